@@ -1,0 +1,280 @@
+"""Read one image or volume of any supported format as a channel-first tensor."""
+
+import logging
+import math
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import torch
+from monai.data import MetaTensor
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+from PIL import Image
+
+from monai_s3im.errors import InputError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+VOLUME_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+IMAGE_SUFFIXES = PICTURE_SUFFIXES + VOLUME_SUFFIXES
+
+MAX_VOXELS = 2**31
+"""Headers that announce more voxels than this are refused before anything is read."""
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, TypeError, RuntimeError)
+_READ_ERRORS = (
+    *_DAMAGE,
+    struct.error,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+)
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix in lower case, '.nii.gz' taken as one; '' when it is no suffix of a known image format."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
+
+
+def stem_of(path: str | Path) -> str:
+    """The file name without its suffix: 'x' for 'x.nii.gz'."""
+    name = Path(path).name
+    return name.removesuffix(name[-len(suffix_of(path)) :]) if suffix_of(path) else Path(path).stem
+
+
+def is_volume(path: str | Path) -> bool:
+    """Whether the suffix is one of a volume format (NIfTI, NRRD, MetaImage)."""
+    return suffix_of(path) in VOLUME_SUFFIXES
+
+
+def read_image(path: str | Path) -> MetaTensor:
+    """Read an image, channel first, with its stored values.
+
+    Args:
+        path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, NRRD or MetaImage for a volume.
+
+    Returns:
+        float32, (1, H, W) or RGB (3, H, W) for a picture, (1, X, Y, Z) or RGB (3, X, Y, Z) in the file's own array
+        order for a volume. NIfTI slope and intercept are applied, palettes are expanded, alpha is dropped, and RGB with
+        three equal channels becomes one channel. `affine` is float64, 4 x 4, voxel index -> RAS mm (identity for a
+        picture). `meta` holds `filename_or_obj`, `spatial_dims`, `space` and, for pictures and RGB volumes,
+        `value_range`: the largest value that the stored type can hold, 255.0 or 65535.0.
+
+    Raises:
+        InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames,
+            voxels that are neither a number nor RGB, NaN or infinite voxels, no content (all voxels equal), more voxels
+            than `MAX_VOXELS`, or an affine that cannot be inverted; or a volume format holds a 2D image.
+    """
+    path = _existing(path)
+    read = _read_picture if not is_volume(path) else _read_nifti if suffix_of(path) in NIFTI_SUFFIXES else _read_itk
+    array, affine, value_range = read(path)
+    if array.shape[0] >= 3:
+        array = array[:3]
+        array = array[:1] if (array == array[:1]).all() else array
+    _check_content(array, path)
+    meta: dict[str, Any] = {"filename_or_obj": str(path), "spatial_dims": array.ndim - 1, "space": "RAS"}
+    if value_range is not None:
+        meta["value_range"] = value_range
+    with np.errstate(over="ignore"):
+        data = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    return MetaTensor(data, affine=torch.from_numpy(affine), meta=meta)
+
+
+def spatial_shape_of(path: str | Path) -> tuple[int, ...]:
+    """The spatial shape, (H, W) or (X, Y, Z), from the header alone.
+
+    Raises:
+        InputError: as `read_image`, as far as the header tells.
+    """
+    path = _existing(path)
+    if not is_volume(path):
+        with _picture(path) as picture:
+            return picture.height, picture.width
+    if suffix_of(path) in NIFTI_SUFFIXES:
+        return tuple(_open_nifti(path).shape[:3])
+    return tuple(_open_itk(path).GetSize()[:3])
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give one image file.")
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path.")
+    if not suffix_of(path):
+        raise InputError(f"{path} is of no known image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} may not be read: ask for permission to read it.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty: copy or download it again.")
+    return path
+
+
+@contextmanager
+def _damage_as_input_error(path: Path) -> Iterator[None]:
+    """Turn what a library raises, logs or warns about a damaged file into one InputError."""
+    nibabel_log = logging.getLogger("nibabel.global")
+    was_disabled, nibabel_log.disabled = nibabel_log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory: crop or resample it.") from error
+    except (*_READ_ERRORS, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} is damaged, cut short or no {suffix_of(path)} file: copy or export it again."
+        ) from error
+    finally:
+        nibabel_log.disabled = was_disabled
+
+
+@contextmanager
+def _picture(path: Path) -> Iterator[Image.Image]:
+    with _damage_as_input_error(path), Image.open(path) as picture:
+        _check_size((picture.width, picture.height), path)
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1 and picture.format != "MPO":
+            raise InputError(f"{path} has {frames} frames: save the one to use as a file of its own.")
+        yield picture
+
+
+def _read_picture(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+    with _picture(path) as picture:
+        if picture.mode.startswith("I;16"):
+            array, value_range = np.asarray(picture), 65535.0
+        elif picture.mode in {"1", "L", "LA"}:
+            array, value_range = np.asarray(picture.convert("L")), 255.0
+        elif picture.mode in {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}:
+            array, value_range = np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0), 255.0
+        else:
+            raise InputError(
+                f"{path} has pixels of PIL mode '{picture.mode}': save it as 8 or 16 bit gray or 8 bit RGB."
+            )
+    return array if array.ndim == 3 else array[None], np.eye(4), value_range
+
+
+def _open_nifti(path: Path) -> Any:
+    """Load the header, check it, and drop trailing singleton axes."""
+    with _damage_as_input_error(path):
+        image = nib.load(path)
+        dtype, affine = image.get_data_dtype(), np.asarray(image.affine, dtype=np.float64)
+    _check_size(image.shape, path)
+    if image.ndim > 4 and image.shape[4] > 1:
+        raise InputError(f"{path} has {image.shape[4]} values per voxel and is not RGB: save one of them as a volume.")
+    if dtype.kind == "c" or (dtype.names is not None and dtype.names[:3] != ("R", "G", "B")):
+        raise InputError(f"{path} has voxels of type {dtype}: save real numbers (for example the magnitude) or RGB.")
+    _check_axes(image.shape, path)
+    _check_affine(affine, path)
+    return image
+
+
+def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+    image = _open_nifti(path)
+    is_rgb = image.get_data_dtype().names is not None
+    with _damage_as_input_error(path):
+        if is_rgb:
+            voxels = image.dataobj.get_unscaled().reshape(image.shape[:3])
+            array = np.stack([voxels[name] for name in "RGB"])
+        else:
+            array = image.get_fdata(dtype=np.float32, caching="unchanged").reshape((1, *image.shape[:3]))
+        millimetres = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    affine = np.diag([millimetres] * 3 + [1.0]) @ np.asarray(image.affine, dtype=np.float64)
+    return array, affine, 255.0 if is_rgb else None
+
+
+def _open_itk(path: Path) -> Any:
+    """Load and check the header only."""
+    with _damage_as_input_error(path):
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
+    components = reader.GetNumberOfComponents()
+    _check_size((*reader.GetSize(), components), path)
+    is_rgb = components in {3, 4} and pixel_type.endswith(("8-bit unsigned integer", "16-bit unsigned integer"))
+    if "complex" in pixel_type or (components > 1 and not is_rgb):
+        raise InputError(
+            f"{path} has voxels of type {components} x {pixel_type}: save one real number per voxel or RGB."
+        )
+    _check_axes(reader.GetSize(), path)
+    _check_affine(_itk_affine(reader), path)
+    return reader
+
+
+def _read_itk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+    reader = _open_itk(path)
+    size, components = reader.GetSize()[:3], reader.GetNumberOfComponents()
+    with _damage_as_input_error(path):
+        array = sitk.GetArrayFromImage(reader.Execute()).reshape((*size[::-1], components)).T
+    if components == 1:
+        return array, _itk_affine(reader), None
+    return array, _itk_affine(reader), float(np.iinfo(array.dtype).max)
+
+
+def _itk_affine(reader: Any) -> NDArray[np.float64]:
+    """Voxel index -> RAS mm, from ITK's direction cosines, spacing and origin in LPS mm."""
+    rank = reader.GetDimension()
+    affine = np.eye(4)
+    direction = np.asarray(reader.GetDirection()).reshape(rank, rank)[:3, :3]
+    affine[:3, :3] = direction * np.asarray(reader.GetSpacing()[:3])
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    return LPS_TO_RAS @ affine
+
+
+def _check_size(shape: tuple[int, ...], path: Path) -> None:
+    if min(shape, default=0) < 1:
+        raise InputError(f"{path} has a damaged header (shape {_times(shape)}): copy or export it again.")
+    if math.prod(int(n) for n in shape) > MAX_VOXELS:
+        raise InputError(
+            f"{path} announces {_times(shape)} voxels, more than {MAX_VOXELS}: export it again, or crop it."
+        )
+
+
+def _check_axes(shape: tuple[int, ...], path: Path) -> None:
+    if len(shape) < 3:
+        raise InputError(f"{path} holds a 2D image: save it as PNG, or as a volume with one slice.")
+    if (frames := math.prod(shape[3:])) > 1:
+        raise InputError(
+            f"{path} is 4D and has {frames} frames: save the one to use as a volume of its own, "
+            f"for example nibabel.load(file).slicer[..., 0] for the first frame of a NIfTI file."
+        )
+
+
+def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
+    voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(invalid="ignore"):
+        volume = abs(np.linalg.det(affine[:3, :3] / np.where(voxel_sizes > 0, voxel_sizes, 1.0)))
+    if not np.isfinite(affine).all() or not volume > 1e-6:
+        raise InputError(
+            f"{path} has an affine that cannot be inverted: repair its header (sform and qform, or directions and "
+            f"spacing), or export it again."
+        )
+
+
+def _check_content(array: NDArray[Any], path: Path) -> None:
+    bad = array.size - np.count_nonzero(np.isfinite(array))
+    if bad:
+        raise InputError(f"{path} has {bad} NaN or infinite voxels of {array.size}: replace them, for example with 0.")
+    if all(channel.min() == channel.max() for channel in array):
+        raise InputError(f"{path} has no content (every voxel is {array.flat[0]:g}): check that it is the right file.")
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)
