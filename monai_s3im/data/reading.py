@@ -1,5 +1,6 @@
 """Read one image or volume of any supported format as a channel-first tensor."""
 
+import gzip
 import logging
 import math
 import os
@@ -7,7 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import Image
 
+from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.errors import InputError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -85,13 +87,13 @@ def read_image(path: str | Path) -> MetaTensor:
     if array.shape[0] >= 3:
         array = array[:3]
         array = array[:1] if (array == array[:1]).all() else array
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
     _check_content(array, path)
     meta: dict[str, Any] = {"filename_or_obj": str(path), "spatial_dims": array.ndim - 1, "space": "RAS"}
     if value_range is not None:
         meta["value_range"] = value_range
-    with np.errstate(over="ignore"):
-        data = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    return MetaTensor(data, affine=torch.from_numpy(affine), meta=meta)
+    return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)
 
 
 def spatial_shape_of(path: str | Path) -> tuple[int, ...]:
@@ -127,8 +129,8 @@ def _existing(path: str | Path) -> Path:
 @contextmanager
 def _damage_as_input_error(path: Path) -> Iterator[None]:
     """Turn what a library raises, logs or warns about a damaged file into one InputError."""
-    nibabel_log = logging.getLogger("nibabel.global")
-    was_disabled, nibabel_log.disabled = nibabel_log.disabled, True
+    nibabel_log, nothing_passes = logging.getLogger("nibabel.global"), logging.Filter("no logger")
+    nibabel_log.addFilter(nothing_passes)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -142,12 +144,13 @@ def _damage_as_input_error(path: Path) -> Iterator[None]:
             f"{path} is damaged, cut short or no {suffix_of(path)} file: copy or export it again."
         ) from error
     finally:
-        nibabel_log.disabled = was_disabled
+        nibabel_log.removeFilter(nothing_passes)
 
 
 @contextmanager
 def _picture(path: Path) -> Iterator[Image.Image]:
-    with _damage_as_input_error(path), Image.open(path) as picture:
+    quiet = quiet_stderr() if suffix_of(path) in {".tif", ".tiff"} else nullcontext()
+    with _damage_as_input_error(path), quiet, Image.open(path) as picture:
         _check_size((picture.width, picture.height), path)
         frames = getattr(picture, "n_frames", 1)
         if frames > 1 and picture.format != "MPO":
@@ -189,6 +192,9 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | 
     image = _open_nifti(path)
     is_rgb = image.get_data_dtype().names is not None
     with _damage_as_input_error(path):
+        if path.name.lower().endswith(".gz"):
+            with gzip.open(path) as stream:
+                image = type(image).from_bytes(stream.read())  # to the end: the check sum stands there
         if is_rgb:
             voxels = image.dataobj.get_unscaled().reshape(image.shape[:3])
             array = np.stack([voxels[name] for name in "RGB"])
@@ -201,7 +207,7 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | 
 
 def _open_itk(path: Path) -> Any:
     """Load and check the header only."""
-    with _damage_as_input_error(path):
+    with _damage_as_input_error(path), quiet_stderr():
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
@@ -221,7 +227,7 @@ def _open_itk(path: Path) -> Any:
 def _read_itk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
     reader = _open_itk(path)
     size, components = reader.GetSize()[:3], reader.GetNumberOfComponents()
-    with _damage_as_input_error(path):
+    with _damage_as_input_error(path), quiet_stderr():
         array = sitk.GetArrayFromImage(reader.Execute()).reshape((*size[::-1], components)).T
     if components == 1:
         return array, _itk_affine(reader), None

@@ -1,0 +1,192 @@
+"""Write fused images and reports so that a file is either complete or not there."""
+
+import errno
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import torch
+from monai.data import MetaTensor
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from monai_s3im.data.quiet import quiet_stderr
+from monai_s3im.data.reading import LPS_TO_RAS, stem_of, suffix_of
+from monai_s3im.errors import InputError, OutputError
+
+OUTPUT_SUFFIXES = (".png", ".nii.gz", ".nii", ".nrrd", ".mha")
+
+_RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_ALIGNED = 2
+_REASONS = {
+    errno.ENOSPC: ("no space left on the device", "free some space or choose another folder"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
+    errno.EACCES: ("read-only folder or file", "choose a folder that you may write to"),
+    errno.EPERM: ("read-only folder or file", "choose a folder that you may write to"),
+    errno.EROFS: ("read-only file system", "choose a folder that you may write to"),
+    errno.ENOENT: ("its folder does not exist", "create the folder first"),
+    errno.ENOTDIR: ("its folder is a file", "choose another folder"),
+    errno.EISDIR: ("a folder has this name", "choose another name"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
+}
+
+
+def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None = None) -> None:
+    """Write a fused image in the format that the suffix names.
+
+    | suffix          | one channel      | RGB                     |
+    |-----------------|------------------|-------------------------|
+    | .png            | 8 bit, round(255 x) | 8 bit, round(255 x)  |
+    | .nii .nii.gz    | float32          | RGB24, round(255 x)     |
+    | .nrrd .mha      | float32          | uint8 vector, round(255 x) |
+
+    The same input gives the same bytes at every run: no time stamp is written.
+
+    Args:
+        image: (1 or 3, H, W) for .png, (1 or 3, X, Y, Z) for a volume; values in [0, 1].
+        path: the file to write or to replace; its folder exists.
+        affine: 4 x 4, voxel index -> RAS mm; that of `image` when None and `image` is a MetaTensor, else identity.
+
+    Raises:
+        InputError: the suffix is none of `OUTPUT_SUFFIXES` (.jpg loses detail), or does not fit a 2D or 3D image.
+        ValueError: `image` has another number of channels or values outside [0, 1], or `affine` is not 4 x 4.
+        OutputError: the file cannot be written; nothing is left behind, and a file that was there is as it was.
+    """
+    path = Path(path)
+    suffix = _output_suffix(path, rank=image.ndim - 1)
+    if affine is None:
+        affine = image.affine if isinstance(image, MetaTensor) else np.eye(4)
+    matrix = np.asarray(affine, dtype=np.float64)
+    if matrix.shape != (4, 4):
+        raise ValueError(f"affine must be 4 x 4, got {matrix.shape}")
+    array = _unit_range(image)
+    if suffix == ".png":
+        _write_bytes(_png(array), path)
+    elif suffix in {".nii", ".nii.gz"}:
+        _write_bytes(_nifti(array, matrix, compress=suffix == ".nii.gz"), path)
+    else:
+        _write_beside(path, lambda temporary: _write_itk(array, matrix, temporary))
+
+
+def write_json(data: Any, path: str | Path) -> None:
+    """Write `data` as indented UTF-8 JSON, complete or not at all.
+
+    Raises:
+        TypeError, ValueError: `data` holds what JSON cannot, such as NaN; nothing is written.
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    _write_bytes((json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(), Path(path))
+
+
+def sha256_of(path: str | Path) -> str:
+    """The SHA256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
+
+
+def _output_suffix(path: Path, rank: int) -> str:
+    suffix = suffix_of(path)
+    if suffix in {".jpg", ".jpeg"}:
+        raise InputError(f"{path} would lose detail as JPEG: name it {stem_of(path)}.png.")
+    if suffix not in OUTPUT_SUFFIXES:
+        raise InputError(f"{path} has no suffix of an output format: use one of {' '.join(OUTPUT_SUFFIXES)}.")
+    if rank not in {2, 3}:
+        raise ValueError(f"image must be (C, H, W) or (C, X, Y, Z), got {rank + 1} axes")
+    if (suffix == ".png") != (rank == 2):
+        fitting = ".png" if rank == 2 else " ".join(OUTPUT_SUFFIXES[1:])
+        raise InputError(f"{path} cannot hold a {rank}D image: use {fitting}.")
+    return suffix
+
+
+def _unit_range(image: torch.Tensor) -> NDArray[np.float32]:
+    if image.shape[0] not in {1, 3}:
+        raise ValueError(f"image must have 1 or 3 channels, got {image.shape[0]}")
+    array: NDArray[np.float32] = torch.as_tensor(image).detach().to("cpu", torch.float32).numpy()
+    if not (array.min() >= -1e-6 and array.max() <= 1 + 1e-6):
+        raise ValueError(f"image must lie in [0, 1], got {array.min()} to {array.max()}")
+    return array.clip(0.0, 1.0)
+
+
+def _to_uint8(array: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Channels last, round(255 x)."""
+    return np.ascontiguousarray(np.moveaxis(np.rint(255 * array), 0, -1), dtype=np.uint8)
+
+
+def _png(array: NDArray[np.float32]) -> bytes:
+    pixels = _to_uint8(array)
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if array.shape[0] == 1 else pixels).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _nifti(array: NDArray[np.float32], affine: NDArray[np.float64], *, compress: bool) -> bytes:
+    voxels = array[0] if array.shape[0] == 1 else _to_uint8(array).view(_RGB24)[..., 0]
+    image = nib.Nifti1Image(voxels, affine)
+    image.set_sform(affine, code=_ALIGNED)
+    image.set_qform(affine, code=_ALIGNED)
+    if not np.allclose(image.get_qform(), affine, atol=1e-3):
+        image.set_qform(affine, code=0)  # sheared axes: a quaternion cannot hold them, so the sform alone counts
+    image.header.set_xyzt_units("mm")
+    content: bytes = image.to_bytes()
+    if not compress:
+        return content
+    stream = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as compressed:
+        compressed.write(content)
+    return stream.getvalue()
+
+
+def _write_itk(array: NDArray[np.float32], affine: NDArray[np.float64], path: Path) -> None:
+    is_rgb = array.shape[0] == 3
+    voxels = _to_uint8(array).transpose(2, 1, 0, 3) if is_rgb else array[0].T
+    image = sitk.GetImageFromArray(voxels, isVector=is_rgb)
+    lps = LPS_TO_RAS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    try:
+        with quiet_stderr():
+            sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        is_full = shutil.disk_usage(path.parent).free < voxels.nbytes
+        raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    _write_beside(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Write under a temporary name in the same folder, flush to the disk, then rename."""
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{suffix_of(path) or path.suffix}")
+    try:
+        temporary.touch(exist_ok=False)
+        write(temporary)
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 (the name that says what happens)
+    except OSError as error:
+        cause, remedy = _REASONS.get(error.errno or 0, (error.strerror, "check the folder and the device"))
+        raise OutputError(f"{path} cannot be written ({cause}): {remedy}.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
