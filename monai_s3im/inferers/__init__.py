@@ -1,0 +1,5 @@
+"""Inferers."""
+
+from .slice_wise import SliceWiseInferer
+
+__all__ = ["SliceWiseInferer"]

@@ -1,0 +1,72 @@
+"""A 2D network over the slices of a volume."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+
+
+class SliceWiseInferer(Inferer):
+    """Run a 2D network over every slice of a volume, several slices at a time.
+
+    Whole slices are fused, at their own size, so there are no tiles and no seams. Device memory does not grow with the
+    number of slices: the volume stays where it is, and only ``slice_batch`` slices at a time go to the network. When the
+    device runs out of memory the batch is halved and the work goes on.
+
+    Args:
+        slice_batch: slices that the network sees at once.
+        progress: called after each batch with the number of slices done and of all slices.
+    """
+
+    def __init__(self, slice_batch: int = 8, progress: Callable[[int, int], None] | None = None) -> None:
+        super().__init__()
+        if slice_batch < 1:
+            raise ValueError(f"slice_batch must be at least 1, got {slice_batch}")
+        self.slice_batch = slice_batch
+        self.progress = progress
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Fuse.
+
+        Args:
+            inputs: sources, (B, N, H, W), or a volume (B, N, H, W, D) with slices along the last axis.
+            network: maps (B, N, H, W) to (B, C, H, W).
+            *args: passed to the network.
+            **kwargs: passed to the network.
+
+        Returns:
+            (B, C, H, W), or (B, C, H, W, D), on the device of ``inputs``.
+
+        Raises:
+            ValueError: if ``inputs`` has another number of dimensions.
+        """
+        if inputs.ndim == 4:
+            return network(inputs, *args, **kwargs)
+        if inputs.ndim != 5:
+            raise ValueError(f"expected (B, N, H, W) or (B, N, H, W, D), got shape {tuple(inputs.shape)}")
+        return torch.stack([self._fuse_volume(volume, network, *args, **kwargs) for volume in inputs])
+
+    def _fuse_volume(self, volume: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        total = volume.shape[-1]
+        fused: Tensor | None = None
+        start, batch = 0, self.slice_batch
+        while start < total:
+            slices = volume[..., start : start + batch].movedim(-1, 0)  # (S, N, H, W)
+            try:
+                result = network(slices.contiguous(), *args, **kwargs).movedim(0, -1)  # (C, H, W, S)
+            except torch.OutOfMemoryError:
+                if batch == 1:
+                    raise
+                batch = max(1, batch // 2)
+                continue
+            if fused is None:
+                fused = result.new_empty((*result.shape[:-1], total))
+            fused[..., start : start + result.shape[-1]] = result
+            start += result.shape[-1]
+            if self.progress is not None:
+                self.progress(start, total)
+        if fused is None:
+            raise ValueError(f"a volume of shape {tuple(volume.shape)} has no slices")
+        return fused

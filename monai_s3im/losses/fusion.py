@@ -1,0 +1,114 @@
+"""The total loss, Eq. (8), and the loss of the ablation study, Eq. (9)."""
+
+import torch
+from monai.losses import SSIMLoss
+from torch import Tensor, nn
+
+from .base import check_and_promote
+from .detail_texture import DetailTextureLoss
+from .smooth import SmoothLoss
+from .stochastic_ssim import StochasticSSIMLoss
+
+
+class _WeightedSum(nn.Module):
+    """Weighted sum of named losses that keeps its last parts for the log."""
+
+    def __init__(self, losses: dict[str, nn.Module], weights: dict[str, float]) -> None:
+        super().__init__()
+        self.losses = nn.ModuleDict(losses)
+        self.weights = weights
+        self.parts: dict[str, Tensor] = {}
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1].
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar. The unweighted parts stay in ``parts`` (detached) until the next call.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        values = {name: loss(fused, sources) for name, loss in self.losses.items()}
+        self.parts = {name: value.detach() for name, value in values.items()}
+        return torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+
+
+class S3IMFusionLoss(_WeightedSum):
+    """Eq. (8): ``gamma_1 * S3IM + gamma_2 * texture + gamma_3 * smooth``.
+
+    Args:
+        gamma_1: weight of Eq. (5), the stochastic structural similarity.
+        gamma_2: weight of Eq. (6), the detail texture.
+        gamma_3: weight of Eq. (7), the smooth loss.
+        draws: M of Eq. (5).
+        patch_size: side in pixels of the rearranged image of Eq. (5).
+        kernel_size: k of Eq. (4).
+        window: ``"uniform"`` or ``"gaussian"``.
+        generator: makes the draws of Eq. (5) reproducible.
+    """
+
+    def __init__(
+        self,
+        gamma_1: float = 10.0,
+        gamma_2: float = 5.0,
+        gamma_3: float = 1.0,
+        draws: int = 10,
+        patch_size: int = 64,
+        kernel_size: int = 4,
+        window: str = "uniform",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            {
+                "s3im": StochasticSSIMLoss(draws, patch_size, kernel_size, window, generator),
+                "texture": DetailTextureLoss(),
+                "smooth": SmoothLoss(),
+            },
+            {"s3im": gamma_1, "texture": gamma_2, "smooth": gamma_3},
+        )
+
+
+class GaussianSSIMLoss(nn.Module):
+    """One minus the ordinary 11x11 Gaussian SSIM (sigma 1.5), averaged over the sources; the SSIM of Eq. (9)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ssim = SSIMLoss(spatial_dims=2, data_range=1.0)
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1], at least 11 x 11 pixels.
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar in [0, 2]; 0 when every source equals the fused image.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        fused, sources = check_and_promote(fused, sources)
+        with torch.autocast(fused.device.type, enabled=False):
+            loss: Tensor = self.ssim(fused.expand_as(sources).flatten(0, 1)[:, None], sources.flatten(0, 1)[:, None])
+            return loss
+
+
+class AblationLoss(_WeightedSum):
+    """Eq. (9), L_ab: Eq. (8) with ordinary SSIM in the place of S3IM.
+
+    Args:
+        gamma_1: weight of the SSIM loss.
+        gamma_2: weight of Eq. (6), the detail texture.
+        gamma_3: weight of Eq. (7), the smooth loss.
+    """
+
+    def __init__(self, gamma_1: float = 10.0, gamma_2: float = 5.0, gamma_3: float = 1.0) -> None:
+        super().__init__(
+            {"ssim": GaussianSSIMLoss(), "texture": DetailTextureLoss(), "smooth": SmoothLoss()},
+            {"ssim": gamma_1, "texture": gamma_2, "smooth": gamma_3},
+        )

@@ -1,0 +1,110 @@
+"""The one place for a modality: its name, its display range, its colour map. To add one, add an entry to MODALITIES."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+CT_WINDOWS = {
+    "brain": (0.0, 80.0),
+    "soft_tissue": (-160.0, 240.0),
+    "bone": (-450.0, 1050.0),
+    "full": (-1000.0, 2000.0),
+}
+"""Display windows in HU, (lower, upper)."""
+
+_AIR_HU = -500.0
+_PERCENTILE_SAMPLES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Modality:
+    """How the intensities of a modality become values in [0, 1].
+
+    Attributes:
+        name: as it is written in pair lists and on the command line.
+        label: as it is written in messages.
+        window: (lower, upper) in the modality's unit (HU for CT); None: from percentiles.
+        lower_percentile: percentile of all voxels that becomes 0, where there is no window; None: the value 0.
+        upper_percentile: percentile of the foreground that becomes 1, where there is no window.
+        color_map: matplotlib's name of the colour map that shows uptake; None for anatomy.
+    """
+
+    name: str
+    label: str
+    window: tuple[float, float] | None = None
+    lower_percentile: float | None = 1.0
+    upper_percentile: float = 99.5
+    color_map: str | None = None
+
+
+MODALITIES = {
+    modality.name: modality
+    for modality in (
+        Modality("ct", "CT", window=CT_WINDOWS["brain"]),
+        Modality("mr", "MR"),
+        Modality("pet", "PET", lower_percentile=None, upper_percentile=99.8, color_map="hot"),
+        Modality("spect", "SPECT", lower_percentile=None, upper_percentile=99.8, color_map="hot"),
+        Modality("us", "ultrasound", lower_percentile=None),
+        Modality("visible", "visible light"),
+        Modality("infrared", "infrared"),
+        Modality("generic", "generic"),
+    )
+}
+"""Modality by name."""
+
+
+def modality_named(name: str) -> Modality:
+    """The modality of that name.
+
+    Raises:
+        InputError: if there is none; the message lists those there are.
+    """
+    try:
+        return MODALITIES[name.lower()]
+    except KeyError:
+        raise InputError(f"unknown modality {name!r}; choose one of {', '.join(MODALITIES)}") from None
+
+
+def guess_modality(volume: Tensor) -> Modality:
+    """Guess from the values: CT where air and bone lie where HU puts them, else generic.
+
+    Args:
+        volume: (1, X, Y, Z) in the file's unit.
+    """
+    looks_like_hu = bool(volume.amin() <= _AIR_HU) and bool(volume.amax() >= 300.0) and bool(volume.amin() >= -4096.0)
+    return MODALITIES["ct" if looks_like_hu else "generic"]
+
+
+def is_hounsfield(volume: Tensor) -> bool:
+    """Whether a CT volume holds HU: some of it is air, below -500 HU."""
+    return bool(volume.amin() <= _AIR_HU)
+
+
+def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
+    """The values that become 0 and 1: the modality's window, or robust percentiles of the whole volume.
+
+    The foreground is what lies above the mean of the volume's distinct range (mid-way of lowest and mean value), which
+    leaves out air. A CT that is not in HU is treated by percentiles.
+
+    Args:
+        volume: (1, ...) in the file's unit, not constant.
+        modality: how to treat it.
+
+    Returns:
+        (lower, upper) in the file's unit, lower < upper.
+    """
+    if modality.window is not None and is_hounsfield(volume):
+        return modality.window
+    values = volume.flatten().double()
+    values = values[:: max(1, values.numel() // _PERCENTILE_SAMPLES)]
+    lower = 0.0
+    if modality.lower_percentile is not None:
+        lower = float(torch.quantile(values, modality.lower_percentile / 100))
+    foreground = values[values > (values.amin() + values.mean()) / 2]
+    upper = float(torch.quantile(foreground, modality.upper_percentile / 100)) if foreground.numel() else lower
+    if not upper > lower:  # nearly empty: a few bright voxels only
+        lower, upper = float(volume.amin()), float(volume.amax())
+    return lower, upper

@@ -1,0 +1,5 @@
+"""The network of Fig. 2 and its parts."""
+
+from .nets.s3im_fusion import S3IMFusion
+
+__all__ = ["S3IMFusion"]

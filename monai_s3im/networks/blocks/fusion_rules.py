@@ -1,0 +1,33 @@
+"""Rules that join the features of the branches. A new rule is a class with this interface and a test."""
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightedBranchFusion(nn.Module):
+    """Sum of the branches, each channel weighted by a softmax over the branches.
+
+    Args:
+        branches: number of branches.
+        channels: channels of each branch.
+    """
+
+    def __init__(self, branches: int, channels: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(branches, channels))
+
+    def weights(self) -> Tensor:
+        """Weights of the branches, (branches, channels); each column sums to one."""
+        return torch.softmax(self.logits, dim=0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Join the branches.
+
+        Args:
+            features: (B, branches * channels, H, W), branch after branch.
+
+        Returns:
+            Tensor (B, channels, H, W).
+        """
+        weighted = features * self.weights().flatten()[None, :, None, None]
+        return weighted.unflatten(1, self.logits.shape).sum(1)

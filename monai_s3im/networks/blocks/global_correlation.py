@@ -1,0 +1,89 @@
+"""The global-correlation module: Transformer units over patches, Eq. (2) and (3)."""
+
+import torch
+import torch.nn.functional as F
+from einops.layers.torch import Rearrange
+from monai.networks.blocks import MLPBlock
+from torch import Tensor, nn
+
+
+class TransformerUnit(nn.Module):
+    """Pre-norm Transformer unit: ``x + MSA(LN(x))``, Eq. (2), then ``x + MLP(LN(x))``, Eq. (3).
+
+    Args:
+        dim: features of a token.
+        heads: attention heads; divides ``dim``.
+        mlp_ratio: hidden features of the MLP as a multiple of ``dim``.
+
+    Raises:
+        ValueError: if ``heads`` does not divide ``dim``.
+    """
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int = 2) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"{heads} heads do not divide {dim} token features")
+        self.attention_norm = nn.LayerNorm(dim)
+        self.to_query_key_value = nn.Sequential(
+            nn.Linear(dim, 3 * dim), Rearrange("b n (three h d) -> three b h n d", three=3, h=heads)
+        )
+        self.to_output = nn.Sequential(Rearrange("b h n d -> b n (h d)"), nn.Linear(dim, dim))
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp = MLPBlock(hidden_size=dim, mlp_dim=mlp_ratio * dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Let the tokens see each other.
+
+        Args:
+            tokens: (B, N, dim).
+
+        Returns:
+            Tensor (B, N, dim).
+        """
+        query, key, value = self.to_query_key_value(self.attention_norm(tokens)).unbind(0)  # (B, heads, N, dim/heads)
+        tokens = tokens + self.to_output(F.scaled_dot_product_attention(query, key, value))
+        return tokens + self.mlp(self.mlp_norm(tokens))
+
+
+class GlobalCorrelation(nn.Module):
+    """Adds to each branch what the whole image tells about it.
+
+    The branches' features are cut into patches, each patch becomes a token, Transformer units relate the tokens, and the
+    result comes back as a smooth map by bilinear interpolation, which leaves no grid at the borders of patches. A
+    depthwise convolution over the grid of tokens encodes position, and holds for every image size.
+
+    Args:
+        channels: channels of all branches together.
+        dim: features of a token.
+        depth: Transformer units.
+        heads: attention heads.
+        patch_size: side of a patch in pixels.
+    """
+
+    def __init__(self, channels: int, dim: int, depth: int, heads: int, patch_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.to_tokens = nn.Conv2d(channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.position = nn.Conv2d(dim, dim, kernel_size=3, padding=1, groups=dim)
+        self.units = nn.Sequential(*[TransformerUnit(dim, heads) for _ in range(depth)])
+        self.norm = nn.LayerNorm(dim)
+        self.to_channels = nn.Conv2d(dim, channels, kernel_size=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Relate every patch to every other.
+
+        Args:
+            features: (B, channels, H, W), any H and W.
+
+        Returns:
+            Tensor (B, channels, H, W).
+        """
+        height, width = features.shape[-2:]
+        p = self.patch_size
+        padded = F.pad(features, (0, -width % p, 0, -height % p), mode="replicate")
+        grid = self.to_tokens(padded)  # (B, dim, H/p, W/p)
+        grid = grid + self.position(grid)
+        tokens = self.norm(self.units(grid.flatten(2).transpose(1, 2)))  # (B, N, dim)
+        grid = self.to_channels(tokens.transpose(1, 2).reshape(grid.shape))  # (B, channels, H/p, W/p)
+        smooth = F.interpolate(grid, size=padded.shape[-2:], mode="bilinear", align_corners=False)
+        return features + smooth[..., :height, :width]

@@ -1,0 +1,100 @@
+"""Colour: uptake gets a colour map, the luma is fused, the chrominance is put back (Fig. 4)."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import matplotlib as mpl
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+
+from ..functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
+from ..modalities import MODALITIES
+
+
+class ColorMap(Transform):
+    """Show a scalar image in colour.
+
+    Args:
+        name: a colour map of matplotlib.
+    """
+
+    def __init__(self, name: str) -> None:
+        colors = mpl.colormaps[name](range(256))[:, :3]
+        self.table = torch.as_tensor(colors, dtype=torch.float32)  # (256, 3)
+
+    def __call__(self, image: MetaTensor) -> MetaTensor:
+        """Map (1, ...) in [0, 1] to RGB (3, ...) in [0, 1], linearly between the entries of the table."""
+        position = image[0].as_tensor().clamp(0, 1) * (len(self.table) - 1)
+        below = position.floor().long().clamp_max(len(self.table) - 2)
+        fraction = (position - below)[..., None]
+        colors = torch.lerp(self.table[below], self.table[below + 1], fraction)
+        return MetaTensor(colors.movedim(-1, 0), affine=image.affine, meta=dict(image.meta))
+
+
+class ColorMapd(MapTransform):
+    """Give each scalar volume of a functional modality (PET, SPECT) the colour map of that modality.
+
+    Pictures stay as they are: a gray picture of uptake has lost its unit, and a coloured one has its colours.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Colour."""
+        result = dict(data)
+        for key in self.keys:
+            image = result[key]
+            color_map = MODALITIES[image.meta["modality"]].color_map
+            if color_map and image.ndim == 4 and image.shape[0] == 1:
+                result[key] = ColorMap(color_map)(image)
+        return result
+
+
+class SplitChrominanced(MapTransform):
+    """Replace each RGB source by its luma; the chrominance of all sources together goes to ``chrominance``.
+
+    ``chrominance`` (2, ...) is only there if a source has colour.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Split."""
+        result = dict(data)
+        chrominances = []
+        for key in self.keys:
+            image = result[key]
+            if image.shape[0] == 3:
+                ycbcr = rgb_to_ycbcr(image)
+                result[key] = ycbcr[:1]
+                chrominances.append(ycbcr[1:].as_tensor())
+        if chrominances:
+            result["chrominance"] = merge_chrominance(torch.stack(chrominances))
+        return result
+
+
+class RestoreChrominanced(MapTransform):
+    """Clip the fused luma to [0, 1], and put the chrominance back.
+
+    Where not every source covers a voxel (``covered``), the result is source 0, whose grid it is.
+
+    Args:
+        keys: fused luma (1, ...).
+        image_key: the sources, (N, ...), as the network saw them.
+        gray: leave the chrominance out.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", gray: bool = False) -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+        self.gray = gray
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Restore."""
+        result = dict(data)
+        for key in self.keys:
+            fused = result[key].float().clamp(0, 1)
+            if "covered" in result:
+                fused = torch.where(result["covered"].to(fused.device), fused, result[self.image_key][:1].to(fused.device))
+            if "chrominance" in result and not self.gray:
+                fused = ycbcr_to_rgb(torch.cat([fused, result["chrominance"].to(fused.device)])).clamp(0, 1)
+            result[key] = fused
+        return result

@@ -1,0 +1,74 @@
+"""From the file's unit to [0, 1], by modality, one range for a whole volume."""
+
+import logging
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import ensure_tuple
+
+from ..modalities import guess_modality, intensity_range, is_hounsfield, modality_named
+
+logger = logging.getLogger(__name__)
+
+
+class NormalizeModality(Transform):
+    """Scale an image so that its modality's range becomes [0, 1].
+
+    Pictures and RGB are divided by the largest value that their type can hold (``meta["value_range"]``). Volumes are
+    scaled by their modality's window or percentiles, one range for the volume. Values are not clipped here: the map is
+    linear, so that resampling afterwards is resampling of the file's values.
+
+    Args:
+        modality: name of the modality; guessed from the values if None.
+    """
+
+    def __init__(self, modality: str | None = None) -> None:
+        self.modality = modality_named(modality) if modality else None
+
+    def __call__(self, image: MetaTensor) -> MetaTensor:
+        """Scale.
+
+        Args:
+            image: (C, H, W) or (C, X, Y, Z) in the file's unit.
+
+        Returns:
+            The same shape; ``meta`` gains ``modality`` and ``intensity_range``.
+        """
+        modality = self.modality
+        if "value_range" in image.meta:
+            lower, upper = 0.0, float(image.meta["value_range"])
+        else:
+            name = image.meta.get("filename_or_obj", "the volume")
+            if modality is None:
+                modality = guess_modality(image)
+                logger.info("%s is taken for %s", name, modality.label)
+            if modality.window is not None and not is_hounsfield(image):
+                logger.warning("%s is not in HU: robust percentiles are used in the place of the CT window", name)
+            lower, upper = intensity_range(image, modality)
+        scaled: MetaTensor = (image - lower) / (upper - lower)
+        scaled.meta["modality"] = modality.name if modality else "generic"
+        scaled.meta["intensity_range"] = (lower, upper)
+        return scaled
+
+
+class NormalizeModalityd(MapTransform):
+    """:class:`NormalizeModality` on a dictionary; the modality of ``image_a`` is read from ``modality_a``, and so on.
+
+    Args:
+        keys: images.
+        modality_keys: where the modality's name of each image is; missing or empty: guessed.
+    """
+
+    def __init__(self, keys: KeysCollection, modality_keys: KeysCollection) -> None:
+        super().__init__(keys)
+        self.modality_keys = ensure_tuple(modality_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Scale each image."""
+        result = dict(data)
+        for key, modality_key in zip(self.keys, self.modality_keys, strict=True):
+            result[key] = NormalizeModality(result.get(modality_key) or None)(result[key])
+        return result
