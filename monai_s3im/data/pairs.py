@@ -70,10 +70,14 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
         raise InputError(f"{path} does not exist: check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as text: save it as UTF-8.") from error
-    rows = _csv_rows(text, path) if path.suffix.lower() == ".csv" else _datalist_rows(text, path, section)
+    is_csv = path.suffix.lower() == ".csv"
+    if is_csv and section is not None:
+        raise InputError(f"{path} has no section '{section}', as no CSV has: write a datalist.json.")
+    rows = _csv_rows(text, path) if is_csv else _datalist_rows(text, path, section)
     if not rows:
         raise InputError(f"{path} lists no pair: give image_a and image_b of at least one.")
-    return uniquely_named([_pair(row, path) for row in rows], given={row["name"] for row in rows if row.get("name")})
+    given = {str(row["name"]) for row in rows if row.get("name")}
+    return uniquely_named([_pair(row, path) for row in rows], given)
 
 
 def match_folders(
