@@ -1,0 +1,182 @@
+"""The head phantom on disk: slices to train on as a MONAI datalist, and volumes to fuse as a list of pairs."""
+
+import csv
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import nibabel
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import SpatialResample
+from torch import Tensor
+from torch.nn import functional as F
+
+from monai_s3im import __version__
+from monai_s3im.data.phantom.imaging import HeadPhantom, head_phantom
+from monai_s3im.data.writing import write_image, write_json
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.modalities import MODALITIES, intensity_range
+
+MARKER = "phantom.json"
+PICTURE = 256
+SLICE_GRID = (192, 192, 40)
+SLICE_SPACING_MM = (1.2, 1.2, 3.0)
+SLICE_MARGIN = 9  # slices at either end that are not written: SPECT is blurred into them
+PARTNERS = ("ct", "spect")  # of T1, slice by slice in turn
+COARSE_GRIDS = {"pet": ((54, 60, 34), 3.2), "spect": ((44, 50, 26), 4.0)}  # size, spacing in mm: less than the head
+
+
+def write_phantom(
+    folder: str | Path, subjects: int = 8, slices_per_subject: int = 6, seed: int = 0, volumes: bool = False
+) -> Path:
+    """Writes slices of several phantoms in the MONAI (Decathlon) datalist form, about 2 s per subject on one core.
+
+    Pictures are PNG, 256 x 256 pixels of 0.9 mm, 8 bit, front up and the patient's right on the left. CT has the brain
+    window, SPECT is RGB in the colours of its modality. Subjects in `validation` (the last quarter) are not in
+    `training`. A folder that holds the same phantom already is left as it is.
+
+    Args:
+        folder: The folder to write: new, empty, or written by this function before.
+        subjects: Number of heads, 2 or more.
+        slices_per_subject: Axial slices of each, 1 to 22.
+        seed: Of the whole set, 0 or more.
+        volumes: Also write CT, T1, T2, SPECT and PET of the first subject as NIfTI, with `volumes/pairs.csv`. SPECT and
+            PET have coarser grids that cover less than the head.
+
+    Returns:
+        The path of `datalist.json`.
+
+    Raises:
+        InputError: An argument out of range, or a folder that holds something else.
+        OutputError: The folder cannot be written; nothing is left behind.
+    """
+    folder = Path(folder)
+    most = SLICE_GRID[2] - 2 * SLICE_MARGIN
+    if subjects < 2 or not 1 <= slices_per_subject <= most or seed < 0:
+        raise InputError(
+            f"{subjects} subjects of {slices_per_subject} slices with seed {seed} cannot be written to {folder}: "
+            f"give 2 subjects or more, 1 to {most} slices and a seed of 0 or more."
+        )
+    made_of = {
+        "version": __version__,
+        "subjects": subjects,
+        "slices_per_subject": slices_per_subject,
+        "seed": seed,
+        "volumes": volumes,
+    }
+    if _holds(folder, made_of):
+        return folder / "datalist.json"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            new = Path(temporary) / folder.name
+            _write_set(new, subjects, slices_per_subject, seed)
+            if volumes:
+                _write_volumes(new / "volumes", head_phantom(seed=_subject_seed(seed, 0)))
+            write_json(made_of, new / MARKER)
+            if folder.is_dir():
+                folder.rmdir()
+            new.replace(folder)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written ({error.strerror}): choose a folder that you may write to, with free space."
+        ) from error
+    return folder / "datalist.json"
+
+
+def _holds(folder: Path, made_of: dict[str, Any]) -> bool:
+    """Whether the phantom is there already.
+
+    Raises:
+        InputError: The folder holds something else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        if json.loads((folder / MARKER).read_text(encoding="utf-8")) == made_of:
+            return True
+    except (OSError, ValueError):
+        pass
+    raise InputError(f"{folder} holds other files or another phantom: name a new folder or empty this one.")
+
+
+def _subject_seed(seed: int, subject: int) -> int:
+    return seed * 1000 + subject
+
+
+def _write_set(folder: Path, subjects: int, slices_per_subject: int, seed: int) -> None:
+    for name in ("T1", *(partner.upper() for partner in PARTNERS)):
+        (folder / name).mkdir(parents=True)
+    sections: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
+    first_validation = subjects - max(1, subjects // 4)
+    for subject in range(subjects):
+        phantom = head_phantom(SLICE_GRID, SLICE_SPACING_MM, _subject_seed(seed, subject))
+        section = "training" if subject < first_validation else "validation"
+        sections[section] += _write_slices(folder, phantom, f"s{subject:02}", slices_per_subject)
+    description = "Slices of seeded head phantoms, made by monai_s3im: no patient data."
+    write_json({"name": "S3IMFusion head phantom", "description": description, **sections}, folder / "datalist.json")
+
+
+def _write_slices(folder: Path, phantom: HeadPhantom, case: str, count: int) -> list[dict[str, str]]:
+    lowest, highest = SLICE_MARGIN, SLICE_GRID[2] - 1 - SLICE_MARGIN
+    items = []
+    for turn, z in enumerate(np.linspace(lowest, highest, count).round().astype(int)):
+        partner = PARTNERS[turn % len(PARTNERS)]
+        name = f"{case}_z{z:03}"
+        image_a, image_b = f"T1/{name}.png", f"{partner.upper()}/{name}.png"
+        write_image(_picture(phantom.volumes["t1"], "mr", z), folder / image_a)
+        write_image(_picture(phantom.volumes[partner], partner, z), folder / image_b)
+        items.append(
+            {
+                "name": name,
+                "image_a": image_a,
+                "image_b": image_b,
+                "modality_a": "mr",
+                "modality_b": partner,
+                "case": case,
+            }
+        )
+    return items
+
+
+def _picture(volume: Tensor, modality: str, z: int) -> Tensor:
+    """One axial slice as a square picture (1 or 3, 256, 256) in [0, 1], in radiological orientation."""
+    lower, upper = intensity_range(volume, MODALITIES[modality])
+    plane = ((torch.as_tensor(volume)[..., z] - lower) / (upper - lower)).clamp(0, 1)  # (1, X, Y)
+    plane = plane.flip(1, 2).transpose(1, 2)  # (1, Y, X): rows from front to back, columns from right to left
+    picture = F.interpolate(plane[None], (PICTURE, PICTURE), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    color_map = MODALITIES[modality].color_map
+    if color_map is None:
+        return picture
+    return torch.as_tensor(mpl.colormaps[color_map](picture[0].numpy())[..., :3]).float().permute(2, 0, 1)
+
+
+def _write_volumes(folder: Path, phantom: HeadPhantom) -> None:
+    folder.mkdir()
+    for name in ("ct", "t1", "t2", "spect", "pet"):
+        volume = phantom.volumes[name]
+        if name in COARSE_GRIDS:
+            volume = _on_coarse_grid(volume, *COARSE_GRIDS[name])
+        header = nibabel.Nifti1Header()
+        header.set_xyzt_units("mm")
+        image = nibabel.Nifti1Image(volume[0].numpy(), np.asarray(volume.affine), header)
+        nibabel.save(image, folder / f"{name}.nii.gz")
+    with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["name", "image_a", "image_b", "modality_a", "modality_b"])
+        rows.writerows([f"t1_{b}", "t1.nii.gz", f"{b}.nii.gz", "mr", b] for b in ("ct", "spect", "pet"))
+
+
+def _on_coarse_grid(volume: MetaTensor, size: tuple[int, int, int], spacing_mm: float) -> MetaTensor:
+    fine = np.asarray(volume.affine)
+    centre = fine @ [*((np.asarray(volume.shape[1:]) - 1) / 2), 1]
+    coarse = np.diag([spacing_mm] * 3 + [1.0])
+    coarse[:3, 3] = centre[:3] - spacing_mm * (np.asarray(size) - 1) / 2
+    resampled: MetaTensor = SpatialResample(mode="bilinear", align_corners=True)(volume, coarse, size)
+    return resampled
