@@ -74,7 +74,7 @@ def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None 
     if suffix == ".png":
         _write_bytes(_png(array), path)
     elif suffix in {".nii", ".nii.gz"}:
-        _write_bytes(_nifti(array, matrix, compress=suffix == ".nii.gz"), path)
+        _write_beside(path, lambda temporary: _write_nifti(array, matrix, temporary))
     else:
         _write_beside(path, lambda temporary: _write_itk(array, matrix, temporary))
 
@@ -137,7 +137,7 @@ def _png(array: NDArray[np.float32]) -> bytes:
     return stream.getvalue()
 
 
-def _nifti(array: NDArray[np.float32], affine: NDArray[np.float64], *, compress: bool) -> bytes:
+def _write_nifti(array: NDArray[np.float32], affine: NDArray[np.float64], path: Path) -> None:
     voxels = array[0] if array.shape[0] == 1 else _to_uint8(array).view(_RGB24)[..., 0]
     image = nib.Nifti1Image(voxels, affine)
     image.set_sform(affine, code=_ALIGNED)
@@ -145,13 +145,12 @@ def _nifti(array: NDArray[np.float32], affine: NDArray[np.float64], *, compress:
     if not np.allclose(image.get_qform(), affine, atol=1e-3):
         image.set_qform(affine, code=0)  # sheared axes: a quaternion cannot hold them, so the sform alone counts
     image.header.set_xyzt_units("mm")
-    content: bytes = image.to_bytes()
-    if not compress:
-        return content
-    stream = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as compressed:
-        compressed.write(content)
-    return stream.getvalue()
+    with path.open("wb") as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
+                image.to_stream(compressed)
+        else:
+            image.to_stream(file)
 
 
 def _write_itk(array: NDArray[np.float32], affine: NDArray[np.float64], path: Path) -> None:
