@@ -1,175 +1,48 @@
-"""The anatomy of the head phantom: which tissue lies where, as soft shapes in the head frame.
+"""The anatomy of the head phantom: which tissue lies where in the head frame, in the proportions of a typical adult.
 
-Every shape is a signed distance in mm (negative inside) given by a few numbers. A voxel on a boundary belongs to both
-tissues in proportion (partial volume). The cortex is folded by band-limited noise: its zero sheets are the sulci, and
-grey matter is what lies within 3 mm of the cerebrospinal fluid (CSF). Proportions are those of a typical adult.
+The cortex is folded by band-limited noise: its zero sheets are the sulci, and grey matter is what lies within 3 mm of
+the cerebrospinal fluid (CSF). What is painted later lies over what was painted before.
 """
 
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from monai_s3im.data.phantom.canvas import TISSUES, Canvas, Point, Points, ellipsoid, rod, union, within
 from monai_s3im.data.phantom.subject import EYE, PINEAL, Subject, sample
 
 CORTEX_MM = 3.0
 BASE_TOP_MM = 20.0  # above it there is neither skull base nor face nor hindbrain
-Point = tuple[float, float, float]
 
 
-class Tissue(NamedTuple):
-    """What the scanners see of one tissue: its label and CT (HU), T1, T2, SPECT and PET values (arbitrary units)."""
-
-    label: int
-    ct: float
-    t1: float
-    t2: float
-    spect: float
-    pet: float
+def paint_head(canvas: Canvas, points: Points, subject: Subject) -> None:
+    """Paints the whole head at points of the head frame."""
+    near = (points.x / 90) ** 2 + ((points.y - 5) / 118) ** 2 + (points.z / 160) ** 4 < 1
+    canvas.paint_part(near, partial(_paint_near, subject=subject), points)
 
 
-TISSUES: dict[str, Tissue] = {
-    "air": Tissue(0, -1000, 0.0, 0.0, 0.0, 0.0),
-    "skin": Tissue(1, 60, 0.45, 0.30, 0.5, 0.5),
-    "fat": Tissue(2, -90, 1.00, 0.55, 0.2, 0.2),
-    "muscle": Tissue(3, 55, 0.38, 0.22, 0.5, 0.6),
-    "cortical bone": Tissue(4, 1300, 0.04, 0.03, 0.1, 0.1),
-    "diploe": Tissue(5, 650, 0.50, 0.22, 0.3, 0.3),
-    "petrous bone": Tissue(6, 1600, 0.04, 0.03, 0.1, 0.1),
-    "csf": Tissue(7, 5, 0.14, 1.00, 0.1, 0.1),
-    "grey matter": Tissue(8, 38, 0.54, 0.58, 4.0, 4.0),
-    "white matter": Tissue(9, 28, 0.80, 0.40, 1.0, 1.0),
-    "deep nuclei": Tissue(10, 38, 0.61, 0.46, 4.0, 4.0),
-    "vitreous": Tissue(11, 10, 0.16, 0.95, 0.0, 0.0),
-    "dura": Tissue(12, 60, 0.45, 0.25, 0.5, 0.5),
-    "oedema": Tissue(13, 20, 0.55, 0.78, 0.6, 0.7),
-    "tumour": Tissue(14, 42, 0.45, 0.70, 1.0, 7.0),
-    "haemorrhage": Tissue(15, 65, 0.72, 0.28, 0.0, 0.0),
-    "calcification": Tissue(16, 300, 0.20, 0.08, 0.1, 0.1),
-    "table": Tissue(17, 300, 0.0, 0.0, 0.0, 0.0),
-}
-
-
-class Points(NamedTuple):
-    """Points in the head frame, each (n,) in mm; `side` is |x|, the mirrored coordinate of paired structures."""
-
-    x: Tensor
-    y: Tensor
-    z: Tensor
-    side: Tensor
-
-
-def _ellipsoid(p: Points, centre: Point, axes: Point, paired: bool = False) -> Tensor:
-    """Distance to an ellipsoid with the given half axes in mm; `paired` gives one on either side."""
-    x, y, z = (p.side if paired else p.x) - centre[0], p.y - centre[1], p.z - centre[2]
-    unit = ((x / axes[0]) ** 2 + (y / axes[1]) ** 2 + (z / axes[2]) ** 2).sqrt_()
-    return (unit - 1) * (x * x + y * y + z * z).sqrt_() / unit.clamp_(min=0.05)
-
-
-def _rod(p: Points, start: Point, end: Point, radii: tuple[float, float], paired: bool = True) -> Tensor:
-    """Distance to a rod between two points, whose radius changes linearly from end to end."""
-    (ax, ay, az), (bx, by, bz) = start, end
-    dx, dy, dz = bx - ax, by - ay, bz - az
-    x, y, z = (p.side if paired else p.x) - ax, p.y - ay, p.z - az
-    t = ((x * dx + y * dy + z * dz) / (dx * dx + dy * dy + dz * dz)).clamp_(0, 1)
-    gap = ((x - t * dx) ** 2 + (y - t * dy) ** 2 + (z - t * dz) ** 2).sqrt_()
-    return gap - (radii[0] + (radii[1] - radii[0]) * t)
-
-
-def _union(*distances: Tensor) -> Tensor:
-    result = distances[0]
-    for distance in distances[1:]:
-        result = torch.minimum(result, distance)
-    return result
-
-
-def _within(*distances: Tensor) -> Tensor:
-    """Intersection of shapes."""
-    result = distances[0]
-    for distance in distances[1:]:
-        result = torch.maximum(result, distance)
-    return result
-
-
-class Canvas:
-    """Points that are painted with one tissue after the other, each over the ones before.
-
-    Args:
-        points: Number of points n.
-        softness_mm: Width of a boundary, about one voxel.
-    """
-
-    def __init__(self, points: int, softness_mm: float) -> None:
-        self.values = torch.zeros(5, points)  # CT, T1, T2, SPECT, PET
-        self.values[0] = TISSUES["air"].ct
-        self.labels = torch.zeros(points, dtype=torch.uint8)
-        self.softness_mm = softness_mm
-
-    def part(self, index: Tensor) -> "Canvas":
-        """A copy of some of the points."""
-        part = Canvas(0, self.softness_mm)
-        part.values, part.labels = self.values[:, index], self.labels[index]
-        return part
-
-    def put(self, index: Tensor, part: "Canvas") -> None:
-        """Puts a painted part back."""
-        self.values[:, index] = part.values
-        self.labels[index] = part.labels
-
-    def paint(self, tissue: str, distance: Tensor, opacity: Tensor | float = 1.0) -> None:
-        """Paints a tissue over the inside (negative) of a shape."""
-        label, *values = TISSUES[tissue]
-        weight = (0.5 - distance / self.softness_mm).clamp_(0, 1) * opacity
-        if not weight.any():
-            return
-        self.values.lerp_(torch.tensor(values)[:, None], weight)
-        self.labels.masked_fill_(weight > 0.5, label)
-
-
-def paint_head(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, subject: Subject) -> None:
-    """Paints the whole head at points of the head frame, (n,) each in mm."""
-    near = ((x / 90) ** 2 + ((y - 5) / 118) ** 2 + (z / 160) ** 4 < 1).nonzero()[:, 0]
-    if len(near):
-        head = canvas.part(near)
-        _paint_near(head, x[near], y[near], z[near], subject)
-        canvas.put(near, head)
-
-
-def _paint_near(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, subject: Subject) -> None:
-    dx, dy, dz, texture = sample(subject.noise[:4], x, y, z)
-    still = Points(x, y, z, x.abs())
-    p = Points(x + dx, y + dy, z + dz, (x + dx).abs())
-    low = bool((z < BASE_TOP_MM).any())
+def _paint_near(canvas: Canvas, still: Points, subject: Subject) -> None:
+    dx, dy, dz, texture = sample(subject.noise[:4], still.x, still.y, still.z)
+    p = Points.at(still.x + dx, still.y + dy, still.z + dz)
+    low = still.z < BASE_TOP_MM
     vault = _vault(p)
-    cranium = torch.maximum(vault, 0.85 * (_floor(p) - p.z)) if low else vault  # inner surface of the skull
+    cranium = torch.maximum(vault, 0.85 * (_floor(p) - p.z)) if low.any() else vault  # inner surface of the skull
     skull_mm = subject.skull_mm * (1 + 0.03 * texture) + 2.5 * torch.exp(-(((p.y - 88) / 25) ** 2))
     _paint_scalp(canvas, p, vault, skull_mm, texture, subject)
     _paint_skull(canvas, p, vault, cranium, skull_mm, texture)
-    if low:
-        _paint_skull_base(canvas, p, texture)
-        _paint_face(canvas, p, still, texture)
-    inside = (cranium < canvas.softness_mm).nonzero()[:, 0]
-    if len(inside):
-        brain = canvas.part(inside)
-        _paint_inside(
-            brain,
-            Points(*(part[inside] for part in p)),
-            Points(*(part[inside] for part in still)),
-            cranium[inside],
-            texture[inside],
-            subject,
-        )
-        canvas.put(inside, brain)
-    spine = _rod(p, (0, -27, -70), (0, -34, -120), (7, 5), paired=False)
-    canvas.paint("white matter", _within(spine, p.z + 66))
+    canvas.paint_part(low & (still.side > 5) & (still.y < 68), _paint_skull_base, p, texture)
+    canvas.paint_part(low & (still.y > 0), _paint_face, p, still, texture)
+    canvas.paint_part(low & (still.z < -55) & (still.side < 25), _paint_spine, p)
+    inside = cranium < canvas.softness_mm
+    canvas.paint_part(inside, partial(_paint_inside, subject=subject), p, still, cranium, texture)
 
 
 def _paint_inside(canvas: Canvas, p: Points, still: Points, cranium: Tensor, texture: Tensor, subject: Subject) -> None:
     _paint_cerebrum(canvas, p, cranium, subject)
     _paint_ventricles_and_nuclei(canvas, p, texture, subject)
-    if (still.z < BASE_TOP_MM).any():
-        _paint_hindbrain(canvas, p, cranium, texture)
+    canvas.paint_part(still.z < BASE_TOP_MM, _paint_hindbrain, p, cranium, texture)
     _paint_lesions(canvas, still, texture, subject)
 
 
@@ -197,58 +70,62 @@ def _paint_scalp(canvas: Canvas, p: Points, vault: Tensor, skull_mm: Tensor, tex
     """Skin and fat over everything, flesh inside: the temporal muscle on the vault, face and neck below."""
     temporal = torch.exp(-(((p.z + 20) / 28) ** 2) - ((p.y - 25) / 28) ** 2) * torch.sigmoid((p.side - 40) / 5)
     scalp = vault - skull_mm - subject.scalp_mm - 9 * temporal
-    face = _ellipsoid(p, (0, 38, -64), (62, 60, 72))
-    neck = _ellipsoid(p, (0, -22, -105), (58, 60, 70))
-    nose = _rod(p, (0, 94, -34), (0, 107, -60), (4, 9), paired=False)
-    brow = _ellipsoid(p, (0, 60, -14), (56, 39, 24))
-    head = _union(scalp, face, neck, nose, brow)
+    face = ellipsoid(p, (0, 38, -64), (62, 60, 72))
+    neck = ellipsoid(p, (0, -22, -105), (58, 60, 70))
+    nose = rod(p, (0, 94, -34), (0, 107, -60), (4, 9), paired=False)
+    brow = ellipsoid(p, (0, 60, -14), (56, 39, 24))
+    head = union(scalp, face, neck, nose, brow)
     canvas.paint("fat", head)
     canvas.paint("skin", head.abs() - 1.8)
-    flesh = _union(_within(head + 5, p.z + 8), _within(scalp + 4.5, 1.2 - 6 * temporal))
+    flesh = union(within(head + 5, p.z + 8), within(scalp + 4.5, 1.2 - 6 * temporal))
     canvas.paint("muscle", flesh)
-    canvas.paint("fat", _within(flesh + 2, 3 * (1.6 - texture)), 0.8)
+    canvas.paint("fat", within(flesh + 2, 3 * (1.6 - texture)), 0.8)
 
 
 def _paint_skull(canvas: Canvas, p: Points, vault: Tensor, cranium: Tensor, skull_mm: Tensor, texture: Tensor) -> None:
     """Outer table, diploe and inner table of the vault, which ends at the level of the base; the base is thinner."""
     level = -40 - p.z - 0.22 * p.y
-    shell = _within(vault - skull_mm, -vault, level)
-    base = _within(cranium - 4, -cranium, vault - skull_mm)
-    canvas.paint("cortical bone", _union(shell, base))
+    shell = within(vault - skull_mm, -vault, level)
+    base = within(cranium - 4, -cranium, vault - skull_mm)
+    canvas.paint("cortical bone", union(shell, base))
     marrow = (vault - skull_mm / 2).abs() - (skull_mm / 2 - 1.9) - 0.15 * texture
-    canvas.paint("diploe", _within(marrow, level + 4), 0.9)
+    canvas.paint("diploe", within(marrow, level + 4), 0.9)
 
 
 def _paint_skull_base(canvas: Canvas, p: Points, texture: Tensor) -> None:
-    canvas.paint("petrous bone", _rod(p, (14, 4, -36), (62, -20, -40), (6, 11)))
-    mastoid = _ellipsoid(p, (60, -24, -52), (13, 16, 20), paired=True)
+    canvas.paint("petrous bone", rod(p, (14, 4, -36), (62, -20, -40), (6, 11)))
+    mastoid = ellipsoid(p, (60, -24, -52), (13, 16, 20), paired=True)
     canvas.paint("cortical bone", mastoid - 2)
-    canvas.paint("air", _within(mastoid, 6 * (0.3 - texture)))
-    canvas.paint("air", _rod(p, (48, -10, -46), (80, -12, -46), (2.5, 4)))  # ear canal
-    canvas.paint("cortical bone", _rod(p, (66, 8, -46), (46, 58, -48), (3, 4)))  # zygomatic arch
-    canvas.paint("cortical bone", _rod(p, (0, -30, -84), (0, -36, -125), (15, 17), paired=False))  # vertebrae
-    canvas.paint("csf", _rod(p, (0, -30, -70), (0, -36, -125), (9, 8), paired=False))
+    canvas.paint("air", within(mastoid, 6 * (0.3 - texture)))
+    canvas.paint("air", rod(p, (48, -10, -46), (80, -12, -46), (2.5, 4)))  # ear canal
+    canvas.paint("cortical bone", rod(p, (66, 8, -46), (46, 58, -48), (3, 4)))  # zygomatic arch
+
+
+def _paint_spine(canvas: Canvas, p: Points) -> None:
+    canvas.paint("cortical bone", rod(p, (0, -30, -86), (0, -36, -125), (15, 17), paired=False))  # vertebrae
+    canvas.paint("csf", rod(p, (0, -30, -72), (0, -36, -125), (9, 8), paired=False))
+    canvas.paint("white matter", rod(p, (0, -27, -70), (0, -34, -120), (6, 5), paired=False))
 
 
 def _paint_face(canvas: Canvas, p: Points, still: Points, texture: Tensor) -> None:
-    orbit = _rod(p, (EYE[0], EYE[1] - 2, EYE[2]), (12, 32, EYE[2] + 2), (17, 4))
-    maxilla = _ellipsoid(p, (27, 56, -66), (17, 20, 17), paired=True)
-    nasal = _ellipsoid(p, (0, 62, -52), (14, 36, 26))
-    sphenoid = _ellipsoid(p, (0, 22, -36), (13, 13, 10))
-    frontal = _ellipsoid(p, (9, 87, -8), (11, 5, 12), paired=True)
-    canvas.paint("cortical bone", _union(orbit, maxilla, sphenoid, nasal, frontal) - 2)
-    canvas.paint("fat", _union(orbit, _within(orbit - 3, 66 - p.y)))
-    canvas.paint("air", _union(maxilla, sphenoid, frontal) - 0.6 * texture)
+    orbit = rod(p, (EYE[0], EYE[1] - 2, EYE[2]), (12, 32, EYE[2] + 2), (17, 4))
+    maxilla = ellipsoid(p, (27, 56, -66), (17, 20, 17), paired=True)
+    nasal = ellipsoid(p, (0, 62, -52), (14, 36, 26))
+    sphenoid = ellipsoid(p, (0, 22, -36), (13, 13, 10))
+    frontal = ellipsoid(p, (9, 87, -8), (11, 5, 12), paired=True)
+    canvas.paint("cortical bone", union(orbit, maxilla, sphenoid, nasal, frontal) - 2)
+    canvas.paint("fat", union(orbit, within(orbit - 3, 66 - p.y)))
+    canvas.paint("air", union(maxilla, sphenoid, frontal) - 0.6 * texture)
     canvas.paint("muscle", nasal)
     turbinate = 2.2 * torch.sin(p.side * 0.95 + 0.8 * texture) - 0.8
-    canvas.paint("air", _within(nasal + 1.0, -turbinate))
-    canvas.paint("cortical bone", _within(nasal, p.side - 0.6), 0.6)  # septum
+    canvas.paint("air", within(nasal + 1.0, -turbinate))
+    canvas.paint("cortical bone", within(nasal, p.side - 0.6), 0.6)  # septum
     cone = ((orbit + 7).abs() - 1.3).clamp(min=-2)
-    canvas.paint("muscle", _within(cone, p.y - EYE[1] + 6))
-    canvas.paint("white matter", _rod(p, (EYE[0], EYE[1] - 10, EYE[2]), (12, 30, EYE[2] + 2), (2, 2)))
-    canvas.paint("muscle", _ellipsoid(still, EYE, (13.2, 13.2, 13.2), paired=True))
-    canvas.paint("vitreous", _ellipsoid(still, EYE, (11.8, 11.8, 11.8), paired=True))
-    canvas.paint("muscle", _ellipsoid(still, (EYE[0], EYE[1] + 9, EYE[2]), (4.5, 2.2, 4.5), paired=True))  # lens
+    canvas.paint("muscle", within(cone, p.y - EYE[1] + 6))
+    canvas.paint("white matter", rod(p, (EYE[0], EYE[1] - 10, EYE[2]), (12, 30, EYE[2] + 2), (2, 2)))
+    canvas.paint("muscle", ellipsoid(still, EYE, (13.2, 13.2, 13.2), paired=True))
+    canvas.paint("vitreous", ellipsoid(still, EYE, (11.8, 11.8, 11.8), paired=True))
+    canvas.paint("muscle", ellipsoid(still, (EYE[0], EYE[1] + 9, EYE[2]), (4.5, 2.2, 4.5), paired=True))  # lens
 
 
 def _paint_cerebrum(canvas: Canvas, p: Points, cranium: Tensor, subject: Subject) -> None:
@@ -256,12 +133,12 @@ def _paint_cerebrum(canvas: Canvas, p: Points, cranium: Tensor, subject: Subject
     canvas.paint("csf", cranium)
     width = subject.sulcus_mm
     depth = -cranium - 1.2 - 1.8 * width
-    core = _ellipsoid(p, (0, -3, 2), (34, 42, 26))  # callosum and what it covers: no fissure there
+    core = ellipsoid(p, (0, -3, 2), (34, 42, 26))  # callosum and what it covers: no fissure there
     fissure = (p.x**2 + (-core).clamp(min=0) ** 2).sqrt_() - 0.6 - 0.6 * width
     tentorium = torch.maximum(_tentorium(p), 0.9 * (p.y + 20 - 0.35 * p.side))
     sylvian = _sylvian(p) - 0.6 - width
-    depth = _union(depth, fissure, tentorium - 1, sylvian)
-    folded = _union(-cranium - 2, fissure + 5, tentorium + 4, sylvian + 7)  # sulci are deepest on the outside
+    depth = union(depth, fissure, tentorium - 1, sylvian)
+    folded = union(-cranium - 2, fissure + 5, tentorium + 4, sylvian + 7)  # sulci are deepest on the outside
     radius = ((p.x / 67) ** 2 + (p.y / 85) ** 2 + (p.z / 70) ** 2).sqrt_().clamp_(min=0.6)
     stretch = 0.45 + 0.55 / radius  # along the radius the folding changes slowly, so sulci stand upright
     sheet, bottom = sample(subject.noise[[4, 0]], p.x * stretch, p.y * stretch, p.z * stretch)
@@ -269,9 +146,9 @@ def _paint_cerebrum(canvas: Canvas, p: Points, cranium: Tensor, subject: Subject
     pial = torch.minimum(depth, sulcus)
     canvas.paint("grey matter", -pial)
     canvas.paint("white matter", CORTEX_MM - pial)
-    falx = _within(p.x.abs() - 0.7, -core + 6, cranium, -p.z - 5)
+    falx = within(p.x.abs() - 0.7, -core + 6, cranium, -p.z - 5)
     canvas.paint("dura", falx, 0.7)
-    canvas.paint("dura", _rod(p, (0, -80, 15), (0, -40, 62), (4, 3), paired=False))  # sagittal sinus
+    canvas.paint("dura", rod(p, (0, -80, 15), (0, -40, 62), (4, 3), paired=False))  # sagittal sinus
 
 
 def _tentorium(p: Points) -> Tensor:
@@ -290,51 +167,51 @@ def _sylvian(p: Points) -> Tensor:
 
 
 def _paint_ventricles_and_nuclei(canvas: Canvas, p: Points, texture: Tensor, subject: Subject) -> None:
-    canvas.paint("deep nuclei", _ellipsoid(p, (11, -16, 5), (9, 14, 9), paired=True))  # thalamus
-    canvas.paint("deep nuclei", _rod(p, (20, 18, 3), (28, -10, 4), (6, 3.5)))  # lentiform
-    canvas.paint("deep nuclei", _rod(p, (13, 24, 8), (19, -6, 21), (5, 2.5)))  # caudate
+    canvas.paint("deep nuclei", ellipsoid(p, (11, -16, 5), (9, 14, 9), paired=True))  # thalamus
+    canvas.paint("deep nuclei", rod(p, (20, 18, 3), (28, -10, 4), (6, 3.5)))  # lentiform
+    canvas.paint("deep nuclei", rod(p, (13, 24, 8), (19, -6, 21), (5, 2.5)))  # caudate
     size = subject.ventricle
     trail: list[tuple[Point, float]] = [
         ((14, 38, 7), 1.6), ((6.5, 20, 11), 3.6), ((7.5, 0, 21), 3.8), ((13, -24, 21), 4.2),
         ((24, -40, 9), 5.2), ((25, -60, 4), 1.4),
     ]  # fmt: skip
-    lateral = [_rod(p, a, b, (size * ra, size * rb)) for (a, ra), (b, rb) in pairwise(trail)]
-    lateral.append(_rod(p, (24, -40, 8), (32, -12, -16), (size * 3, size * 1.5)))  # temporal horn
-    third = _ellipsoid(p, (0, -8, 0), (1.8 * size, 14, 10))
-    canvas.paint("csf", _union(third, *lateral))
-    cistern = _union(
-        _ellipsoid(p, (0, 10, -20), (12, 9, 7)), _ellipsoid(p, (0, -38, -4), (10, 6, 8)),
-        _ellipsoid(p, (0, -18, -14), (20, 14, 8)),
+    lateral = [rod(p, a, b, (size * ra, size * rb)) for (a, ra), (b, rb) in pairwise(trail)]
+    lateral.append(rod(p, (24, -40, 8), (32, -12, -16), (size * 3, size * 1.5)))  # temporal horn
+    third = ellipsoid(p, (0, -8, 0), (1.8 * size, 14, 10))
+    canvas.paint("csf", union(third, *lateral))
+    cistern = union(
+        ellipsoid(p, (0, 10, -20), (12, 9, 7)), ellipsoid(p, (0, -38, -4), (10, 6, 8)),
+        ellipsoid(p, (0, -18, -14), (20, 14, 8)),
     )  # fmt: skip
     canvas.paint("csf", cistern)
-    canvas.paint("calcification", _ellipsoid(p, (23, -41, 9), (2, 3, 2), paired=True) + 0.5 - 0.8 * texture)  # choroid
+    canvas.paint("calcification", ellipsoid(p, (23, -41, 9), (2, 3, 2), paired=True) + 0.5 - 0.8 * texture)  # choroid
 
 
 def _paint_hindbrain(canvas: Canvas, p: Points, cranium: Tensor, texture: Tensor) -> None:
     """Brainstem and cerebellum, whose folia are fine curved layers."""
-    lobes = _union(_ellipsoid(p, (24, -50, -42), (38, 34, 30), paired=True), _ellipsoid(p, (0, -50, -36), (12, 28, 22)))
-    cerebellum = _within(lobes, cranium + 2.5, _tentorium(p) + 1)
+    lobes = union(ellipsoid(p, (24, -50, -42), (38, 34, 30), paired=True), ellipsoid(p, (0, -50, -36), (12, 28, 22)))
+    cerebellum = within(lobes, cranium + 2.5, _tentorium(p) + 1)
     canvas.paint("grey matter", cerebellum)
-    centre = _ellipsoid(p, (17, -40, -38), (34, 30, 24), paired=True)
+    centre = ellipsoid(p, (17, -40, -38), (34, 30, 24), paired=True)
     folia = torch.sin(1.05 * centre + 0.9 * texture)
-    medulla = _ellipsoid(p, (19, -42, -42), (17, 15, 9), paired=True)
-    canvas.paint("white matter", _union(medulla, _within(cerebellum + 3, 1.0 - 2 * folia)), 0.65)
-    canvas.paint("csf", _within(cerebellum, medulla.neg() + 4, 2.6 + 3 * folia), 0.5)
-    stem = _union(
-        _ellipsoid(p, (0, -17, -14), (17, 12, 16)),
-        _ellipsoid(p, (0, -15, -34), (16, 14, 16)),
-        _rod(p, (0, -20, -44), (0, -27, -75), (11, 6), paired=False),
+    medulla = ellipsoid(p, (19, -42, -42), (17, 15, 9), paired=True)
+    canvas.paint("white matter", union(medulla, within(cerebellum + 3, 1.0 - 2 * folia)), 0.65)
+    canvas.paint("csf", within(cerebellum, medulla.neg() + 4, 2.6 + 3 * folia), 0.5)
+    stem = union(
+        ellipsoid(p, (0, -17, -14), (17, 12, 16)),
+        ellipsoid(p, (0, -15, -34), (16, 14, 16)),
+        rod(p, (0, -20, -44), (0, -27, -75), (11, 6), paired=False),
     )
-    canvas.paint("csf", _within(stem - 2.5 - 0.8 * texture, p.z + 6, cranium))
+    canvas.paint("csf", within(stem - 2.5 - 0.8 * texture, p.z + 6, cranium))
     canvas.paint("white matter", stem)
-    canvas.paint("csf", _ellipsoid(p, (0, -33, -38), (6, 3.5, 9)))  # fourth ventricle
+    canvas.paint("csf", ellipsoid(p, (0, -33, -38), (6, 3.5, 9)))  # fourth ventricle
 
 
 def _paint_lesions(canvas: Canvas, p: Points, texture: Tensor, subject: Subject) -> None:
-    canvas.paint("calcification", _ellipsoid(p, PINEAL, (3.0, 3.0, 3.0)))
+    canvas.paint("calcification", ellipsoid(p, PINEAL, (3.0, 3.0, 3.0)))
     if "tumour" in subject.lesions:
         centre, radius = subject.lesions["tumour"]
-        mass = _ellipsoid(p, centre, (radius, radius * 1.1, radius)) - 0.08 * radius * texture
+        mass = ellipsoid(p, centre, (radius, radius * 1.1, radius)) - 0.08 * radius * texture
         white = canvas.labels == TISSUES["white matter"].label
         swelling = ((14 + 5 * texture - mass) / 8).clamp(0, 1)
         canvas.paint("oedema", mass - 18, swelling * white)
@@ -342,6 +219,6 @@ def _paint_lesions(canvas: Canvas, p: Points, texture: Tensor, subject: Subject)
         canvas.paint("oedema", mass + 0.6 * radius, 0.9)  # necrotic core
     if "haemorrhage" in subject.lesions:
         centre, radius = subject.lesions["haemorrhage"]
-        clot = _ellipsoid(p, centre, (radius, radius * 1.3, radius)) - 0.1 * radius * texture
+        clot = ellipsoid(p, centre, (radius, radius * 1.3, radius)) - 0.1 * radius * texture
         canvas.paint("oedema", clot - 3)
         canvas.paint("haemorrhage", clot)

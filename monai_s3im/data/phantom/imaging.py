@@ -30,7 +30,8 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_s3im.data.phantom.anatomy import Canvas, paint_head
+from monai_s3im.data.phantom.anatomy import paint_head
+from monai_s3im.data.phantom.canvas import Canvas, Points
 from monai_s3im.data.phantom.subject import Subject, draw_subject
 from monai_s3im.errors import InputError
 
@@ -50,7 +51,7 @@ class HeadPhantom:
     """One head in five modalities.
 
     Args:
-        volumes: "ct" (HU), "t1", "t2", "spect", "pet" as float32 and "labels" as uint8 (`phantom.anatomy.TISSUES`),
+        volumes: "ct" (HU), "t1", "t2", "spect", "pet" as float32 and "labels" as uint8 (`phantom.canvas.TISSUES`),
             each a MetaTensor (1, X, Y, Z) with the affine from voxel to RAS mm.
         landmarks: Centre in RAS mm of "right_eye", "left_eye", "pineal" (a calcification) and of the "tumour" and
             "haemorrhage" that this head has: one of them or both.
@@ -122,8 +123,7 @@ def _paint(
         canvas = Canvas(index.shape[1], softness_mm)
         arc = (world[0] ** 2 + (world[1] + 2) ** 2).sqrt()
         canvas.paint("table", torch.maximum((arc - 112).abs() - 1.5, world[1] + 40))
-        x, y, z = to_head @ (world - subject.shift_mm[:, None])
-        paint_head(canvas, x, y, z, subject)
+        paint_head(canvas, Points.at(*(to_head @ (world - subject.shift_mm[:, None])).unbind()), subject)
         values[..., slab] = canvas.values.unflatten(1, (*shape[:2], -1))
         labels[..., slab] = canvas.labels.unflatten(0, (*shape[:2], -1))
     return values, labels

@@ -83,17 +83,19 @@ def draw_subject(seed: int) -> Subject:
 
 def _noise_fields(random: np.random.Generator, gyrus_mm: float) -> Tensor:
     """Band-limited noise on the lattice, (5, D, H, W): displacement in mm (3), texture of about 12 mm, sulci."""
-    frequency = torch.fft.fftfreq(LATTICE_SIZE, LATTICE_MM)
-    k = torch.stack(torch.meshgrid(frequency, frequency, frequency, indexing="ij"))  # (3, x, y, z) cycles/mm
+    size = (LATTICE_SIZE,) * 3
+    full = torch.fft.fftfreq(LATTICE_SIZE, LATTICE_MM)
+    half = torch.fft.rfftfreq(LATTICE_SIZE, LATTICE_MM)
+    k = torch.stack(torch.meshgrid(full, full, half, indexing="ij"))  # (3, x, y, z) cycles/mm
     radius = (k**2).sum(dim=0).sqrt()
 
     def band(wavelength: float, width: float) -> Tensor:
-        white = torch.fft.fftn(torch.tensor(random.standard_normal((LATTICE_SIZE,) * 3), dtype=torch.float32))
+        white = torch.fft.rfftn(torch.tensor(random.standard_normal(size, dtype=np.float32)))
         spectrum: Tensor = white * torch.exp(-(((radius * wavelength - 1) / width) ** 2))
         return spectrum
 
     def in_space(spectrum: Tensor) -> Tensor:
-        field: Tensor = torch.fft.ifftn(spectrum).real
+        field: Tensor = torch.fft.irfftn(spectrum, s=size)
         return field
 
     smooth = [in_space(band(90, 0.4)) for _ in range(3)]

@@ -27,6 +27,7 @@ SLICE_GRID = (192, 192, 40)
 SLICE_SPACING_MM = (1.2, 1.2, 3.0)
 SLICE_MARGIN = 9  # slices at either end that are not written: SPECT is blurred into them
 PARTNERS = ("ct", "spect")  # of T1, slice by slice in turn
+SLICE_MODALITIES = {"t1": "mr", "ct": "ct", "spect": "spect"}  # volume: modality
 COARSE_GRIDS = {"pet": ((54, 60, 34), 3.2), "spect": ((44, 50, 26), 4.0)}  # size, spacing in mm: less than the head
 
 
@@ -124,31 +125,34 @@ def _write_set(folder: Path, subjects: int, slices_per_subject: int, seed: int) 
 
 
 def _write_slices(folder: Path, phantom: HeadPhantom, case: str, count: int) -> list[dict[str, str]]:
-    lowest, highest = SLICE_MARGIN, SLICE_GRID[2] - 1 - SLICE_MARGIN
+    bright = {modality: _unit_range(phantom.volumes[name], modality) for name, modality in SLICE_MODALITIES.items()}
     items = []
-    for turn, z in enumerate(np.linspace(lowest, highest, count).round().astype(int)):
+    heights = np.linspace(SLICE_MARGIN, SLICE_GRID[2] - 1 - SLICE_MARGIN, count).round().astype(int)
+    for turn, z in enumerate(heights):
         partner = PARTNERS[turn % len(PARTNERS)]
         name = f"{case}_z{z:03}"
-        image_a, image_b = f"T1/{name}.png", f"{partner.upper()}/{name}.png"
-        write_image(_picture(phantom.volumes["t1"], "mr", z), folder / image_a)
-        write_image(_picture(phantom.volumes[partner], partner, z), folder / image_b)
-        items.append(
-            {
-                "name": name,
-                "image_a": image_a,
-                "image_b": image_b,
-                "modality_a": "mr",
-                "modality_b": partner,
-                "case": case,
-            }
-        )
+        item = {
+            "name": name,
+            "image_a": f"T1/{name}.png",
+            "image_b": f"{partner.upper()}/{name}.png",
+            "modality_a": "mr",
+            "modality_b": partner,
+            "case": case,
+        }
+        for image in "ab":
+            modality = item[f"modality_{image}"]
+            write_image(_picture(bright[modality][..., z], modality), folder / item[f"image_{image}"])
+        items.append(item)
     return items
 
 
-def _picture(volume: Tensor, modality: str, z: int) -> Tensor:
-    """One axial slice as a square picture (1 or 3, 256, 256) in [0, 1], in radiological orientation."""
+def _unit_range(volume: Tensor, modality: str) -> Tensor:
     lower, upper = intensity_range(volume, MODALITIES[modality])
-    plane = ((torch.as_tensor(volume)[..., z] - lower) / (upper - lower)).clamp(0, 1)  # (1, X, Y)
+    return ((torch.as_tensor(volume) - lower) / (upper - lower)).clamp_(0, 1)
+
+
+def _picture(plane: Tensor, modality: str) -> Tensor:
+    """One axial slice (1, X, Y) as a picture (1 or 3, 256, 256) in radiological orientation."""
     plane = plane.flip(1, 2).transpose(1, 2)  # (1, Y, X): rows from front to back, columns from right to left
     picture = F.interpolate(plane[None], (PICTURE, PICTURE), mode="bicubic", antialias=True)[0].clamp(0, 1)
     color_map = MODALITIES[modality].color_map
