@@ -1,0 +1,139 @@
+"""What the fusion metrics share: the check of shapes, the 0..255 scale, the window filter and the MONAI base class."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.metrics import CumulativeIterationMetric
+from torch import Tensor
+
+GRAY_LEVELS = 256
+
+
+def prepare_fused(fused: Tensor, data_range: float) -> Tensor:
+    """Check a fused batch and bring it to the 0..255 scale of the metrics.
+
+    Args:
+        fused: (B, 1, H, W), values in 0..``data_range``.
+        data_range: the value that stands for white.
+
+    Returns:
+        (B, 1, H, W) in float64 where the input is float64, in float32 otherwise.
+
+    Raises:
+        ValueError: if the shape is another, or ``data_range`` is not positive.
+    """
+    if fused.ndim != 4 or fused.shape[1] != 1:
+        raise ValueError(f"expected a fused batch of shape (B, 1, H, W), got {tuple(fused.shape)}")
+    return _to_gray_levels(fused, data_range, fused.dtype)
+
+
+def prepare_pair(fused: Tensor, sources: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
+    """Check a fused batch and its sources and bring them to the 0..255 scale of the metrics.
+
+    Args:
+        fused: (B, 1, H, W), values in 0..``data_range``.
+        sources: (B, N, H, W), N >= 2, same range.
+        data_range: the value that stands for white.
+
+    Returns:
+        Both, in float64 where one of them is float64, in float32 otherwise.
+
+    Raises:
+        ValueError: if the shapes do not fit, or ``data_range`` is not positive.
+    """
+    check_shapes(fused, sources)
+    dtype = torch.promote_types(fused.dtype, sources.dtype)
+    return _to_gray_levels(fused, data_range, dtype), _to_gray_levels(sources, data_range, dtype)
+
+
+def check_shapes(fused: Tensor, sources: Tensor) -> None:
+    """Refuse a fused batch and sources that do not belong together.
+
+    Raises:
+        ValueError: unless ``fused`` is (B, 1, H, W) and ``sources`` (B, N, H, W) with N >= 2.
+    """
+    fits = (
+        fused.ndim == sources.ndim == 4
+        and fused.shape[1] == 1
+        and sources.shape[1] >= 2
+        and (fused.shape[0], *fused.shape[2:]) == (sources.shape[0], *sources.shape[2:])
+    )
+    if not fits:
+        raise ValueError(
+            "expected fused (B, 1, H, W) and sources (B, N, H, W) with N >= 2, "
+            f"got fused {tuple(fused.shape)} and sources {tuple(sources.shape)}"
+        )
+
+
+def _to_gray_levels(image: Tensor, data_range: float, dtype: torch.dtype) -> Tensor:
+    if not data_range > 0:
+        raise ValueError(f"data_range must be positive, got {data_range}")
+    working_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+    return image.as_subclass(Tensor).to(working_dtype) * (255.0 / data_range)
+
+
+def histogram_levels(image: Tensor) -> Tensor:
+    """Round gray values, half to even, to the int64 levels 0..255; values outside are counted at the nearest end."""
+    return image.nan_to_num(0.0).round().clamp_(0, GRAY_LEVELS - 1).long()
+
+
+def nan_unless_finite(values: Tensor, *images: Tensor) -> Tensor:
+    """Set the value (B,) of every image (B, C, H, W) that has a nan or infinite pixel to nan: histograms hide them."""
+    for image in images:
+        values = values.where(image.sum((1, 2, 3)).isfinite(), torch.nan)
+    return values
+
+
+def filter_valid(image: Tensor, weights: Sequence[float], step: int = 1) -> Tensor:
+    """Filter the last two axes with a separable symmetric window, without padding.
+
+    Shifted copies are added, axis by axis: on the CPU this is several times faster than a convolution of one channel,
+    and on a GPU it keeps full float32, where a convolution may round to TF32.
+
+    Args:
+        image: (..., H, W), H and W at least the length of the window.
+        weights: the window along one axis, of length k.
+        step: keep every step-th position of either axis.
+
+    Returns:
+        (..., H - k + 1, W - k + 1) for step 1.
+    """
+    for axis in (-2, -1):
+        shifted = image.unfold(axis, len(weights), step)  # a view: k shifted copies, last
+        total = shifted[..., 0] * weights[0]
+        for offset, weight in enumerate(weights[1:], start=1):
+            total.add_(shifted[..., offset], alpha=weight)
+        image = total
+    return image
+
+
+class FusionMetric(CumulativeIterationMetric):
+    """Base of the metric classes: called as ``metric(y_pred=fused, y=sources)``, one value per image is kept.
+
+    ``aggregate()`` is the mean over all images since ``reset()``, a scalar tensor; images whose value is nan (see each
+    metric for when) are left out, and the mean is nan if no image has a value. ``get_buffer()`` gives the values.
+
+    Args:
+        data_range: the value that stands for white in ``y_pred`` and ``y``.
+    """
+
+    def __init__(self, data_range: float = 1.0) -> None:
+        super().__init__()
+        self.data_range = data_range
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        if y is None:
+            raise ValueError(f"{type(self).__name__} needs the sources: call it as metric(y_pred=fused, y=sources)")
+        check_shapes(y_pred, y)
+        return self.values(y_pred, y)
+
+    @abstractmethod
+    def values(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """The metric's function on one batch, (B, 1, H, W) and (B, N, H, W) -> (B,)."""
+
+    def aggregate(self) -> Tensor:
+        """Mean over the images that have a value."""
+        buffer: Tensor = self.get_buffer()
+        return buffer.nanmean()

@@ -1,0 +1,55 @@
+"""PSNR: peak signal-to-noise ratio."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from monai_s3im.metrics.base import FusionMetric, prepare_pair
+
+Peak = Literal["range", "max"]
+
+
+def peak_signal_to_noise_ratio(fused: Tensor, sources: Tensor, data_range: float = 1.0, peak: Peak = "range") -> Tensor:
+    r"""PSNR against all sources at once, in dB.
+
+    .. math:: PSNR = 10 \log_{10} \frac{peak^2}{MSE}, \quad MSE = \frac{1}{N} \sum_n MSE(F, S_n)
+
+    The average of the sources has the best PSNR by construction.
+
+    Args:
+        fused: (B, 1, H, W), values in 0..``data_range``.
+        sources: (B, N, H, W), N >= 2, same range.
+        data_range: the value that stands for white.
+        peak: "range" takes 255, the white of the scale. "max" takes the largest value of each fused image, as the
+            evaluator of the field does: a darker image then has a lower PSNR.
+
+    Returns:
+        (B,) dB. +inf where the fused image equals every source (nan for peak "max" if they are black as well), -inf
+        for peak "max" and a black fused image.
+
+    Raises:
+        ValueError: if the shapes do not fit, ``data_range`` is not positive, or ``peak`` is another word.
+    """
+    if peak not in ("range", "max"):
+        raise ValueError(f"peak must be 'range' or 'max', got {peak!r}")
+    fused, sources = prepare_pair(fused, sources, data_range)
+    mse = (fused - sources).square().mean((1, 2, 3))
+    peaks = fused.amax((1, 2, 3)) if peak == "max" else fused.new_tensor(255.0)
+    return 10 * (peaks.square() / mse).log10()
+
+
+class FusionPSNRMetric(FusionMetric):
+    """PSNR in dB against all sources as a MONAI metric, see :func:`peak_signal_to_noise_ratio`.
+
+    Args:
+        data_range: the value that stands for white in ``y_pred`` and ``y``.
+        peak: "range" for 255, "max" for the largest value of each fused image.
+    """
+
+    def __init__(self, data_range: float = 1.0, peak: Peak = "range") -> None:
+        super().__init__(data_range)
+        self.peak: Peak = peak
+
+    def values(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """PSNR of each image, (B,)."""
+        return peak_signal_to_noise_ratio(fused, sources, self.data_range, self.peak)
