@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
@@ -67,7 +68,9 @@ class ResumableCheckpoints:
         logger.info("goes on from %s", path)
 
     def save(self, engine: Engine) -> None:
-        """Save the state now, and remove what is older than the last ``keep``."""
+        """Save the state now, and remove what is older than the last ``keep``; of several processes, the first does."""
+        if idist.get_rank() > 0:
+            return
         saver = DiskSaver(str(self.folder), atomic=True, create_dir=True, require_empty=False)
         saver(
             {name: item.state_dict() for name, item in self.state.items()},

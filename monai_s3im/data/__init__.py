@@ -1,1 +1,18 @@
 """Finding, reading and writing images, and the embedded phantom."""
+
+from .batch import PrepareFusionBatch
+from .inference import fusion_pairs, inference_items
+from .loading import LoadSourcesd
+from .saving import DescribeSourcesd, SaveFusedd, pipeline_settings
+from .training import training_items
+
+__all__ = [
+    "DescribeSourcesd",
+    "LoadSourcesd",
+    "PrepareFusionBatch",
+    "SaveFusedd",
+    "fusion_pairs",
+    "inference_items",
+    "pipeline_settings",
+    "training_items",
+]

@@ -15,27 +15,15 @@ _NOT_IN_A_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
-    """Look at every header before anything runs, and tell all that is wrong at once.
+    """Refuse the pairs if any cannot be used, and tell all that is wrong at once.
 
     Raises:
-        InputError: there is no pair; a file is missing or unreadable; the images of a pair are 2D and differ in size,
-            or one is 2D and the other 3D; a name is not unique or cannot name a file; a modality is unknown. The
-            message lists the first 20 problems and counts the rest.
+        InputError: there is no pair, or :func:`problems_of` finds something. The message lists the first 20 problems
+            and counts the rest.
     """
     if not pairs:
         raise InputError("there is no pair to check: give at least one.")
-    problems = _name_problems(pairs)
-    shapes: dict[Path, tuple[int, ...] | str] = {}
-    for pair in pairs:
-        for modality in (pair.modality_a, pair.modality_b):
-            if modality is not None and modality not in MODALITIES:
-                problems.append(f"{pair.name}: unknown modality '{modality}': use one of {', '.join(MODALITIES)}.")
-        for path in (pair.image_a, pair.image_b):
-            if path not in shapes:
-                shapes[path] = _shape_or_problem(path)
-            if isinstance(problem := shapes[path], str):
-                problems.append(f"{pair.name}: {problem}")
-        problems += _shape_problems(pair, shapes[pair.image_a], shapes[pair.image_b])
+    problems = [problem for of_pair in problems_of(pairs).values() for problem in of_pair]
     if problems:
         shown = [f"- {problem}" for problem in problems[:_MOST_LINES]]
         if len(problems) > _MOST_LINES:
@@ -43,17 +31,46 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
         raise InputError("\n".join([f"{len(problems)} problem(s) in {len(pairs)} pair(s), nothing was run:", *shown]))
 
 
-def _name_problems(pairs: Sequence[Pair]) -> list[str]:
+def problems_of(pairs: Sequence[Pair]) -> dict[str, list[str]]:
+    """Look at every header, and tell what is wrong with which pair.
+
+    Returns:
+        By the name of the pair, one sentence for each problem: a file is missing or unreadable; the images are 2D and
+        differ in size, or one is 2D and the other 3D; the name is not unique or cannot name a file; a modality is
+        unknown. Pairs without a problem are left out.
+    """
+    problems: dict[str, list[str]] = {}
+    for name, problem in _name_problems(pairs):
+        problems.setdefault(name, []).append(problem)
+    shapes: dict[Path, tuple[int, ...] | str] = {}
+    for pair in pairs:
+        found = [
+            f"{pair.name}: unknown modality '{modality}': use one of {', '.join(MODALITIES)}."
+            for modality in (pair.modality_a, pair.modality_b)
+            if modality is not None and modality not in MODALITIES
+        ]
+        for path in (pair.image_a, pair.image_b):
+            if path not in shapes:
+                shapes[path] = _shape_or_problem(path)
+            if isinstance(shape := shapes[path], str):
+                found.append(f"{pair.name}: {shape}")
+        found += _shape_problems(pair, shapes[pair.image_a], shapes[pair.image_b])
+        if found:
+            problems.setdefault(pair.name, []).extend(found)
+    return problems
+
+
+def _name_problems(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     count = Counter(pair.name.casefold() for pair in pairs)
-    problems = [
-        f"{pair.name}: {count[pair.name.casefold()]} pairs have this name: names must differ, they name the outputs."
-        for pair in {pair.name.casefold(): pair for pair in pairs}.values()
-        if count[pair.name.casefold()] > 1
-    ]
-    unusable = [p.name for p in pairs if _NOT_IN_A_FILE_NAME.search(p.name) or p.name.strip() in {"", ".", ".."}]
-    return problems + [
-        f"{name!r} cannot name a file: leave out path separators and special signs." for name in unusable
-    ]
+    problems = []
+    for name in dict.fromkeys(pair.name for pair in pairs):
+        if count[name.casefold()] > 1:
+            number = count[name.casefold()]
+            text = f"{name}: {number} pairs have this name: names must differ, they name the outputs."
+            problems.append((name, text))
+        if _NOT_IN_A_FILE_NAME.search(name) or name.strip() in {"", ".", ".."}:
+            problems.append((name, f"{name!r} cannot name a file: leave out path separators and special signs."))
+    return problems
 
 
 def _shape_or_problem(path: Path) -> tuple[int, ...] | str:

@@ -51,7 +51,9 @@ def windowed_ssim(
     if image.shape != reference.shape:
         raise ValueError(f"image of shape {tuple(image.shape)} and reference of shape {tuple(reference.shape)} differ")
     if min(image.shape[-2:]) < kernel_size:
-        raise ValueError(f"an image of shape {tuple(image.shape)} is smaller than the {kernel_size}x{kernel_size} window")
+        raise ValueError(
+            f"an image of shape {tuple(image.shape)} is smaller than the {kernel_size}x{kernel_size} window"
+        )
     weights = _window_weights(kernel_size, window, sigma, image)[None, None]
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     moments = torch.stack([image, reference, image**2, reference**2, image * reference])

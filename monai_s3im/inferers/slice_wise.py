@@ -12,8 +12,8 @@ class SliceWiseInferer(Inferer):
     """Run a 2D network over every slice of a volume, several slices at a time.
 
     Whole slices are fused, at their own size, so there are no tiles and no seams. Device memory does not grow with the
-    number of slices: the volume stays where it is, and only ``slice_batch`` slices at a time go to the network. When the
-    device runs out of memory the batch is halved and the work goes on.
+    number of slices: the volume stays where it is, and only ``slice_batch`` slices at a time go to the network. When
+    the device runs out of memory the batch is halved and the work goes on.
 
     Args:
         slice_batch: slices that the network sees at once.

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ..functional import sobel_magnitude
+from monai_s3im.functional import sobel_magnitude
+
 from .base import check_and_promote
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ..functional import draw_positions, shuffled_patches, windowed_ssim
+from monai_s3im.functional import draw_positions, shuffled_patches, windowed_ssim
+
 from .base import check_and_promote
 
 
@@ -11,11 +12,11 @@ class StochasticSSIMLoss(nn.Module):
     """S3IM, Eq. (5): one minus the mean SSIM of randomly rearranged pixels.
 
     M times, ``patch_size``² pixels are drawn from the whole image, the same positions for the fused image and every
-    source, laid out as a small image, and scored by the SSIM of Eq. (4) on non-overlapping k x k windows. So each window
-    compares pixels that lie far apart: structure that no local window sees.
+    source, laid out as a small image, and scored by the SSIM of Eq. (4) on non-overlapping k x k windows. So each
+    window compares pixels that lie far apart: structure that no local window sees.
 
-    ``loss = 1 - (S_1 + ... + S_N) / N``, S_i the mean SSIM over draws and windows of fused image and source i. In print the
-    second sum is added rather than subtracted, which would reward dissimilarity to the second source.
+    ``loss = 1 - (S_1 + ... + S_N) / N``, S_i the mean SSIM over draws and windows of fused image and source i. In print
+    the second sum is added rather than subtracted, which would reward dissimilarity to the second source.
 
     Args:
         draws: M of the equation.

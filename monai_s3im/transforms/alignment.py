@@ -9,7 +9,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Orientation, Randomizable, SpatialResample, Transform
 
-from ..errors import InputError
+from monai_s3im.errors import InputError
 
 PLANES = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
 """Axis codes of the slice layout: rows run to the first letter, columns to the second, slices to the third.
@@ -79,22 +79,21 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
         The volume (C, X', Y', Z'), 0 outside its field of view, and a bool mask (1, X', Y', Z') of where it has voxels
         (up to half a voxel beyond the centres of its outermost ones).
     """
-    ones = torch.ones_like(image[:1])
     resample = SpatialResample(mode="bilinear", padding_mode="zeros", align_corners=False, dtype=torch.float64)
-    stacked = MetaTensor(torch.cat([image, ones]).as_tensor(), affine=image.affine)
+    stacked = MetaTensor(torch.cat([image.as_tensor(), torch.ones(1, *image.shape[1:])]), affine=image.affine)
     moved = resample(stacked, dst_affine=reference.affine, spatial_size=reference.shape[1:]).as_tensor()
     weight = moved[-1:]
     covered = weight >= 0.5 - 1e-6
     values = torch.where(covered, moved[:-1] / weight.clamp_min(0.25), 0.0).to(image.dtype)
-    return MetaTensor(values, affine=reference.affine, meta=dict(image.meta)), covered
+    return MetaTensor(values, meta={**image.meta, "affine": reference.affine}), covered
 
 
 class AlignSourcesd(MapTransform):
     """Bring the sources onto the reference's grid, in slices of one plane, clipped to [0, 1].
 
     Pictures must have one size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool mask
-    of the voxels that every source covers, where not all do, and ``grid_affine``, the reference's affine before
-    reordering.
+    of the voxels that every source covers, where not all do; and ``grid_affine`` and ``slice_affine``, the reference's
+    affine before and after reordering.
 
     Args:
         keys: sources, normalised.
@@ -124,6 +123,7 @@ class AlignSourcesd(MapTransform):
             return self._check_pictures(result, reference)
         result["grid_affine"] = reference.affine.clone()
         slices = self.to_slices(reference)
+        result["slice_affine"] = slices.affine.clone()
         result[self.reference_key] = slices.clamp(0, 1)
         masks = []
         for key in self.keys:
@@ -148,8 +148,8 @@ class AlignSourcesd(MapTransform):
         for key in self.keys:
             if result[key].shape[1:] != reference.shape[1:]:
                 raise InputError(
-                    f"{_name(reference)} is {_size(reference)} pixels and {_name(result[key])} is {_size(result[key])}: "
-                    "register them and bring them to one size first"
+                    f"{_name(reference)} is {_size(reference)} pixels and {_name(result[key])} is "
+                    f"{_size(result[key])}: register them and bring them to one size first"
                 )
             result[key] = result[key].clamp(0, 1)
         return result
@@ -170,7 +170,8 @@ class RestoreGridd(MapTransform):
         affine = torch.as_tensor(result["grid_affine"]).cpu()
         axcodes = "".join(nib.aff2axcodes(affine.numpy()))
         for key in self.keys:
-            restored: MetaTensor = Orientation(axcodes=axcodes, labels=None)(result[key])
+            slices = MetaTensor(result[key], meta={"affine": torch.as_tensor(result["slice_affine"]).cpu()})
+            restored: MetaTensor = Orientation(axcodes=axcodes, labels=None)(slices)
             restored.affine = affine
             result[key] = restored
         return result

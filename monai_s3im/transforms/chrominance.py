@@ -9,8 +9,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from ..functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
-from ..modalities import MODALITIES
+from monai_s3im.functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
+from monai_s3im.modalities import MODALITIES
 
 
 class ColorMap(Transform):
@@ -30,7 +30,7 @@ class ColorMap(Transform):
         below = position.floor().long().clamp_max(len(self.table) - 2)
         fraction = (position - below)[..., None]
         colors = torch.lerp(self.table[below], self.table[below + 1], fraction)
-        return MetaTensor(colors.movedim(-1, 0), affine=image.affine, meta=dict(image.meta))
+        return MetaTensor(colors.movedim(-1, 0), meta=dict(image.meta))
 
 
 class ColorMapd(MapTransform):
@@ -65,7 +65,7 @@ class SplitChrominanced(MapTransform):
             if image.shape[0] == 3:
                 ycbcr = rgb_to_ycbcr(image)
                 result[key] = ycbcr[:1]
-                chrominances.append(ycbcr[1:].as_tensor())
+                chrominances.append(ycbcr[1:])
         if chrominances:
             result["chrominance"] = merge_chrominance(torch.stack(chrominances))
         return result
@@ -93,7 +93,9 @@ class RestoreChrominanced(MapTransform):
         for key in self.keys:
             fused = result[key].float().clamp(0, 1)
             if "covered" in result:
-                fused = torch.where(result["covered"].to(fused.device), fused, result[self.image_key][:1].to(fused.device))
+                fused = torch.where(
+                    result["covered"].to(fused.device), fused, result[self.image_key][:1].to(fused.device)
+                )
             if "chrominance" in result and not self.gray:
                 fused = ycbcr_to_rgb(torch.cat([fused, result["chrominance"].to(fused.device)])).clamp(0, 1)
             result[key] = fused

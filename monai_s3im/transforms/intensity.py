@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import ensure_tuple
 
-from ..modalities import guess_modality, intensity_range, is_hounsfield, modality_named
+from monai_s3im.modalities import guess_modality, intensity_range, is_hounsfield, modality_named
 
 logger = logging.getLogger(__name__)
 

@@ -89,7 +89,7 @@ def _paint_skull(canvas: Canvas, p: Points, vault: Tensor, cranium: Tensor, skul
     base = within(cranium - 4, -cranium, vault - skull_mm)
     canvas.paint("cortical bone", union(shell, base))
     marrow = (vault - skull_mm / 2).abs() - (skull_mm / 2 - 1.9) - 0.15 * texture
-    canvas.paint("diploe", within(marrow, level + 4), 0.9)
+    canvas.paint("diploe", within(marrow, level + 4))
 
 
 def _paint_skull_base(canvas: Canvas, p: Points, texture: Tensor) -> None:

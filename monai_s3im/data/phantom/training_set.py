@@ -15,13 +15,13 @@ from monai.transforms import SpatialResample
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_s3im import __version__
 from monai_s3im.data.phantom.imaging import HeadPhantom, head_phantom
 from monai_s3im.data.writing import write_image, write_json
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.modalities import MODALITIES, intensity_range
 
 MARKER = "phantom.json"
+EDITION = 1  # to be raised when the same arguments give other pictures
 PICTURE = 256
 SLICE_GRID = (192, 192, 40)
 SLICE_SPACING_MM = (1.2, 1.2, 3.0)
@@ -63,7 +63,7 @@ def write_phantom(
             f"give 2 subjects or more, 1 to {most} slices and a seed of 0 or more."
         )
     made_of = {
-        "version": __version__,
+        "phantom": EDITION,
         "subjects": subjects,
         "slices_per_subject": slices_per_subject,
         "seed": seed,
@@ -100,7 +100,7 @@ def _holds(folder: Path, made_of: dict[str, Any]) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        if json.loads((folder / MARKER).read_text(encoding="utf-8")) == made_of:
+        if json.loads((folder / MARKER).read_text(encoding="utf-8")) in (made_of, made_of | {"volumes": True}):
             return True
     except (OSError, ValueError):
         pass

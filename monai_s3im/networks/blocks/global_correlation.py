@@ -1,6 +1,5 @@
 """The global-correlation module: Transformer units over patches, Eq. (2) and (3)."""
 
-import torch
 import torch.nn.functional as F
 from einops.layers.torch import Rearrange
 from monai.networks.blocks import MLPBlock
@@ -48,8 +47,8 @@ class TransformerUnit(nn.Module):
 class GlobalCorrelation(nn.Module):
     """Adds to each branch what the whole image tells about it.
 
-    The branches' features are cut into patches, each patch becomes a token, Transformer units relate the tokens, and the
-    result comes back as a smooth map by bilinear interpolation, which leaves no grid at the borders of patches. A
+    The branches' features are cut into patches, each patch becomes a token, Transformer units relate the tokens, and
+    the result comes back as a smooth map by bilinear interpolation, which leaves no grid at the borders of patches. A
     depthwise convolution over the grid of tokens encodes position, and holds for every image size.
 
     Args:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..blocks import ComplementaryDetail, GlobalCorrelation, SalientBranch, WeightedBranchFusion
+from monai_s3im.networks.blocks import ComplementaryDetail, GlobalCorrelation, SalientBranch, WeightedBranchFusion
 
 
 class S3IMFusion(nn.Module):
@@ -73,8 +73,8 @@ class S3IMFusion(nn.Module):
             image: the sources, (B, in_channels, H, W), values in [0, 1].
 
         Returns:
-            ``hybrid`` features F (B, features, H, W); ``saliency`` map of Eq. (1) in (0, 1); ``salient``, ``fine`` (3x3)
-            and ``coarse`` (5x5) features (B, branch_features, H, W); ``correlated`` features of all branches
+            ``hybrid`` features F (B, features, H, W); ``saliency`` map of Eq. (1) in (0, 1); ``salient``, ``fine``
+            (3x3) and ``coarse`` (5x5) features (B, branch_features, H, W); ``correlated`` features of all branches
             (B, 3 * branch_features, H, W); ``weights`` of the branches (3, branch_features); ``fused``
             (B, out_channels, H, W).
 

@@ -1,0 +1,243 @@
+"""The command ``s3im``: fuse, evaluate, train, data.
+
+Exit codes: 0 all well, 1 some cases of a batch failed, 2 bad usage or input. Heavy imports happen inside the commands,
+so that ``s3im --help`` is quick.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from .errors import InputError, OutputError
+
+app = typer.Typer(
+    help="Fuse CT, MR, PET and SPECT into one image, train the fusion network, and measure fused images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="List, check, make and download data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+_MODALITIES = "ct, mr, pet, spect, us, visible, infrared or generic; guessed if not given"
+
+
+def _fail(message: object, code: int = 2) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def _show_log() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("monai_s3im").setLevel(logging.INFO)
+
+
+@app.command()
+def fuse(
+    image_a: Annotated[
+        Path | None, typer.Argument(help="Image whose grid is kept: the MR or visible one; or a folder.")
+    ] = None,
+    image_b: Annotated[Path | None, typer.Argument(help="The other image, or folder.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for one pair, folder for folders and lists.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV (name,image_a,image_b[,modality_a,modality_b]) or datalist JSON.")
+    ] = None,
+    modality_a: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
+    modality_b: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
+    plane: Annotated[str, typer.Option(help="Slices of a volume: axial, coronal, sagittal or in-plane.")] = "axial",
+    gray: Annotated[bool, typer.Option("--gray", help="Write the fused luma, without colour.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
+    slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
+) -> None:
+    """Fuse one pair, two folders matched by file name, or a list of pairs; pictures or volumes."""
+    if output is None:
+        _fail("say where the result goes with -o FILE (one pair) or -o FOLDER (many)")
+    _show_log()
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from .data.inference import fusion_pairs  # noqa: PLC0415
+    from .data.pair_checks import problems_of  # noqa: PLC0415
+    from .fuse import Fuser, fuse_batch  # noqa: PLC0415
+
+    try:
+        found = fusion_pairs(image_a, image_b, pairs, modality_a, modality_b)
+        single = pairs is None and not Path(str(image_a)).is_dir()
+        problems = problems_of(found)
+        for problem in (line for lines in problems.values() for line in lines):
+            typer.echo(f"error: {problem}", err=True)
+        usable = [pair for pair in found if pair.name not in problems]
+        if not usable:
+            raise typer.Exit(2)
+        with Progress(transient=True) as progress:
+            cases = progress.add_task("pairs", total=len(usable))
+            slices = progress.add_task("slices", total=None, visible=False)
+
+            def show(done: int, total: int) -> None:
+                progress.update(slices, completed=done, total=total, visible=True)
+
+            fuser = Fuser(device, plane, gray, weights, slice_batch, show)
+            if single:
+                pair = usable[0]
+                fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+                progress.stop()
+                typer.echo(str(output))
+                return
+            failed = len(found) - len(usable)
+            for result in fuse_batch(usable, output, fuser):
+                progress.update(cases, advance=1)
+                if result.error is not None:
+                    failed += 1
+                    typer.echo(f"error: {result.pair.name}: {result.error}", err=True)
+        typer.echo(f"{len(found) - failed} of {len(found)} pairs fused into {output}")
+    except (InputError, OutputError) as error:
+        _fail(error)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    fused: Annotated[Path, typer.Argument(help="Fused image, or a folder of them.")],
+    source: Annotated[list[Path], typer.Option("--source", help="Source image or folder; give it twice, A then B.")],
+    json: Annotated[Path | None, typer.Option(help="Write the values as JSON.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the values as CSV.")] = None,
+) -> None:
+    """Measure fused images with the ten fusion metrics: a table, and if asked for a JSON and a CSV file."""
+    if len(source) != 2:
+        _fail("give the two sources: --source A --source B")
+    _show_log()
+    from rich.console import Console  # noqa: PLC0415
+
+    from .evaluate import evaluate as evaluate_files  # noqa: PLC0415
+
+    try:
+        result = evaluate_files(fused, source[0], source[1])
+        if json is not None:
+            result.write_json(json)
+        if csv is not None:
+            result.write_csv(csv)
+    except (InputError, OutputError) as error:
+        _fail(error)
+    Console().print(result.table())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    config: Annotated[str, typer.Option(help="Name of a training config of the bundle, or a JSON file.")] = "train",
+) -> None:
+    """Train the network by a config of the bundle; every further --ID VALUE overrides an id of the config.
+
+    Without --dataset_dir it trains on the embedded head phantom.
+    """
+    _show_log()
+    logging.getLogger().setLevel(logging.INFO)
+    from .workflows import Training  # noqa: PLC0415
+
+    try:
+        workflow = Training(config_file=None if config == "train" else config, **_overrides(context.args))
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    except (InputError, OutputError) as error:
+        _fail(error)
+
+
+def _overrides(arguments: list[str]) -> dict[str, Any]:
+    import json  # noqa: PLC0415
+
+    values: dict[str, Any] = {}
+    for name, text in zip(arguments[::2], [*arguments[1::2], None], strict=False):
+        if not name.startswith("--") or text is None:
+            _fail(f"{name} is no --ID VALUE")
+        try:
+            values[name[2:]] = json.loads(text)
+        except ValueError:
+            values[name[2:]] = text
+    return values
+
+
+@data_app.command("list")
+def list_data(
+    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+) -> None:
+    """List the pairs of a data set or list."""
+    for section, pair in _pairs_of(source):
+        typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
+
+
+@data_app.command("check")
+def check_data(
+    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+) -> None:
+    """Check every pair of a data set or list: missing, unreadable, of different size; all problems at once."""
+    from .data.pair_checks import problems_of  # noqa: PLC0415
+
+    found = _pairs_of(source)
+    problems = [line for lines in problems_of([pair for _, pair in found]).values() for line in lines]
+    for line in problems:
+        typer.echo(f"error: {line}", err=True)
+    typer.echo(f"{len(found)} pairs, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(2)
+
+
+def _pairs_of(source: Path) -> list[tuple[str, Any]]:
+    from .data.dataset_layouts import dataset_pairs  # noqa: PLC0415
+    from .data.pairs import SECTIONS, read_pairs  # noqa: PLC0415
+
+    try:
+        if source.is_file():
+            return [("all", pair) for pair in read_pairs(source)]
+        found, last = [], InputError(f"{source} holds no pairs")
+        for section in SECTIONS:
+            try:
+                found += [(section, pair) for pair in dataset_pairs(source, section)]
+            except InputError as error:
+                last = error
+        if not found:
+            raise last
+    except InputError as error:
+        _fail(error)
+    return found
+
+
+@data_app.command("phantom")
+def write_phantom_data(
+    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    subjects: Annotated[int, typer.Option(min=2, help="Subjects of the training set.")] = 8,
+    seed: Annotated[int, typer.Option(help="Another seed, other heads.")] = 0,
+) -> None:
+    """Write the head phantom: a training set of slices, and the volumes of one head with a list of pairs."""
+    from .data.phantom import write_phantom  # noqa: PLC0415
+
+    try:
+        typer.echo(str(write_phantom(folder, subjects=subjects, seed=seed, volumes=True)))
+    except (InputError, OutputError) as error:
+        _fail(error)
+
+
+@data_app.command("download")
+def download_data(
+    name: Annotated[str, typer.Argument(help="harvard or roadscene.")],
+    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
+) -> None:
+    """Download a public data set, with progress; goes on where it was interrupted."""
+    from .data.download import fetch_dataset  # noqa: PLC0415
+
+    try:
+        typer.echo(str(fetch_dataset(name, folder, sha256=sha256)))
+    except (InputError, OutputError) as error:
+        _fail(error)
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,102 @@
+"""The last transform of fusing: write the fused image, and beside it how it was made."""
+
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import monai
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_s3im import __version__
+from monai_s3im.errors import OutputError
+
+from .reading import stem_of
+from .writing import sha256_of, write_image, write_json
+
+
+def pipeline_settings(weights: str | Path, **settings: Any) -> dict[str, Any]:
+    """What made a fused image, for the record beside it: versions, weights and settings.
+
+    Args:
+        weights: the file of weights.
+        **settings: further settings, as they are.
+    """
+    return {
+        "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},
+        "weights_sha256": sha256_of(weights),
+        **settings,
+    }
+
+
+class DescribeSourcesd(MapTransform):
+    """Add ``provenance``: the file name, SHA256, modality and intensity range of each source, as JSON text.
+
+    Args:
+        keys: sources, normalised; a source that came as a tensor has no file.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Describe."""
+        result = dict(data)
+        sources = {}
+        for key in self.keys:
+            meta = result[key].meta
+            file = meta.get("filename_or_obj")
+            sources[str(key)] = {
+                "file": Path(file).name if file else None,
+                "sha256": sha256_of(file) if file else None,
+                "modality": meta["modality"],
+                "intensity_range": list(meta["intensity_range"]),
+            }
+        result["provenance"] = json.dumps(sources)
+        return result
+
+
+class SaveFusedd(MapTransform):
+    """Write the fused image, and beside it a JSON file that tells how it was made.
+
+    The image goes to ``data["output"]`` if that is given, else to ``output_dir/NAME.png`` (pictures) or
+    ``output_dir/NAME.nii.gz`` (volumes), NAME from ``data["name"]``.
+
+    Args:
+        keys: fused images, (1 or 3, ...) in [0, 1].
+        output_dir: folder; made when needed.
+        settings: what to record beside the sources: version, weights, device.
+    """
+
+    def __init__(self, keys: KeysCollection, output_dir: str | Path, settings: Mapping[str, Any] | None = None) -> None:
+        super().__init__(keys)
+        self.output_dir = Path(output_dir)
+        self.settings = dict(settings or {})
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write.
+
+        Raises:
+            InputError: if the suffix of ``output`` does not fit the image.
+            OutputError: if a file cannot be written; then none is left.
+        """
+        result = dict(data)
+        for key in self.keys:
+            image: MetaTensor = result[key]
+            path = self._path(result, is_picture=image.ndim == 3)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
+            write_image(image.cpu(), path)
+            write_json(
+                {"fused": path.name, "sources": json.loads(result.get("provenance", "{}")), **self.settings},
+                path.with_name(f"{stem_of(path)}.json"),
+            )
+            result["output"] = str(path)
+        return result
+
+    def _path(self, data: Mapping[Hashable, Any], is_picture: bool) -> Path:
+        if data.get("output"):
+            return Path(data["output"])
+        return self.output_dir / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"

@@ -1,0 +1,185 @@
+"""Fuse one pair, or many, by the bundle's inference config."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor, decollate_batch, list_data_collate
+
+from .bundle_config import bundle_parser
+from .data.pairs import Pair
+from .errors import InputError, OutputError
+
+logger = logging.getLogger(__name__)
+
+
+def choose_device(device: str = "auto") -> str:
+    """The device to compute on: CUDA where there is one, for ``"auto"``; else the one named.
+
+    Raises:
+        InputError: if the device is unknown or not at hand.
+    """
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r} is not at hand here; use auto or cpu") from error
+    return device
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Let our errors through as they are: MONAI's Compose hides what a transform raises in a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, InputError | OutputError):
+            raise error.__cause__ from None
+        raise
+
+
+class Fuser:
+    """The pipeline of the bundle's inference config, set up once, for pair after pair.
+
+    Args:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        plane: plane of the slices of a volume: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
+        gray: leave the colour out of the result.
+        weights: a file of weights; None: those that come with the package.
+        slice_batch: slices that the network sees at once.
+        progress: called with the slices done and all slices of a volume.
+
+    Raises:
+        InputError: if the device or the weights cannot be used.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        plane: str = "axial",
+        gray: bool = False,
+        weights: str | Path | None = None,
+        slice_batch: int = 8,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        overrides: dict[str, Any] = {
+            "device": choose_device(device),
+            "plane": plane,
+            "gray": gray,
+            "slice_batch": slice_batch,
+            "output_dir": ".",
+        }
+        if weights is not None:
+            overrides["ckpt_path"] = str(weights)
+        parser = bundle_parser("inference", **overrides)
+        self._device = parser.get_parsed_content("torch_device")
+        self._network = parser.get_parsed_content("weights")
+        self._preprocessing = parser.get_parsed_content("preprocessing")
+        self._inferer = parser.get_parsed_content("inferer")
+        self._inferer.progress = progress
+        self._restoring = parser.get_parsed_content("restoring")
+        self._saving = parser.get_parsed_content("saving")
+
+    def __call__(
+        self,
+        image_a: str | Path | MetaTensor,
+        image_b: str | Path | MetaTensor,
+        output: str | Path | None = None,
+        modality_a: str | None = None,
+        modality_b: str | None = None,
+    ) -> MetaTensor:
+        """Fuse one pair; see :func:`fuse`."""
+        with _own_errors():
+            return self._fuse(image_a, image_b, output, modality_a, modality_b)
+
+    def _fuse(
+        self,
+        image_a: str | Path | MetaTensor,
+        image_b: str | Path | MetaTensor,
+        output: str | Path | None,
+        modality_a: str | None,
+        modality_b: str | None,
+    ) -> MetaTensor:
+        item = self._preprocessing(
+            {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
+        )
+        batch = list_data_collate([item])
+        with torch.no_grad():
+            batch["pred"] = self._inferer(batch["image"].to(self._device), self._network)
+        restored = self._restoring(decollate_batch(batch)[0])
+        if output is not None:
+            self._saving({**restored, "output": str(output)})
+        fused: MetaTensor = restored["pred"].cpu()
+        return fused
+
+
+def fuse(
+    image_a: str | Path | MetaTensor,
+    image_b: str | Path | MetaTensor,
+    output: str | Path | None = None,
+    *,
+    modality_a: str | None = None,
+    modality_b: str | None = None,
+    **settings: Any,
+) -> MetaTensor:
+    """Fuse two images into one.
+
+    Args:
+        image_a: path, or a tensor: (C, X, Y, Z) with affine (RAS mm) in the modality's unit, or (C, H, W) in [0, 1].
+            The result has its grid. Of pictures, the anatomical (MR) or visible one.
+        image_b: the same; a volume is resampled onto ``image_a``'s grid.
+        output: file to write (.png; .nii.gz, .nii, .nrrd, .mha); a JSON file beside it tells how it was made.
+        modality_a: a name of :data:`monai_s3im.modalities.MODALITIES`; guessed if None.
+        modality_b: the same for ``image_b``.
+        **settings: see :class:`Fuser`.
+
+    Returns:
+        The fused image in [0, 1], (1 or 3, ...) in the grid and array order of ``image_a``, on the CPU.
+
+    Raises:
+        InputError: if an image cannot be used; the message names it and the remedy.
+        OutputError: if the output cannot be written.
+    """
+    return Fuser(**settings)(image_a, image_b, output, modality_a, modality_b)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of one pair of a batch: its output, or why there is none."""
+
+    pair: Pair
+    output: Path | None
+    error: str | None
+
+
+def output_path(pair: Pair, output_dir: str | Path) -> Path:
+    """Where the fused image of a pair of a batch goes: ``NAME.png`` for pictures, ``NAME.nii.gz`` for volumes."""
+    from .data.reading import is_volume  # noqa: PLC0415
+
+    return Path(output_dir) / f"{pair.name}{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
+
+
+def fuse_batch(pairs: Iterable[Pair], output_dir: str | Path, fuser: Fuser) -> Iterator[CaseResult]:
+    """Fuse many pairs; one that cannot be fused does not stop the others.
+
+    Args:
+        pairs: what to fuse.
+        output_dir: where the outputs go.
+        fuser: the pipeline.
+
+    Yields:
+        The result of each pair, in order.
+    """
+    for pair in pairs:
+        path = output_path(pair, output_dir)
+        try:
+            fuser(pair.image_a, pair.image_b, path, pair.modality_a, pair.modality_b)
+        except (InputError, OutputError) as error:
+            yield CaseResult(pair, None, str(error))
+        else:
+            yield CaseResult(pair, path, None)

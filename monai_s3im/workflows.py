@@ -1,0 +1,65 @@
+"""The bundle's configs as MONAI workflows, to be run from any folder and with no config file named.
+
+``python -m monai.bundle run training --workflow_name monai_s3im.workflows.Training`` is the shortest form.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from .bundle_config import bundle_root
+
+
+class _BundleWorkflow(ConfigWorkflow):
+    """A config of this package's bundle, with every id open to overrides."""
+
+    configs: tuple[str, ...]
+    kind: str
+
+    def __init__(self, config_file: str | Sequence[str] | None = None, **override: Any) -> None:
+        files = config_file or [str(bundle_root() / "configs" / f"{name}.json") for name in self.configs]
+        override.setdefault("bundle_root", str(bundle_root()))
+        override.setdefault("workflow_type", self.kind)
+        for name, file in (("meta_file", "metadata.json"), ("logging_file", "logging.conf")):
+            if override.get(name) is None:
+                override[name] = str(bundle_root() / "configs" / file)
+        super().__init__(config_file=files, **override)
+
+
+class Training(_BundleWorkflow):
+    """Train: ``configs/train.json``.
+
+    Args:
+        config_file: another config, or several that are laid over each other.
+        **override: values of the config's ids: ``dataset_dir``, ``output_dir``, ``epochs``, ``batch_size``, ``device``,
+            ``patch_size``, ``resume`` and all others.
+    """
+
+    configs = ("train",)
+    kind = "train"
+
+
+class Evaluation(_BundleWorkflow):
+    """Measure the weights on the validation pairs: ``configs/evaluate.json`` over ``configs/train.json``.
+
+    Args:
+        config_file: other configs, laid over each other.
+        **override: values of the configs' ids: ``dataset_dir``, ``output_dir``, ``ckpt_path``, ``device`` and others.
+    """
+
+    configs = ("train", "evaluate")
+    kind = "train"
+
+
+class Inference(_BundleWorkflow):
+    """Fuse: ``configs/inference.json``.
+
+    Args:
+        config_file: another config.
+        **override: values of the config's ids: ``image_a``, ``image_b``, ``pairs``, ``output_dir``, ``device``,
+            ``plane``, ``gray`` and others.
+    """
+
+    configs = ("inference",)
+    kind = "infer"
