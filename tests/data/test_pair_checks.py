@@ -55,13 +55,14 @@ def test_all_problems_are_told_at_once(tmp_path):
         Pair("modality", picture, picture, "mr", "xray"),
     ]
     heading, *lines = problems_of(pairs)
-    assert heading == "7 problem(s) in 9 pair(s), nothing was run:"
-    assert len(lines) == 7
+    assert heading == "8 problem(s) in 9 pair(s), nothing was run:"
+    assert len(lines) == 8
     for start, words in [
         ("- missing: ", f"{tmp_path / 'b.png'} does not exist"),
         ("- unreadable: ", f"{tmp_path / 'text.nii.gz'} is damaged"),
         ("- sizes: ", "6 x 5 and"),
         ("- ranks: ", f"{picture} is 2D and {volume} is 3D"),
+        ("- twice: ", "2 pairs have this name"),
         ("- Twice: ", "2 pairs have this name"),
         ("- 'up/down'", "path separators"),
         ("- modality: ", "unknown modality 'xray': use one of ct, mr"),
