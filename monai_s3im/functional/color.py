@@ -19,6 +19,8 @@ _YCBCR_TO_RGB = (
 def _transform(image: Tensor, matrix: tuple[tuple[float, ...], ...], channel_dim: int) -> Tensor:
     if image.shape[channel_dim] != 3:
         raise ValueError(f"expected 3 channels in dimension {channel_dim}, got an image of shape {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(f"expected floating-point values in [0, 1], got {image.dtype}; divide bytes by 255 first")
     weights = torch.tensor(matrix, dtype=image.dtype, device=image.device)
     return torch.tensordot(weights, image.movedim(channel_dim, 0), dims=1).movedim(0, channel_dim)
 
@@ -34,7 +36,7 @@ def rgb_to_ycbcr(image: Tensor, channel_dim: int = 0) -> Tensor:
         Tensor of the same shape: Y in [0, 1], Cb and Cr in [-0.5, 0.5].
 
     Raises:
-        ValueError: if dimension ``channel_dim`` has not 3 channels.
+        ValueError: if dimension ``channel_dim`` has not 3 channels, or the values are integers.
     """
     return _transform(image, _RGB_TO_YCBCR, channel_dim)
 
@@ -50,7 +52,7 @@ def ycbcr_to_rgb(image: Tensor, channel_dim: int = 0) -> Tensor:
         RGB of the same shape. Values leave [0, 1] where luma and chrominance do not fit together.
 
     Raises:
-        ValueError: if dimension ``channel_dim`` has not 3 channels.
+        ValueError: if dimension ``channel_dim`` has not 3 channels, or the values are integers.
     """
     return _transform(image, _YCBCR_TO_RGB, channel_dim)
 

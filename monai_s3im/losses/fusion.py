@@ -1,8 +1,9 @@
 """The total loss, Eq. (8), and the loss of the ablation study, Eq. (9)."""
 
 import torch
-from monai.losses import SSIMLoss
 from torch import Tensor, nn
+
+from monai_s3im.functional import windowed_ssim
 
 from .base import check_and_promote
 from .detail_texture import DetailTextureLoss
@@ -73,11 +74,10 @@ class S3IMFusionLoss(_WeightedSum):
 
 
 class GaussianSSIMLoss(nn.Module):
-    """One minus the ordinary 11x11 Gaussian SSIM (sigma 1.5), averaged over the sources; the SSIM of Eq. (9)."""
+    """One minus the ordinary 11x11 Gaussian SSIM (sigma 1.5), averaged over the sources; the SSIM of Eq. (9).
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.ssim = SSIMLoss(spatial_dims=2, data_range=1.0)
+    The window moves by one pixel and stays inside the image.
+    """
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
         """Score the fused image.
@@ -90,12 +90,12 @@ class GaussianSSIMLoss(nn.Module):
             Scalar in [0, 2]; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not belong together, or the images are smaller than the window.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
-            loss: Tensor = self.ssim(fused.expand_as(sources).flatten(0, 1)[:, None], sources.flatten(0, 1)[:, None])
-            return loss
+            similarity = windowed_ssim(fused.expand_as(sources), sources, kernel_size=11, stride=1, window="gaussian")
+        return 1 - similarity.mean()
 
 
 class AblationLoss(_WeightedSum):

@@ -61,7 +61,7 @@ class S3IMFusion(nn.Module):
             caller's part.
 
         Raises:
-            ValueError: if the number of channels is not ``in_channels``.
+            ValueError: if ``image`` has not four dimensions or not ``in_channels`` channels.
         """
         return self.intermediates(image)["fused"]
 
@@ -79,10 +79,10 @@ class S3IMFusion(nn.Module):
             (B, out_channels, H, W).
 
         Raises:
-            ValueError: if the number of channels is not ``in_channels``.
+            ValueError: if ``image`` has not four dimensions or not ``in_channels`` channels.
         """
-        if image.shape[1] != self.in_channels:
-            raise ValueError(f"expected {self.in_channels} source channels, got an image of shape {image.shape}")
+        if image.ndim != 4 or image.shape[1] != self.in_channels:
+            raise ValueError(f"expected sources of shape (B, {self.in_channels}, H, W), got {list(image.shape)}")
         hybrid = torch.relu(self.stem(image))  # (B, features, H, W)
         salient, saliency = self.salient(hybrid)  # (B, branch, H, W)
         fine, coarse = self.detail(hybrid)  # (B, branch, H, W) each

@@ -1,0 +1,73 @@
+"""Eq. (5) to (9) with plain loops: fused (B, H, W), sources (B, N, H, W), float64 NumPy arrays."""
+
+import math
+
+import numpy as np
+from references.functional_reference import gaussian_window, shuffled_patch, ssim_map, uniform_window
+
+SOBEL_X = ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))
+
+
+def stochastic_ssim(fused, sources, positions, kernel_size=4, window="uniform"):
+    return 1 - np.mean(
+        [
+            stochastic_similarity(fused[b], sources[b, n], positions, kernel_size, window)
+            for b in range(sources.shape[0])
+            for n in range(sources.shape[1])
+        ]
+    )
+
+
+def stochastic_similarity(fused, source, positions, kernel_size=4, window="uniform"):
+    """S of Eq. (5): the mean over draws and windows of the SSIM of one rearranged pair (H, W)."""
+    weights = uniform_window(kernel_size) if window == "uniform" else gaussian_window(kernel_size, 1.5)
+    side = math.isqrt(len(positions[0]))
+    return np.mean(
+        [
+            ssim_map(shuffled_patch(fused, draw, side), shuffled_patch(source, draw, side), weights, kernel_size)
+            for draw in positions
+        ]
+    )
+
+
+def gradient(image):
+    height, width = image.shape
+    result = np.empty_like(image)
+    for row in range(height):
+        for column in range(width):
+            gx = gy = 0.0
+            for i in range(3):
+                for j in range(3):
+                    near_row = min(max(row + i - 1, 0), height - 1)
+                    near_column = min(max(column + j - 1, 0), width - 1)
+                    gx += SOBEL_X[i][j] * image[near_row, near_column]
+                    gy += SOBEL_X[j][i] * image[near_row, near_column]
+            result[row, column] = abs(gx) + abs(gy)
+    return result
+
+
+def detail_texture(fused, sources):
+    differences = []
+    for b in range(len(fused)):
+        strongest = np.max([gradient(source) for source in sources[b]], axis=0)
+        differences.append(np.abs(strongest - gradient(fused[b])))
+    return np.mean(differences)
+
+
+def smooth(fused, sources):
+    return np.mean([sum(math.sqrt(np.mean((s - fused[b]) ** 2)) for s in sources[b]) for b in range(len(fused))])
+
+
+def gaussian_ssim(fused, sources):
+    window = gaussian_window(11, 1.5)
+    return 1 - np.mean(
+        [ssim_map(fused[b], source, window, stride=1) for b in range(len(fused)) for source in sources[b]]
+    )
+
+
+def s3im_fusion(fused, sources, positions):
+    return 10 * stochastic_ssim(fused, sources, positions) + 5 * detail_texture(fused, sources) + smooth(fused, sources)
+
+
+def ablation(fused, sources):
+    return 10 * gaussian_ssim(fused, sources) + 5 * detail_texture(fused, sources) + smooth(fused, sources)
