@@ -9,6 +9,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
+from monai.engines import Trainer
 from torch import nn
 
 from .errors import InputError
@@ -40,12 +41,21 @@ class ResumableCheckpoints:
         self.resume = resume
         self.keep = keep
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to the trainer."""
+    def run(self, trainer: Trainer) -> None:
+        """Run the trainer from the beginning or from the checkpoint to resume from.
+
+        Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished iteration.
+        """
         if self.resume:
-            engine.add_event_handler(Events.STARTED, self.load)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._save_and_raise)
+            trainer.add_event_handler(Events.STARTED, self.load)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        try:
+            trainer.run()
+        except BaseException:
+            if trainer.state.iteration:
+                self.save(trainer)
+                logger.warning("training ended early; go on with resume from %s", self.folder)
+            raise
 
     def load(self, engine: Engine) -> None:
         """Load the checkpoint that ``resume`` names.
@@ -81,12 +91,6 @@ class ResumableCheckpoints:
         )
         for path in ordered[: -self.keep]:
             path.unlink()
-
-    def _save_and_raise(self, engine: Engine, error: BaseException) -> None:
-        if engine.state.iteration:
-            self.save(engine)
-            logger.info("training was interrupted; resume from %s", self.folder)
-        raise error
 
 
 class BestModel:
