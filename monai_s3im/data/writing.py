@@ -86,7 +86,16 @@ def write_json(data: Any, path: str | Path) -> None:
         TypeError, ValueError: `data` holds what JSON cannot, such as NaN; nothing is written.
         OutputError: the file cannot be written; nothing is left behind.
     """
-    _write_bytes((json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(), Path(path))
+    write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write `text` as UTF-8, complete or not at all.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    _write_bytes(text.encode(), Path(path))
 
 
 def sha256_of(path: str | Path) -> str:

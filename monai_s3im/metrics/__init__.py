@@ -35,7 +35,7 @@ NO_REFERENCE_METRICS = frozenset({"EN", "AG", "SF", "SD"})
 """Those that look at the fused image alone: called as metric(fused, data_range=...)."""
 
 
-_CACHE_PIXELS = 2**18
+_CACHE_PIXELS = 2**17
 """On the CPU, that many pixels at a time: the intermediate maps then stay in the cache, which halves the time."""
 
 
