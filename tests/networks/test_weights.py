@@ -1,0 +1,90 @@
+import pickle
+
+import pytest
+import torch
+
+from monai_s3im.errors import InputError
+from monai_s3im.networks import S3IMFusion, load_weights
+
+
+def small_network(**options):
+    return S3IMFusion(features=4, branch_features=2, token_features=8, depth=1, heads=2, **options)
+
+
+def test_the_weights_of_one_network_make_another_the_same(tmp_path):
+    torch.manual_seed(0)
+    trained, fresh = small_network(), small_network()
+    torch.save(trained.state_dict(), tmp_path / "model.pt")
+    assert load_weights(fresh, tmp_path / "model.pt") is fresh
+    assert not fresh.training
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value)
+
+
+def test_the_file_may_be_named_as_text(tmp_path):
+    torch.save(small_network().state_dict(), tmp_path / "model.pt")
+    load_weights(small_network(), str(tmp_path / "model.pt"))
+
+
+def test_a_missing_file_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(InputError, match=r"no weights at .*gone\.pt: name a file"):
+        load_weights(small_network(), tmp_path / "gone.pt")
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path):
+    with pytest.raises(InputError, match="no weights at"):
+        load_weights(small_network(), tmp_path)
+
+
+def write_empty(path):
+    path.write_bytes(b"")
+
+
+def write_text(path):
+    path.write_text("version https://git-lfs.github.com/spec/v1")
+
+
+def write_half(path):
+    torch.save(small_network().state_dict(), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def write_other_width(path):
+    torch.save(small_network(stages=1).state_dict(), path)
+
+
+def write_other_network(path):
+    torch.save(torch.nn.Linear(3, 3).state_dict(), path)
+
+
+def write_tensor(path):
+    torch.save(torch.zeros(3), path)
+
+
+@pytest.mark.parametrize(
+    "write", [write_empty, write_text, write_half, write_other_width, write_other_network, write_tensor]
+)
+def test_a_file_that_holds_no_weights_of_this_network_is_named_in_one_line(tmp_path, write):
+    path = tmp_path / "model.pt"
+    write(path)
+    with pytest.raises(InputError, match=r"model\.pt holds no weights of this network") as refusal:
+        load_weights(small_network(), path)
+    assert "\n" not in str(refusal.value)
+    assert "name another file" in str(refusal.value)
+
+
+class _Code:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_a_file_with_code_is_refused_and_the_code_does_not_run(tmp_path, save):
+    path, marker = tmp_path / "model.pt", tmp_path / "ran"
+    save({"weights": _Code(marker)}, path)
+    with pytest.raises(InputError, match=r"model\.pt holds no weights"):
+        load_weights(small_network(), path)
+    assert not marker.exists()
