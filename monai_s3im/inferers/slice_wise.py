@@ -5,15 +5,16 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
+from monai.utils import convert_to_tensor
 from torch import Tensor
 
 
 class SliceWiseInferer(Inferer):
     """Run a 2D network over every slice of a volume, several slices at a time.
 
-    Whole slices are fused, at their own size, so there are no tiles and no seams. Device memory does not grow with the
-    number of slices: the volume stays where it is, and only ``slice_batch`` slices at a time go to the network. When
-    the device runs out of memory the batch is halved and the work goes on.
+    Whole slices are fused, at their own size, so there are no tiles and no seams. Beyond the volume itself and its
+    result, memory does not grow with the number of slices: ``slice_batch`` of them at a time go to the network. When
+    the device runs out of memory the batch is halved for the rest of the volume and the work goes on.
 
     Args:
         slice_batch: slices that the network sees at once.
@@ -40,8 +41,10 @@ class SliceWiseInferer(Inferer):
             (B, C, H, W), or (B, C, H, W, D), on the device of ``inputs``.
 
         Raises:
-            ValueError: if ``inputs`` has another number of dimensions.
+            ValueError: if ``inputs`` has another number of dimensions, or no slice.
+            torch.OutOfMemoryError: if a single slice is too large for the device.
         """
+        inputs = convert_to_tensor(inputs)  # without metadata, which cost time in every layer
         if inputs.ndim == 4:
             return network(inputs, *args, **kwargs)
         if inputs.ndim != 5:
@@ -51,7 +54,7 @@ class SliceWiseInferer(Inferer):
     def _fuse_volume(self, volume: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         total = volume.shape[-1]
         fused: Tensor | None = None
-        start, batch = 0, self.slice_batch
+        start, batch = 0, min(self.slice_batch, total)
         while start < total:
             slices = volume[..., start : start + batch].movedim(-1, 0)  # (S, N, H, W)
             try:
@@ -59,7 +62,7 @@ class SliceWiseInferer(Inferer):
             except torch.OutOfMemoryError:
                 if batch == 1:
                     raise
-                batch = max(1, batch // 2)
+                batch //= 2
                 continue
             if fused is None:
                 fused = result.new_empty((*result.shape[:-1], total))

@@ -1,15 +1,9 @@
 """Transforms around the network: intensity, alignment, chrominance; ``Foo`` on a tensor, ``Food`` on a dictionary."""
 
-from .alignment import (
-    PLANES,
-    AlignSourcesd,
-    RandSliced,
-    RestoreGridd,
-    ToSlices,
-    resample_onto,
-)
+from .alignment import AlignSourcesd, resample_onto
 from .chrominance import ColorMap, ColorMapd, RestoreChrominanced, SplitChrominanced
 from .intensity import NormalizeModality, NormalizeModalityd
+from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
 
 __all__ = [
     "PLANES",

@@ -8,6 +8,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_tensor
 
 from monai_s3im.functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
 from monai_s3im.modalities import MODALITIES
@@ -22,15 +23,17 @@ class ColorMap(Transform):
 
     def __init__(self, name: str) -> None:
         colors = mpl.colormaps[name](range(256))[:, :3]
-        self.table = torch.as_tensor(colors, dtype=torch.float32)  # (256, 3)
+        self.table = torch.as_tensor(colors.T.copy(), dtype=torch.float32)  # (3, 256)
 
     def __call__(self, image: MetaTensor) -> MetaTensor:
         """Map (1, ...) in [0, 1] to RGB (3, ...) in [0, 1], linearly between the entries of the table."""
-        position = image[0].as_tensor().clamp(0, 1) * (len(self.table) - 1)
-        below = position.floor().long().clamp_max(len(self.table) - 2)
-        fraction = (position - below)[..., None]
-        colors = torch.lerp(self.table[below], self.table[below + 1], fraction)
-        return MetaTensor(colors.movedim(-1, 0), meta=dict(image.meta))
+        last = self.table.shape[1] - 1
+        position = image.as_tensor().flatten().clamp(0, 1) * last
+        below = position.int().clamp_max_(last - 1)
+        above = below + 1
+        fraction = position.sub_(below)
+        colors = [torch.lerp(c.index_select(0, below), c.index_select(0, above), fraction) for c in self.table]
+        return MetaTensor(torch.stack(colors).reshape(3, *image.shape[1:]), meta=dict(image.meta))
 
 
 class ColorMapd(MapTransform):
@@ -53,7 +56,8 @@ class ColorMapd(MapTransform):
 class SplitChrominanced(MapTransform):
     """Replace each RGB source by its luma; the chrominance of all sources together goes to ``chrominance``.
 
-    ``chrominance`` (2, ...) is only there if a source has colour.
+    ``chrominance`` (2, ...) is only there if a source has colour. Where not every source covers a voxel (``covered``),
+    it is that of source 0, whose grid it is.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -61,12 +65,15 @@ class SplitChrominanced(MapTransform):
         result = dict(data)
         chrominances = []
         for key in self.keys:
-            image = result[key]
+            image: MetaTensor = result[key]
             if image.shape[0] == 3:
-                ycbcr = rgb_to_ycbcr(image)
-                result[key] = ycbcr[:1]
-                chrominances.append(ycbcr[1:])
-        if chrominances:
+                ycbcr = rgb_to_ycbcr(image.as_tensor())
+                result[key] = MetaTensor(ycbcr[:1], meta=dict(image.meta))
+                is_everywhere = key == self.keys[0] or "covered" not in result
+                chrominances.append(ycbcr[1:] if is_everywhere else ycbcr[1:] * result["covered"])
+        if len(chrominances) == 1:
+            result["chrominance"] = chrominances[0]
+        elif chrominances:
             result["chrominance"] = merge_chrominance(torch.stack(chrominances))
         return result
 
@@ -91,12 +98,11 @@ class RestoreChrominanced(MapTransform):
         """Restore."""
         result = dict(data)
         for key in self.keys:
-            fused = result[key].float().clamp(0, 1)
+            fused = convert_to_tensor(result[key]).float().clamp(0, 1)
             if "covered" in result:
-                fused = torch.where(
-                    result["covered"].to(fused.device), fused, result[self.image_key][:1].to(fused.device)
-                )
+                source = convert_to_tensor(result[self.image_key][:1], device=fused.device)
+                fused = torch.where(result["covered"].to(fused.device), fused, source)
             if "chrominance" in result and not self.gray:
-                fused = ycbcr_to_rgb(torch.cat([fused, result["chrominance"].to(fused.device)])).clamp(0, 1)
+                fused = ycbcr_to_rgb(torch.cat([fused, result["chrominance"].to(fused.device)])).clamp_(0, 1)
             result[key] = fused
         return result

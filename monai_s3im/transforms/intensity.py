@@ -32,26 +32,28 @@ class NormalizeModality(Transform):
         """Scale.
 
         Args:
-            image: (C, H, W) or (C, X, Y, Z) in the file's unit.
+            image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant.
 
         Returns:
-            The same shape; ``meta`` gains ``modality`` and ``intensity_range``.
+            The same shape, float32; ``meta`` gains ``modality`` and ``intensity_range``.
         """
         modality = self.modality
         if "value_range" in image.meta:
             lower, upper = 0.0, float(image.meta["value_range"])
         else:
-            name = image.meta.get("filename_or_obj", "the volume")
+            name = image.meta.get("filename_or_obj", "a volume")
             if modality is None:
                 modality = guess_modality(image)
                 logger.info("%s is taken for %s", name, modality.label)
             if modality.window is not None and not is_hounsfield(image):
-                logger.warning("%s is not in HU: robust percentiles are used in the place of the CT window", name)
+                logger.warning(
+                    "%s is not in HU (no air, nothing below -500): robust percentiles take the place of the CT window",
+                    name,
+                )
             lower, upper = intensity_range(image, modality)
-        scaled: MetaTensor = (image - lower) / (upper - lower)
-        scaled.meta["modality"] = modality.name if modality else "generic"
-        scaled.meta["intensity_range"] = (lower, upper)
-        return scaled
+        scaled = (image.as_tensor().float() - lower).div_(upper - lower)
+        described = {"modality": modality.name if modality else "generic", "intensity_range": (lower, upper)}
+        return MetaTensor(scaled, meta={**image.meta, **described})
 
 
 class NormalizeModalityd(MapTransform):
