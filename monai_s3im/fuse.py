@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.data import MetaTensor
 
 from .bundle_config import bundle_parser
 from .data.pairs import Pair
+from .data.reading import is_volume
+from .data.saving import check_output
 from .errors import InputError, OutputError
 
 logger = logging.getLogger(__name__)
@@ -33,13 +35,18 @@ def choose_device(device: str = "auto") -> str:
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
-    """Let our errors through as they are: MONAI's Compose hides what a transform raises in a RuntimeError."""
+def _own_errors(device: str) -> Iterator[None]:
+    """Let our errors through as they are: MONAI hides what a transform or a component raises in a RuntimeError."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error.__cause__, InputError | OutputError):
-            raise error.__cause__ from None
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, InputError | OutputError):
+                raise cause from None
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise InputError(f"the images do not fit into the memory of {device}: use another device") from error
+            cause = cause.__cause__
         raise
 
 
@@ -55,7 +62,7 @@ class Fuser:
         progress: called with the slices done and all slices of a volume.
 
     Raises:
-        InputError: if the device or the weights cannot be used.
+        InputError: if the device, the plane or the weights cannot be used.
     """
 
     def __init__(
@@ -67,8 +74,9 @@ class Fuser:
         slice_batch: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        self._device = choose_device(device)
         overrides: dict[str, Any] = {
-            "device": choose_device(device),
+            "device": self._device,
             "plane": plane,
             "gray": gray,
             "slice_batch": slice_batch,
@@ -77,13 +85,13 @@ class Fuser:
         if weights is not None:
             overrides["ckpt_path"] = str(weights)
         parser = bundle_parser("inference", **overrides)
-        self._device = parser.get_parsed_content("torch_device")
-        self._network = parser.get_parsed_content("weights")
-        self._preprocessing = parser.get_parsed_content("preprocessing")
-        self._inferer = parser.get_parsed_content("inferer")
+        with _own_errors(self._device):
+            self._network = parser.get_parsed_content("weights")
+            self._preprocessing = parser.get_parsed_content("preprocessing")
+            self._inferer = parser.get_parsed_content("inferer")
+            self._restoring = parser.get_parsed_content("restoring")
+            self._saving = parser.get_parsed_content("saving")
         self._inferer.progress = progress
-        self._restoring = parser.get_parsed_content("restoring")
-        self._saving = parser.get_parsed_content("saving")
 
     def __call__(
         self,
@@ -94,27 +102,18 @@ class Fuser:
         modality_b: str | None = None,
     ) -> MetaTensor:
         """Fuse one pair; see :func:`fuse`."""
-        with _own_errors():
-            return self._fuse(image_a, image_b, output, modality_a, modality_b)
-
-    def _fuse(
-        self,
-        image_a: str | Path | MetaTensor,
-        image_b: str | Path | MetaTensor,
-        output: str | Path | None,
-        modality_a: str | None,
-        modality_b: str | None,
-    ) -> MetaTensor:
-        item = self._preprocessing(
-            {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
-        )
-        batch = list_data_collate([item])
-        with torch.no_grad():
-            batch["pred"] = self._inferer(batch["image"].to(self._device), self._network)
-        restored = self._restoring(decollate_batch(batch)[0])
         if output is not None:
-            self._saving({**restored, "output": str(output)})
-        fused: MetaTensor = restored["pred"].cpu()
+            is_picture = image_a.ndim == 3 if isinstance(image_a, MetaTensor) else not is_volume(image_a)
+            files = [image for image in (image_a, image_b) if not isinstance(image, MetaTensor)]
+            check_output(Path(output), 2 if is_picture else 3, files)
+        item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
+        with _own_errors(self._device), torch.no_grad():
+            item = self._preprocessing(item)
+            batch = item["image"].as_tensor()[None].to(self._device)  # (1, sources, ...)
+            restored = self._restoring({**item, "pred": self._inferer(batch, self._network)[0]})
+            fused: MetaTensor = restored["pred"].cpu()
+            if output is not None:
+                self._saving({**restored, "pred": fused, "output": str(output)})
         return fused
 
 
@@ -159,8 +158,6 @@ class CaseResult:
 
 def output_path(pair: Pair, output_dir: str | Path) -> Path:
     """Where the fused image of a pair of a batch goes: ``NAME.png`` for pictures, ``NAME.nii.gz`` for volumes."""
-    from .data.reading import is_volume  # noqa: PLC0415
-
     return Path(output_dir) / f"{pair.name}{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
 
 

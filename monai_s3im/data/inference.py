@@ -1,5 +1,6 @@
 """The pairs to fuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from monai_s3im.errors import InputError
@@ -8,6 +9,8 @@ from .pair_checks import check_pairs
 from .pairs import Pair, datalist_items, match_folders, read_pairs
 from .phantom import write_phantom
 from .reading import stem_of
+
+_MOST_NAMED = 10
 
 
 def fusion_pairs(
@@ -33,13 +36,18 @@ def fusion_pairs(
     if (pairs is None) == (image_a is None) or (image_a is None) != (image_b is None):
         raise InputError("give two images, two folders, or a list of pairs with --pairs")
     if pairs is not None:
-        return read_pairs(pairs)
+        return [
+            replace(pair, modality_a=pair.modality_a or modality_a, modality_b=pair.modality_b or modality_b)
+            for pair in read_pairs(pairs)
+        ]
     first, second = Path(str(image_a)), Path(str(image_b))
     if not (first.is_dir() and second.is_dir()):
         return [Pair(stem_of(first), first, second, modality_a, modality_b)]
     matched, unpaired = match_folders(first, second, modality_a, modality_b)
     if unpaired:
-        raise InputError(f"without a partner of the same name: {', '.join(map(str, unpaired))}; add or remove them")
+        more = f" and {len(unpaired) - _MOST_NAMED} more" if len(unpaired) > _MOST_NAMED else ""
+        named = ", ".join(map(str, unpaired[:_MOST_NAMED]))
+        raise InputError(f"without a partner of the same name: {named}{more}: add the partners or take them away")
     return matched
 
 

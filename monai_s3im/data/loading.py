@@ -1,30 +1,70 @@
 """The first transform of every pipeline: read the sources of a pair."""
 
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+
+from monai_s3im.errors import InputError
 
 from .reading import read_image
 
 
 class LoadSourcesd(MapTransform):
-    """Read each source with :func:`read_image`; a tensor is taken as it is.
+    """Read each source with :func:`read_image`; take a MONAI tensor as it is.
 
-    A volume that comes as a tensor, (C, X, Y, Z), has an affine (RAS mm) and its modality's unit; a picture, (C, H, W),
-    is in [0, 1] unless its ``meta["value_range"]`` tells another largest value.
+    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit. A picture,
+    (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer type, or
+    up to ``meta["value_range"]``.
 
     Args:
         keys: sources, paths or tensors.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Read."""
+        """Read.
+
+        Raises:
+            InputError: as :func:`read_image`, for tensors too; or a source is neither a path nor a tensor.
+        """
         result = dict(data)
         for key in self.keys:
-            if not isinstance(result[key], MetaTensor):
-                result[key] = read_image(result[key])
-            elif result[key].ndim == 3:
-                result[key].meta.setdefault("value_range", 1.0)
+            source = result[key]
+            if isinstance(source, MetaTensor):
+                result[key] = _checked(source, str(key))
+            elif isinstance(source, str | Path):
+                result[key] = read_image(source)
+            else:
+                raise InputError(f"{key} is a {type(source).__name__}: give a path or a monai.data.MetaTensor")
         return result
+
+
+def _checked(image: MetaTensor, key: str) -> MetaTensor:
+    """A tensor as :func:`read_image` would give it: float32 on the CPU, with content, its metadata its own."""
+    if image.ndim not in {3, 4} or image.shape[0] not in {1, 3}:
+        raise InputError(
+            f"{key} has shape {tuple(image.shape)}: give a picture (1 or 3, H, W) or a volume (1 or 3, X, Y, Z)"
+        )
+    values = image.as_tensor().detach().cpu().float()
+    if not values.isfinite().all():
+        raise InputError(f"{key} has NaN or infinite voxels: replace them, for example with 0")
+    if values.amin() == values.amax():
+        raise InputError(
+            f"{key} has no content, every voxel is {float(values.amin()):g}: check that it is the right one"
+        )
+    affine = image.affine.detach().cpu().double()
+    if not affine.isfinite().all() or not affine[:3, :3].det().abs() > 0:
+        raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
+    if image.ndim == 4 and image.shape[0] == 1:
+        return MetaTensor(values, affine=affine)
+    largest = 1.0 if image.dtype.is_floating_point else float(torch.iinfo(image.dtype).max)
+    largest = float(image.meta.get("value_range", largest))
+    if values.amin() < 0 or values.amax() > largest:
+        raise InputError(
+            f"{key} has values from {float(values.amin()):g} to {float(values.amax()):g} outside [0, {largest:g}]: "
+            'scale it, or tell its largest value as meta["value_range"]'
+        )
+    return MetaTensor(values, affine=affine, meta={"value_range": largest})

@@ -8,7 +8,7 @@ from pathlib import Path
 from monai_s3im.data.pairs import Pair
 from monai_s3im.data.reading import spatial_shape_of
 from monai_s3im.errors import InputError
-from monai_s3im.modalities import MODALITIES
+from monai_s3im.modalities import modality_named
 
 _MOST_LINES = 20
 _NOT_IN_A_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
@@ -45,9 +45,9 @@ def problems_of(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     shapes: dict[Path, tuple[int, ...] | str] = {}
     for pair in pairs:
         found = [
-            f"{pair.name}: unknown modality '{modality}': use one of {', '.join(MODALITIES)}."
+            f"{pair.name}: {fault}."
             for modality in (pair.modality_a, pair.modality_b)
-            if modality is not None and modality not in MODALITIES
+            if modality is not None and (fault := _modality_problem(modality))
         ]
         for path in (pair.image_a, pair.image_b):
             if path not in shapes:
@@ -71,6 +71,14 @@ def _name_problems(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
         if _NOT_IN_A_FILE_NAME.search(name) or name.strip() in {"", ".", ".."}:
             problems.append((name, f"{name!r} cannot name a file: leave out path separators and special signs."))
     return problems
+
+
+def _modality_problem(name: str) -> str | None:
+    try:
+        modality_named(name)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _shape_or_problem(path: Path) -> tuple[int, ...] | str:

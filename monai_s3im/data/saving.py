@@ -1,7 +1,8 @@
 """The last transform of fusing: write the fused image, and beside it how it was made."""
 
 import json
-from collections.abc import Hashable, Mapping
+import os
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,35 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from monai_s3im import __version__
-from monai_s3im.errors import OutputError
+from monai_s3im.errors import InputError, OutputError
 
 from .reading import stem_of
-from .writing import sha256_of, write_image, write_json
+from .writing import output_suffix, sha256_of, write_image, write_json
+
+
+def check_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
+    """Refuse, before anything is computed, an output that could not be written.
+
+    Args:
+        path: where the fused image shall go.
+        rank: 2 for a picture, 3 for a volume.
+        sources: files that the output must not overwrite.
+
+    Raises:
+        InputError: if the suffix does not fit the image, or the output is one of the sources.
+        OutputError: if the output is a folder, or its folder can be neither written to nor made.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: name the file to write")
+    output_suffix(path, rank)
+    for source in sources:
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written ({nearest} is read-only): choose a folder that you may write to")
 
 
 def pipeline_settings(weights: str | Path, **settings: Any) -> dict[str, Any]:
@@ -33,7 +59,7 @@ def pipeline_settings(weights: str | Path, **settings: Any) -> dict[str, Any]:
 
 
 class DescribeSourcesd(MapTransform):
-    """Add ``provenance``: the file name, SHA256, modality and intensity range of each source, as JSON text.
+    """Add ``provenance``: the file, SHA256, modality and intensity range of each source, as JSON text.
 
     Args:
         keys: sources, normalised; a source that came as a tensor has no file.
@@ -47,7 +73,7 @@ class DescribeSourcesd(MapTransform):
             meta = result[key].meta
             file = meta.get("filename_or_obj")
             sources[str(key)] = {
-                "file": Path(file).name if file else None,
+                "file": str(file) if file else None,
                 "sha256": sha256_of(file) if file else None,
                 "modality": meta["modality"],
                 "intensity_range": list(meta["intensity_range"]),
@@ -77,22 +103,29 @@ class SaveFusedd(MapTransform):
         """Write.
 
         Raises:
-            InputError: if the suffix of ``output`` does not fit the image.
+            InputError: if the suffix of ``output`` does not fit the image, or the output is one of the sources.
             OutputError: if a file cannot be written; then none is left.
         """
         result = dict(data)
+        sources = json.loads(result.get("provenance", "{}"))
+        files = [source["file"] for source in sources.values() if source["file"]]
+        for source in sources.values():
+            source["file"] = Path(source["file"]).name if source["file"] else None
         for key in self.keys:
             image: MetaTensor = result[key]
             path = self._path(result, is_picture=image.ndim == 3)
+            check_output(path, image.ndim - 1, files)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
-            write_image(image.cpu(), path)
-            write_json(
-                {"fused": path.name, "sources": json.loads(result.get("provenance", "{}")), **self.settings},
-                path.with_name(f"{stem_of(path)}.json"),
-            )
+            record = path.with_name(f"{stem_of(path)}.json")
+            write_json({"fused": path.name, "sources": sources, **self.settings}, record)
+            try:
+                write_image(image, path)
+            except BaseException:
+                record.unlink()
+                raise
             result["output"] = str(path)
         return result
 

@@ -64,7 +64,7 @@ def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None 
         OutputError: the file cannot be written; nothing is left behind, and a file that was there is as it was.
     """
     path = Path(path)
-    suffix = _output_suffix(path, rank=image.ndim - 1)
+    suffix = output_suffix(path, rank=image.ndim - 1)
     if affine is None:
         affine = image.affine if isinstance(image, MetaTensor) else np.eye(4)
     matrix = np.asarray(affine, dtype=np.float64)
@@ -111,7 +111,12 @@ def sha256_of(path: str | Path) -> str:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
 
 
-def _output_suffix(path: Path, rank: int) -> str:
+def output_suffix(path: Path, rank: int) -> str:
+    """The suffix of an output of 2 or 3 dimensions.
+
+    Raises:
+        InputError: it is none of `OUTPUT_SUFFIXES`, or does not fit the rank.
+    """
     suffix = suffix_of(path)
     if suffix in {".jpg", ".jpeg"}:
         raise InputError(f"{path} would lose detail as JPEG: name it {stem_of(path)}.png.")
