@@ -1,0 +1,39 @@
+"""docs/paper_map.md names symbols and files; each must exist, and nothing of the paper may be missing."""
+
+import re
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+
+from monai_s3im.metrics import FUSION_METRICS
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = [line for line in (ROOT / "docs" / "paper_map.md").read_text().splitlines() if line.startswith("| ")][1:]
+NAMES = [name for row in ROWS for name in re.findall(r"`([^`]+)`", row)]
+SYMBOLS = sorted({name for name in NAMES if name.startswith("monai_s3im.")})
+FILES = sorted({name for name in NAMES if "/" in name})
+EIGHT_METRICS = list(FUSION_METRICS)[:8]
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_every_symbol_of_the_table_can_be_imported(symbol):
+    assert callable(resolve_name(symbol)) or symbol.endswith("FUSION_METRICS")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_of_the_table_is_there(file):
+    assert (ROOT / file).is_file()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "Fig. 2",
+        "Fig. 4",
+        *[f"Eq. ({number})" for number in range(1, 10)],
+        *[f"metric {name}" for name in EIGHT_METRICS],
+    ],
+)
+def test_every_part_of_the_paper_has_a_row_with_a_symbol(part):
+    assert any(row.startswith(f"| {part}") and "`monai_s3im." in row for row in ROWS)
