@@ -1,0 +1,72 @@
+"""Each command that the README names, as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SETTINGS = ["--epochs", "1", "--batch_size", "2", "--patch_size", "64", "--device", "cpu"]
+
+
+def monai_bundle(*arguments: str, cwd: Path) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+def test_training_in_the_bundle_folder_then_evaluation_of_its_weights(bundle, tiny_dataset, tmp_path):
+    data = ["--dataset_dir", str(tiny_dataset)]
+    run = ["run", "training", "--config_file", "configs/train.json", "--output_dir", str(tmp_path / "training")]
+    monai_bundle(*run, *data, *SETTINGS, cwd=bundle)
+    evaluation = ["run", "--config_file", "['configs/train.json','configs/evaluate.json']", "--device", "cpu"]
+    evaluation += ["--ckpt_path", str(tmp_path / "training" / "model.pt"), "--output_dir", str(tmp_path / "values")]
+    monai_bundle(*evaluation, *data, cwd=bundle)
+    rows = (tmp_path / "values" / "Qabf_raw.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["4", "5"]
+
+
+def test_training_from_outside_the_bundle_folder(bundle, tiny_dataset, tmp_path):
+    run = ["run", "training", "--config_file", str(bundle / "configs" / "train.json"), "--bundle_root", str(bundle)]
+    monai_bundle(*run, "--dataset_dir", str(tiny_dataset), *SETTINGS, cwd=tmp_path)
+    assert (tmp_path / "runs" / "training" / "model.pt").is_file()
+
+
+def test_training_with_no_config_file_named_runs_on_the_phantom(tmp_path):
+    name = "monai_s3im.workflows.Training"
+    monai_bundle(
+        "run", "training", "--workflow_name", name, "--val_interval", "5", *SETTINGS[:-4], *SETTINGS[-4:], cwd=tmp_path
+    )
+    output = tmp_path / "runs" / "training"
+    assert (output / "phantom" / "datalist.json").is_file()
+    assert list((output / "checkpoints").iterdir())
+
+
+def test_inference_in_the_bundle_folder(bundle, tiny_dataset, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    items = json.loads((tiny_dataset / "datalist.json").read_text())["validation"]
+    lines = [
+        f"case{i},{tiny_dataset / item['image_a']},{tiny_dataset / item['image_b']}" for i, item in enumerate(items)
+    ]
+    pairs.write_text("\n".join(["name,image_a,image_b", *lines]) + "\n")
+    run = ["run", "--config_file", "configs/inference.json", "--pairs", str(pairs), "--device", "cpu"]
+    monai_bundle(*run, "--output_dir", str(tmp_path / "fused"), cwd=bundle)
+    for name in ("case0.png", "case1.png"):
+        with Image.open(tmp_path / "fused" / name) as fused:
+            assert fused.size == (72, 72)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "inference", "multi_gpu_train", "metadata"])
+def test_configs_are_json(bundle, name):
+    assert json.loads((bundle / "configs" / f"{name}.json").read_text())
