@@ -28,7 +28,7 @@ def qabf(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
         data_range: the value that stands for white.
 
     Returns:
-        (B,), 0 to 0.975. nan where every source is black: there is no edge to keep.
+        (B,), 0 to 0.987. nan where no source has an edge (all are black, or one pixel): there is nothing to keep.
 
     Raises:
         ValueError: if the shapes do not fit, or ``data_range`` is not positive.

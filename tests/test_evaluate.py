@@ -1,0 +1,194 @@
+import csv
+import io
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from references.metrics_reference import REFERENCES
+from rich.console import Console
+
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.evaluate import Evaluation, evaluate, read_luma
+from monai_s3im.metrics import FUSION_METRICS
+
+NAMES = list(FUSION_METRICS)
+
+
+def save_picture(path, height=48, width=50, seed=0, channels=1):
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def three_files(tmp_path):
+    return [save_picture(tmp_path / role / "case1.png", seed=i) for i, role in enumerate(["fused", "a", "b"])]
+
+
+@pytest.fixture
+def three_folders(tmp_path):
+    sizes = {"case1": (48, 50), "case2": (60, 44), "case3": (48, 50)}
+    for i, role in enumerate(["fused", "a", "b"]):
+        for j, (name, (height, width)) in enumerate(sizes.items()):
+            save_picture(tmp_path / role / f"{name}.png", height, width, seed=10 * i + j)
+    return [tmp_path / role for role in ("fused", "a", "b")]
+
+
+def naive_values(fused, source_a, source_b):
+    images = [np.asarray(Image.open(path), dtype=np.float64) for path in (fused, source_a, source_b)]
+    return {name: REFERENCES[name](*images) for name in NAMES}
+
+
+def test_three_files_give_the_values_of_the_naive_evaluator(three_files):
+    result = evaluate(*three_files)
+    assert list(result.cases) == ["case1"]
+    assert list(result.cases["case1"]) == NAMES
+    assert result.cases["case1"] == pytest.approx(naive_values(*three_files), rel=1e-9)
+    assert result.mean == result.cases["case1"]
+
+
+def test_three_folders_are_matched_by_stem_and_batched_by_size(three_folders):
+    (three_folders[1] / "case2.png").rename(three_folders[1] / "case2.bmp")
+    (three_folders[0] / "notes.txt").write_text("not a picture")
+    result = evaluate(*three_folders)
+    assert list(result.cases) == ["case1", "case2", "case3"]
+    for name, values in result.cases.items():
+        paths = [next(folder.glob(f"{name}.*")) for folder in three_folders]
+        assert values == pytest.approx(naive_values(*paths), rel=1e-9)
+    assert result.mean["SF"] == pytest.approx(np.mean([values["SF"] for values in result.cases.values()]))
+
+
+def test_more_cases_than_a_batch_are_all_measured(three_folders, monkeypatch):
+    monkeypatch.setattr("monai_s3im.evaluate.LARGEST_BATCH", 1)
+    in_batches_of_one = evaluate(*three_folders)
+    monkeypatch.undo()
+    assert evaluate(*three_folders).cases["case3"] == pytest.approx(in_batches_of_one.cases["case3"], rel=1e-12)
+
+
+def test_colour_is_measured_on_its_rounded_luma(tmp_path):
+    path = tmp_path / "colour.png"
+    pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 31]]], dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    # 76.245, 149.685, 29.07, 2.99 + 11.74 + 3.534 = 18.264
+    assert read_luma(path).tolist() == [[[76.0, 150.0, 29.0, 18.0]]]
+
+
+def test_a_colour_fused_image_has_the_values_of_its_luma(three_files, tmp_path):
+    colour = save_picture(tmp_path / "colour" / "x.png", channels=3, seed=5)
+    gray = tmp_path / "gray.png"
+    Image.fromarray(read_luma(colour)[0].numpy().astype(np.uint8)).save(gray)
+    of_colour = evaluate(colour, *three_files[1:]).cases["x"]
+    assert of_colour == evaluate(gray, *three_files[1:]).cases["gray"]
+
+
+def test_16_bit_pictures_are_brought_to_the_8_bit_scale(three_files, tmp_path):
+    wide = np.asarray(Image.open(three_files[0])).astype(np.uint16) * 257
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    measured = evaluate(tmp_path / "wide.png", *three_files[1:]).cases["wide"]
+    assert measured == pytest.approx(evaluate(*three_files).cases["case1"], rel=1e-6)
+
+
+def test_real_cases_equal_the_evaluator_of_the_field(shared_data):
+    expected = json.loads((shared_data / "reference" / "metric_values.json").read_text())["RoadScene"]["U2Fusion"]
+    sources = (shared_data / "data" / "roadscene" / "val" / folder for folder in ("vi", "ir"))
+    result = evaluate(shared_data / "peers" / "val" / "U2Fusion" / "RoadScene", *sources)
+    for file, values in expected.items():
+        measured = result.cases[file.removesuffix(".jpg")]
+        assert measured == pytest.approx({name: values[name] for name in NAMES}, rel=1e-6)
+
+
+def test_the_json_file_has_the_cases_and_their_mean(three_folders, tmp_path):
+    result = evaluate(*three_folders)
+    result.write_json(tmp_path / "values.json")
+    assert json.loads((tmp_path / "values.json").read_text()) == {"cases": result.cases, "mean": result.mean}
+
+
+def test_the_csv_file_has_a_row_per_case_and_the_mean_last(three_folders, tmp_path):
+    result = evaluate(*three_folders)
+    result.write_csv(tmp_path / "values.csv")
+    with (tmp_path / "values.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row.pop("case") for row in rows] == ["case1", "case2", "case3", "mean"]
+    assert [{name: float(x) for name, x in row.items()} for row in rows] == [*result.cases.values(), result.mean]
+
+
+def test_a_value_that_is_not_finite_is_null_in_json_empty_in_csv_and_left_out_of_the_mean(tmp_path):
+    values = dict.fromkeys(NAMES, 1.0)
+    result = Evaluation(
+        {"a": values | {"SCD": math.nan, "VIF": math.nan}, "b": values | {"PSNR": math.inf, "VIF": math.nan}}
+    )
+    result.write_json(tmp_path / "values.json")
+    result.write_csv(tmp_path / "values.csv")
+    content = json.loads((tmp_path / "values.json").read_text(), parse_constant=pytest.fail)
+    assert content["cases"]["a"] == values | {"SCD": None, "VIF": None}
+    assert content["cases"]["b"] == values | {"PSNR": None, "VIF": None}
+    assert content["mean"] == values | {"PSNR": None, "VIF": None}
+    assert (tmp_path / "values.csv").read_text().splitlines()[1] == "a,1.0,1.0,1.0,1.0,1.0,1.0,,1.0,1.0,"
+
+
+def test_the_table_shows_every_case_and_the_mean(three_folders):
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(evaluate(*three_folders).table())
+    text = console.export_text()
+    assert all(word in text for word in ["case1", "case2", "case3", "mean", *NAMES])
+
+
+def test_missing_partners_and_unequal_sizes_are_named_all_at_once(three_folders):
+    fused, source_a, source_b = three_folders
+    (source_a / "case1.png").unlink()
+    (source_b / "case3.png").unlink()
+    save_picture(source_b / "case2.png", 10, 11)
+    save_picture(fused / "extra.png")
+    with pytest.raises(InputError) as caught:
+        evaluate(*three_folders)
+    message = str(caught.value)
+    assert f"{source_a} has no case1, extra" in message
+    assert f"{source_b} has no case3, extra" in message
+    assert f"{fused / 'case2.png'} is 60 x 44" in message
+    assert f"{source_b / 'case2.png'} is 10 x 11" in message
+    assert "case1.png is" not in message
+
+
+def test_three_files_of_unequal_size_are_refused(three_files, tmp_path):
+    small = save_picture(tmp_path / "small.png", 20, 20)
+    with pytest.raises(InputError, match=r"small\.png is 20 x 20"):
+        evaluate(*three_files[:2], small)
+
+
+def test_files_and_folders_may_not_be_mixed(three_folders):
+    with pytest.raises(InputError, match="is no folder"):
+        evaluate(three_folders[0] / "case1.png", *three_folders[1:])
+
+
+def test_two_pictures_of_one_stem_are_refused(three_folders):
+    shutil.copy(three_folders[0] / "case1.png", three_folders[0] / "case1.bmp")
+    with pytest.raises(InputError, match=r"case1\.bmp and case1\.png"):
+        evaluate(*three_folders)
+
+
+def test_a_folder_without_pictures_is_refused(three_folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="has no picture"):
+        evaluate(tmp_path / "empty", *three_folders[1:])
+
+
+def test_a_missing_file_is_refused(three_files, tmp_path):
+    with pytest.raises(InputError, match=r"gone\.png does not exist"):
+        evaluate(tmp_path / "gone.png", *three_files[1:])
+
+
+def test_a_volume_is_refused(three_files, tmp_path):
+    with pytest.raises(InputError, match="is a volume"):
+        evaluate(tmp_path / "x.nii.gz", *three_files[1:])
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing_behind(three_files, tmp_path):
+    result = evaluate(*three_files)
+    for write in (result.write_json, result.write_csv):
+        with pytest.raises(OutputError, match="cannot be written"):
+            write(tmp_path / "no_such_folder" / "values")
+    assert not (tmp_path / "no_such_folder").exists()
