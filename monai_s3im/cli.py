@@ -56,49 +56,58 @@ def fuse(
     slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
 ) -> None:
     """Fuse one pair, two folders matched by file name, or a list of pairs; pictures or volumes."""
+    if image_a is None and pairs is None:
+        _fail("give two images, two folders, or a list of pairs with --pairs; see s3im fuse --help")
     if output is None:
         _fail("say where the result goes with -o FILE (one pair) or -o FOLDER (many)")
     _show_log()
-    from rich.progress import Progress  # noqa: PLC0415
-
     from .data.inference import fusion_pairs  # noqa: PLC0415
     from .data.pair_checks import problems_of  # noqa: PLC0415
-    from .fuse import Fuser, fuse_batch  # noqa: PLC0415
 
     try:
         found = fusion_pairs(image_a, image_b, pairs, modality_a, modality_b)
-        single = pairs is None and not Path(str(image_a)).is_dir()
         problems = problems_of(found)
-        for problem in (line for lines in problems.values() for line in lines):
-            typer.echo(f"error: {problem}", err=True)
+        for line in (line for lines in problems.values() for line in lines):
+            typer.echo(f"error: {line}", err=True)
         usable = [pair for pair in found if pair.name not in problems]
         if not usable:
             raise typer.Exit(2)
-        with Progress(transient=True) as progress:
-            cases = progress.add_task("pairs", total=len(usable))
-            slices = progress.add_task("slices", total=None, visible=False)
-
-            def show(done: int, total: int) -> None:
-                progress.update(slices, completed=done, total=total, visible=True)
-
-            fuser = Fuser(device, plane, gray, weights, slice_batch, show)
-            if single:
-                pair = usable[0]
-                fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
-                progress.stop()
-                typer.echo(str(output))
-                return
-            failed = len(found) - len(usable)
-            for result in fuse_batch(usable, output, fuser):
-                progress.update(cases, advance=1)
-                if result.error is not None:
-                    failed += 1
-                    typer.echo(f"error: {result.pair.name}: {result.error}", err=True)
-        typer.echo(f"{len(found) - failed} of {len(found)} pairs fused into {output}")
+        is_single = pairs is None and not Path(str(image_a)).is_dir()
+        settings = {"device": device, "plane": plane, "gray": gray, "weights": weights, "slice_batch": slice_batch}
+        fused = _fuse_pairs(usable, output, is_single, settings)
     except (InputError, OutputError) as error:
         _fail(error)
-    if failed:
-        raise typer.Exit(1)
+    if is_single:
+        typer.echo(str(output))
+        return
+    typer.echo(f"{fused} of {len(found)} pairs fused into {output}")
+    if fused < len(found):
+        raise typer.Exit(1 if fused else 2)
+
+
+def _fuse_pairs(pairs: list[Any], output: Path, is_single: bool, settings: dict[str, Any]) -> int:
+    """Fuse with a progress bar on a terminal; tell what fails, and return how many were fused."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from .fuse import Fuser, fuse_batch  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        cases = progress.add_task("pairs", total=len(pairs), visible=not is_single)
+        slices = progress.add_task("slices", total=None)
+        fuser = Fuser(**settings, progress=lambda done, total: progress.update(slices, completed=done, total=total))
+        if is_single:
+            fuser(pairs[0].image_a, pairs[0].image_b, output, pairs[0].modality_a, pairs[0].modality_b)
+            return 1
+        fused = 0
+        for result in fuse_batch(pairs, output, fuser):
+            progress.update(cases, advance=1)
+            if result.error is None:
+                fused += 1
+            else:
+                typer.echo(f"error: {result.pair.name}: {result.error}", err=True)
+        return fused
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The last transform of fusing: write the fused image, and beside it how it was made."""
 
 import json
-import os
+import tempfile
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,12 @@ def check_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     if not nearest.is_dir():
         raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written ({nearest} is read-only): choose a folder that you may write to")
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror} in {nearest}): choose a folder that you may write to"
+        ) from error
 
 
 def pipeline_settings(weights: str | Path, **settings: Any) -> dict[str, Any]:
