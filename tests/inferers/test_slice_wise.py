@@ -1,0 +1,109 @@
+import pytest
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_s3im.inferers import SliceWiseInferer
+
+
+def network(image: Tensor) -> Tensor:
+    """(B, N, H, W) to (B, 2, H, W), different at every pixel and for every source."""
+    assert type(image) is Tensor
+    assert image.is_contiguous()
+    ramp = torch.arange(image.shape[-1], dtype=image.dtype)
+    return torch.stack([image[:, 0] * ramp - image[:, 1], image.amax(dim=(1, 2))[:, None] + image[:, 1]], dim=1)
+
+
+class SmallMemory:
+    """A network on a device that holds a few slices only."""
+
+    def __init__(self, largest):
+        self.largest, self.batches = largest, []
+
+    def __call__(self, image):
+        self.batches.append(len(image))
+        if len(image) > self.largest:
+            raise torch.OutOfMemoryError("out of memory")
+        return network(image)
+
+
+def a_volume(slices=7, batch=1):
+    return torch.rand(batch, 2, 5, 6, slices, generator=torch.Generator().manual_seed(0))
+
+
+def slice_by_slice(volume):
+    return torch.stack([network(volume[..., index].contiguous()) for index in range(volume.shape[-1])], dim=-1)
+
+
+@pytest.mark.parametrize("slice_batch", [1, 2, 3, 7, 8, 100])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_result_is_that_of_a_loop_over_the_slices(slice_batch, batch):
+    volume = a_volume(batch=batch)
+    assert torch.equal(SliceWiseInferer(slice_batch)(volume, network), slice_by_slice(volume))
+
+
+def test_the_last_batch_may_be_smaller():
+    memory = SmallMemory(100)
+    SliceWiseInferer(3)(a_volume(slices=7), memory)
+    assert memory.batches == [3, 3, 1]
+
+
+def test_progress_tells_slices_done_and_all_slices():
+    calls = []
+    SliceWiseInferer(3, lambda done, total: calls.append((done, total)))(a_volume(slices=7), network)
+    assert calls == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_out_of_memory_halves_the_batch_and_gives_the_same_result():
+    memory, calls, volume = SmallMemory(2), [], a_volume(slices=9)
+    inferer = SliceWiseInferer(8, lambda done, total: calls.append(done))
+    assert torch.equal(inferer(volume, memory), slice_by_slice(volume))
+    assert memory.batches == [8, 4, 2, 2, 2, 2, 1]
+    assert calls == [2, 4, 6, 8, 9]
+
+
+def test_out_of_memory_halves_what_was_tried_and_not_what_was_asked_for():
+    memory = SmallMemory(2)
+    SliceWiseInferer(64)(a_volume(slices=4), memory)
+    assert memory.batches == [4, 2, 2]
+
+
+def test_out_of_memory_later_in_the_volume_halves_from_there():
+    memory, volume = SmallMemory(4), a_volume(slices=8)
+    memory_shrinks = SliceWiseInferer(4, lambda done, total: setattr(memory, "largest", 1))
+    assert torch.equal(memory_shrinks(volume, memory), slice_by_slice(volume))
+    assert memory.batches == [4, 4, 2, 1, 1, 1, 1]
+
+
+def test_one_slice_that_does_not_fit_is_an_error():
+    with pytest.raises(torch.OutOfMemoryError):
+        SliceWiseInferer(4)(a_volume(), SmallMemory(0))
+
+
+def test_pictures_go_to_the_network_as_they_are():
+    pictures = torch.rand(3, 2, 5, 6)
+    assert torch.equal(SliceWiseInferer()(pictures, network), network(pictures))
+
+
+def test_metadata_does_not_reach_the_network():
+    volume = a_volume()
+    assert torch.equal(SliceWiseInferer()(MetaTensor(volume), network), slice_by_slice(volume))
+    pictures = volume[..., 0].contiguous()
+    assert torch.equal(SliceWiseInferer()(MetaTensor(pictures), network), network(pictures))
+
+
+def test_further_arguments_reach_the_network():
+    result = SliceWiseInferer()(a_volume(), lambda image, factor, plus: factor * image + plus, 2.0, plus=1.0)
+    torch.testing.assert_close(result, 2 * a_volume() + 1)
+
+
+@pytest.mark.parametrize("slice_batch", [0, -1])
+def test_a_batch_of_no_slices_is_refused(slice_batch):
+    with pytest.raises(ValueError, match="slice_batch must be at least 1"):
+        SliceWiseInferer(slice_batch)
+
+
+@pytest.mark.parametrize(("shape", "words"), [((2, 5, 6), "expected"), ((1, 2, 5, 6, 0), "no slices")])
+def test_other_shapes_are_refused(shape, words):
+    with pytest.raises(ValueError, match=words):
+        SliceWiseInferer()(torch.rand(shape), network)

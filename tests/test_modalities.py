@@ -1,0 +1,110 @@
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+
+from monai_s3im.errors import InputError
+from monai_s3im.modalities import CT_WINDOWS, MODALITIES, guess_modality, intensity_range, modality_named
+
+RAMP = torch.arange(1000.0).reshape(1, 10, 10, 10)
+
+
+@pytest.mark.parametrize("name", list(MODALITIES))
+def test_modality_is_found_by_its_name_in_any_case(name):
+    assert modality_named(name.upper()) is MODALITIES[name]
+    assert modality_named(name).name == name
+
+
+@pytest.mark.parametrize(("alias", "name"), [("MRI", "mr"), ("vi", "visible"), ("IR", "infrared"), (" ct ", "ct")])
+def test_usual_other_names_are_understood(alias, name):
+    assert modality_named(alias).name == name
+
+
+def test_unknown_modality_is_refused_and_the_known_ones_are_named():
+    with pytest.raises(InputError, match="unknown modality 'xray': use one of ct, mr, pet, spect"):
+        modality_named("xray")
+
+
+@pytest.mark.parametrize("name", list(CT_WINDOWS))
+def test_windows_run_upwards(name):
+    lower, upper = CT_WINDOWS[name]
+    assert lower < upper
+
+
+def test_a_ct_in_hu_has_the_brain_window_whatever_else_is_in_it():
+    volume = torch.full((1, 4, 4, 4), -1000.0)
+    volume[0, 0, 0, 0] = 3000.0
+    assert intensity_range(volume, MODALITIES["ct"]) == (0.0, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "name"),
+    [
+        (-1024, 1500, "ct"),
+        (-1000, 300, "ct"),
+        (0, 4095, "generic"),
+        (-1000, 100, "generic"),
+        (-30000, 30000, "generic"),
+    ],
+)
+def test_ct_is_guessed_from_air_and_bone_in_hu(lowest, highest, name):
+    volume = torch.full((1, 3, 3, 3), 20.0)
+    volume[0, 0, 0, 0], volume[0, 1, 1, 1] = lowest, highest
+    assert guess_modality(volume) is MODALITIES[name]
+
+
+def test_range_of_a_ramp_by_hand():
+    """1st percentile of 0 ... 999: 9.99; foreground, above (9.99 + mean 499.54) / 2: 255 ... 999; 99.5th: 995.28."""
+    assert intensity_range(RAMP, MODALITIES["mr"]) == pytest.approx((9.99, 995.28), abs=1e-3)
+    assert intensity_range(RAMP, MODALITIES["pet"]) == pytest.approx((0.0, 255 + 0.998 * 744), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mr", "pet", "spect", "us", "generic"])
+def test_one_hot_voxel_hardly_changes_the_range(name):
+    hot = RAMP.clone()
+    hot[0, 5, 5, 5] = 1e6
+    without, with_hot = (intensity_range(volume, MODALITIES[name]) for volume in (RAMP, hot))
+    assert with_hot == pytest.approx(without, abs=5)
+
+
+def test_one_cold_voxel_hardly_changes_the_range():
+    cold = RAMP.clone()
+    cold[0, 5, 5, 5] = -32768
+    assert intensity_range(cold, MODALITIES["mr"]) == pytest.approx(intensity_range(RAMP, MODALITIES["mr"]), abs=5)
+
+
+@pytest.mark.parametrize("name", ["ct", "mr", "pet"])
+def test_range_does_not_depend_on_the_order_of_the_voxels(name):
+    volume = torch.as_tensor(np.random.default_rng(0).gamma(2.0, 100.0, (1, 12, 13, 14)))
+    expected = intensity_range(volume, MODALITIES[name])
+    assert intensity_range(volume.permute(0, 3, 1, 2).flip(2), MODALITIES[name]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_air_around_the_head_does_not_lower_the_upper_end():
+    head = torch.rand(1, 10, 10, 10, generator=torch.Generator().manual_seed(0)) * 100 + 400
+    with_air = torch.zeros(1, 30, 30, 30)
+    with_air[:, :10, :10, :10] = head
+    assert intensity_range(with_air, MODALITIES["mr"])[1] == pytest.approx(float(head.quantile(0.995)), abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["mr", "pet", "generic", "ct"])
+def test_a_nearly_empty_volume_still_has_a_range(name):
+    volume = torch.zeros(1, 20, 20, 20)
+    volume[0, 3, 3, 3] = 7.0
+    assert intensity_range(volume, MODALITIES[name]) == (0.0, 7.0)
+
+
+def test_the_range_of_a_large_volume_is_that_of_a_sample_of_it(monkeypatch):
+    volume = torch.rand(1, 40, 40, 40, generator=torch.Generator().manual_seed(0))
+    exact = intensity_range(volume, MODALITIES["mr"])
+    monkeypatch.setattr("monai_s3im.modalities._MOST_SAMPLES", 10_000)
+    sampled = intensity_range(volume, MODALITIES["mr"])
+    assert sampled != exact
+    assert sampled == pytest.approx(exact, abs=0.01)
+
+
+@pytest.mark.parametrize("name", [name for name, modality in MODALITIES.items() if modality.color_map])
+def test_no_uptake_has_no_colour_and_uptake_gets_brighter(name):
+    colors = mpl.colormaps[MODALITIES[name].color_map](range(256))[:, :3]
+    assert colors[0].tolist() == [0.0, 0.0, 0.0]
+    assert (np.diff(colors @ [0.299, 0.587, 0.114]) > 0).all()

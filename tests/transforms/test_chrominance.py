@@ -1,0 +1,124 @@
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_s3im.transforms import ColorMap, ColorMapd, RestoreChrominanced, SplitChrominanced
+
+KEYS = ["image_a", "image_b"]
+LUMA = torch.tensor([0.299, 0.587, 0.114])
+
+
+def noise(*shape, seed=0):
+    return MetaTensor(torch.rand(*shape, generator=torch.Generator().manual_seed(seed)))
+
+
+def luma(rgb):
+    return (LUMA.view(3, *[1] * (rgb.ndim - 1)) * rgb.as_tensor()).sum(0, keepdim=True)
+
+
+def restored(data, fused, gray=False):
+    image = torch.cat([data[key].as_tensor() for key in KEYS])
+    return RestoreChrominanced("pred", gray=gray)({**data, "image": image, "pred": fused})["pred"]
+
+
+@pytest.mark.parametrize("name", ["afmhot", "hot", "viridis"])
+def test_colours_are_those_of_matplotlib_at_its_256_entries(name):
+    entries = MetaTensor(torch.arange(256.0).reshape(1, 16, 16) / 255)
+    expected = mpl.colormaps[name](np.arange(256))[:, :3].T.reshape(3, 16, 16)
+    np.testing.assert_allclose(ColorMap(name)(entries).numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_colours_between_entries_are_interpolated_and_beyond_them_clipped():
+    values = MetaTensor(torch.tensor([[[0.5 / 255, -1.0, 2.0]]]))
+    table = mpl.colormaps["afmhot"](range(256))[:, :3]
+    expected = np.stack([(table[0] + table[1]) / 2, table[0], table[255]], axis=1)
+    np.testing.assert_allclose(ColorMap("afmhot")(values)[:, 0].numpy(), expected, rtol=0, atol=1e-6)
+
+
+def image_of(modality, *shape):
+    return MetaTensor(torch.rand(*shape), meta={"modality": modality})
+
+
+@pytest.mark.parametrize(
+    ("modality", "shape", "channels"),
+    [
+        ("pet", (1, 4, 4, 4), 3),
+        ("spect", (1, 4, 4, 4), 3),
+        ("pet", (3, 4, 4, 4), 3),
+        ("pet", (1, 4, 4), 1),
+        ("mr", (1, 4, 4, 4), 1),
+        ("ct", (1, 4, 4, 4), 1),
+    ],
+)
+def test_scalar_volumes_of_uptake_are_coloured_and_nothing_else(modality, shape, channels):
+    image = image_of(modality, *shape)
+    result = ColorMapd("image")({"image": image})["image"]
+    assert result.shape == (channels, *shape[1:])
+    assert (result is image) == (channels == shape[0])
+
+
+def test_split_leaves_the_luma_of_bt_601_and_gray_sources_as_they_are():
+    gray, rgb = noise(1, 4, 5), noise(3, 4, 5)
+    result = SplitChrominanced(KEYS)({"image_a": gray, "image_b": rgb})
+    assert torch.equal(result["image_a"], gray)
+    torch.testing.assert_close(result["image_b"].as_tensor(), luma(rgb))
+    assert result["chrominance"].shape == (2, 4, 5)
+
+
+def test_two_gray_sources_have_no_chrominance():
+    assert "chrominance" not in SplitChrominanced(KEYS)({"image_a": noise(1, 4, 5), "image_b": noise(1, 4, 5)})
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6)])
+def test_the_coloured_source_comes_back_when_its_own_luma_is_the_fused_one(shape):
+    rgb = noise(3, *shape)
+    data = SplitChrominanced(KEYS)({"image_a": noise(1, *shape), "image_b": rgb})
+    torch.testing.assert_close(restored(data, luma(rgb)), rgb.as_tensor(), rtol=0, atol=1e-6)
+
+
+def test_a_picture_fused_with_itself_keeps_its_colours():
+    rgb = noise(3, 4, 5)
+    data = SplitChrominanced(KEYS)({"image_a": rgb, "image_b": rgb})
+    torch.testing.assert_close(restored(data, luma(rgb)), rgb.as_tensor(), rtol=0, atol=1e-6)
+
+
+def test_gray_result_is_the_fused_luma_alone():
+    data = SplitChrominanced(KEYS)({"image_a": noise(1, 4, 5), "image_b": noise(3, 4, 5)})
+    fused = torch.rand(1, 4, 5)
+    assert torch.equal(restored(data, fused, gray=True), fused)
+
+
+def test_the_result_lies_in_0_to_1():
+    data = SplitChrominanced(KEYS)({"image_a": noise(1, 9, 9), "image_b": noise(3, 9, 9)})
+    result = restored(data, 4 * torch.rand(1, 9, 9) - 2)
+    assert result.amin() >= 0
+    assert result.amax() <= 1
+
+
+def half_covered(shape):
+    covered = torch.zeros(1, *shape, dtype=torch.bool)
+    covered[:, : shape[0] // 2] = True
+    return covered
+
+
+@pytest.mark.parametrize("channels_a", [1, 3])
+@pytest.mark.parametrize("channels_b", [1, 3])
+def test_where_b_has_no_voxels_the_result_is_source_a_with_its_own_colours(channels_a, channels_b):
+    shape = (4, 5, 6)
+    source_a, source_b = noise(channels_a, *shape, seed=1), noise(channels_b, *shape, seed=2)
+    data = {"image_a": source_a, "image_b": source_b, "covered": half_covered(shape)}
+    result = restored(SplitChrominanced(KEYS)(data), torch.rand(1, *shape))
+    outside = ~data["covered"][0]
+    expected = source_a.as_tensor().expand(result.shape[0], *shape)
+    tolerance = 0 if channels_a == 1 else 1e-6
+    torch.testing.assert_close(result[:, outside], expected[:, outside], rtol=0, atol=tolerance)
+    assert (result[:, ~outside] != expected[:, ~outside]).any()
+
+
+def test_the_sources_are_left_alone():
+    sources = {"image_a": noise(1, 4, 5), "image_b": noise(3, 4, 5)}
+    before = {key: image.clone() for key, image in sources.items()}
+    restored(SplitChrominanced(KEYS)(sources), torch.rand(1, 4, 5))
+    assert all(torch.equal(sources[key], before[key]) for key in KEYS)

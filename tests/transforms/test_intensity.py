@@ -1,0 +1,89 @@
+import logging
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_s3im.errors import InputError
+from monai_s3im.transforms import NormalizeModality, NormalizeModalityd
+
+
+def a_ct(*values):
+    """A volume with air in one corner and the values from another on."""
+    volume = torch.full((1, 4, 4, 4), -1000.0)
+    volume[0, 3, 3, : len(values)] = torch.tensor([float(value) for value in values])
+    return MetaTensor(volume)
+
+
+def a_picture(shape=(1, 2, 3), value_range=255.0):
+    return MetaTensor(torch.full(shape, 51.0), meta={"value_range": value_range})
+
+
+def test_brain_window_of_a_ct():
+    scaled = NormalizeModality("ct")(a_ct(0, 40, 80))
+    assert scaled[0, 3, 3, :3].tolist() == [0.0, 0.5, 1.0]
+    assert scaled.meta["intensity_range"] == (0.0, 80.0)
+    assert scaled.meta["modality"] == "ct"
+
+
+def test_values_beyond_the_window_are_not_clipped_yet_so_that_resampling_stays_linear():
+    scaled = NormalizeModality("ct")(a_ct(160))
+    assert scaled[0, 3, 3, 0] == 2
+    assert scaled.amin() == -12.5
+
+
+def test_a_ct_that_is_not_in_hu_is_said_so_and_scaled_by_percentiles(caplog):
+    shifted = MetaTensor(torch.arange(1000.0).reshape(1, 10, 10, 10), meta={"filename_or_obj": "case7.nii.gz"})
+    with caplog.at_level(logging.WARNING, "monai_s3im"):
+        scaled = NormalizeModality("ct")(shifted)
+    assert "case7.nii.gz is not in HU" in caplog.text
+    assert scaled.meta["intensity_range"] == pytest.approx((9.99, 995.28), abs=1e-3)
+    assert scaled.meta["modality"] == "ct"
+
+
+def test_a_guess_is_told(caplog):
+    with caplog.at_level(logging.INFO, "monai_s3im"):
+        assert NormalizeModality()(a_ct(0, 1500)).meta["modality"] == "ct"
+        assert NormalizeModality()(MetaTensor(torch.rand(1, 4, 4, 4))).meta["modality"] == "generic"
+    assert [record.message for record in caplog.records] == [
+        "a volume is taken for CT",
+        "a volume is taken for generic",
+    ]
+
+
+@pytest.mark.parametrize("modality", [None, "mr", "ct", "pet"])
+@pytest.mark.parametrize(("value_range", "expected"), [(255.0, 51 / 255), (65535.0, 51 / 65535)])
+def test_pictures_are_divided_by_the_largest_value_of_their_type(modality, value_range, expected):
+    scaled = NormalizeModality(modality)(a_picture(value_range=value_range))
+    assert scaled.flatten().tolist() == pytest.approx([expected] * 6)
+    assert scaled.meta["modality"] == (modality or "generic")
+
+
+def test_coloured_volumes_are_divided_by_the_largest_value_of_their_type_too():
+    assert NormalizeModality("pet")(a_picture((3, 2, 2, 2))).flatten().tolist() == pytest.approx([0.2] * 24)
+
+
+def test_a_volume_has_one_range_and_not_one_for_each_slice():
+    volume = torch.rand(1, 8, 8, 8, generator=torch.Generator().manual_seed(0)) + torch.arange(8.0)
+    scaled = NormalizeModality("mr")(MetaTensor(volume)).as_tensor()
+    lower, upper = NormalizeModality("mr")(MetaTensor(volume)).meta["intensity_range"]
+    torch.testing.assert_close(scaled, (volume - lower) / (upper - lower))
+
+
+def test_the_image_is_left_alone():
+    image = a_ct(0, 40)
+    before = image.clone()
+    NormalizeModality("ct")(image)
+    assert torch.equal(image, before)
+    assert "modality" not in image.meta
+
+
+def test_each_image_of_a_dictionary_has_its_own_modality():
+    data = {"image_a": a_ct(40), "image_b": MetaTensor(torch.rand(1, 4, 4, 4)), "modality_a": "CT", "modality_b": ""}
+    result = NormalizeModalityd(["image_a", "image_b"], ["modality_a", "modality_b"])(data)
+    assert [result[key].meta["modality"] for key in ("image_a", "image_b")] == ["ct", "generic"]
+
+
+def test_unknown_modality_is_refused():
+    with pytest.raises(InputError, match="unknown modality 'xray'"):
+        NormalizeModality("xray")
