@@ -1,0 +1,88 @@
+"""Draw the pictures of the README from the head phantom.
+
+Command:  python benchmarks/gallery.py docs/gallery
+Duration: about one minute on two CPU cores.
+Result:   fused_pairs.png, pictures of T1 with CT and with SPECT; fused_volume.png, T1 with CT and with PET in three
+          planes.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from monai.data import MetaTensor
+from PIL import Image
+
+from monai_s3im.data.pairs import read_pairs
+from monai_s3im.data.phantom import write_phantom
+from monai_s3im.data.reading import read_image
+from monai_s3im.fuse import Fuser
+from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModalityd, ToSlices
+
+PLANES = ("axial", "coronal", "sagittal")
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """(1 or 3, H, W) in [0, 1] to (H, W, 3) uint8."""
+    return np.rint(255 * np.repeat(image, 3 // len(image), axis=0)).astype(np.uint8).transpose(1, 2, 0)
+
+
+def in_rows(rows: list[list[np.ndarray]]) -> np.ndarray:
+    """Pictures in rows and columns on black, each row as high as its highest picture."""
+    high = [max(picture.shape[0] for picture in row) for row in rows]
+    wide = [max(row[column].shape[1] for row in rows) for column in range(len(rows[0]))]
+    canvas = np.zeros((sum(high), sum(wide), 3), np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            top, left = sum(high[:i]), sum(wide[:j])
+            canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return canvas
+
+
+def middle_slice(volume: MetaTensor, plane: str) -> np.ndarray:
+    """The middle slice of a volume in [0, 1], as it is looked at."""
+    slices = ToSlices(plane)(volume)
+    return as_rgb(slices[..., slices.shape[-1] // 2].numpy())
+
+
+def picture_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
+    """Source A, source B and fused, for one CT and one SPECT picture."""
+    pairs = read_pairs(folder, "validation")
+    rows = []
+    for modality in ("ct", "spect"):
+        pair = [pair for pair in pairs if pair.modality_b == modality][2]
+        sources = [as_rgb(read_image(path).numpy() / 255) for path in (pair.image_a, pair.image_b)]
+        rows.append([*sources, as_rgb(fuser(pair.image_a, pair.image_b).numpy())])
+    return rows
+
+
+def volume_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
+    """Source A, source B and fused in each plane, for T1 with CT and T1 with PET."""
+    rows = []
+    for pair in read_pairs(folder / "volumes" / "pairs.csv"):
+        if pair.modality_b == "spect":
+            continue
+        fused = fuser(pair.image_a, pair.image_b, None, pair.modality_a, pair.modality_b)
+        item = {"a": read_image(pair.image_a), "b": read_image(pair.image_b), "ma": "mr", "mb": pair.modality_b}
+        for transform in (NormalizeModalityd(["a", "b"], ["ma", "mb"]), ColorMapd(["a", "b"])):
+            item = transform(item)
+        for plane in PLANES:
+            aligned = AlignSourcesd(["a", "b"], "a", plane)(item)
+            shown = [aligned[key][..., aligned[key].shape[-1] // 2].numpy() for key in ("a", "b")]
+            rows.append([*map(as_rgb, shown), middle_slice(fused, plane)])
+    return rows
+
+
+def main() -> None:
+    """Write the phantom, fuse, draw."""
+    target = Path(sys.argv[1])
+    fuser = Fuser(device="cpu")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_phantom(Path(temporary) / "phantom", subjects=4, volumes=True).parent
+        for name, rows in (("fused_pairs", picture_rows), ("fused_volume", volume_rows)):
+            Image.fromarray(in_rows(rows(fuser, folder))).save(target / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
