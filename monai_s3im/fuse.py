@@ -28,9 +28,9 @@ def choose_device(device: str = "auto") -> str:
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} is not at hand here; use auto or cpu") from error
+        raise InputError(f"device {device!r} is not at hand here: use auto or cpu") from error
     return device
 
 
@@ -162,7 +162,7 @@ def output_path(pair: Pair, output_dir: str | Path) -> Path:
 
 
 def fuse_batch(pairs: Iterable[Pair], output_dir: str | Path, fuser: Fuser) -> Iterator[CaseResult]:
-    """Fuse many pairs; one that cannot be fused does not stop the others.
+    """Fuse many pairs; one that cannot be fused does not stop the others, whatever the reason.
 
     Args:
         pairs: what to fuse.
@@ -178,5 +178,8 @@ def fuse_batch(pairs: Iterable[Pair], output_dir: str | Path, fuser: Fuser) -> I
             fuser(pair.image_a, pair.image_b, path, pair.modality_a, pair.modality_b)
         except (InputError, OutputError) as error:
             yield CaseResult(pair, None, str(error))
+        except Exception as error:
+            logger.exception("%s could not be fused", pair.name)
+            yield CaseResult(pair, None, f"unexpected {type(error).__name__}: {error}")
         else:
             yield CaseResult(pair, path, None)

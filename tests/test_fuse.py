@@ -1,0 +1,301 @@
+import hashlib
+import inspect
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+from monai.data import MetaTensor
+from PIL import Image
+from references.geometry_reference import in_field_of_view
+from sample_images import GRID, SHAPE, SMALLER, blobs, itk_affine, write_picture, write_volume
+
+from monai_s3im.bundle_config import bundle_parser, bundle_root
+from monai_s3im.data.pairs import Pair
+from monai_s3im.data.reading import read_image
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.fuse import Fuser, fuse, fuse_batch
+from monai_s3im.transforms import NormalizeModality
+
+
+@pytest.fixture(scope="module")
+def fuser():
+    return Fuser(device="cpu")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return write_picture(tmp_path / "a.png", 0), write_picture(tmp_path / "b.png", 5)
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    return write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", 5)
+
+
+def test_two_gray_pictures_give_a_gray_picture(fuser, pictures, tmp_path):
+    fused = fuser(*pictures, tmp_path / "out.png")
+    assert fused.shape == (1, 20, 24)
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.mode == "L"
+        assert np.array_equal(np.asarray(written), np.rint(255 * fused[0].numpy()))
+
+
+def test_a_coloured_picture_makes_the_result_coloured(fuser, pictures, tmp_path):
+    colour = write_picture(tmp_path / "colour.png", 7, colour=True)
+    fused = fuser(pictures[0], colour, tmp_path / "out.png")
+    assert fused.shape == (3, 20, 24)
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.mode == "RGB"
+        assert np.array_equal(np.moveaxis(np.asarray(written), -1, 0), np.rint(255 * fused.numpy()))
+
+
+def test_gray_leaves_the_colour_out(pictures, tmp_path):
+    colour = write_picture(tmp_path / "colour.png", 7, colour=True)
+    assert fuse(pictures[0], colour, gray=True, device="cpu").shape == (1, 20, 24)
+
+
+def check_geometry(path, shape, affine):
+    """The grid of a written volume, as nibabel and as SimpleITK read it."""
+    np.testing.assert_allclose(itk_affine(path), affine, rtol=0, atol=1e-4)
+    assert sitk.ReadImage(str(path)).GetSize() == shape
+    if ".nii" in path.name:
+        image = nib.load(path)
+        assert image.shape[:3] == shape
+        for name in ("sform", "qform"):
+            matrix, code = getattr(image, f"get_{name}")(coded=True)
+            assert code > 0
+            np.testing.assert_allclose(matrix, affine, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal", "in-plane"])
+def test_a_fused_volume_has_the_grid_of_image_a_in_every_plane(volumes, tmp_path, plane):
+    fused = fuse(*volumes, tmp_path / "out.nii.gz", plane=plane, device="cpu")
+    assert fused.shape == (1, *SHAPE)
+    np.testing.assert_allclose(fused.affine, GRID, rtol=0, atol=1e-5)
+    check_geometry(tmp_path / "out.nii.gz", SHAPE, GRID)
+    assert np.array_equal(nib.load(tmp_path / "out.nii.gz").get_fdata(dtype=np.float32), fused[0].numpy())
+
+
+@pytest.mark.parametrize("modality_b", ["mr", "pet"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_grid_is_that_of_image_a_for_any_image_b_and_any_format(fuser, volumes, tmp_path, suffix, modality_b):
+    image_b = write_volume(tmp_path / f"small{suffix}", 5, *SMALLER)
+    output = tmp_path / f"out{suffix}"
+    fused = fuser(volumes[0], image_b, output, "mr", modality_b)
+    check_geometry(output, SHAPE, GRID)
+    expected = fused.numpy() if modality_b == "mr" else np.rint(255 * fused.numpy())
+    assert np.array_equal(read_image(output).numpy(), expected)
+
+
+@pytest.mark.parametrize("modality_b", ["mr", "pet"])
+def test_outside_the_field_of_view_of_b_the_result_is_exactly_normalised_a(fuser, volumes, tmp_path, modality_b):
+    image_b = write_volume(tmp_path / "small.nii.gz", 5, *SMALLER)
+    fused = fuser(volumes[0], image_b, None, "mr", modality_b).as_tensor()
+    outside = torch.as_tensor(~in_field_of_view(*SMALLER, SHAPE, GRID))
+    assert 0 < outside.sum() < outside.numel()
+    expected = NormalizeModality("mr")(read_image(volumes[0])).as_tensor().clamp(0, 1).expand(fused.shape)
+    assert torch.equal(fused[:, outside], expected[:, outside])
+    assert not torch.equal(fused[:, ~outside], expected[:, ~outside])
+
+
+def test_the_result_does_not_depend_on_how_the_volumes_are_stored(fuser, volumes, tmp_path):
+    reordered = tmp_path / "reordered.nii.gz"
+    nib.load(volumes[0]).as_reoriented(np.array([[2, -1], [0, 1], [1, -1]])).to_filename(reordered)
+    expected, fused = fuser(*volumes), fuser(reordered, volumes[1])
+    back = nib.Nifti1Image(fused[0].numpy(), fused.affine.numpy()).as_reoriented(np.array([[1, 1], [2, -1], [0, -1]]))
+    np.testing.assert_allclose(back.affine, GRID, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(back.get_fdata(), expected[0].numpy(), rtol=0, atol=1e-6)
+
+
+def test_both_images_have_a_say(fuser, volumes, tmp_path):
+    other = write_volume(tmp_path / "other.nii.gz", 9)
+    fused = fuser(*volumes)
+    assert not torch.equal(fused, fuser(volumes[0], other))
+    assert not torch.equal(fused, fuser(other, volumes[1]))
+
+
+def test_tensors_give_what_their_files_give(fuser, volumes, pictures, tmp_path):
+    for images in (volumes, pictures):
+        tensors = [read_image(path) for path in images]
+        assert torch.equal(fuser(*tensors, modality_a="mr"), fuser(*images, modality_a="mr"))
+    fuser(*[read_image(path) for path in volumes], tmp_path / "out.nii.gz")
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["sources"]["image_a"]["file"] is record["sources"]["image_a"]["sha256"] is None
+
+
+def test_tensors_of_an_integer_type_count_up_to_its_largest_value(fuser, pictures):
+    integers = [MetaTensor(torch.as_tensor(np.asarray(Image.open(path))[None].copy())) for path in pictures]
+    assert torch.equal(fuser(*integers), fuser(*pictures))
+
+
+def test_the_given_tensors_are_left_alone(fuser, pictures):
+    tensors = [MetaTensor(read_image(path).as_tensor() / 255) for path in pictures]
+    before = [tensor.clone() for tensor in tensors]
+    fuser(*tensors)
+    for tensor, copy in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, copy)
+        assert tensor.meta.keys() == copy.meta.keys()
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (MetaTensor(torch.rand(2, 4, 5)), r"image_b has shape \(2, 4, 5\): give a picture"),
+        (MetaTensor(torch.rand(4, 5)), "image_b has shape"),
+        (MetaTensor(torch.full((1, 4, 5), torch.nan)), "image_b has NaN or infinite voxels"),
+        (MetaTensor(torch.ones(1, 4, 5)), "image_b has no content, every voxel is 1"),
+        (MetaTensor(255 * torch.eye(4)[None]), r"image_b has values from 0 to 255 outside \[0, 1\]"),
+        (MetaTensor(torch.rand(1, 4, 5, 6), affine=torch.zeros(4, 4)), "image_b has an affine that cannot be inverted"),
+        (torch.rand(1, 4, 5), "image_b is a Tensor: give a path or a monai.data.MetaTensor"),
+        (None, "image_b is a NoneType"),
+    ],
+)
+def test_unusable_tensors_are_refused_by_name(fuser, image, words):
+    with pytest.raises(InputError, match=words):
+        fuser(MetaTensor(torch.rand(1, 4, 5)), image)
+
+
+def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
+    fuser(*volumes, tmp_path / "out.nii.gz", "mr", "pet")
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["fused"] == "out.nii.gz"
+    assert record["sources"]["image_b"]["file"] == "b.nii.gz"
+    assert record["sources"]["image_b"]["modality"] == "pet"
+    assert record["sources"]["image_b"]["intensity_range"][0] == 0
+    assert record["sources"]["image_a"]["sha256"] == hashlib.sha256(volumes[0].read_bytes()).hexdigest()
+    weights = (bundle_root() / "models" / "model.pt").read_bytes()
+    assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert record["software"]["torch"] == torch.__version__
+    assert (record["device"], record["plane"], record["gray"]) == ("cpu", "axial", False)
+    assert str(tmp_path) not in (tmp_path / "out.json").read_text()
+
+
+def test_progress_counts_the_slices_of_a_volume(volumes):
+    calls = []
+    fuse(*volumes, device="cpu", slice_batch=4, progress=lambda done, total: calls.append((done, total)))
+    slices = max(total for _, total in calls)
+    assert calls == [(min(done, slices), slices) for done in range(4, slices + 4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"device": "quantum"}, "device 'quantum' is not at hand here: use auto or cpu"),
+        ({"device": "meta"}, "device 'meta' is not at hand"),
+        ({"plane": "oblique"}, "unknown plane 'oblique'"),
+        ({"weights": "missing.pt"}, "no weights at missing.pt"),
+        ({"weights": __file__}, "test_fuse.py holds no weights of this network"),
+    ],
+)
+def test_unusable_settings_are_refused_before_any_image_is_read(settings, words):
+    with pytest.raises(InputError, match=words):
+        Fuser(**{"device": "cpu", **settings})
+
+
+def test_an_output_that_does_not_fit_is_refused_before_the_network_runs(
+    fuser, volumes, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fuser, "_preprocessing", None)
+    with pytest.raises(InputError, match=r"out\.png cannot hold a 3D image"):
+        fuser(*volumes, tmp_path / "out.png")
+    with pytest.raises(InputError, match=r"out\.nii\.gz cannot hold a 2D image"):
+        fuser(*pictures, tmp_path / "out.nii.gz")
+    with pytest.raises(InputError, match=r"out\.jpg would lose detail"):
+        fuser(*pictures, tmp_path / "out.jpg")
+    with pytest.raises(OutputError, match="is a folder: name the file to write"):
+        fuser(*pictures, tmp_path)
+    with pytest.raises(OutputError, match=r"cannot be written \(.*a\.png is a file\)"):
+        fuser(*pictures, pictures[0] / "out.png")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_source_is_never_overwritten(fuser, pictures, tmp_path, which):
+    before = pictures[which].read_bytes()
+    (tmp_path / "link.png").symlink_to(pictures[which])
+    for output in (pictures[which], tmp_path / "link.png"):
+        with pytest.raises(InputError, match="is itself to be fused and would be overwritten"):
+            fuser(*pictures, output)
+    assert pictures[which].read_bytes() == before
+
+
+def test_neither_image_nor_record_is_left_when_the_image_cannot_be_written(fuser, pictures, tmp_path, monkeypatch):
+    def full(image, path):
+        raise OutputError("no space left")
+
+    monkeypatch.setattr("monai_s3im.data.saving.write_image", full)
+    with pytest.raises(OutputError, match="no space left"):
+        fuser(*pictures, tmp_path / "out" / "out.png")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_images_too_large_for_the_device_are_told_in_a_sentence(fuser, pictures, monkeypatch):
+    def out_of_memory(image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fuser, "_network", out_of_memory)
+    with pytest.raises(InputError, match="do not fit into the memory of cpu: use another device"):
+        fuser(*pictures)
+
+
+def test_unknown_modality_is_refused(fuser, pictures):
+    with pytest.raises(InputError, match="unknown modality 'xray'"):
+        fuser(*pictures, modality_b="xray")
+
+
+def test_a_bad_case_does_not_stop_a_batch(fuser, pictures, volumes, tmp_path, monkeypatch):
+    def fail(image):
+        raise ZeroDivisionError("a fault of ours")
+
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    pairs = [Pair("one", *pictures), Pair("bad", pictures[0], bad), Pair("two", *volumes)]
+    results = list(fuse_batch(pairs, tmp_path / "out", fuser))
+    assert [result.pair for result in results] == pairs
+    assert [result.output for result in results] == [
+        tmp_path / "out" / "one.png",
+        None,
+        tmp_path / "out" / "two.nii.gz",
+    ]
+    assert "bad.png is damaged" in results[1].error
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "one.json",
+        "one.png",
+        "two.json",
+        "two.nii.gz",
+    ]
+    monkeypatch.setattr(fuser, "_network", fail)
+    assert [result.error for result in fuse_batch(pairs[::2], tmp_path / "out", fuser)] == [
+        "unexpected ZeroDivisionError: a fault of ours"
+    ] * 2
+
+
+def test_defaults_are_those_of_the_config():
+    config = bundle_parser("inference")
+    for name, parameter in inspect.signature(Fuser).parameters.items():
+        if name in {"plane", "gray", "slice_batch"}:
+            assert parameter.default == config[name]
+
+
+def test_two_runs_give_the_same_bytes(fuser, volumes, tmp_path):
+    for name in ("one", "two"):
+        fuser(*volumes, tmp_path / name / "out.nii.gz")
+    for file in ("out.nii.gz", "out.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_pictures_and_slices_may_have_any_size(fuser):
+    for size in [(1, 9), (7, 1), (5, 13)]:
+        picture = MetaTensor(torch.as_tensor(blobs(size))[None].float())
+        assert fuser(picture, picture).shape == (1, *size)
+
+
+def test_real_pairs_are_fused(fuser, shared_data):
+    folder = shared_data / "data" / "harvard" / "PET-MRI" / "val"
+    image_a, image_b = (sorted((folder / name).iterdir())[0] for name in ("MRI", "PET"))
+    fused = fuser(image_a, image_b)
+    assert fused.shape == (3, 256, 256)
+    assert 0 <= fused.amin() < 0.1
+    assert 0.5 < fused.amax() <= 1
