@@ -66,13 +66,14 @@ def fuse(
 
     try:
         found = fusion_pairs(image_a, image_b, pairs, modality_a, modality_b)
+        is_single = pairs is None and not Path(str(image_a)).is_dir()
         problems = problems_of(found)
-        for line in (line for lines in problems.values() for line in lines):
-            typer.echo(f"error: {line}", err=True)
+        for name, lines in problems.items():
+            for line in lines:
+                typer.echo(f"error: {line.removeprefix(f'{name}: ') if is_single else line}", err=True)
         usable = [pair for pair in found if pair.name not in problems]
         if not usable:
             raise typer.Exit(2)
-        is_single = pairs is None and not Path(str(image_a)).is_dir()
         settings = {"device": device, "plane": plane, "gray": gray, "weights": weights, "slice_batch": slice_batch}
         fused = _fuse_pairs(usable, output, is_single, settings)
     except (InputError, OutputError) as error:

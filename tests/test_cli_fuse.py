@@ -1,0 +1,271 @@
+"""The command: what it prints, what it leaves, how it exits."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sample_images import GRID, SHAPE, blobs, write_picture, write_volume
+from typer.testing import CliRunner
+
+from monai_s3im.cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["fuse", *map(str, arguments)])
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Good images, and one of every kind that cannot be used."""
+    folder = tmp_path / "images"
+    write_picture(folder / "a.png", 0)
+    write_picture(folder / "b.png", 5)
+    write_picture(folder / "wide.png", 5, size=(20, 30))
+    Image.new("L", (24, 20)).save(folder / "black.png")
+    write_volume(folder / "a.nii.gz", 0)
+    write_volume(folder / "b.nii.gz", 5)
+    write_volume(folder / "zero.nii.gz", array=np.zeros(SHAPE, np.int16))
+    write_volume(folder / "4d.nii.gz", array=np.stack([blobs(SHAPE).astype(np.float32)] * 2, axis=-1))
+    nan = blobs(SHAPE).astype(np.float32)
+    nan[3, 3, 3] = np.nan
+    write_volume(folder / "nan.nii.gz", array=nan)
+    far = GRID.copy()
+    far[:3, 3] += 1000
+    write_volume(folder / "far.nii.gz", 5, affine=far)
+    (folder / "text.nii.gz").write_text("this is no volume\n")
+    content = (folder / "b.nii.gz").read_bytes()
+    (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])
+    (folder / "file").write_text("")
+    torch.save({"weight": torch.ones(3)}, folder / "other.pt")
+    (folder / "damaged.pt").write_bytes(b"PK\x03\x04 no more weights")
+    return folder
+
+
+def files_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+MISTAKES = {
+    "missing file": (["a.png", "none.png", "-o", "out.png"], "none.png does not exist"),
+    "text as volume": (["a.nii.gz", "text.nii.gz", "-o", "out.nii.gz"], "text.nii.gz is damaged"),
+    "truncated": (["a.nii.gz", "cut.nii.gz", "-o", "out.nii.gz"], "cut.nii.gz is damaged, cut short"),
+    "nan": (["a.nii.gz", "nan.nii.gz", "-o", "out.nii.gz"], "nan.nii.gz has 1 NaN or infinite voxels"),
+    "all zero": (["zero.nii.gz", "b.nii.gz", "-o", "out.nii.gz"], "zero.nii.gz has no content"),
+    "black": (["black.png", "b.png", "-o", "out.png"], "black.png has no content"),
+    "4d": (["a.nii.gz", "4d.nii.gz", "-o", "out.nii.gz"], "4d.nii.gz is 4D and has 2 frames"),
+    "two sizes": (["a.png", "wide.png", "-o", "out.png"], "wide.png 30 x 20 pixels: bring them to one size"),
+    "picture and volume": (["a.png", "b.nii.gz", "-o", "out.png"], "pair a picture with a picture"),
+    "no overlap": (["a.nii.gz", "far.nii.gz", "-o", "out.nii.gz"], "do not overlap in space"),
+    "unknown modality": (["a.png", "b.png", "-o", "out.png", "--modality-b", "xray"], "unknown modality 'xray'"),
+    "unknown plane": (["a.nii.gz", "b.nii.gz", "-o", "out.nii.gz", "--plane", "up"], "unknown plane 'up'"),
+    "unknown device": (["a.png", "b.png", "-o", "out.png", "--device", "abacus"], "device 'abacus' is not at hand"),
+    "no output": (["a.png", "b.png"], "say where the result goes with -o"),
+    "png for a volume": (["a.nii.gz", "b.nii.gz", "-o", "out.png"], "out.png cannot hold a 3D image"),
+    "nifti for a picture": (["a.png", "b.png", "-o", "out.nii.gz"], "out.nii.gz cannot hold a 2D image"),
+    "jpeg": (["a.png", "b.png", "-o", "out.jpg"], "would lose detail as JPEG: name it out.png"),
+    "file as folder": (["a.png", "b.png", "-o", "file/out.png"], "file is a file): choose another folder"),
+    "output is a source": (["a.png", "b.png", "-o", "b.png"], "b.png is itself to be fused"),
+    "weights missing": (["a.png", "b.png", "-o", "out.png", "--weights", "none.pt"], "no weights at none.pt"),
+    "weights damaged": (["a.png", "b.png", "-o", "out.png", "--weights", "damaged.pt"], "damaged.pt holds no weights"),
+    "weights of another": (["a.png", "b.png", "-o", "out.png", "--weights", "other.pt"], "other.pt holds no weights"),
+    "one image": (["a.png", "-o", "out.png"], "give two images, two folders, or a list"),
+    "image and list": (["a.png", "--pairs", "pairs.csv", "-o", "out"], "give two images, two folders, or a list"),
+    "list missing": (["--pairs", "none.csv", "-o", "out"], "none.csv does not exist"),
+    "folder and file": (["a.png", ".", "-o", "out.png"], "is a folder: give one image file"),
+    "nothing": ([], "give two images, two folders, or a list"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(images, monkeypatch, arguments, words):
+    monkeypatch.chdir(images)
+    before = files_in(images)
+    device = [] if "--device" in arguments or not arguments else ["--device", "cpu"]
+    result = run(*arguments, *device)
+    assert result.exit_code == 2
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    assert files_in(images) == before
+
+
+def test_unknown_options_are_refused_by_name():
+    result = run("a.png", "b.png", "--colour")
+    assert result.exit_code == 2
+    assert "--colour" in result.stderr
+
+
+def test_a_read_only_folder_is_told_before_anything_is_computed(images, monkeypatch):
+    def read_only(**arguments):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("monai_s3im.data.saving.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("monai_s3im.inferers.SliceWiseInferer.__call__", None)
+    result = run(images / "a.png", images / "b.png", "-o", images / "out.png", "--device", "cpu")
+    assert result.exit_code == 2
+    assert "out.png cannot be written (Read-only file system in" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_told(images):
+    images.chmod(0o555)
+    result = run(images / "a.png", images / "b.png", "-o", images / "out.png", "--device", "cpu")
+    images.chmod(0o755)
+    assert result.exit_code == 2
+    assert "Permission denied" in result.stderr
+
+
+def test_the_output_s_folder_is_made(images, tmp_path):
+    output = tmp_path / "new" / "deep" / "out.png"
+    result = run(images / "a.png", images / "b.png", "-o", output, "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stdout == f"{output}\n"
+    assert files_in(output.parent) == ["out.json", "out.png"]
+
+
+def test_modalities_may_be_written_as_people_write_them(images):
+    options = ["--modality-a", "MRI", "--modality-b", "CT", "--device", "cpu"]
+    assert run(images / "a.png", images / "b.png", "-o", images / "out.png", *options).exit_code == 0
+    sources = json.loads((images / "out.json").read_text())["sources"]
+    assert [sources[key]["modality"] for key in ("image_a", "image_b")] == ["mr", "ct"]
+
+
+def a_list(images, *rows, header="name,image_a,image_b"):
+    path = images / "pairs.csv"
+    path.write_text("\n".join([header, *rows]))
+    return path
+
+
+def test_a_list_gives_png_for_pictures_and_nifti_for_volumes(images, tmp_path):
+    pairs = a_list(images, "flat,a.png,b.png", "deep,a.nii.gz,b.nii.gz")
+    result = run("--pairs", pairs, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stdout == f"2 of 2 pairs fused into {tmp_path / 'out'}\n"
+    assert files_in(tmp_path / "out") == ["deep.json", "deep.nii.gz", "flat.json", "flat.png"]
+
+
+def test_bad_cases_are_told_by_name_and_the_rest_is_done(images, tmp_path):
+    rows = ["early,a.png,none.png", "good,a.png,b.png", "late,a.nii.gz,cut.nii.gz", "too,a.nii.gz,b.nii.gz"]
+    result = run("--pairs", a_list(images, *rows), "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "error: early: " in result.stderr
+    assert "error: late: " in result.stderr
+    assert result.stdout == f"2 of 4 pairs fused into {tmp_path / 'out'}\n"
+    assert files_in(tmp_path / "out") == ["good.json", "good.png", "too.json", "too.nii.gz"]
+
+
+@pytest.mark.parametrize("row", ["one,a.png,none.png", "one,a.nii.gz,cut.nii.gz"])
+def test_a_list_of_bad_cases_only_exits_with_2(images, tmp_path, row):
+    result = run("--pairs", a_list(images, row, row.replace("one", "two")), "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 2
+    assert result.stderr.count("error: ") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_cases_of_one_name_are_refused_and_the_rest_is_done(images, tmp_path):
+    rows = ["same,a.png,b.png", "Same,b.png,a.png", "other,a.png,b.png"]
+    result = run("--pairs", a_list(images, *rows), "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 1
+    assert files_in(tmp_path / "out") == ["other.json", "other.png"]
+
+
+def test_modalities_of_the_command_fill_what_the_list_leaves_open(images, tmp_path):
+    pairs = a_list(images, "one,a.png,b.png,", "two,a.png,b.png,spect", header="name,image_a,image_b,modality_b")
+    assert run("--pairs", pairs, "-o", tmp_path, "--modality-b", "pet", "--device", "cpu").exit_code == 0
+    records = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two")]
+    assert [record["sources"]["image_b"]["modality"] for record in records] == ["pet", "spect"]
+
+
+def test_a_monai_datalist_is_a_list_too(images, tmp_path):
+    items = [{"image_a": "a.png", "image_b": "b.png"}]
+    (images / "datalist.json").write_text(json.dumps({"test": items}))
+    assert run("--pairs", images / "datalist.json", "-o", tmp_path / "out", "--device", "cpu").exit_code == 0
+    assert files_in(tmp_path / "out") == ["a.json", "a.png"]
+
+
+def test_two_folders_are_matched_by_name(tmp_path):
+    for index, name in enumerate(["case1", "case2"]):
+        write_picture(tmp_path / "mr" / f"{name}.png", index)
+        write_picture(tmp_path / "ct" / f"{name}.tif", index + 5)
+    result = run(tmp_path / "mr", tmp_path / "ct", "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 0
+    assert files_in(tmp_path / "out") == ["case1.json", "case1.png", "case2.json", "case2.png"]
+
+
+def test_sources_in_the_output_folder_are_not_overwritten(tmp_path):
+    source = write_picture(tmp_path / "mr" / "case.png", 0)
+    write_picture(tmp_path / "ct" / "case.png", 5)
+    before = source.read_bytes()
+    result = run(tmp_path / "mr", tmp_path / "ct", "-o", tmp_path / "mr", "--device", "cpu")
+    assert result.exit_code == 2
+    assert "would be overwritten" in result.stderr
+    assert source.read_bytes() == before
+
+
+def test_an_image_without_a_partner_is_named(tmp_path):
+    for path in ("mr/case1.png", "mr/case2.png", "ct/case1.png"):
+        write_picture(tmp_path / path)
+    result = run(tmp_path / "mr", tmp_path / "ct", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"without a partner of the same name: {tmp_path / 'mr' / 'case2.png'}" in result.stderr
+
+
+def test_gray_leaves_the_colour_out(images, tmp_path):
+    colour = write_picture(tmp_path / "colour.png", 7, colour=True)
+    for options, mode in (([], "RGB"), (["--gray"], "L")):
+        assert run(images / "a.png", colour, "-o", tmp_path / "out.png", "--device", "cpu", *options).exit_code == 0
+        with Image.open(tmp_path / "out.png") as fused:
+            assert fused.mode == mode
+
+
+@pytest.mark.parametrize(
+    "place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.data.writing.os.replace"]
+)
+def test_an_interrupt_leaves_no_half_written_file_and_exits_with_130(images, tmp_path, monkeypatch, place):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupt)
+    result = run(images / "a.nii.gz", images / "b.nii.gz", "-o", tmp_path / "out.nii.gz", "--device", "cpu")
+    assert result.exit_code == 130
+    assert files_in(tmp_path) == [f"images/{name}" for name in files_in(images)]
+
+
+def python(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_process_prints_one_sentence_and_no_traceback(images):
+    result = python(
+        "-m", "monai_s3im", "fuse", images / "a.nii.gz", images / "text.nii.gz", "-o", images / "out.nii.gz"
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {images / 'text.nii.gz'} is damaged")
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_is_quick_and_imports_no_heavy_library():
+    code = (
+        "import sys; sys.argv = ['s3im', '--help']\n"
+        "from monai_s3im.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, sorted({'torch', 'monai', 'numpy', 'SimpleITK'} & set(sys.modules)))"
+    )
+    result = python("-c", code)
+    assert result.stdout.endswith("0 []\n")
+    assert "fuse" in result.stdout
+
+
+def test_the_package_runs_as_a_module():
+    result = python("-m", "monai_s3im", "--help")
+    assert result.returncode == 0
+    assert "evaluate" in result.stdout
