@@ -1,7 +1,6 @@
-"""What the fusion metrics share: the check of shapes, the 0..255 scale, the window filter and the MONAI base class."""
+"""What the fusion metrics share: check of shapes, 0..255 scale, histogram levels, MONAI base class."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -75,8 +74,8 @@ def _to_gray_levels(image: Tensor, data_range: float, dtype: torch.dtype) -> Ten
 
 
 def histogram_levels(image: Tensor) -> Tensor:
-    """Round gray values, half to even, to the int64 levels 0..255; values outside are counted at the nearest end."""
-    return image.nan_to_num(0.0).round().clamp_(0, GRAY_LEVELS - 1).long()
+    """Round gray values, half to even, to the int32 levels 0..255; values outside are counted at the nearest end."""
+    return image.round().clamp_(0, GRAY_LEVELS - 1).nan_to_num_(0.0).int()
 
 
 def nan_unless_finite(values: Tensor, *images: Tensor) -> Tensor:
@@ -84,29 +83,6 @@ def nan_unless_finite(values: Tensor, *images: Tensor) -> Tensor:
     for image in images:
         values = values.where(image.sum((1, 2, 3)).isfinite(), torch.nan)
     return values
-
-
-def filter_valid(image: Tensor, weights: Sequence[float], step: int = 1) -> Tensor:
-    """Filter the last two axes with a separable symmetric window, without padding.
-
-    Shifted copies are added, axis by axis: on the CPU this is several times faster than a convolution of one channel,
-    and on a GPU it keeps full float32, where a convolution may round to TF32.
-
-    Args:
-        image: (..., H, W), H and W at least the length of the window.
-        weights: the window along one axis, of length k.
-        step: keep every step-th position of either axis.
-
-    Returns:
-        (..., H - k + 1, W - k + 1) for step 1.
-    """
-    for axis in (-2, -1):
-        shifted = image.unfold(axis, len(weights), step)  # a view: k shifted copies, last
-        total = shifted[..., 0] * weights[0]
-        for offset, weight in enumerate(weights[1:], start=1):
-            total.add_(shifted[..., offset], alpha=weight)
-        image = total
-    return image
 
 
 class FusionMetric(CumulativeIterationMetric):

@@ -31,7 +31,7 @@ def entropy(fused: Tensor, data_range: float = 1.0) -> Tensor:
     """
     fused = prepare_fused(fused, data_range)
     batch = fused.shape[0]
-    offset = GRAY_LEVELS * torch.arange(batch, device=fused.device).view(batch, 1, 1, 1)
+    offset = GRAY_LEVELS * torch.arange(batch, device=fused.device, dtype=torch.int32).view(batch, 1, 1, 1)
     counts = torch.bincount((histogram_levels(fused) + offset).flatten(), minlength=batch * GRAY_LEVELS)
     probability = counts.view(batch, GRAY_LEVELS).to(fused.dtype) / math.prod(fused.shape[2:])
     bits = torch.special.entr(probability).sum(1) / math.log(2)

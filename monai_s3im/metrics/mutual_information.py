@@ -32,7 +32,9 @@ def mutual_information(fused: Tensor, sources: Tensor, data_range: float = 1.0) 
     """
     fused, sources = prepare_pair(fused, sources, data_range)
     batch, n_sources = sources.shape[:2]
-    offset = GRAY_LEVELS**2 * torch.arange(batch * n_sources, device=fused.device).view(batch, n_sources, 1, 1)
+    offset = GRAY_LEVELS**2 * torch.arange(batch * n_sources, device=fused.device, dtype=torch.int32).view(
+        batch, n_sources, 1, 1
+    )
     cell = histogram_levels(fused) * GRAY_LEVELS + histogram_levels(sources) + offset
     counts = torch.bincount(cell.flatten(), minlength=batch * n_sources * GRAY_LEVELS**2)
     joint = counts.view(batch, n_sources, GRAY_LEVELS, GRAY_LEVELS).to(fused.dtype) / math.prod(fused.shape[2:])

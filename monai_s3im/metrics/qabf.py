@@ -41,9 +41,9 @@ def qabf(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
     strength, angle = _sobel(sources)
     ratio = torch.minimum(strength, strength_f) / torch.maximum(strength, strength_f)
     ratio = torch.where(strength == strength_f, strength, ratio)
-    alignment = 1 - (angle - angle_f).abs() / (math.pi / 2)
-    quality = (0.9994 * 0.9879) * torch.sigmoid(15 * (ratio - 0.5)) * torch.sigmoid(22 * (alignment - 0.8))
-    return (quality * strength).sum((1, 2, 3)) / strength.sum((1, 2, 3))
+    alignment = 1 - (angle - angle_f).abs_().div_(math.pi / 2)
+    kept = ratio.sub_(0.5).mul_(15).sigmoid_().mul_(alignment.sub_(0.8).mul_(22).sigmoid_()).mul_(strength)
+    return 0.9994 * 0.9879 * kept.sum((1, 2, 3)) / strength.sum((1, 2, 3))
 
 
 def _sobel(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def _sobel(image: Tensor) -> tuple[Tensor, Tensor]:
     gx = across_rows[..., :-2] - across_rows[..., 2:]
     gy = across_columns[..., 2:, :] - across_columns[..., :-2, :]
     angle = torch.where(gx == 0, math.pi / 2, (gy / gx).atan())
-    return (gx.square() + gy.square()).sqrt(), angle
+    return gx.square_().add_(gy.square_()).sqrt_(), angle
 
 
 class QabfMetric(FusionMetric):
