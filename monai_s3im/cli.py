@@ -134,7 +134,9 @@ def evaluate(
             result.write_csv(csv)
     except (InputError, OutputError) as error:
         _fail(error)
-    Console().print(result.table())
+    console = Console()
+    console.width = max(console.width, 110)  # ten metrics beside the name, also where there is no terminal
+    console.print(result.table())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import json
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -13,10 +16,11 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from monai_s3im.data.reading import PICTURE_SUFFIXES, read_image, spatial_shape_of, stem_of, suffix_of
+from monai_s3im.data.reading import is_volume, read_image, spatial_shape_of, stem_of, suffix_of
 from monai_s3im.data.writing import write_json, write_text
 from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
+from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
 
 LARGEST_BATCH = 16
 _LUMA = (0.299, 0.587, 0.114)
@@ -72,29 +76,39 @@ class Evaluation:
 
 
 def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path) -> Evaluation:
-    """Measure fused 2D images with all fusion metrics, in float64.
+    """Measure fused images with all fusion metrics, in float64.
 
-    Colour images are measured on their luma, the rounded gray of OpenCV's BGR2GRAY: round(0.299 R + 0.587 G + 0.114 B).
-    16-bit images are brought to the 0..255 scale.
+    Colour pictures are measured on their luma, the rounded gray of OpenCV's BGR2GRAY: round(0.299 R + 0.587 G +
+    0.114 B). 16-bit pictures are brought to the 0..255 scale.
+
+    A volume is measured slice by slice in the axial plane, on the fused volume's grid, with its sources scaled as they
+    were for fusing (their modalities are read from the JSON file beside the fused volume, and guessed where there is
+    none); its values are the means over the slices in which a source has content.
 
     Args:
-        fused: a picture, or a folder of pictures.
-        source_a: its first source, or a folder with one for each fused picture, of the same name up to the suffix.
+        fused: a picture or volume, or a folder of them.
+        source_a: its first source, or a folder with one for each fused image, of the same name up to the suffix;
+            further files there are left alone.
         source_b: its second source, likewise.
 
     Returns:
         The values by case; a case is named by the stem of its fused file.
 
     Raises:
-        InputError: a file cannot be read or is no picture, files and folders are mixed, pictures have no partner of the
-            same name in another folder, or partners differ in size; all such cases are named at once.
+        InputError: a file cannot be read, files and folders are mixed, a fused image has no source of the same name,
+            pictures differ in size, or volumes do not overlap; all missing partners and sizes are named at once.
     """
     paths = (Path(fused), Path(source_a), Path(source_b))
     cases = _cases(paths)
-    batches = _batches_of_one_size(cases)
+    volumes = [name for name in cases if is_volume(cases[name][0])]
+    batches = [*_batches_of_one_size({name: cases[name] for name in cases if name not in volumes})]
+    batches += [[name] for name in volumes]
     console = Console(stderr=True)
     found: dict[str, dict[str, float]] = {}
     for names in track(batches, "Measuring", console=console, transient=True, disable=not paths[0].is_dir()):
+        if names[0] in volumes:
+            found[names[0]] = _measure_volume(*cases[names[0]])
+            continue
         images = torch.stack([torch.cat([read_luma(path) for path in cases[name]]) for name in names])  # (B, 3, H, W)
         values = fusion_metrics(images[:, :1], images[:, 1:], data_range=255.0)
         for index, name in enumerate(names):
@@ -117,6 +131,30 @@ def read_luma(path: str | Path) -> Tensor:
     return pixels.double()
 
 
+def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, float]:
+    """Mean of each metric over the axial slices of a fused volume."""
+    record = fused.with_name(f"{stem_of(fused)}.json")
+    sources = json.loads(record.read_text())["sources"] if record.is_file() else {}
+    item: dict[Hashable, Any] = {
+        "fused": read_image(fused),
+        "image_a": read_image(source_a),
+        "image_b": read_image(source_b),
+    }
+    for key in ("image_a", "image_b"):
+        item[key] = NormalizeModality(sources.get(key, {}).get("modality"))(item[key])
+    item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
+    for transform in (
+        AlignSourcesd(["fused", "image_a", "image_b"], reference_key="fused"),
+        ColorMapd(["image_a", "image_b"]),
+        SplitChrominanced(["fused", "image_a", "image_b"]),
+    ):
+        item = transform(item)
+    slices = torch.cat([item[key].as_tensor() for key in ("fused", "image_a", "image_b")]).movedim(-1, 0).double()
+    slices = slices[slices[:, 1:].amax((1, 2, 3)) > 0]  # (S, 3, H, W)
+    parts = [fusion_metrics(part[:, :1], part[:, 1:], data_range=1.0) for part in slices.split(LARGEST_BATCH)]
+    return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}
+
+
 def _cases(paths: tuple[Path, Path, Path]) -> dict[str, tuple[Path, ...]]:
     """Case name -> its fused picture and its two sources, all of one size."""
     if any(path.is_dir() for path in paths):
@@ -126,10 +164,10 @@ def _cases(paths: tuple[Path, Path, Path]) -> dict[str, tuple[Path, ...]]:
         folders = [_pictures(folder) for folder in paths]
     else:
         for path in paths:
-            if suffix_of(path) and suffix_of(path) not in PICTURE_SUFFIXES:
-                raise InputError(f"{path} is a volume: give 2D pictures ({' '.join(PICTURE_SUFFIXES)}).")
+            if is_volume(path) != is_volume(paths[0]):
+                raise InputError(f"{path} and {paths[0]} do not fit: give three pictures or three volumes.")
         folders = [{stem_of(paths[0]): path} for path in paths]
-    names = sorted(set().union(*folders))
+    names = sorted(folders[0])
     cases = {name: tuple(folder[name] for folder in folders if name in folder) for name in names}
     missing = [
         f"{path} has no {', '.join(absent)}"
@@ -137,26 +175,28 @@ def _cases(paths: tuple[Path, Path, Path]) -> dict[str, tuple[Path, ...]]:
         if (absent := [name for name in names if name not in folder])
     ]
     if problems := missing + _unequal_sizes(cases):
-        raise InputError(f"{'; '.join(problems)}: give every case three pictures of one name and one size.")
+        raise InputError(f"{'; '.join(problems)}: give every case three images of one name and one size.")
     return cases
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
     pictures: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if suffix_of(path) not in PICTURE_SUFFIXES or path.name.startswith("."):
+        if not suffix_of(path) or path.name.startswith("."):
             continue
         if stem_of(path) in pictures:
             raise InputError(f"{folder} has {pictures[stem_of(path)].name} and {path.name}: keep one of the two.")
         pictures[stem_of(path)] = path
     if not pictures:
-        raise InputError(f"{folder} has no picture: put 2D images ({' '.join(PICTURE_SUFFIXES)}) there.")
+        raise InputError(f"{folder} has no image: put pictures or volumes there.")
     return pictures
 
 
 def _unequal_sizes(cases: dict[str, tuple[Path, ...]]) -> list[str]:
     problems = []
     for paths in cases.values():
+        if is_volume(paths[0]):
+            continue
         shapes = [spatial_shape_of(path) for path in paths]
         if len(set(shapes)) > 1:
             sizes = (f"{path} is {height} x {width}" for path, (height, width) in zip(paths, shapes, strict=True))

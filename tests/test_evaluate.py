@@ -4,8 +4,10 @@ import json
 import math
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from references.metrics_reference import REFERENCES
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.console import Console
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.evaluate import Evaluation, evaluate, read_luma
 from monai_s3im.metrics import FUSION_METRICS
+from monai_s3im.modalities import MODALITIES, intensity_range
 
 NAMES = list(FUSION_METRICS)
 
@@ -172,7 +175,7 @@ def test_two_pictures_of_one_stem_are_refused(three_folders):
 
 def test_a_folder_without_pictures_is_refused(three_folders, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="has no picture"):
+    with pytest.raises(InputError, match="has no image"):
         evaluate(tmp_path / "empty", *three_folders[1:])
 
 
@@ -181,9 +184,52 @@ def test_a_missing_file_is_refused(three_files, tmp_path):
         evaluate(tmp_path / "gone.png", *three_files[1:])
 
 
-def test_a_volume_is_refused(three_files, tmp_path):
-    with pytest.raises(InputError, match="is a volume"):
+def test_a_volume_among_pictures_is_refused(three_files, tmp_path):
+    with pytest.raises(InputError, match="three pictures or three volumes"):
         evaluate(tmp_path / "x.nii.gz", *three_files[1:])
+
+
+def test_further_sources_are_left_alone(three_folders):
+    (three_folders[0] / "case2.png").unlink()
+    assert list(evaluate(*three_folders).cases) == ["case1", "case3"]
+
+
+@pytest.fixture
+def three_volumes(tmp_path):
+    """Fused volume and sources, in generic units, with an empty last slice; the affine flips and scales."""
+    random = np.random.default_rng(1)
+    paths = []
+    for role, scale in (("fused", 1.0), ("a", 70.0), ("b", 3.0)):
+        array = random.random((24, 20, 4)).astype(np.float32) * scale
+        array[..., 3] = 0
+        array[:12, :5] = 0  # air, so that percentiles are those of a head
+        (tmp_path / role).mkdir()
+        paths.append(tmp_path / role / "case.nii.gz")
+        nib.save(nib.Nifti1Image(array, np.diag([-1.0, 2.0, 3.0, 1.0])), paths[-1])
+    sources = {key: {"modality": "mr"} for key in ("image_a", "image_b")}
+    (tmp_path / "fused" / "case.json").write_text(json.dumps({"sources": sources}))
+    return paths
+
+
+def test_a_volume_is_measured_on_its_slices_with_content(three_volumes):
+    arrays = []
+    for path, modality in zip(three_volumes, (None, "mr", "mr"), strict=True):
+        array = nib.load(path).get_fdata()
+        if modality:
+            tensor = torch.as_tensor(array, dtype=torch.float32)[None]
+            lower, upper = intensity_range(tensor, MODALITIES[modality])
+            array = np.clip((array - lower) / (upper - lower), 0, 1)
+        arrays.append(255 * array)
+    values = evaluate(*three_volumes).cases["case"]
+    for name in ("EN", "AG", "MI", "PSNR", "SCD", "SF", "SD"):  # those that do not care for rows and columns
+        slices = [REFERENCES[name](*(array[..., k] for array in arrays)) for k in range(3)]
+        assert values[name] == pytest.approx(np.mean(slices), rel=1e-4), name
+
+
+def test_folders_of_volumes_are_measured(three_volumes):
+    result = evaluate(*(path.parent for path in three_volumes))
+    assert list(result.cases) == ["case"]
+    assert result.cases["case"] == pytest.approx(evaluate(*three_volumes).cases["case"], nan_ok=True)
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing_behind(three_files, tmp_path):
