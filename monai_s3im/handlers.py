@@ -44,7 +44,8 @@ class ResumableCheckpoints:
     def run(self, trainer: Trainer) -> None:
         """Run the trainer from the beginning or from the checkpoint to resume from.
 
-        Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished iteration.
+        Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished
+        iteration.
         """
         if self.resume:
             trainer.add_event_handler(Events.STARTED, self.load)

@@ -1,9 +1,9 @@
 """Volumes as slices of an anatomical plane, and back: axes are permuted and flipped, nothing is resampled."""
 
 from collections.abc import Hashable, Mapping
-from itertools import permutations
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -20,9 +20,6 @@ PLANES = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
 Axial and coronal slices have the patient's right on the left side of the picture, as radiologists look at them.
 """
 
-_WORLD_AXES = ("LR", "PA", "IS")
-"""Negative and positive direction of the axes of RAS."""
-
 
 def plane_of_volume(affine: torch.Tensor) -> str:
     """The anatomical plane that a volume was stored in: that of its first two array axes.
@@ -30,19 +27,8 @@ def plane_of_volume(affine: torch.Tensor) -> str:
     Args:
         affine: (4, 4), voxel index to RAS mm.
     """
-    axis_of_world, _ = _nearest_axes(np.asarray(affine))
-    return ("sagittal", "coronal", "axial")[axis_of_world.index(2)]
-
-
-def _nearest_axes(affine: NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """For R, A and S: the array axis that runs along it, and whether it runs the other way.
-
-    All assignments are compared as a whole, so that the answer does not depend on the order of the array axes; one
-    after the other, as ``nibabel.io_orientation`` does it, it would for volumes near 45 degrees.
-    """
-    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)  # (world, array)
-    best = max(permutations(range(3)), key=lambda axes: sum(abs(cosines[world, axes[world]]) for world in range(3)))
-    return best, tuple(bool(cosines[world, best[world]] < 0) for world in range(3))
+    world_of_axis = nib.io_orientation(np.asarray(affine))[:, 0]
+    return ("sagittal", "coronal", "axial")[int(world_of_axis[2])]
 
 
 class ToSlices(Transform):
@@ -66,15 +52,13 @@ class ToSlices(Transform):
         """Reorder (C, X, Y, Z) with its affine into slices."""
         affine = np.asarray(volume.affine.cpu(), dtype=np.float64)
         plane = plane_of_volume(volume.affine.cpu()) if self.plane == "in-plane" else self.plane
-        axis_of_world, is_reversed = _nearest_axes(affine)
+        orientation = nib.io_orientation(affine)  # by array axis: which of R, A, S; 1 or -1
         to_array = np.zeros((4, 4))  # index in the slices -> index in the array
         to_array[3, 3] = 1
-        for new, code in enumerate(PLANES[plane]):
-            world = next(axis for axis, codes in enumerate(_WORLD_AXES) if code in codes)
-            old = axis_of_world[world]
-            flip = is_reversed[world] != (code in "LPI")
-            to_array[old, new] = -1 if flip else 1
-            to_array[old, 3] = volume.shape[1 + old] - 1 if flip else 0
+        for new, (world, sign) in enumerate(nib.orientations.axcodes2ornt(PLANES[plane])):
+            old = int(np.flatnonzero(orientation[:, 0] == world)[0])
+            to_array[old, new] = sign * orientation[old, 1]
+            to_array[old, 3] = 0 if to_array[old, new] > 0 else volume.shape[1 + old] - 1
         slices = _reorder(volume.as_tensor(), to_array[:3, :3].T)
         return MetaTensor(slices, affine=torch.as_tensor(affine @ to_array), meta=_meta_without_affine(volume))
 

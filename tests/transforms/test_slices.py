@@ -22,8 +22,8 @@ planes = st.sampled_from([*PLANES, "in-plane"])
 orientations = st.sampled_from(ORIENTATIONS)
 
 
-def affines(largest_angle=180.0):
-    angles = st.tuples(*[st.floats(-largest_angle / 2, largest_angle / 2)] * 3)
+def affines():
+    angles = st.tuples(*[st.floats(-90.0, 90.0)] * 3)
     spacings = st.tuples(*[st.floats(0.3, 5.0)] * 3)
     origins = st.tuples(*[st.floats(-200.0, 200.0)] * 3)
     return st.builds(an_affine, angles, spacings, origins)
@@ -41,7 +41,7 @@ def numbered(shape=SHAPE):
 
 
 def clarity(affine):
-    """How much better the best assignment of array axes to R, A, S is than the second best."""
+    """How much better the best assignment of array axes to R, A, S is than the second best; 0 at 45 degrees."""
     cosines = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
     scores = sorted(sum(cosines[i, axes[i]] for i in range(3)) for axes in itertools.permutations(range(3)))
     return scores[-1] - scores[-2]
@@ -82,9 +82,10 @@ def test_a_permuted_and_flipped_copy_gives_the_same_slices(affine, codes, plane)
     np.testing.assert_allclose(slices.affine, copy.affine, rtol=0, atol=1e-6)
 
 
-@given(affines(largest_angle=40.0), orientations, st.sampled_from(list(PLANES)))
+@given(affines(), orientations, st.sampled_from(list(PLANES)))
 @settings(deadline=None)
 def test_rows_columns_and_slices_run_where_planes_says(affine, codes, plane):
+    assume(clarity(affine) > 1e-6)
     slices = ToSlices(plane)(a_volume(*stored_as(numbered(), affine, codes)))
     assert "".join(nib.aff2axcodes(slices.affine.numpy())) == PLANES[plane]
 
