@@ -16,7 +16,6 @@ from monai_s3im.errors import InputError
 from .slices import ToSlices, plane_of_volume
 
 _SAME_GRID_MM = 1e-3
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def on_same_grid(image: MetaTensor, reference: MetaTensor) -> bool:
@@ -62,10 +61,10 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
 
 
 def _itk_geometry(affine: torch.Tensor) -> tuple[list[float], list[float], list[float]]:
-    """Origin, spacing and direction (LPS mm) of an array whose last axis is ITK's first."""
-    lps = (_RAS_TO_LPS @ np.asarray(affine.cpu(), dtype=np.float64))[:3, [2, 1, 0, 3]]
-    spacing = np.linalg.norm(lps[:, :3], axis=0)
-    return lps[:, 3].tolist(), spacing.tolist(), (lps[:, :3] / spacing).ravel().tolist()
+    """Origin, spacing and direction of an array whose last axis is ITK's first; in RAS mm, as both grids are."""
+    matrix = np.asarray(affine.cpu(), dtype=np.float64)[:3, [2, 1, 0, 3]]
+    spacing = np.linalg.norm(matrix[:, :3], axis=0)
+    return matrix[:, 3].tolist(), spacing.tolist(), (matrix[:, :3] / spacing).ravel().tolist()
 
 
 def _size(image: MetaTensor) -> str:
