@@ -1,5 +1,8 @@
 """The two error types that a user can mend: input that cannot be used, output that cannot be written."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Input that cannot be fused, trained on or measured.
@@ -14,3 +17,21 @@ class OutputError(OSError):
 
     The message is one sentence that names the file, the cause and the remedy.
     """
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Let our errors, and want of memory, through as they are.
+
+    MONAI hides what a transform or a component of a config raises in a RuntimeError; here the cause is raised in its
+    place.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, InputError | OutputError) or type(cause).__name__ == "OutOfMemoryError":
+                raise cause from None
+            cause = cause.__cause__
+        raise

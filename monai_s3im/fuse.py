@@ -14,7 +14,7 @@ from .bundle_config import bundle_parser
 from .data.pairs import Pair
 from .data.reading import is_volume
 from .data.saving import check_output
-from .errors import InputError, OutputError
+from .errors import InputError, OutputError, own_errors
 
 logger = logging.getLogger(__name__)
 
@@ -35,19 +35,13 @@ def choose_device(device: str = "auto") -> str:
 
 
 @contextmanager
-def _own_errors(device: str) -> Iterator[None]:
-    """Let our errors through as they are: MONAI hides what a transform or a component raises in a RuntimeError."""
+def _errors_of(device: str) -> Iterator[None]:
+    """Let our errors through as they are, and tell of a device's full memory as one of them."""
     try:
-        yield
-    except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, InputError | OutputError):
-                raise cause from None
-            if isinstance(cause, torch.OutOfMemoryError):
-                raise InputError(f"the images do not fit into the memory of {device}: use another device") from error
-            cause = cause.__cause__
-        raise
+        with own_errors():
+            yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(f"the images do not fit into the memory of {device}: use another device") from error
 
 
 class Fuser:
@@ -85,7 +79,7 @@ class Fuser:
         if weights is not None:
             overrides["ckpt_path"] = str(weights)
         parser = bundle_parser("inference", **overrides)
-        with _own_errors(self._device):
+        with _errors_of(self._device):
             self._network = parser.get_parsed_content("weights")
             self._preprocessing = parser.get_parsed_content("preprocessing")
             self._inferer = parser.get_parsed_content("inferer")
@@ -107,7 +101,7 @@ class Fuser:
             files = [image for image in (image_a, image_b) if not isinstance(image, MetaTensor)]
             check_output(Path(output), 2 if is_picture else 3, files)
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
-        with _own_errors(self._device), torch.no_grad():
+        with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
             batch = item["image"].as_tensor()[None].to(self._device)  # (1, sources, ...)
             restored = self._restoring({**item, "pred": self._inferer(batch, self._network)[0]})

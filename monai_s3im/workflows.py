@@ -9,6 +9,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from .bundle_config import bundle_root
+from .errors import own_errors
 
 
 class _BundleWorkflow(ConfigWorkflow):
@@ -25,6 +26,25 @@ class _BundleWorkflow(ConfigWorkflow):
             if override.get(name) is None:
                 override[name] = str(bundle_root() / "configs" / file)
         super().__init__(config_file=files, **override)
+
+    def initialize(self) -> Any:
+        """Run the config's ``initialize``.
+
+        Raises:
+            InputError: if the data or the weights cannot be used; the message names them and the remedy.
+        """
+        with own_errors():
+            return super().initialize()
+
+    def run(self) -> Any:
+        """Run the config's ``run``.
+
+        Raises:
+            InputError: as :meth:`initialize`.
+            OutputError: if a result cannot be written.
+        """
+        with own_errors():
+            return super().run()
 
 
 class Training(_BundleWorkflow):

@@ -109,9 +109,8 @@ def test_a_data_set_folder_that_holds_nothing_is_named(tmp_path, content):
     folder = tmp_path / "data"
     if content == "empty":
         folder.mkdir()
-    with pytest.raises((InputError, RuntimeError)) as raised:
+    with pytest.raises(InputError, match=str(folder)):
         training(folder, tmp_path / "out").run()
-    assert str(folder) in f"{raised.value} {raised.value.__cause__}"
 
 
 def test_no_property_that_monai_asks_for_is_missing(tiny_dataset, tmp_path):

@@ -1,0 +1,126 @@
+"""The commands beside `fuse`: train, evaluate, data."""
+
+import json
+
+import numpy as np
+import pytest
+from monai.engines import SupervisedTrainer
+from PIL import Image
+from typer.testing import CliRunner
+
+from monai_s3im.cli import app
+from monai_s3im.data import download
+
+
+def s3im(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def data_set(tmp_path):
+    folder = tmp_path / "data"
+    random = np.random.default_rng(0)
+    for name in ("image_a", "image_b"):
+        (folder / name).mkdir(parents=True)
+        for index in range(4):
+            coarse = Image.fromarray(random.integers(0, 256, (9, 9), dtype=np.uint8))
+            coarse.resize((72, 72), Image.Resampling.BICUBIC).save(folder / name / f"{index}.png")
+    items = [{"image_a": f"image_a/{i}.png", "image_b": f"image_b/{i}.png"} for i in range(4)]
+    (folder / "datalist.json").write_text(json.dumps({"training": items[:3], "validation": items[3:]}))
+    return folder
+
+
+def train(data_set, tmp_path, *more, code=0):
+    settings = ["--output_dir", tmp_path / "run", "--batch_size", 3, "--patch_size", 64, "--device", "cpu"]
+    return s3im("train", "--dataset_dir", data_set, *settings, *more, code=code)
+
+
+def test_train_writes_weights_that_fuse_takes(data_set, tmp_path):
+    train(data_set, tmp_path, "--epochs", 1)
+    weights = tmp_path / "run" / "model.pt"
+    pair = [data_set / "image_a" / "0.png", data_set / "image_b" / "0.png"]
+    s3im("fuse", *pair, "-o", tmp_path / "fused.png", "--weights", weights)
+    with Image.open(tmp_path / "fused.png") as fused:
+        assert fused.size == (72, 72)
+
+
+def test_train_names_a_data_set_that_is_not_there(tmp_path):
+    result = train(tmp_path / "gone", tmp_path, code=2)
+    assert result.stderr.startswith("error: ")
+    assert str(tmp_path / "gone") in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_train_names_what_it_cannot_resume_from(data_set, tmp_path):
+    result = train(data_set, tmp_path, "--resume", "latest", code=2)
+    assert "no checkpoint to resume from" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--epochs"], ["epochs", "3"]])
+def test_train_refuses_what_is_no_override(arguments):
+    assert "is no --ID VALUE" in s3im("train", *arguments, code=2).stderr
+
+
+def test_train_that_is_interrupted_says_so_and_can_be_resumed(data_set, tmp_path, monkeypatch):
+    step = SupervisedTrainer._iteration
+
+    def step_then_ctrl_c(self, engine, batch):
+        if engine.state.iteration == 2:
+            raise KeyboardInterrupt
+        return step(self, engine, batch)
+
+    monkeypatch.setattr(SupervisedTrainer, "_iteration", step_then_ctrl_c)
+    train(data_set, tmp_path, "--epochs", 5, code=130)
+    monkeypatch.undo()
+    train(data_set, tmp_path, "--epochs", 2, "--resume", "latest")
+    names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert "checkpoint_iteration=2.pt" in names
+
+
+def test_evaluate_prints_a_table_and_writes_json_and_csv(data_set, tmp_path):
+    sources = ["--source", data_set / "image_a", "--source", data_set / "image_b"]
+    files = ["--json", tmp_path / "v.json", "--csv", tmp_path / "v.csv"]
+    result = s3im("evaluate", data_set / "image_a", *sources, *files)
+    assert "Qabf" in result.output
+    values = json.loads((tmp_path / "v.json").read_text())
+    assert list(values["cases"]) == ["0", "1", "2", "3"]
+    assert list(values["mean"]) == ["EN", "AG", "MI", "SSIM", "PSNR", "Qabf", "SCD", "SF", "SD", "VIF"]
+    assert values["mean"]["EN"] == pytest.approx(np.mean([case["EN"] for case in values["cases"].values()]))
+    assert len((tmp_path / "v.csv").read_text().splitlines()) >= 5
+
+
+def test_evaluate_asks_for_two_sources(data_set):
+    assert "two sources" in s3im("evaluate", data_set / "image_a", "--source", data_set / "image_a", code=2).stderr
+
+
+def test_data_list_names_each_pair_with_its_section(data_set):
+    lines = s3im("data", "list", data_set).output.splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [["training", str(i)] for i in range(3)] + [["validation", "3"]]
+
+
+def test_data_check_tells_every_problem_at_once(data_set):
+    assert s3im("data", "check", data_set).output.startswith("4 pairs, 0 problems")
+    (data_set / "image_b" / "0.png").unlink()
+    Image.new("L", (5, 5), 3).save(data_set / "image_b" / "1.png")
+    result = s3im("data", "check", data_set, code=2)
+    assert "0.png does not exist" in result.stderr
+    assert "5 x 5" in result.stderr
+    assert "4 pairs, 2 problems" in result.output
+
+
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_data_names_a_folder_that_holds_nothing(command, tmp_path):
+    assert str(tmp_path) in s3im("data", command, tmp_path, code=2).stderr
+
+
+def test_data_phantom_writes_a_set_that_checks(tmp_path):
+    s3im("data", "phantom", tmp_path / "phantom", "--subjects", 2)
+    assert "0 problems" in s3im("data", "check", tmp_path / "phantom").output
+    assert "3 pairs, 0 problems" in s3im("data", "check", tmp_path / "phantom" / "volumes" / "pairs.csv").output
+
+
+def test_data_download_names_a_set_that_it_does_not_know(tmp_path):
+    result = s3im("data", "download", "atlantis", tmp_path / "x", code=2)
+    assert all(name in result.stderr for name in download.DATASETS)
