@@ -1,7 +1,7 @@
 """Stateless functions from tensor to tensor: the mathematics that networks, losses, metrics and transforms share."""
 
 from .color import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
-from .gradient import sobel_magnitude
+from .gradient import sobel_gradient, sobel_magnitude
 from .shuffle import draw_positions, shuffled_patches
 from .ssim import windowed_ssim
 
@@ -10,6 +10,7 @@ __all__ = [
     "merge_chrominance",
     "rgb_to_ycbcr",
     "shuffled_patches",
+    "sobel_gradient",
     "sobel_magnitude",
     "windowed_ssim",
     "ycbcr_to_rgb",

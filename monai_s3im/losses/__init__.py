@@ -1,15 +1,20 @@
-"""The losses of Eq. (4) to (9)."""
+"""The losses of Eq. (4) to (9), and those of the second recipe."""
 
 from .detail_texture import DetailTextureLoss
 from .fusion import AblationLoss, GaussianSSIMLoss, S3IMFusionLoss
+from .salient import EdgePreservationLoss, GradientTransferLoss, SalientFusionLoss, SalientIntensityLoss
 from .smooth import SmoothLoss
 from .stochastic_ssim import StochasticSSIMLoss
 
 __all__ = [
     "AblationLoss",
     "DetailTextureLoss",
+    "EdgePreservationLoss",
     "GaussianSSIMLoss",
+    "GradientTransferLoss",
     "S3IMFusionLoss",
+    "SalientFusionLoss",
+    "SalientIntensityLoss",
     "SmoothLoss",
     "StochasticSSIMLoss",
 ]
