@@ -109,6 +109,8 @@ class SalientFusionLoss(_WeightedSum):
         intensity: weight of :class:`SalientIntensityLoss`.
         ssim: weight of :class:`GaussianSSIMLoss`.
         edge: weight of :class:`EdgePreservationLoss`.
+        draws: M of Eq. (5).
+        patch_size: side in pixels of the rearranged image of Eq. (5).
         generator: makes the draws of Eq. (5) reproducible.
     """
 
@@ -119,11 +121,13 @@ class SalientFusionLoss(_WeightedSum):
         intensity: float = 10.0,
         ssim: float = 4.0,
         edge: float = 4.0,
+        draws: int = 10,
+        patch_size: int = 64,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(
             {
-                "s3im": StochasticSSIMLoss(generator=generator),
+                "s3im": StochasticSSIMLoss(draws, patch_size, generator=generator),
                 "gradient": GradientTransferLoss(),
                 "intensity": SalientIntensityLoss(),
                 "ssim": GaussianSSIMLoss(),

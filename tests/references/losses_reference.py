@@ -31,8 +31,12 @@ def stochastic_similarity(fused, source, positions, kernel_size=4, window="unifo
 
 
 def gradient(image):
+    return np.abs(gradient_vector(image)).sum(0)
+
+
+def gradient_vector(image):
     height, width = image.shape
-    result = np.empty_like(image)
+    result = np.empty((2, height, width))
     for row in range(height):
         for column in range(width):
             gx = gy = 0.0
@@ -42,7 +46,7 @@ def gradient(image):
                     near_column = min(max(column + j - 1, 0), width - 1)
                     gx += SOBEL_X[i][j] * image[near_row, near_column]
                     gy += SOBEL_X[j][i] * image[near_row, near_column]
-            result[row, column] = abs(gx) + abs(gy)
+            result[:, row, column] = gx, gy
     return result
 
 
@@ -71,3 +75,46 @@ def s3im_fusion(fused, sources, positions):
 
 def ablation(fused, sources):
     return 10 * gaussian_ssim(fused, sources) + 5 * detail_texture(fused, sources) + smooth(fused, sources)
+
+
+def salient_intensity(fused, sources):
+    return np.mean([np.abs(sources[b].max(0) - fused[b]) for b in range(len(fused))])
+
+
+def gradient_transfer(fused, sources):
+    differences = []
+    for b in range(len(fused)):
+        of_fused, of_sources = gradient_vector(fused[b]), [gradient_vector(source) for source in sources[b]]
+        for row, column in np.ndindex(fused[b].shape):
+            strongest = max(of_sources, key=lambda g: g[0, row, column] ** 2 + g[1, row, column] ** 2)
+            differences.append(sum(abs(of_fused[axis, row, column] - strongest[axis, row, column]) for axis in (0, 1)))
+    return np.mean(differences)
+
+
+def edge_preservation(fused, sources):
+    losses = []
+    for b in range(len(fused)):
+        of_fused, kept, total = 255 * gradient_vector(fused[b]), 0.0, 0.0
+        for source in sources[b]:
+            of_source = 255 * gradient_vector(source)
+            for row, column in np.ndindex(source.shape):
+                (fx, fy), (sx, sy) = of_fused[:, row, column], of_source[:, row, column]
+                strength_f, strength_s = math.sqrt(fx**2 + fy**2 + 1), math.sqrt(sx**2 + sy**2 + 1)
+                ratio = min(strength_f, strength_s) / max(strength_f, strength_s)
+                cosine = min(abs(fx * sx + fy * sy) / (strength_f * strength_s), 1 - 1e-4)
+                alignment = 1 - math.acos(cosine) / (math.pi / 2)
+                strength_kept = 0.9994 / (1 + math.exp(-15 * (ratio - 0.5)))
+                kept += strength_s * strength_kept * 0.9879 / (1 + math.exp(-22 * (alignment - 0.8)))
+                total += strength_s
+        losses.append(1 - kept / total)
+    return np.mean(losses)
+
+
+def salient_fusion(fused, sources, positions):
+    return (
+        3 * stochastic_ssim(fused, sources, positions)
+        + 20 * gradient_transfer(fused, sources)
+        + 10 * salient_intensity(fused, sources)
+        + 4 * gaussian_ssim(fused, sources)
+        + 4 * edge_preservation(fused, sources)
+    )
