@@ -50,6 +50,10 @@ def fuse(
     modality_a: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
     modality_b: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
     plane: Annotated[str, typer.Option(help="Slices of a volume: axial, coronal, sagittal or in-plane.")] = "axial",
+    reference: Annotated[str, typer.Option(help="Whose grid a fused volume has: a, b, or finer.")] = "a",
+    spacing: Annotated[
+        str | None, typer.Option(help="Voxel size in mm instead, such as 1 or 0.9x0.9x2; same field of view.")
+    ] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Write the fused luma, without colour.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
@@ -74,7 +78,15 @@ def fuse(
         usable = [pair for pair in found if pair.name not in problems]
         if not usable:
             raise typer.Exit(2)
-        settings = {"device": device, "plane": plane, "gray": gray, "weights": weights, "slice_batch": slice_batch}
+        settings = {
+            "device": device,
+            "plane": plane,
+            "reference": reference,
+            "spacing": spacing,
+            "gray": gray,
+            "weights": weights,
+            "slice_batch": slice_batch,
+        }
         fused = _fuse_pairs(usable, output, is_single, settings)
     except (InputError, OutputError) as error:
         _fail(error)
@@ -142,7 +154,9 @@ def evaluate(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train(
     context: typer.Context,
-    config: Annotated[str, typer.Option(help="Name of a training config of the bundle, or a JSON file.")] = "train",
+    config: Annotated[
+        str, typer.Option(help="train (the paper's recipe), train_salient (laid over it), or a JSON file.")
+    ] = "train",
 ) -> None:
     """Train the network by a config of the bundle; every further --ID VALUE overrides an id of the config.
 
@@ -150,10 +164,16 @@ def train(
     """
     _show_log()
     logging.getLogger().setLevel(logging.INFO)
+    from .bundle_config import bundle_root  # noqa: PLC0415
     from .workflows import Training  # noqa: PLC0415
 
+    configs = bundle_root() / "configs"
+    names = list(dict.fromkeys(["train", config]))
+    files = [str(configs / f"{name}.json") for name in names] if (configs / f"{config}.json").is_file() else [config]
+    if not Path(files[-1]).is_file():
+        _fail(f"{config} is neither a config of the bundle nor a file: use train, train_salient or a JSON file")
     try:
-        workflow = Training(config_file=None if config == "train" else config, **_overrides(context.args))
+        workflow = Training(config_file=files, **_overrides(context.args))
         workflow.initialize()
         workflow.run()
         workflow.finalize()

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from monai.engines import SupervisedTrainer
 from PIL import Image
 from typer.testing import CliRunner
 
+from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.data import download
 
@@ -44,6 +46,19 @@ def test_train_writes_weights_that_fuse_takes(data_set, tmp_path):
     s3im("fuse", *pair, "-o", tmp_path / "fused.png", "--weights", weights)
     with Image.open(tmp_path / "fused.png") as fused:
         assert fused.size == (72, 72)
+
+
+def test_train_by_the_second_recipe_begins_with_the_weights_of_the_first(data_set, tmp_path):
+    train(data_set, tmp_path, "--config", "train_salient", "--epochs", 1, "--learning_rate", 0)
+    trained = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
+    first = torch.load(bundle_root() / "models" / "model_paper.pt", weights_only=True)
+    for name in first:  # the mean of weights that stay is the weights, but for rounding
+        if "running" not in name and "num" not in name:
+            torch.testing.assert_close(trained[name], first[name])
+
+
+def test_train_names_a_config_that_is_not_there(data_set, tmp_path):
+    assert "gone.json is neither" in train(data_set, tmp_path, "--config", "gone.json", code=2).stderr
 
 
 def test_train_names_a_data_set_that_is_not_there(tmp_path):
