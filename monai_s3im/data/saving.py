@@ -62,6 +62,11 @@ def pipeline_settings(weights: str | Path, **settings: Any) -> dict[str, Any]:
     }
 
 
+def record_path(fused: Path) -> Path:
+    """The JSON file beside a fused image that tells how it was made."""
+    return fused.with_name(f"{stem_of(fused)}.json")
+
+
 class DescribeSourcesd(MapTransform):
     """Add ``provenance``: the file, SHA256, modality and intensity range of each source, as JSON text.
 
@@ -80,6 +85,7 @@ class DescribeSourcesd(MapTransform):
                 "file": str(file) if file else None,
                 "sha256": sha256_of(file) if file else None,
                 "modality": meta["modality"],
+                "modality_guessed": meta["modality_guessed"],
                 "intensity_range": list(meta["intensity_range"]),
             }
         result["provenance"] = json.dumps(sources)
@@ -87,7 +93,9 @@ class DescribeSourcesd(MapTransform):
 
 
 class SaveFusedd(MapTransform):
-    """Write the fused image, and beside it a JSON file that tells how it was made.
+    """Write the fused image, and then beside it a JSON file that tells how it was made.
+
+    A record whose ``fused_sha256`` is that of the image therefore tells that the image is complete and its own.
 
     The image goes to ``data["output"]`` if that is given, else to ``output_dir/NAME.png`` (pictures) or
     ``output_dir/NAME.nii.gz`` (volumes), NAME from ``data["name"]``.
@@ -123,12 +131,13 @@ class SaveFusedd(MapTransform):
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
-            record = path.with_name(f"{stem_of(path)}.json")
-            write_json({"fused": path.name, "sources": sources, **self.settings}, record)
+            write_image(image, path)
+            record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **self.settings}
             try:
-                write_image(image, path)
+                write_json(record, record_path(path))
             except BaseException:
-                record.unlink()
+                for file in (path, record_path(path)):
+                    file.unlink(missing_ok=True)
                 raise
             result["output"] = str(path)
         return result

@@ -35,7 +35,7 @@ class NormalizeModality(Transform):
             image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant.
 
         Returns:
-            The same shape, float32; ``meta`` gains ``modality`` and ``intensity_range``.
+            The same shape, float32; ``meta`` gains ``modality``, ``modality_guessed`` and ``intensity_range``.
         """
         modality = self.modality
         if "value_range" in image.meta:
@@ -52,7 +52,11 @@ class NormalizeModality(Transform):
                 )
             lower, upper = intensity_range(image, modality)
         scaled = (image.as_tensor().float() - lower).div_(upper - lower)
-        described = {"modality": modality.name if modality else "generic", "intensity_range": (lower, upper)}
+        described = {
+            "modality": modality.name if modality else "generic",
+            "modality_guessed": self.modality is None,
+            "intensity_range": (lower, upper),
+        }
         return MetaTensor(scaled, meta={**image.meta, **described})
 
 
