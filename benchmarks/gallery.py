@@ -68,7 +68,7 @@ def volume_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
         for transform in (NormalizeModalityd(["a", "b"], ["ma", "mb"]), ColorMapd(["a", "b"])):
             item = transform(item)
         for plane in PLANES:
-            aligned = AlignSourcesd(["a", "b"], "a", plane)(item)
+            aligned = AlignSourcesd(["a", "b"], plane=plane)(item)
             shown = [aligned[key][..., aligned[key].shape[-1] // 2].numpy() for key in ("a", "b")]
             rows.append([*map(as_rgb, shown), middle_slice(fused, plane)])
     return rows

@@ -144,7 +144,7 @@ def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, fl
         item[key] = NormalizeModality(sources.get(key, {}).get("modality"))(item[key])
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
     for transform in (
-        AlignSourcesd(["fused", "image_a", "image_b"], reference_key="fused"),
+        AlignSourcesd(["fused", "image_a", "image_b"]),
         ColorMapd(["image_a", "image_b"]),
         SplitChrominanced(["fused", "image_a", "image_b"]),
     ):

@@ -1,7 +1,7 @@
 """Fuse one pair, or many, by the bundle's inference config."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,19 +50,24 @@ class Fuser:
     Args:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         plane: plane of the slices of a volume: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
+        reference: whose grid a fused volume has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
+        spacing: voxel size of a fused volume in mm, one or three (``1.5``, ``"1x1x2"``): the reference's axes and field
+            of view in that voxel size; None: the reference's.
         gray: leave the colour out of the result.
         weights: a file of weights; None: those that come with the package.
         slice_batch: slices that the network sees at once.
         progress: called with the slices done and all slices of a volume.
 
     Raises:
-        InputError: if the device, the plane or the weights cannot be used.
+        InputError: if a setting cannot be used.
     """
 
     def __init__(
         self,
         device: str = "auto",
         plane: str = "axial",
+        reference: str = "a",
+        spacing: str | float | Sequence[float] | None = None,
         gray: bool = False,
         weights: str | Path | None = None,
         slice_batch: int = 8,
@@ -72,6 +77,8 @@ class Fuser:
         overrides: dict[str, Any] = {
             "device": self._device,
             "plane": plane,
+            "reference": reference,
+            "spacing": spacing,
             "gray": gray,
             "slice_batch": slice_batch,
             "output_dir": ".",
@@ -124,15 +131,15 @@ def fuse(
 
     Args:
         image_a: path, or a tensor: (C, X, Y, Z) with affine (RAS mm) in the modality's unit, or (C, H, W) in [0, 1].
-            The result has its grid. Of pictures, the anatomical (MR) or visible one.
-        image_b: the same; a volume is resampled onto ``image_a``'s grid.
+            The result has its grid unless ``reference`` says otherwise. Of pictures, the anatomical or visible one.
+        image_b: the same; volumes are resampled onto the result's grid.
         output: file to write (.png; .nii.gz, .nii, .nrrd, .mha); a JSON file beside it tells how it was made.
         modality_a: a name of :data:`monai_s3im.modalities.MODALITIES`; guessed if None.
         modality_b: the same for ``image_b``.
         **settings: see :class:`Fuser`.
 
     Returns:
-        The fused image in [0, 1], (1 or 3, ...) in the grid and array order of ``image_a``, on the CPU.
+        The fused image in [0, 1], (1 or 3, ...) in the grid and array order of the reference, on the CPU.
 
     Raises:
         InputError: if an image cannot be used; the message names it and the remedy.

@@ -1,6 +1,6 @@
-"""Both sources on one grid: that of the reference."""
+"""All sources on one grid."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -13,6 +13,7 @@ from monai.transforms import MapTransform
 
 from monai_s3im.errors import InputError
 
+from .grid import REFERENCES, finer_of, grid_with_spacing, parse_spacing
 from .slices import ToSlices, plane_of_volume
 
 _SAME_GRID_MM = 1e-3
@@ -45,13 +46,9 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
         return image, torch.ones(1, *reference.shape[1:], dtype=torch.bool)
 
     def resample(volume: torch.Tensor, interpolator: int) -> torch.Tensor:
-        itk = sitk.GetImageFromArray(volume.numpy())  # its first axis is the array's last
-        origin, spacing, direction = _itk_geometry(image.affine)
-        itk.SetOrigin(origin)
-        itk.SetSpacing(spacing)
-        itk.SetDirection(direction)
         size = tuple(reversed(reference.shape[1:]))
-        moved = sitk.Resample(itk, size, sitk.Transform(), interpolator, *_itk_geometry(reference.affine), 0.0)
+        itk, grid = itk_image(volume, image.affine), itk_geometry(reference.affine)
+        moved = sitk.Resample(itk, size, sitk.Transform(), interpolator, *grid, 0.0)
         return torch.from_numpy(sitk.GetArrayFromImage(moved))
 
     channels = [resample(channel, sitk.sitkLinear) for channel in image.as_tensor().float().cpu()]
@@ -60,8 +57,18 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
     return MetaTensor(torch.stack(channels), affine=reference.affine.clone(), meta=meta), covered[None]
 
 
-def _itk_geometry(affine: torch.Tensor) -> tuple[list[float], list[float], list[float]]:
-    """Origin, spacing and direction of an array whose last axis is ITK's first; in RAS mm, as both grids are."""
+def itk_image(volume: torch.Tensor, affine: torch.Tensor) -> sitk.Image:
+    """A volume (X, Y, Z) on the CPU with its affine (RAS mm) as an ITK image whose first axis is Z, in RAS mm too."""
+    itk = sitk.GetImageFromArray(volume.numpy())
+    origin, spacing, direction = itk_geometry(affine)
+    itk.SetOrigin(origin)
+    itk.SetSpacing(spacing)
+    itk.SetDirection(direction)
+    return itk
+
+
+def itk_geometry(affine: torch.Tensor) -> tuple[list[float], list[float], list[float]]:
+    """Origin, spacing and direction of an array whose last axis is ITK's first; in RAS mm."""
     matrix = np.asarray(affine.cpu(), dtype=np.float64)[:3, [2, 1, 0, 3]]
     spacing = np.linalg.norm(matrix[:, :3], axis=0)
     return matrix[:, 3].tolist(), spacing.tolist(), (matrix[:, :3] / spacing).ravel().tolist()
@@ -72,70 +79,83 @@ def _size(image: MetaTensor) -> str:
 
 
 class AlignSourcesd(MapTransform):
-    """Bring the sources onto the reference's grid, in slices of one plane, clipped to [0, 1].
+    """Bring the sources onto the grid of the result, in slices of one plane, clipped to [0, 1].
 
     Pictures must have one size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool mask
-    (1, rows, columns, slices) of the voxels that every source covers, where not all do; and ``grid_affine`` and
-    ``slice_affine``, the reference's affine before and after reordering.
+    (sources, rows, columns, slices) of the voxels that each source covers, where not all cover all; and
+    ``grid_affine`` and ``slice_affine``, the affine of the result's grid before and after reordering.
 
     Args:
-        keys: sources, normalised.
-        reference_key: the source whose grid is kept.
+        keys: sources, normalised; A, B and further ones.
+        reference: whose grid the result has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
+        spacing: voxel size in mm, one or three along the reference's array axes, as a number, a sequence or text such
+            as ``"1x1x2"``: the result then has the reference's axes and field of view in that voxel size.
         plane: see :class:`ToSlices`; ``"in-plane"`` is that of the reference.
 
     Raises:
-        InputError: if a picture meets a volume, pictures differ in size, or volumes do not overlap.
+        InputError: if an argument is unusable, a picture meets a volume, pictures differ in size, or volumes do not
+            overlap.
     """
 
-    def __init__(self, keys: KeysCollection, reference_key: str, plane: str = "axial") -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        reference: str = "a",
+        spacing: str | float | Sequence[float] | None = None,
+        plane: str = "axial",
+    ) -> None:
         super().__init__(keys)
-        self.reference_key = reference_key
+        if reference not in REFERENCES:
+            raise InputError(f"unknown reference {reference!r}: choose one of {', '.join(REFERENCES)}")
+        self.reference = reference
+        self.spacing = parse_spacing(spacing)
         self.to_slices = ToSlices(plane)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Align."""
         result = dict(data)
-        reference: MetaTensor = result[self.reference_key]
-        name = self._name(result, self.reference_key)
+        first = result[self.keys[0]]
         for key in self.keys:
-            if result[key].ndim != reference.ndim:
+            if result[key].ndim != first.ndim:
                 raise InputError(
-                    f"{name} and {self._name(result, key)} do not fit, one is a picture, the other a volume: "
-                    "pair two of a kind"
+                    f"{self._name(result, self.keys[0])} and {self._name(result, key)} do not fit, one is a picture, "
+                    "the other a volume: pair two of a kind"
                 )
-        if reference.ndim == 3:
-            return self._check_pictures(result, reference, name)
-        return self._align_volumes(result, reference, name)
+        return self._check_pictures(result) if first.ndim == 3 else self._align_volumes(result)
 
-    def _check_pictures(self, result: dict[Hashable, Any], reference: MetaTensor, name: str) -> dict[Hashable, Any]:
+    def _check_pictures(self, result: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        first = self.keys[0]
+        size = result[first].shape[1:]
         for key in self.keys:
-            if result[key].shape[1:] != reference.shape[1:]:
+            if result[key].shape[1:] != size:
                 raise InputError(
-                    f"{name} is {_size(reference)} pixels and {self._name(result, key)} {_size(result[key])}: "
-                    "register them and bring them to one size first"
+                    f"{self._name(result, first)} is {_size(result[first])} pixels and {self._name(result, key)} "
+                    f"{_size(result[key])}: register them and bring them to one size first"
                 )
             result[key] = result[key].clamp(0, 1)
         return result
 
-    def _align_volumes(self, result: dict[Hashable, Any], reference: MetaTensor, name: str) -> dict[Hashable, Any]:
+    def _align_volumes(self, result: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        volumes = [result[key] for key in self.keys]
+        chosen = finer_of(volumes) if self.reference == "finer" else REFERENCES.index(self.reference)
+        reference = grid_with_spacing(volumes[chosen], self.spacing) if self.spacing else volumes[chosen]
         in_plane = self.to_slices.plane == "in-plane"
         to_slices = ToSlices(plane_of_volume(reference.affine)) if in_plane else self.to_slices
         grid = to_slices(reference)
-        everywhere = torch.ones(1, *grid.shape[1:], dtype=torch.bool)
-        covered = everywhere
-        for key in self.keys:
-            moved, field = to_slices(result[key]), everywhere
+        fields = []
+        for key, volume in zip(self.keys, volumes, strict=True):
+            moved, field = to_slices(volume), torch.ones(1, *grid.shape[1:], dtype=torch.bool)
             if not on_same_grid(moved, grid):
-                moved, field = resample_onto(result[key], grid)
+                moved, field = resample_onto(volume, grid)
             if not field.any():
                 raise InputError(
-                    f"{self._name(result, key)} and {name} do not overlap in space: check that they are of one patient "
-                    "and in one coordinate system, and register them"
+                    f"{self._name(result, key)} and {self._name(result, self.keys[chosen])} do not overlap in space: "
+                    "check that they are of one patient and in one coordinate system, and register them"
                 )
             result[key] = moved.clamp(0, 1)
-            covered = covered & field
-        if not covered.all():
-            result["covered"] = covered
+            fields.append(field)
+        if not all(field.all() for field in fields):
+            result["covered"] = torch.cat(fields)
         result["grid_affine"] = reference.affine.clone()
         result["slice_affine"] = grid.affine.clone()
         return result

@@ -56,21 +56,20 @@ class ColorMapd(MapTransform):
 class SplitChrominanced(MapTransform):
     """Replace each RGB source by its luma; the chrominance of all sources together goes to ``chrominance``.
 
-    ``chrominance`` (2, ...) is only there if a source has colour. Where not every source covers a voxel (``covered``),
-    it is that of source 0, whose grid it is.
+    ``chrominance`` (2, ...) is only there if a source has colour. Where a source does not cover a voxel (``covered``,
+    one mask for each key), it has no say.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Split."""
         result = dict(data)
         chrominances = []
-        for key in self.keys:
+        for index, key in enumerate(self.keys):
             image: MetaTensor = result[key]
             if image.shape[0] == 3:
                 ycbcr = rgb_to_ycbcr(image.as_tensor())
                 result[key] = MetaTensor(ycbcr[:1], meta=dict(image.meta))
-                is_everywhere = key == self.keys[0] or "covered" not in result
-                chrominances.append(ycbcr[1:] if is_everywhere else ycbcr[1:] * result["covered"])
+                chrominances.append(ycbcr[1:] * result["covered"][index] if "covered" in result else ycbcr[1:])
         if len(chrominances) == 1:
             result["chrominance"] = chrominances[0]
         elif chrominances:
@@ -81,7 +80,8 @@ class SplitChrominanced(MapTransform):
 class RestoreChrominanced(MapTransform):
     """Clip the fused luma to [0, 1], and put the chrominance back.
 
-    Where not every source covers a voxel (``covered``), the result is source 0, whose grid it is.
+    Where not every source covers a voxel (``covered``), the result is the source that does, the brightest of several,
+    and 0 where none does.
 
     Args:
         keys: fused luma (1, ...).
@@ -100,8 +100,10 @@ class RestoreChrominanced(MapTransform):
         for key in self.keys:
             fused = convert_to_tensor(result[key]).float().clamp(0, 1)
             if "covered" in result:
-                source = convert_to_tensor(result[self.image_key][:1], device=fused.device)
-                fused = torch.where(result["covered"].to(fused.device), fused, source)
+                covered = convert_to_tensor(result["covered"], device=fused.device)
+                sources = convert_to_tensor(result[self.image_key], device=fused.device)
+                alone = (sources * covered).amax(dim=0, keepdim=True)
+                fused = torch.where(covered.all(dim=0, keepdim=True), fused, alone)
             if "chrominance" in result and not self.gray:
                 fused = ycbcr_to_rgb(torch.cat([fused, result["chrominance"].to(fused.device)])).clamp_(0, 1)
             result[key] = fused

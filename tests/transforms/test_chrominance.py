@@ -97,24 +97,36 @@ def test_the_result_lies_in_0_to_1():
     assert result.amax() <= 1
 
 
-def half_covered(shape):
-    covered = torch.zeros(1, *shape, dtype=torch.bool)
-    covered[:, : shape[0] // 2] = True
-    return covered
+def covered_thirds(shape):
+    """Both sources cover the first third of the rows, ``alone`` the second, none the last."""
+    return {
+        alone: torch.stack(
+            [torch.arange(shape[0]) < (4 if source == alone else 2) for source in (0, 1)]  # (2, rows)
+        )
+        .view(2, -1, 1, 1)
+        .expand(2, *shape)
+        for alone in (0, 1)
+    }
 
 
 @pytest.mark.parametrize("channels_a", [1, 3])
 @pytest.mark.parametrize("channels_b", [1, 3])
-def test_where_b_has_no_voxels_the_result_is_source_a_with_its_own_colours(channels_a, channels_b):
-    shape = (4, 5, 6)
+@pytest.mark.parametrize("alone", [0, 1])
+def test_where_one_source_is_alone_the_result_is_that_source_and_where_none_is_it_is_black(
+    alone, channels_a, channels_b
+):
+    shape = (6, 5, 4)
     source_a, source_b = noise(channels_a, *shape, seed=1), noise(channels_b, *shape, seed=2)
-    data = {"image_a": source_a, "image_b": source_b, "covered": half_covered(shape)}
-    result = restored(SplitChrominanced(KEYS)(data), torch.rand(1, *shape))
-    outside = ~data["covered"][0]
-    expected = source_a.as_tensor().expand(result.shape[0], *shape)
-    tolerance = 0 if channels_a == 1 else 1e-6
-    torch.testing.assert_close(result[:, outside], expected[:, outside], rtol=0, atol=tolerance)
-    assert (result[:, ~outside] != expected[:, ~outside]).any()
+    data = {"image_a": source_a, "image_b": source_b, "covered": covered_thirds(shape)[alone]}
+    fused = torch.rand(1, *shape)
+    result = restored(SplitChrominanced(KEYS)(data), fused)
+    expected = (source_a, source_b)[alone].as_tensor().expand(result.shape[0], *shape)
+    tolerance = 0 if channels_a == channels_b == 1 else 1e-6
+    torch.testing.assert_close(result[:, 2:4], expected[:, 2:4], rtol=0, atol=tolerance)
+    assert (result[:, 4:] == 0).all()
+    if channels_a == channels_b == 1:
+        assert torch.equal(result[:, :2], fused[:, :2])
+    assert (result[:, :2] != expected[:, :2]).any()
 
 
 def test_the_sources_are_left_alone():

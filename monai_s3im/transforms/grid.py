@@ -1,0 +1,81 @@
+"""Which grid a fused volume has: that of a source, or the source's field of view in another voxel size."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from monai_s3im.errors import InputError
+
+REFERENCES = ("a", "b", "finer")
+"""Whose grid the result has: source A's, source B's, or that of the smaller voxels (A's if they are equal)."""
+
+_MOST_VOXELS = 2**31
+
+
+def parse_spacing(spacing: str | float | Sequence[float] | None) -> tuple[float, float, float] | None:
+    """Voxel size in mm along each array axis, from ``"1.5"``, ``1.5``, ``"1x1x2"`` or ``(1, 1, 2)``.
+
+    Returns:
+        Three sizes, or None for None and ``""``.
+
+    Raises:
+        InputError: if it is neither one nor three positive numbers.
+    """
+    if spacing is None or spacing == "":
+        return None
+    parts = spacing.lower().split("x") if isinstance(spacing, str) else np.atleast_1d(np.asarray(spacing)).tolist()
+    try:
+        sizes = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        sizes = []
+    if len(sizes) not in {1, 3} or not all(0 < size < float("inf") for size in sizes):
+        raise InputError(f"unusable spacing {spacing!r}: give the voxel size in mm, such as 1 or 0.9x0.9x2")
+    x, y, z = sizes * 3 if len(sizes) == 1 else sizes
+    return x, y, z
+
+
+def voxel_sizes(affine: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Voxel size in mm along each array axis, (3,)."""
+    sizes: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.linalg.norm(
+        np.asarray(affine.cpu(), dtype=np.float64)[:3, :3], axis=0
+    )
+    return sizes
+
+
+def finer_of(volumes: Sequence[MetaTensor]) -> int:
+    """Which volume has the smallest voxels (mm^3); the first of equal ones."""
+    sizes = [float(np.prod(voxel_sizes(volume.affine))) for volume in volumes]
+    return next(index for index, size in enumerate(sizes) if size <= min(sizes) * (1 + 1e-6))
+
+
+def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float]) -> MetaTensor:
+    """A grid with the axes, the centre and the field of view of a volume, in another voxel size.
+
+    The number of voxels along an axis is the extent over the voxel size, rounded, and at least 1, so the field of view
+    is met to a quarter of a voxel on either side, and every voxel's centre lies in it.
+
+    Args:
+        volume: (C, X, Y, Z) with affine, RAS mm.
+        spacing: voxel size in mm along each array axis.
+
+    Returns:
+        (1, X', Y', Z') without content (its voxels share one place in memory), with affine.
+
+    Raises:
+        InputError: if the grid had more than 2^31 voxels.
+    """
+    affine, size = np.asarray(volume.affine.cpu(), dtype=np.float64), np.array(volume.shape[1:])
+    ratio = np.asarray(spacing) / voxel_sizes(volume.affine)
+    shape = np.maximum(np.rint(size / ratio), 1)
+    if shape.prod() > _MOST_VOXELS:
+        sizes = " x ".join(f"{value:g}" for value in spacing)
+        raise InputError(f"spacing {sizes} mm would make {shape.prod():.2g} voxels: choose a larger one")
+    target = affine @ np.diag([*ratio, 1.0])
+    centre = affine[:3, :3] @ ((size - 1) / 2) + affine[:3, 3]
+    target[:3, 3] = centre - target[:3, :3] @ ((shape - 1) / 2)
+    empty = torch.zeros(1).expand(1, *shape.astype(int).tolist())
+    return MetaTensor(
+        empty, affine=torch.as_tensor(target), meta={k: v for k, v in volume.meta.items() if k != "affine"}
+    )
