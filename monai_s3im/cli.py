@@ -54,6 +54,12 @@ def fuse(
     spacing: Annotated[
         str | None, typer.Option(help="Voxel size in mm instead, such as 1 or 0.9x0.9x2; same field of view.")
     ] = None,
+    window: Annotated[
+        str, typer.Option(help="Range of a CT in HU: brain, soft_tissue, bone, full, or LOWER,UPPER.")
+    ] = "brain",
+    color_map: Annotated[
+        str | None, typer.Option(help="Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")
+    ] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Write the fused luma, without colour.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
@@ -83,6 +89,8 @@ def fuse(
             "plane": plane,
             "reference": reference,
             "spacing": spacing,
+            "window": window,
+            "color_map": color_map,
             "gray": gray,
             "weights": weights,
             "slice_batch": slice_batch,

@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -82,8 +83,8 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path) -> E
     0.114 B). 16-bit pictures are brought to the 0..255 scale.
 
     A volume is measured slice by slice in the axial plane, on the fused volume's grid, with its sources scaled as they
-    were for fusing (their modalities are read from the JSON file beside the fused volume, and guessed where there is
-    none); its values are the means over the slices in which a source has content.
+    were for fusing (modalities, window and colour map are read from the JSON file beside the fused volume, and guessed
+    where there is none); its values are the means over the slices in which a source has content.
 
     Args:
         fused: a picture or volume, or a folder of them.
@@ -134,18 +135,19 @@ def read_luma(path: str | Path) -> Tensor:
 def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, float]:
     """Mean of each metric over the axial slices of a fused volume."""
     record = fused.with_name(f"{stem_of(fused)}.json")
-    sources = json.loads(record.read_text())["sources"] if record.is_file() else {}
+    made = json.loads(record.read_text()) if record.is_file() else {}
+    sources, window, color_map = made.get("sources", {}), made.get("window", "brain"), made.get("color_map")
     item: dict[Hashable, Any] = {
         "fused": read_image(fused),
         "image_a": read_image(source_a),
         "image_b": read_image(source_b),
     }
     for key in ("image_a", "image_b"):
-        item[key] = NormalizeModality(sources.get(key, {}).get("modality"))(item[key])
+        item[key] = NormalizeModality(sources.get(key, {}).get("modality"), window)(item[key])
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
     for transform in (
         AlignSourcesd(["fused", "image_a", "image_b"]),
-        ColorMapd(["image_a", "image_b"]),
+        ColorMapd(["image_a", "image_b"], _color_map_of_same_luma(color_map)),
         SplitChrominanced(["fused", "image_a", "image_b"]),
     ):
         item = transform(item)
@@ -153,6 +155,11 @@ def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, fl
     slices = slices[slices[:, 1:].amax((1, 2, 3)) > 0]  # (S, 3, H, W)
     parts = [fusion_metrics(part[:, :1], part[:, 1:], data_range=1.0) for part in slices.split(LARGEST_BATCH)]
     return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}
+
+
+def _color_map_of_same_luma(name: str | None) -> str | None:
+    """A colour map of a file, which is not at hand here, leaves the uptake as luma, as matplotlib's gray does."""
+    return "gray" if name and name not in mpl.colormaps else name
 
 
 def _cases(paths: tuple[Path, Path, Path]) -> dict[str, tuple[Path, ...]]:

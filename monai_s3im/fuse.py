@@ -53,6 +53,10 @@ class Fuser:
         reference: whose grid a fused volume has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
         spacing: voxel size of a fused volume in mm, one or three (``1.5``, ``"1x1x2"``): the reference's axes and field
             of view in that voxel size; None: the reference's.
+        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, or two numbers
+            (``"-160,240"``).
+        color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
+            :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
         gray: leave the colour out of the result.
         weights: a file of weights; None: those that come with the package.
         slice_batch: slices that the network sees at once.
@@ -68,6 +72,8 @@ class Fuser:
         plane: str = "axial",
         reference: str = "a",
         spacing: str | float | Sequence[float] | None = None,
+        window: str | Sequence[float] = "brain",
+        color_map: str | None = None,
         gray: bool = False,
         weights: str | Path | None = None,
         slice_batch: int = 8,
@@ -79,6 +85,8 @@ class Fuser:
             "plane": plane,
             "reference": reference,
             "spacing": spacing,
+            "window": window,
+            "color_map": color_map,
             "gray": gray,
             "slice_batch": slice_batch,
             "output_dir": ".",

@@ -1,6 +1,7 @@
 """The one place for a modality: its name, its display range, its colour map. To add one, add an entry to MODALITIES."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,8 @@ CT_WINDOWS = {
 
 _AIR_HU = -500.0
 _MOST_SAMPLES = 10_000_000
-_OTHER_NAMES = {"mri": "mr", "vi": "visible", "ir": "infrared"}
+_OTHER_NAMES = {"mri": "mr", "pt": "pet", "nm": "spect", "vi": "visible", "ir": "infrared"}
+_OF_DICOM = {"CT": "ct", "MR": "mr", "PT": "pet", "NM": "spect", "US": "us"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,7 @@ class Modality:
         window: (lower, upper) in the modality's unit (HU for CT); None: from percentiles.
         lower_percentile: percentile of all voxels that becomes 0, where there is no window; None: the value 0.
         upper_percentile: percentile of the foreground that becomes 1, where there is no window.
-        color_map: matplotlib's name of the colour map that shows uptake, black at 0 so that no uptake adds no colour;
-            None for anatomy.
+        color_map: matplotlib's name of the colour map that shows uptake; None for anatomy.
     """
 
     name: str
@@ -60,7 +61,7 @@ MODALITIES = {
 
 
 def modality_named(name: str) -> Modality:
-    """The modality of that name, in any case; MRI, VI and IR are understood too.
+    """The modality of that name, in any case; MRI, PT, NM, VI and IR are understood too.
 
     Raises:
         InputError: if there is none; the message lists those there are.
@@ -70,6 +71,30 @@ def modality_named(name: str) -> Modality:
         return MODALITIES[_OTHER_NAMES.get(lower, lower)]
     except KeyError:
         raise InputError(f"unknown modality {name!r}: use one of {', '.join(MODALITIES)}") from None
+
+
+def ct_window(window: str | Sequence[float]) -> tuple[float, float]:
+    """The window in HU, (lower, upper), from a name of :data:`CT_WINDOWS`, ``"LOWER,UPPER"`` or two numbers.
+
+    Raises:
+        InputError: if it is none of them, or does not run upwards.
+    """
+    if isinstance(window, str) and window in CT_WINDOWS:
+        return CT_WINDOWS[window]
+    try:
+        lower, upper = (float(end) for end in (window.split(",") if isinstance(window, str) else window))
+    except (TypeError, ValueError):
+        lower = upper = math.nan
+    if not -math.inf < lower < upper < math.inf:
+        names = ", ".join(CT_WINDOWS)
+        raise InputError(f"unusable CT window {window!r}: use {names}, or LOWER,UPPER in HU such as -160,240")
+    return lower, upper
+
+
+def modality_of_dicom(tag: str) -> Modality | None:
+    """The modality of DICOM's Modality (0008,0060): CT, MR, PT, NM or US; None for any other."""
+    name = _OF_DICOM.get(tag.strip().upper())
+    return MODALITIES[name] if name else None
 
 
 def guess_modality(volume: Tensor) -> Modality:
@@ -91,7 +116,7 @@ def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
     """The values that become 0 and 1: the modality's window, or robust percentiles of the whole volume.
 
     The foreground is what lies above half-way between the darkest and the mean value, both taken without outliers; that
-    leaves out air. A CT that is not in HU is treated by percentiles. Of more than 10 million voxels, every n-th counts.
+    leaves out air, also under bias and noise (Otsu's threshold would leave out the dark half of a head as well). A CT that is not in HU is treated by percentiles. Of more than 10 million voxels, every n-th counts.
 
     Args:
         volume: (1, ...) in the file's unit, not constant.

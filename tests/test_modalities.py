@@ -1,10 +1,19 @@
-import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 
+from monai_s3im.data.phantom import head_phantom
+from monai_s3im.data.reading import read_image
 from monai_s3im.errors import InputError
-from monai_s3im.modalities import CT_WINDOWS, MODALITIES, guess_modality, intensity_range, modality_named
+from monai_s3im.modalities import (
+    CT_WINDOWS,
+    MODALITIES,
+    ct_window,
+    guess_modality,
+    intensity_range,
+    modality_named,
+    modality_of_dicom,
+)
 
 RAMP = torch.arange(1000.0).reshape(1, 10, 10, 10)
 
@@ -15,7 +24,10 @@ def test_modality_is_found_by_its_name_in_any_case(name):
     assert modality_named(name).name == name
 
 
-@pytest.mark.parametrize(("alias", "name"), [("MRI", "mr"), ("vi", "visible"), ("IR", "infrared"), (" ct ", "ct")])
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("MRI", "mr"), ("PT", "pet"), ("NM", "spect"), ("vi", "visible"), ("IR", "infrared"), (" ct ", "ct")],
+)
 def test_usual_other_names_are_understood(alias, name):
     assert modality_named(alias).name == name
 
@@ -103,8 +115,59 @@ def test_the_range_of_a_large_volume_is_that_of_a_sample_of_it(monkeypatch):
     assert sampled == pytest.approx(exact, abs=0.01)
 
 
-@pytest.mark.parametrize("name", [name for name, modality in MODALITIES.items() if modality.color_map])
-def test_no_uptake_has_no_colour_and_uptake_gets_brighter(name):
-    colors = mpl.colormaps[MODALITIES[name].color_map](range(256))[:, :3]
-    assert colors[0].tolist() == [0.0, 0.0, 0.0]
-    assert (np.diff(colors @ [0.299, 0.587, 0.114]) > 0).all()
+@pytest.mark.parametrize("name", list(CT_WINDOWS))
+def test_a_window_is_found_by_its_name(name):
+    assert ct_window(name) == CT_WINDOWS[name]
+
+
+@pytest.mark.parametrize("given", ["-160,240", " -160 , 240.0", (-160, 240), [-160.0, 240.0]])
+def test_a_window_may_be_two_numbers_in_hu(given):
+    assert ct_window(given) == (-160.0, 240.0)
+
+
+@pytest.mark.parametrize("given", ["lung", "80", "80,0", "40,40", "0,80,160", "0,inf", "nan,80", (1,), 80, None])
+def test_an_unusable_window_is_refused_and_the_usable_ones_are_named(given):
+    with pytest.raises(
+        InputError, match=r"unusable CT window .*: use brain, soft_tissue, bone, full, or LOWER,UPPER in"
+    ):
+        ct_window(given)
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"), [("CT", "ct"), ("MR", "mr"), ("PT", "pet"), ("NM", "spect"), ("US", "us"), (" ct ", "ct")]
+)
+def test_dicom_s_modality_is_known(tag, name):
+    assert modality_of_dicom(tag) is MODALITIES[name]
+
+
+@pytest.mark.parametrize("tag", ["", "OT", "XA", "SEG"])
+def test_other_modalities_of_dicom_are_left_to_the_guess(tag):
+    assert modality_of_dicom(tag) is None
+
+
+@pytest.fixture(scope="module")
+def head():
+    return head_phantom((48, 57, 39), (4.0, 4.0, 4.9))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.1])
+@pytest.mark.parametrize("bias", [0.0, 0.6])
+@pytest.mark.parametrize("name", ["t1", "t2"])
+def test_the_upper_end_of_an_mr_is_that_of_the_head_alone_with_bias_and_noise_too(head, name, bias, noise):
+    """Bias: a gain of 1 - bias to 1 + bias across the head; noise: Rician, its sigma a part of the 99th percentile."""
+    clean = head.volumes[name].numpy()[0]
+    signal = clean * np.linspace(1 - bias, 1 + bias, len(clean))[:, None, None]
+    random, sigma = np.random.default_rng(0), noise * np.percentile(clean, 99)
+    image = np.hypot(signal + sigma * random.standard_normal(clean.shape), sigma * random.standard_normal(clean.shape))
+    expected = np.percentile(image[head.volumes["labels"].numpy()[0] > 0], 99.5)
+    assert intensity_range(torch.as_tensor(image)[None], MODALITIES["mr"])[1] == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "file", ["stroke_t1_t2_flair/T1.nii.gz", "stroke_t1_t2_flair/T2.nii.gz", "stroke_t1_t2_flair/FLAIR.nii.gz"]
+)
+def test_the_upper_end_of_a_real_mr_is_that_of_the_brain_alone(shared_data, file):
+    """These volumes are brain-extracted: what is not 0 is brain."""
+    volume = read_image(shared_data / "data" / "volumes" / file)
+    expected = np.percentile(volume.numpy()[volume.numpy() > 0], 99.5)
+    assert intensity_range(volume, MODALITIES["mr"])[1] == pytest.approx(expected, rel=0.03)

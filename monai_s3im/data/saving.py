@@ -48,16 +48,18 @@ def check_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
         ) from error
 
 
-def pipeline_settings(weights: str | Path, **settings: Any) -> dict[str, Any]:
+def pipeline_settings(weights: str | Path, color_map: str | None = None, **settings: Any) -> dict[str, Any]:
     """What made a fused image, for the record beside it: versions, weights and settings.
 
     Args:
         weights: the file of weights.
+        color_map: name, or file, of which only the name is told.
         **settings: further settings, as they are.
     """
     return {
         "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},
         "weights_sha256": sha256_of(weights),
+        "color_map": Path(color_map).name if color_map else None,
         **settings,
     }
 

@@ -1,7 +1,8 @@
 """Transforms around the network: intensity, alignment, chrominance; ``Foo`` on a tensor, ``Food`` on a dictionary."""
 
 from .alignment import AlignSourcesd, resample_onto
-from .chrominance import ColorMap, ColorMapd, RestoreChrominanced, SplitChrominanced
+from .chrominance import RestoreChrominanced, SplitChrominanced
+from .color_map import ColorMap, ColorMapd
 from .intensity import NormalizeModality, NormalizeModalityd
 from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
 

@@ -1,56 +1,15 @@
-"""Colour: uptake gets a colour map, the luma is fused, the chrominance is put back (Fig. 4)."""
+"""Colour: the luma is fused, the chrominance is put back (Fig. 4)."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import matplotlib as mpl
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import MapTransform
 from monai.utils import convert_to_tensor
 
 from monai_s3im.functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
-from monai_s3im.modalities import MODALITIES
-
-
-class ColorMap(Transform):
-    """Show a scalar image in colour.
-
-    Args:
-        name: a colour map of matplotlib.
-    """
-
-    def __init__(self, name: str) -> None:
-        colors = mpl.colormaps[name](range(256))[:, :3]
-        self.table = torch.as_tensor(colors.T.copy(), dtype=torch.float32)  # (3, 256)
-
-    def __call__(self, image: MetaTensor) -> MetaTensor:
-        """Map (1, ...) in [0, 1] to RGB (3, ...) in [0, 1], linearly between the entries of the table."""
-        last = self.table.shape[1] - 1
-        position = image.as_tensor().flatten().clamp(0, 1) * last
-        below = position.int().clamp_max_(last - 1)
-        above = below + 1
-        fraction = position.sub_(below)
-        colors = [torch.lerp(c.index_select(0, below), c.index_select(0, above), fraction) for c in self.table]
-        return MetaTensor(torch.stack(colors).reshape(3, *image.shape[1:]), meta=dict(image.meta))
-
-
-class ColorMapd(MapTransform):
-    """Give each scalar volume of a functional modality (PET, SPECT) the colour map of that modality.
-
-    Pictures stay as they are: a gray picture of uptake has lost its unit, and a coloured one has its colours.
-    """
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Colour."""
-        result = dict(data)
-        for key in self.keys:
-            image = result[key]
-            color_map = MODALITIES[image.meta["modality"]].color_map
-            if color_map and image.ndim == 4 and image.shape[0] == 1:
-                result[key] = ColorMap(color_map)(image)
-        return result
 
 
 class SplitChrominanced(MapTransform):

@@ -1,10 +1,8 @@
-import matplotlib as mpl
-import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_s3im.transforms import ColorMap, ColorMapd, RestoreChrominanced, SplitChrominanced
+from monai_s3im.transforms import RestoreChrominanced, SplitChrominanced
 
 KEYS = ["image_a", "image_b"]
 LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -21,42 +19,6 @@ def luma(rgb):
 def restored(data, fused, gray=False):
     image = torch.cat([data[key].as_tensor() for key in KEYS])
     return RestoreChrominanced("pred", gray=gray)({**data, "image": image, "pred": fused})["pred"]
-
-
-@pytest.mark.parametrize("name", ["afmhot", "hot", "viridis"])
-def test_colours_are_those_of_matplotlib_at_its_256_entries(name):
-    entries = MetaTensor(torch.arange(256.0).reshape(1, 16, 16) / 255)
-    expected = mpl.colormaps[name](np.arange(256))[:, :3].T.reshape(3, 16, 16)
-    np.testing.assert_allclose(ColorMap(name)(entries).numpy(), expected, rtol=0, atol=1e-6)
-
-
-def test_colours_between_entries_are_interpolated_and_beyond_them_clipped():
-    values = MetaTensor(torch.tensor([[[0.5 / 255, -1.0, 2.0]]]))
-    table = mpl.colormaps["afmhot"](range(256))[:, :3]
-    expected = np.stack([(table[0] + table[1]) / 2, table[0], table[255]], axis=1)
-    np.testing.assert_allclose(ColorMap("afmhot")(values)[:, 0].numpy(), expected, rtol=0, atol=1e-6)
-
-
-def image_of(modality, *shape):
-    return MetaTensor(torch.rand(*shape), meta={"modality": modality})
-
-
-@pytest.mark.parametrize(
-    ("modality", "shape", "channels"),
-    [
-        ("pet", (1, 4, 4, 4), 3),
-        ("spect", (1, 4, 4, 4), 3),
-        ("pet", (3, 4, 4, 4), 3),
-        ("pet", (1, 4, 4), 1),
-        ("mr", (1, 4, 4, 4), 1),
-        ("ct", (1, 4, 4, 4), 1),
-    ],
-)
-def test_scalar_volumes_of_uptake_are_coloured_and_nothing_else(modality, shape, channels):
-    image = image_of(modality, *shape)
-    result = ColorMapd("image")({"image": image})["image"]
-    assert result.shape == (channels, *shape[1:])
-    assert (result is image) == (channels == shape[0])
 
 
 def test_split_leaves_the_luma_of_bt_601_and_gray_sources_as_they_are():

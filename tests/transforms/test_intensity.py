@@ -87,3 +87,38 @@ def test_each_image_of_a_dictionary_has_its_own_modality():
 def test_unknown_modality_is_refused():
     with pytest.raises(InputError, match="unknown modality 'xray'"):
         NormalizeModality("xray")
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"), [("brain", (0, 80)), ("bone", (-450, 1050)), ("-100,300", (-100, 300))]
+)
+def test_the_window_of_a_ct_may_be_chosen(window, expected):
+    assert NormalizeModality("ct", window)(a_ct(0, 40)).meta["intensity_range"] == expected
+    assert NormalizeModality(None, window)(a_ct(0, 1500)).meta["intensity_range"] == expected
+
+
+def test_the_window_leaves_other_modalities_alone():
+    image = MetaTensor(torch.rand(1, 5, 5, 5))
+    for name in ("mr", "pet", "generic"):
+        ranges = [NormalizeModality(name, window)(image).meta["intensity_range"] for window in ("brain", "bone")]
+        assert ranges[0] == ranges[1]
+
+
+def test_dicom_s_tag_is_believed_unless_a_modality_is_given(caplog):
+    image = MetaTensor(torch.rand(1, 4, 4, 4), meta={"modality_tag": "PT"})
+    with caplog.at_level(logging.INFO, "monai_s3im"):
+        assert NormalizeModality()(image).meta["modality"] == "pet"
+        assert NormalizeModality()(image).meta["modality_guessed"] is False
+        assert NormalizeModality("mr")(image).meta["modality"] == "mr"
+    assert caplog.text == ""
+
+
+def test_a_tag_of_no_modality_of_ours_leaves_the_guess():
+    image = MetaTensor(torch.rand(1, 4, 4, 4), meta={"modality_tag": "OT"})
+    assert NormalizeModality()(image).meta["modality"] == "generic"
+    assert NormalizeModality()(image).meta["modality_guessed"] is True
+
+
+def test_an_unusable_window_is_refused():
+    with pytest.raises(InputError, match="unusable CT window 'lung'"):
+        NormalizeModalityd(["image_a"], ["modality_a"], "lung")

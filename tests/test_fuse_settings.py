@@ -1,0 +1,209 @@
+"""Reference, spacing, window and colour map, from the files to the fused volume."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from references.geometry_reference import a_volume, an_affine, in_field_of_view, positions
+from sample_images import GRID, SHAPE, SMALLER, itk_affine, write_volume
+from typer.testing import CliRunner
+
+from monai_s3im.bundle_config import bundle_parser
+from monai_s3im.cli import app
+from monai_s3im.data.reading import read_image
+from monai_s3im.fuse import Fuser, fuse
+from monai_s3im.transforms import NormalizeModality
+from monai_s3im.workflows import Inference
+
+LANDMARK = np.array([12.0, -31.0, 8.0])
+GRIDS = {"a": (SHAPE, GRID), "b": SMALLER, "finer": SMALLER}
+
+
+@pytest.fixture(scope="module")
+def fusers():
+    choices = [("a", None), ("b", None), ("finer", None), ("a", 1.4), ("b", "1x2x1.5")]
+    return {choice: Fuser(device="cpu", reference=choice[0], spacing=choice[1]) for choice in choices}
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    return write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", 5, *SMALLER)
+
+
+@st.composite
+def grids(draw):
+    """An oblique grid, its axes in any order and direction, with the landmark near its centre."""
+    shape = draw(st.tuples(*[st.integers(13, 17)] * 3))
+    spacing = draw(st.tuples(*[st.floats(1.0, 2.0)] * 3))
+    rotation = draw(st.tuples(*[st.floats(-60.0, 60.0)] * 3))
+    axes = np.eye(3)[draw(st.permutations(range(3)))] * draw(st.tuples(*[st.sampled_from([-1, 1])] * 3))
+    affine = an_affine(rotation)
+    affine[:3, :3] = affine[:3, :3] @ axes * np.array(spacing)
+    near_centre = (np.array(shape) - 1) / 2 + draw(st.tuples(*[st.floats(-1.0, 1.0)] * 3))
+    affine[:3, 3] = LANDMARK - affine[:3, :3] @ near_centre
+    return shape, affine
+
+
+def with_landmark(shape, affine):
+    """A Gaussian blob, sigma 3 mm, at the landmark."""
+    return a_volume(np.exp(-((positions(shape, affine) - LANDMARK) ** 2).sum(1) / 18).reshape(shape), affine)
+
+
+def landmark_in(volume):
+    """Centroid of what lies above half the maximum, in mm."""
+    values = volume.numpy().ravel()
+    weights = (values - values.max() / 2).clip(0)
+    return weights @ positions(volume.shape[1:], volume.affine.numpy()) / weights.sum()
+
+
+@pytest.mark.parametrize("choice", [("a", None), ("b", None), ("finer", None), ("a", 1.4), ("b", "1x2x1.5")])
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(a=grids(), b=grids())
+def test_a_landmark_lands_where_it_is_in_mm(fusers, choice, a, b):
+    fused = fusers[choice](with_landmark(*a), with_landmark(*b), None, "mr", "mr")
+    np.testing.assert_allclose(landmark_in(fused), LANDMARK, rtol=0, atol=0.3)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(a=grids(), b=grids())
+def test_the_grid_is_that_of_the_reference_for_any_axes(fusers, a, b):
+    finer = a if abs(np.linalg.det(a[1])) <= abs(np.linalg.det(b[1])) else b
+    for reference, (shape, affine) in (("a", a), ("b", b), ("finer", finer)):
+        fused = fusers[reference, None](with_landmark(*a), with_landmark(*b), None, "mr", "mr")
+        assert fused.shape == (1, *shape)
+        np.testing.assert_allclose(fused.affine, affine, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("modality_b", ["mr", "pet"])
+@pytest.mark.parametrize("reference", ["a", "b", "finer"])
+def test_the_file_has_the_grid_of_the_reference(fusers, volumes, tmp_path, reference, modality_b, suffix):
+    shape, affine = GRIDS[reference]
+    output = tmp_path / f"out{suffix}"
+    fusers[reference, None](*volumes, output, "mr", modality_b)
+    np.testing.assert_allclose(itk_affine(output), affine, rtol=0, atol=1e-4)
+    assert sitk.ReadImage(str(output)).GetSize() == shape
+    if suffix == ".nii.gz":
+        for matrix, code in (nib.load(output).get_sform(coded=True), nib.load(output).get_qform(coded=True)):
+            assert code > 0
+            np.testing.assert_allclose(matrix, affine, rtol=0, atol=1e-4)
+
+
+def test_a_spacing_gives_that_voxel_size_in_the_field_of_view_of_the_reference(fusers, volumes, tmp_path):
+    """12 x 10 x 9 voxels of 1.5 x 1 x 3 mm are 18 x 10 x 27 mm: 13 x 7 x 19 voxels of 1.4 mm."""
+    fused = fusers["a", 1.4](*volumes, tmp_path / "out.nii.gz")
+    assert fused.shape == (1, 13, 7, 19)
+    written = nib.load(tmp_path / "out.nii.gz")
+    np.testing.assert_allclose(written.header.get_zooms(), 1.4, rtol=1e-6)
+    np.testing.assert_allclose(
+        positions((13, 7, 19), written.affine).mean(0), positions(SHAPE, GRID).mean(0), rtol=0, atol=1e-4
+    )
+    np.testing.assert_allclose(written.affine[:3, :3] / 1.4, GRID[:3, :3] / [1.5, 1, 3], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("modality_b", ["mr", "pet"])
+def test_on_b_s_grid_the_result_is_exactly_normalised_b_where_a_ends(fusers, tmp_path, modality_b):
+    """The larger volume is B, so A ends first."""
+    image_a = write_volume(tmp_path / "a.nii.gz", 5, *SMALLER)
+    image_b = write_volume(tmp_path / "b.nii.gz", 0)
+    fused = fusers["b", None](image_a, image_b, None, "mr", modality_b)
+    outside = torch.as_tensor(~in_field_of_view(*SMALLER, SHAPE, GRID))
+    assert 0 < outside.sum() < outside.numel()
+    scaled = NormalizeModality(modality_b)(read_image(image_b)).as_tensor().clamp(0, 1)
+    if modality_b == "mr":
+        assert torch.equal(fused[:, outside], scaled[:, outside])
+    else:
+        luma = torch.tensordot(torch.tensor([0.299, 0.587, 0.114]), fused.as_tensor(), dims=1)
+        uptake, found = scaled[0][outside], luma[outside]
+        assert (found[uptake.argsort()].diff() > -1e-5).all()  # afmhot brightens with uptake
+        assert fused[:, outside][:, uptake == 0].abs().max() == 0
+
+
+def test_the_window_reaches_a_ct(tmp_path):
+    hounsfield = np.full(SHAPE, -1000.0)
+    hounsfield[2:10, 2:8, 2:7] = 300.0
+    ct = write_volume(tmp_path / "ct.nii.gz", array=hounsfield.astype(np.int16))
+    fused = {}
+    for window in ("brain", "bone", (-1000, 2000)):
+        fused[window] = fuse(ct, ct, tmp_path / "out.nii.gz", window=window, device="cpu")
+        record = json.loads((tmp_path / "out.json").read_text())
+        ends = {"brain": [0, 80], "bone": [-450, 1050]}.get(window, [-1000, 2000])
+        assert record["sources"]["image_a"]["intensity_range"] == ends
+    inside = (0, 6, 5, 4)
+    assert fused["brain"][inside] > fused["bone"][inside] > fused[-1000, 2000][inside]
+
+
+@pytest.mark.parametrize("color_map", ["viridis", "jet", "afmhot"])
+def test_no_map_tints_what_has_no_uptake(tmp_path, color_map):
+    uptake = np.zeros(SHAPE, np.int16)
+    uptake[6:, 5:, 4:] = 1000
+    image_a, image_b = write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", array=uptake)
+    fused = fuse(image_a, image_b, None, modality_a="mr", modality_b="pet", color_map=color_map, device="cpu")
+    tint = (fused.amax(0) - fused.amin(0)).numpy()
+    assert tint[uptake == 0].max() < 1e-6
+    assert (tint[uptake > 0].mean() > 0.05) == (color_map != "afmhot")  # afmhot ends in white
+
+
+def test_a_lut_file_is_recorded_by_its_name_alone(volumes, tmp_path):
+    (tmp_path / "blue.lut").write_text("0 0 255\n" * 256)
+    lut = str(tmp_path / "blue.lut")
+    fused = fuse(*volumes, tmp_path / "out.nii.gz", modality_a="mr", modality_b="pet", color_map=lut, device="cpu")
+    assert (fused[2] >= fused[0]).all()
+    assert (fused[2] > fused[0]).any()
+    text = (tmp_path / "out.json").read_text()
+    assert json.loads(text)["color_map"] == "blue.lut"
+    assert str(tmp_path) not in text
+
+
+OPTIONS = {"reference": "b", "spacing": "1x2x1.5", "window": "bone", "color_map": "viridis"}
+
+
+def test_the_settings_are_the_same_by_all_three_doors(volumes, tmp_path):
+    modalities = {"modality_a": "mr", "modality_b": "pet"}
+    fuse(*volumes, tmp_path / "function" / "a.nii.gz", **OPTIONS, **modalities, device="cpu")
+    given = [text for key, value in {**OPTIONS, **modalities}.items() for text in (f"--{key.replace('_', '-')}", value)]
+    output = tmp_path / "command" / "a.nii.gz"
+    result = CliRunner().invoke(app, ["fuse", *map(str, volumes), "-o", str(output), "--device", "cpu", *given])
+    assert result.exit_code == 0, result.stderr
+    workflow = Inference(
+        image_a=str(volumes[0]),
+        image_b=str(volumes[1]),
+        output_dir=str(tmp_path / "bundle"),
+        device="cpu",
+        logging_file=False,
+        **modalities,
+        **OPTIONS,
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    for name in ("a.nii.gz", "a.json"):
+        expected = (tmp_path / "function" / name).read_bytes()
+        assert (tmp_path / "command" / name).read_bytes() == expected
+        assert (tmp_path / "bundle" / name).read_bytes() == expected
+    record = json.loads((tmp_path / "function" / "a.json").read_text())
+    assert {key: record[key] for key in OPTIONS} == OPTIONS
+
+
+def test_a_window_that_starts_with_a_minus_is_taken_by_the_command(volumes, tmp_path):
+    arguments = ["fuse", *map(str, volumes), "-o", str(tmp_path / "out.nii.gz"), "--device", "cpu"]
+    assert CliRunner().invoke(app, [*arguments, "--window", "-160,240"]).exit_code == 0
+    for option, value in [("window", "lung"), ("reference", "c"), ("spacing", "1x2"), ("color-map", "virids")]:
+        result = CliRunner().invoke(app, [*arguments, f"--{option}", value])
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: un" if option != "color-map" else "error: no colour map 'virids'")
+
+
+def test_defaults_are_those_of_the_config():
+    config = bundle_parser("inference")
+    assert {key: config[key] for key in OPTIONS} == {
+        "reference": "a",
+        "spacing": None,
+        "window": "brain",
+        "color_map": None,
+    }

@@ -1,0 +1,132 @@
+import colorsys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_s3im.errors import InputError
+from monai_s3im.transforms import ColorMap, ColorMapd
+
+BRIGHTENING = ["afmhot", "inferno", "magma", "cubehelix", "gray"]
+HUE_ONLY = ["hot", "viridis", "jet", "rainbow", "nipy_spectral", "gray_r", "hsv"]
+LUMA = np.array([0.299, 0.587, 0.114])
+UPTAKE = np.arange(256) / 255
+
+
+def colors_of(name, uptake=UPTAKE):
+    """(entries, 3)."""
+    return ColorMap(name)(MetaTensor(torch.tensor(uptake).float().view(1, -1, 1)))[:, :, 0].numpy().T
+
+
+def matplotlib_s(name):
+    return mpl.colormaps[name](np.arange(256))[:, :3]
+
+
+def chroma(rgb):
+    """What RGB has beyond its luma."""
+    return rgb - (rgb @ LUMA)[:, None]
+
+
+def write_lut(path, rgb, separator=" "):
+    path.write_text("\n".join(separator.join(f"{value:g}" for value in row) for row in rgb))
+    return path
+
+
+@pytest.mark.parametrize("name", BRIGHTENING)
+def test_a_map_that_brightens_from_black_is_matplotlib_s_from_a_quarter_on(name):
+    np.testing.assert_allclose(colors_of(name)[64:], matplotlib_s(name)[64:], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(colors_of(name) @ LUMA, matplotlib_s(name) @ LUMA, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", HUE_ONLY)
+def test_other_maps_have_the_uptake_as_luma_and_their_own_chrominance_from_a_quarter_on(name):
+    np.testing.assert_allclose(colors_of(name) @ LUMA, UPTAKE, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(chroma(colors_of(name))[64:], chroma(matplotlib_s(name))[64:], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BRIGHTENING + HUE_ONLY)
+def test_no_uptake_is_black_and_luma_never_falls(name):
+    colors = colors_of(name)
+    np.testing.assert_allclose(colors[0], 0, rtol=0, atol=0.0025)  # magma and inferno start at 0.0018
+    assert np.ptp(colors[0]) < 1e-6
+    assert (np.diff(colors @ LUMA) > -1e-6).all()
+
+
+@pytest.mark.parametrize(("uptake", "weight"), [(0.0625, 0.15625), (0.125, 0.5), (0.1875, 0.84375), (0.25, 1.0)])
+def test_colour_comes_in_by_the_smooth_step(tmp_path, uptake, weight):
+    """t = 1/4, 1/2, 3/4, 1: 3 t^2 - 2 t^3; a file of 4097 like rows has an entry at each."""
+    lut = write_lut(tmp_path / "violet.lut", [(255, 0, 255)] * 4097)
+    full = np.array([1, 0, 1]) - 0.413
+    np.testing.assert_allclose(colors_of(str(lut), [uptake])[0], uptake + weight * full, rtol=0, atol=1e-6)
+
+
+def test_hottest_uptake_of_jet_is_red_and_middling_is_green():
+    hues = [colorsys.rgb_to_hsv(*color.clip(0, 1))[0] for color in colors_of("jet", [0.5, 0.9])]
+    assert 0.2 < hues[0] < 0.5
+    assert min(hues[1], 1 - hues[1]) < 0.08
+
+
+def test_values_between_entries_are_interpolated_and_beyond_them_clipped():
+    table = matplotlib_s("afmhot")
+    expected = np.stack([(table[100] + table[101]) / 2, table[0], table[255]])
+    np.testing.assert_allclose(colors_of("afmhot", [100.5 / 255, -1.0, 2.0]), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ", "])
+def test_a_file_is_the_map_of_its_rows_and_gives_the_hue_alone(tmp_path, separator):
+    lut = write_lut(tmp_path / "jet.txt", 255 * matplotlib_s("jet"), separator)
+    np.testing.assert_allclose(colors_of(str(lut)), colors_of("jet"), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("short.lut", b"0 0 0\n" * 255, r"short.lut has a table of shape \(255, 3\): give a text file of 256 or more"),
+        ("alpha.lut", b"0 0 0 0\n" * 256, r"alpha.lut has a table of shape \(256, 4\)"),
+        ("ragged.lut", b"0 0 0\n1 2\n" * 256, "ragged.lut holds no colour map"),
+        ("words.lut", b"red green blue\n" * 256, "words.lut holds no colour map"),
+        ("table.npy", b"\x93NUMPY\x01\x00\xff\xfe" * 300, "table.npy holds no colour map"),
+        ("empty.lut", b"", "empty.lut has a table of shape"),
+        ("bright.lut", b"0 0 256\n" * 256, "bright.lut has values outside 0 to 255"),
+        ("dark.lut", b"0 0 -1\n" * 256, "dark.lut has values outside 0 to 255"),
+        ("nan.lut", b"0 0 nan\n" * 256, "nan.lut has values outside 0 to 255"),
+    ],
+)
+def test_unusable_files_are_refused_by_name(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        ColorMap(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(("name", "words"), [("virids", "such as viridis"), ("missing.lut", "such as afmhot, hot")])
+def test_an_unknown_map_is_refused_with_names_like_it(name, words):
+    with pytest.raises(InputError, match=f"no colour map '{name}': use one of matplotlib, {words}"):
+        ColorMapd("image", name)
+
+
+def image_of(modality, *shape):
+    return MetaTensor(torch.rand(*shape), meta={"modality": modality})
+
+
+@pytest.mark.parametrize("color_map", [None, "jet"])
+@pytest.mark.parametrize(
+    ("modality", "shape", "channels"),
+    [
+        ("pet", (1, 4, 4, 4), 3),
+        ("spect", (1, 4, 4, 4), 3),
+        ("pet", (3, 4, 4, 4), 3),
+        ("pet", (1, 4, 4), 1),
+        ("mr", (1, 4, 4, 4), 1),
+        ("ct", (1, 4, 4, 4), 1),
+    ],
+)
+def test_scalar_volumes_of_uptake_are_coloured_and_nothing_else(modality, shape, channels, color_map):
+    image = image_of(modality, *shape)
+    result = ColorMapd("image", color_map)({"image": image})["image"]
+    assert result.shape == (channels, *shape[1:])
+    if channels == shape[0]:
+        assert result is image
+    else:
+        assert torch.equal(result.as_tensor(), ColorMap(color_map or "afmhot")(image).as_tensor())
