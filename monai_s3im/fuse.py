@@ -1,9 +1,9 @@
-"""Fuse one pair, or many, by the bundle's inference config."""
+"""Fuse one pair by the bundle's inference config."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,9 @@ import torch
 from monai.data import MetaTensor
 
 from .bundle_config import bundle_parser
-from .data.pairs import Pair
 from .data.reading import is_volume
 from .data.saving import check_output
-from .errors import InputError, OutputError, own_errors
-
-logger = logging.getLogger(__name__)
+from .errors import InputError, own_errors
 
 
 def choose_device(device: str = "auto") -> str:
@@ -53,6 +50,9 @@ class Fuser:
         reference: whose grid a fused volume has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
         spacing: voxel size of a fused volume in mm, one or three (``1.5``, ``"1x1x2"``): the reference's axes and field
             of view in that voxel size; None: the reference's.
+        register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``; see
+            :class:`monai_s3im.transforms.RegisterSourcesd`.
+        transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied in place of an estimate.
         window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, or two numbers
             (``"-160,240"``).
         color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
@@ -72,6 +72,8 @@ class Fuser:
         plane: str = "axial",
         reference: str = "a",
         spacing: str | float | Sequence[float] | None = None,
+        register: str = "none",
+        transform: str | Path | None = None,
         window: str | Sequence[float] = "brain",
         color_map: str | None = None,
         gray: bool = False,
@@ -79,12 +81,15 @@ class Fuser:
         slice_batch: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        self._arguments = {name: value for name, value in locals().items() if name not in {"self", "progress"}}
         self._device = choose_device(device)
         overrides: dict[str, Any] = {
             "device": self._device,
             "plane": plane,
             "reference": reference,
             "spacing": spacing,
+            "register": register,
+            "transform": str(transform) if transform else None,
             "window": window,
             "color_map": color_map,
             "gray": gray,
@@ -101,6 +106,15 @@ class Fuser:
             self._restoring = parser.get_parsed_content("restoring")
             self._saving = parser.get_parsed_content("saving")
         self._inferer.progress = progress
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process is set up anew from the arguments, without ``progress``."""
+        return partial(type(self), **self._arguments), ()
+
+    @property
+    def record_settings(self) -> dict[str, Any]:
+        """What the record of every output says beside its sources: versions, weights and settings."""
+        return dict(json.loads(json.dumps(self._saving.settings)))
 
     def __call__(
         self,
@@ -154,41 +168,3 @@ def fuse(
         OutputError: if the output cannot be written.
     """
     return Fuser(**settings)(image_a, image_b, output, modality_a, modality_b)
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """What became of one pair of a batch: its output, or why there is none."""
-
-    pair: Pair
-    output: Path | None
-    error: str | None
-
-
-def output_path(pair: Pair, output_dir: str | Path) -> Path:
-    """Where the fused image of a pair of a batch goes: ``NAME.png`` for pictures, ``NAME.nii.gz`` for volumes."""
-    return Path(output_dir) / f"{pair.name}{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
-
-
-def fuse_batch(pairs: Iterable[Pair], output_dir: str | Path, fuser: Fuser) -> Iterator[CaseResult]:
-    """Fuse many pairs; one that cannot be fused does not stop the others, whatever the reason.
-
-    Args:
-        pairs: what to fuse.
-        output_dir: where the outputs go.
-        fuser: the pipeline.
-
-    Yields:
-        The result of each pair, in order.
-    """
-    for pair in pairs:
-        path = output_path(pair, output_dir)
-        try:
-            fuser(pair.image_a, pair.image_b, path, pair.modality_a, pair.modality_b)
-        except (InputError, OutputError) as error:
-            yield CaseResult(pair, None, str(error))
-        except Exception as error:
-            logger.exception("%s could not be fused", pair.name)
-            yield CaseResult(pair, None, f"unexpected {type(error).__name__}: {error}")
-        else:
-            yield CaseResult(pair, path, None)

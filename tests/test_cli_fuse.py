@@ -77,7 +77,14 @@ MISTAKES = {
     "image and list": (["a.png", "--pairs", "pairs.csv", "-o", "out"], "give two images, two folders, or a list"),
     "list missing": (["--pairs", "none.csv", "-o", "out"], "none.csv does not exist"),
     "folder and file": (["a.png", ".", "-o", "out.png"], "is a folder: give one image file"),
-    "nothing": ([], "give two images, two folders, or a list"),
+    "patterns without root": (["--pattern-a", "*", "-o", "out"], "give two images, two folders, a list"),
+    "one pattern": (
+        ["--root", ".", "--pattern-a", "*", "-o", "out"],
+        "--root, --pattern-a and --pattern-b go together",
+    ),
+    "resume of one": (["a.png", "b.png", "-o", "out.png", "--resume"], "are for folders, lists and patterns"),
+    "workers of one": (["a.png", "b.png", "-o", "out.png", "--workers", "2"], "are for folders, lists and patterns"),
+    "nothing": ([], "give two images, two folders, a list"),
 }
 
 
@@ -148,7 +155,7 @@ def test_a_list_gives_png_for_pictures_and_nifti_for_volumes(images, tmp_path):
     result = run("--pairs", pairs, "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 0
     assert result.stdout == f"2 of 2 pairs fused into {tmp_path / 'out'}\n"
-    assert files_in(tmp_path / "out") == ["deep.json", "deep.nii.gz", "flat.json", "flat.png"]
+    assert files_in(tmp_path / "out") == ["deep.json", "deep.nii.gz", "flat.json", "flat.png", "summary.csv"]
 
 
 def test_bad_cases_are_told_by_name_and_the_rest_is_done(images, tmp_path):
@@ -158,7 +165,7 @@ def test_bad_cases_are_told_by_name_and_the_rest_is_done(images, tmp_path):
     assert "error: early: " in result.stderr
     assert "error: late: " in result.stderr
     assert result.stdout == f"2 of 4 pairs fused into {tmp_path / 'out'}\n"
-    assert files_in(tmp_path / "out") == ["good.json", "good.png", "too.json", "too.nii.gz"]
+    assert files_in(tmp_path / "out") == ["good.json", "good.png", "summary.csv", "too.json", "too.nii.gz"]
 
 
 @pytest.mark.parametrize("row", ["one,a.png,none.png", "one,a.nii.gz,cut.nii.gz"])
@@ -166,14 +173,14 @@ def test_a_list_of_bad_cases_only_exits_with_2(images, tmp_path, row):
     result = run("--pairs", a_list(images, row, row.replace("one", "two")), "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 2
     assert result.stderr.count("error: ") == 2
-    assert not (tmp_path / "out").exists()
+    assert files_in(tmp_path / "out") == ["summary.csv"]
 
 
 def test_cases_of_one_name_are_refused_and_the_rest_is_done(images, tmp_path):
     rows = ["same,a.png,b.png", "Same,b.png,a.png", "other,a.png,b.png"]
     result = run("--pairs", a_list(images, *rows), "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 1
-    assert files_in(tmp_path / "out") == ["other.json", "other.png"]
+    assert files_in(tmp_path / "out") == ["other.json", "other.png", "summary.csv"]
 
 
 def test_modalities_of_the_command_fill_what_the_list_leaves_open(images, tmp_path):
@@ -187,7 +194,7 @@ def test_a_monai_datalist_is_a_list_too(images, tmp_path):
     items = [{"image_a": "a.png", "image_b": "b.png"}]
     (images / "datalist.json").write_text(json.dumps({"test": items}))
     assert run("--pairs", images / "datalist.json", "-o", tmp_path / "out", "--device", "cpu").exit_code == 0
-    assert files_in(tmp_path / "out") == ["a.json", "a.png"]
+    assert files_in(tmp_path / "out") == ["a.json", "a.png", "summary.csv"]
 
 
 def test_two_folders_are_matched_by_name(tmp_path):
@@ -196,7 +203,7 @@ def test_two_folders_are_matched_by_name(tmp_path):
         write_picture(tmp_path / "ct" / f"{name}.tif", index + 5)
     result = run(tmp_path / "mr", tmp_path / "ct", "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 0
-    assert files_in(tmp_path / "out") == ["case1.json", "case1.png", "case2.json", "case2.png"]
+    assert files_in(tmp_path / "out") == ["case1.json", "case1.png", "case2.json", "case2.png", "summary.csv"]
 
 
 def test_sources_in_the_output_folder_are_not_overwritten(tmp_path):

@@ -13,10 +13,9 @@ from references.geometry_reference import in_field_of_view
 from sample_images import GRID, SHAPE, SMALLER, blobs, itk_affine, write_picture, write_volume
 
 from monai_s3im.bundle_config import bundle_parser, bundle_root
-from monai_s3im.data.pairs import Pair
 from monai_s3im.data.reading import read_image
 from monai_s3im.errors import InputError, OutputError
-from monai_s3im.fuse import Fuser, fuse, fuse_batch
+from monai_s3im.fuse import Fuser, fuse
 from monai_s3im.transforms import NormalizeModality
 
 
@@ -162,8 +161,10 @@ def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
     fuser(*volumes, tmp_path / "out.nii.gz", "mr", "pet")
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["fused"] == "out.nii.gz"
+    assert record["fused_sha256"] == hashlib.sha256((tmp_path / "out.nii.gz").read_bytes()).hexdigest()
     assert record["sources"]["image_b"]["file"] == "b.nii.gz"
     assert record["sources"]["image_b"]["modality"] == "pet"
+    assert record["sources"]["image_b"]["modality_guessed"] is False
     assert record["sources"]["image_b"]["intensity_range"][0] == 0
     assert record["sources"]["image_a"]["sha256"] == hashlib.sha256(volumes[0].read_bytes()).hexdigest()
     weights = (bundle_root() / "models" / "model.pt").read_bytes()
@@ -243,33 +244,6 @@ def test_images_too_large_for_the_device_are_told_in_a_sentence(fuser, pictures,
 def test_unknown_modality_is_refused(fuser, pictures):
     with pytest.raises(InputError, match="unknown modality 'xray'"):
         fuser(*pictures, modality_b="xray")
-
-
-def test_a_bad_case_does_not_stop_a_batch(fuser, pictures, volumes, tmp_path, monkeypatch):
-    def fail(image):
-        raise ZeroDivisionError("a fault of ours")
-
-    bad = tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
-    pairs = [Pair("one", *pictures), Pair("bad", pictures[0], bad), Pair("two", *volumes)]
-    results = list(fuse_batch(pairs, tmp_path / "out", fuser))
-    assert [result.pair for result in results] == pairs
-    assert [result.output for result in results] == [
-        tmp_path / "out" / "one.png",
-        None,
-        tmp_path / "out" / "two.nii.gz",
-    ]
-    assert "bad.png is damaged" in results[1].error
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "one.json",
-        "one.png",
-        "two.json",
-        "two.nii.gz",
-    ]
-    monkeypatch.setattr(fuser, "_network", fail)
-    assert [result.error for result in fuse_batch(pairs[::2], tmp_path / "out", fuser)] == [
-        "unexpected ZeroDivisionError: a fault of ours"
-    ] * 2
 
 
 def test_defaults_are_those_of_the_config():

@@ -38,7 +38,7 @@ def match_patterns(
     images that name neither are partners if they lie in one folder. Among several partners, the one with the most
     ``key-value`` entities in common with the image is taken, then the one in the same folder. A pair is made where each
     is the other's only best partner; what remains is listed, never guessed. A pair is named after its common entities,
-    such as ``sub-01_ses-1``.
+    such as ``sub-01_ses-1``, or where that is not unique after the path of its image A.
 
     Args:
         root: the folder to look in.
@@ -72,7 +72,7 @@ def match_patterns(
     if not pairs:
         reason = next(iter(ambiguous.values()), f"no two of {len(files_a)} and {len(files_b)} images fit together")
         raise InputError(f"nothing to pair under {root} ({reason}); see --root in docs/batches.md")
-    return PatternMatch(_uniquely_named(pairs), ambiguous, unpaired)
+    return PatternMatch(_uniquely_named(pairs, root), ambiguous, unpaired)
 
 
 def _found(root: Path, pattern: str) -> list[Path]:
@@ -130,7 +130,12 @@ def _name(file_a: Path, file_b: Path, root: Path) -> str:
     return "_".join(common or file_a.relative_to(root).parts[:-1]) or stem_of(file_a)
 
 
-def _uniquely_named(pairs: Sequence[Pair]) -> list[Pair]:
-    """Where a name is not unique, take that of image A's file instead."""
+def _uniquely_named(pairs: Sequence[Pair], root: Path) -> list[Pair]:
+    """Where a name is not unique, name the pair by the whole path of image A."""
     count = Counter(pair.name for pair in pairs)
-    return [replace(pair, name=stem_of(pair.image_a)) if count[pair.name] > 1 else pair for pair in pairs]
+    return [
+        pair
+        if count[pair.name] == 1
+        else replace(pair, name="_".join([*pair.image_a.relative_to(root).parts[:-1], stem_of(pair.image_a)]))
+        for pair in pairs
+    ]

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+import platform
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -29,6 +31,7 @@ OUTPUT_SUFFIXES = (".png", ".nii.gz", ".nii", ".nrrd", ".mha")
 
 _RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _ALIGNED = 2
+_TEMPORARY = f".s3im-{platform.node()}-"  # then the process and a number of its own
 _REASONS = {
     errno.ENOSPC: ("no space left on the device", "free some space or choose another folder"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
@@ -96,6 +99,30 @@ def write_text(text: str, path: str | Path) -> None:
         OutputError: the file cannot be written; nothing is left behind.
     """
     _write_bytes(text.encode(), Path(path))
+
+
+def write_transform(matrix: ArrayLike, path: str | Path) -> None:
+    """Write a linear transform as ITK text (.tfm), as Slicer and SimpleITK read it, complete or not at all.
+
+    Args:
+        matrix: 4 x 4, LPS mm, from points of the reference to points of the image that is moved.
+        path: the file to write or to replace; its folder exists.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    array = np.asarray(matrix, dtype=np.float64)
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(array[:3, :3].ravel().tolist())
+    transform.SetTranslation(array[:3, 3].tolist())
+
+    def write(temporary: Path) -> None:
+        try:
+            sitk.WriteTransform(transform, str(temporary))
+        except RuntimeError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+    _write_beside(Path(path), write)
 
 
 def sha256_of(path: str | Path) -> str:
@@ -184,13 +211,38 @@ def _write_itk(array: NDArray[np.float32], affine: NDArray[np.float64], path: Pa
         raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove from a folder the half-written files of processes on this machine that were killed.
+
+    On Windows they stay, where asking whether a process is alive would end it.
+    """
+    if os.name != "posix" or not Path(folder).is_dir():
+        return
+    for file in Path(folder).iterdir():
+        match = re.match(rf"{re.escape(_TEMPORARY)}(\d+)-[0-9a-f]{{12}}", file.name)
+        if match and not _is_alive(int(match[1])):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _write_bytes(content: bytes, path: Path) -> None:
     _write_beside(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
     """Write under a temporary name in the same folder, flush to the disk, then rename."""
-    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{suffix_of(path) or path.suffix}")
+    name = f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:12]}{suffix_of(path) or path.suffix}"
+    temporary = path.with_name(name)
     try:
         temporary.touch(exist_ok=False)
         write(temporary)

@@ -1,0 +1,147 @@
+"""Fuse many pairs: one after the other or in several processes, from the start or where it was left."""
+
+import json
+import logging
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .data.pair_checks import problems_of
+from .data.pairs import Pair
+from .data.reading import is_volume
+from .data.saving import record_path
+from .data.writing import remove_leftovers, sha256_of
+from .errors import InputError, OutputError
+from .evaluate import evaluate
+from .fuse import Fuser
+from .modalities import modality_named
+from .summary import CaseResult, Summary
+from .worker_pool import LostWorkerError, run_in_workers
+
+logger = logging.getLogger(__name__)
+
+
+def fuse_batch(
+    pairs: Sequence[Pair],
+    output_dir: str | Path,
+    fuser: Fuser,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    metrics: bool = False,
+    refused: Mapping[str, str] | None = None,
+) -> Generator[CaseResult, None, None]:
+    """Fuse many pairs; one that cannot be fused does not stop the others, whatever the reason.
+
+    Everything is checked first, as far as headers tell; ``summary.csv`` in the output folder has a row for each case.
+    Close the iterator (``contextlib.closing``) if it may not be used up: then the workers end. With several workers, a
+    script needs the guard ``if __name__ == "__main__"``.
+
+    Args:
+        pairs: what to fuse.
+        output_dir: where the outputs go; what is there is replaced.
+        fuser: the pipeline; each worker sets up its own of the same settings.
+        resume: leave alone what :func:`is_finished` finds finished.
+        workers: processes; 1: this one. Each takes its share of torch's threads.
+        metrics: measure each fused image by :func:`monai_s3im.evaluate.evaluate`.
+        refused: by name, why a further case was refused beforehand; for the summary.
+
+    Yields:
+        The result of each case: refused ones, then the others; in order from one worker, from several as they come.
+
+    Raises:
+        InputError: if the output folder has a ``summary.csv`` of something else.
+    """
+    found = problems_of(pairs)
+    problems = {name: " ".join(line.removeprefix(f"{name}: ") for line in lines) for name, lines in found.items()}
+    summary = Summary(output_dir, [*(refused or {}), *(pair.name for pair in pairs)], metrics)
+    settle = partial(_settle, output_dir=Path(output_dir), resume=resume, metrics=metrics)
+    usable = [pair for pair in pairs if pair.name not in problems]
+    remove_leftovers(output_dir)
+    try:
+        for name, error in [*(refused or {}).items(), *problems.items()]:
+            yield summary.add(CaseResult(name, "failed", error))
+        if workers == 1:
+            for pair in usable:
+                yield summary.add(settle(fuser, pair))
+        else:
+            with closing(run_in_workers(settle, fuser, usable, workers)) as outcomes:
+                for pair, outcome in outcomes:
+                    yield summary.add(_lost(pair, outcome) if isinstance(outcome, LostWorkerError) else outcome)
+    finally:
+        remove_leftovers(output_dir)
+        summary.write()
+
+
+def output_path(pair: Pair, output_dir: str | Path) -> Path:
+    """Where the fused image of a pair of a batch goes: ``NAME.png`` for pictures, ``NAME.nii.gz`` for volumes."""
+    return Path(output_dir) / f"{pair.name}{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
+
+
+def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
+    """Whether the output was made of these very inputs by these settings, and is as it was written.
+
+    The record beside it tells: software versions, weights and settings must be those of ``fuser``; modalities, names
+    and SHA256 of the sources those of ``pair``; and the output must have the SHA256 that the record names.
+    """
+    record = _record_of(output)
+    try:
+        if any(record.get(name) != value for name, value in fuser.record_settings.items()):
+            return False
+        for key, file, modality in (
+            ("image_a", pair.image_a, pair.modality_a),
+            ("image_b", pair.image_b, pair.modality_b),
+        ):
+            source = record["sources"][key]
+            if source["modality_guessed"] != (modality is None):
+                return False
+            if modality is not None and source["modality"] != modality_named(modality).name:
+                return False
+            if (source["file"], source["sha256"]) != (file.name, sha256_of(file)):
+                return False
+        return bool(record["fused"] == output.name and record["fused_sha256"] == sha256_of(output))
+    except (KeyError, TypeError, InputError):
+        return False
+
+
+def _record_of(output: Path) -> dict[str, Any]:
+    """The record beside an output, empty where there is none or it is damaged."""
+    try:
+        record = json.loads(record_path(output).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: bool) -> CaseResult:
+    """Fuse one case, or find it finished."""
+    start = time.monotonic()
+    output = output_path(pair, output_dir)
+    try:
+        skipped = resume and is_finished(pair, output, fuser)
+        if not skipped:
+            fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+        values = evaluate(output, pair.image_a, pair.image_b).mean if metrics else {}
+    except (InputError, OutputError) as error:
+        return CaseResult(pair.name, "failed", str(error), seconds=time.monotonic() - start)
+    except Exception as error:
+        logger.exception("%s could not be fused", pair.name)
+        sentence = f"unexpected {type(error).__name__}: {error}"
+        return CaseResult(pair.name, "failed", sentence, seconds=time.monotonic() - start)
+    record = _record_of(output)
+    return CaseResult(
+        pair.name,
+        "skipped" if skipped else "fused",
+        output=output,
+        fused_sha256=record.get("fused_sha256"),
+        warnings=tuple(record.get("warnings", ())),
+        seconds=time.monotonic() - start,
+        metrics=values,
+    )
+
+
+def _lost(pair: Pair, error: LostWorkerError) -> CaseResult:
+    return CaseResult(pair.name, "failed", f"{error}: try {pair.image_a} and {pair.image_b} alone")
