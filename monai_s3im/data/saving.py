@@ -16,7 +16,7 @@ from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
 
 from .reading import stem_of
-from .writing import output_suffix, sha256_of, write_image, write_json
+from .writing import output_suffix, sha256_of, write_image, write_json, write_transform
 
 
 def check_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
@@ -48,18 +48,23 @@ def check_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
         ) from error
 
 
-def pipeline_settings(weights: str | Path, color_map: str | None = None, **settings: Any) -> dict[str, Any]:
+def pipeline_settings(
+    weights: str | Path, color_map: str | None = None, transform: str | Path | None = None, **settings: Any
+) -> dict[str, Any]:
     """What made a fused image, for the record beside it: versions, weights and settings.
 
     Args:
         weights: the file of weights.
         color_map: name, or file, of which only the name is told.
+        transform: file, of which the name and the SHA256 are told.
         **settings: further settings, as they are.
     """
     return {
         "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},
         "weights_sha256": sha256_of(weights),
         "color_map": Path(color_map).name if color_map else None,
+        "transform": Path(transform).name if transform else None,
+        "transform_sha256": sha256_of(transform) if transform else None,
         **settings,
     }
 
@@ -95,7 +100,7 @@ class DescribeSourcesd(MapTransform):
 
 
 class SaveFusedd(MapTransform):
-    """Write the fused image, and then beside it a JSON file that tells how it was made.
+    """Write the fused image, the estimated movement (NAME.tfm), and then a JSON file that tells how it was made.
 
     A record whose ``fused_sha256`` is that of the image therefore tells that the image is complete and its own.
 
@@ -135,10 +140,13 @@ class SaveFusedd(MapTransform):
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
             write_image(image, path)
             record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **self.settings}
+            movement = path.with_name(f"{stem_of(path)}.tfm")
             try:
+                record["registration"] = _save_movement(json.loads(result.get("registration", "[]")), movement)
+                record["warnings"] = json.loads(result.get("warnings", "[]"))
                 write_json(record, record_path(path))
             except BaseException:
-                for file in (path, record_path(path)):
+                for file in (path, movement, record_path(path)):
                     file.unlink(missing_ok=True)
                 raise
             result["output"] = str(path)
@@ -148,3 +156,14 @@ class SaveFusedd(MapTransform):
         if data.get("output"):
             return Path(data["output"])
         return self.output_dir / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
+
+
+def _save_movement(registrations: list[dict[str, Any]], path: Path) -> dict[str, Any] | None:
+    """Write an estimated movement of the second source; return what there is to record of it."""
+    if not registrations or registrations[0]["kind"] == "none":
+        return None
+    registration = registrations[0]
+    if registration["file"] is None:
+        write_transform(registration["matrix_lps"], path)
+        registration["file"] = path.name
+    return registration

@@ -4,6 +4,8 @@ from .alignment import AlignSourcesd, resample_onto
 from .chrominance import RestoreChrominanced, SplitChrominanced
 from .color_map import ColorMap, ColorMapd
 from .intensity import NormalizeModality, NormalizeModalityd
+from .movement import read_movement
+from .registration import Register, RegisterSourcesd
 from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
 
 __all__ = [
@@ -14,9 +16,12 @@ __all__ = [
     "NormalizeModality",
     "NormalizeModalityd",
     "RandSliced",
+    "Register",
+    "RegisterSourcesd",
     "RestoreChrominanced",
     "RestoreGridd",
     "SplitChrominanced",
     "ToSlices",
+    "read_movement",
     "resample_onto",
 ]

@@ -1,0 +1,63 @@
+"""A movement: the matrix that takes points of the reference to the like points of the other volume."""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+
+from monai_s3im.errors import InputError
+
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
+
+
+def matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
+    """A linear ITK transform of three dimensions as a matrix, (4, 4), in its own coordinates."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    for axis in range(3):
+        matrix[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - matrix[:3, 3]
+    return matrix
+
+
+def affine_transform(matrix: NDArray[np.float64]) -> sitk.AffineTransform:
+    """A matrix, (4, 4), as an ITK transform in the same coordinates."""
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
+    transform.SetTranslation(matrix[:3, 3].tolist())
+    return transform
+
+
+def ras_to_lps(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same movement, (4, 4), between LPS (ITK, DICOM) and RAS (NIfTI, here); both ways."""
+    return np.asarray(_LPS @ matrix @ _LPS)
+
+
+def read_movement(path: str | Path) -> NDArray[np.float64]:
+    """Read a linear transform as ITK, SimpleITK, Slicer, elastix and ANTs write it (.tfm, .txt, .mat, .h5).
+
+    Args:
+        path: the file; it maps points of the reference to points of the other volume, LPS mm.
+
+    Returns:
+        (4, 4), the same in RAS mm.
+
+    Raises:
+        InputError: if the file is missing or damaged, or the transform is not linear, not of three dimensions, or
+            cannot be inverted.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path} is no file: give the transform as a .tfm file")
+    try:
+        transform = sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} is damaged or no ITK transform: save it again as .tfm") from error
+    kind = transform.Downcast().GetName()
+    if transform.GetDimension() != 3:
+        raise InputError(f"{path} holds a {kind} of {transform.GetDimension()} dimensions: give one of 3")
+    if not transform.IsLinear():
+        raise InputError(f"{path} holds a {kind}, which bends space: give a rigid or affine transform")
+    matrix = matrix_of(transform)
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
+        raise InputError(f"{path} holds a {kind} that cannot be inverted: estimate it again")
+    return ras_to_lps(matrix)

@@ -1,0 +1,131 @@
+"""Bring the sources into register: an estimated or a given movement goes into the affine, no voxel is touched."""
+
+import json
+import logging
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from numpy.typing import NDArray
+
+from monai_s3im.errors import InputError
+
+from .movement import ras_to_lps, read_movement
+from .mutual_information import MutualInformation
+from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
+
+REGISTRATIONS = ("none", "rigid", "affine")
+
+logger = logging.getLogger(__name__)
+
+
+class Register(Transform):
+    """Bring a volume into register with a reference by changing its affine, so that it is interpolated only once.
+
+    Args:
+        kind: ``"rigid"`` or ``"affine"``: the movement of the largest mutual information, see
+            :class:`MutualInformation`; ``"none"``: none, the fields of view are looked at only.
+        movement: (4, 4), from points of the reference to points of the image, RAS mm; applied in place of an estimate.
+
+    Raises:
+        InputError: if the kind is unknown.
+    """
+
+    def __init__(self, kind: str, movement: NDArray[np.float64] | None = None) -> None:
+        if kind not in REGISTRATIONS:
+            raise InputError(f"unknown registration {kind!r}: choose one of {', '.join(REGISTRATIONS)}")
+        self.kind = kind if movement is None else "given"
+        self.movement = movement
+
+    def __call__(self, image: MetaTensor, reference: MetaTensor) -> MetaTensor:
+        """Register.
+
+        Args:
+            image: (1 or 3, X, Y, Z), normalised, with affine, RAS mm.
+            reference: likewise.
+
+        Returns:
+            The same voxels. ``meta`` gains ``registration``: its ``kind``, the ``matrix_lps`` from the reference's
+            points to the image's (LPS mm, as in a .tfm file), the ``mutual_information`` in nats, and ``faults``, what
+            speaks against it, in sentences.
+        """
+        if self.kind == "none":
+            faults = overlap_faults(reference, image)
+            found = {"kind": "none", "matrix_lps": None, "mutual_information": None, "faults": faults}
+            return MetaTensor(image.as_tensor(), affine=image.affine, meta={**_meta(image), "registration": found})
+        information = MutualInformation(reference, image)
+        movement = information.maximise(self.kind) if self.movement is None else self.movement
+        affine = torch.as_tensor(np.linalg.solve(movement, np.asarray(image.affine.cpu(), dtype=np.float64)))
+        moved = MetaTensor(image.as_tensor(), affine=affine, meta=_meta(image))
+        centre = np.asarray(reference.affine.cpu()) @ [*(np.array(reference.shape[1:]) - 1) / 2, 1.0]
+        faults = [
+            *overlap_faults(reference, moved),
+            *plausibility_faults(movement, centre[:3]),
+            *sharpness_faults(information, movement),
+        ]
+        moved.meta["registration"] = {
+            "kind": self.kind,
+            "matrix_lps": ras_to_lps(movement).tolist(),
+            "mutual_information": information(movement),
+            "faults": faults,
+        }
+        return moved
+
+
+class RegisterSourcesd(MapTransform):
+    """Bring each further source into register with the first, and warn of a pair that does not fit.
+
+    ``registration`` is added, JSON text of a list with what :class:`Register` tells of each further source, and the
+    ``file`` of a given transform; and ``warnings``, JSON text of a list of sentences. Pictures are taken
+    to be registered.
+
+    Args:
+        keys: sources, normalised.
+        register: ``"none"``, ``"rigid"`` or ``"affine"``.
+        transform: an ITK file, see :func:`read_movement`; it is applied, and nothing estimated.
+
+    Raises:
+        InputError: if ``register`` is unknown, the file cannot be used, or pictures are to be registered.
+    """
+
+    def __init__(self, keys: KeysCollection, register: str = "none", transform: str | Path | None = None) -> None:
+        super().__init__(keys)
+        self.transform = Path(transform) if transform else None
+        self.register = Register(register, read_movement(self.transform) if self.transform else None)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Register."""
+        result = dict(data)
+        reference, *others = self.keys
+        if any(result[key].ndim == 3 for key in self.keys):
+            if self.register.kind != "none":
+                raise InputError(
+                    f"{_name(result, reference)} and {_name(result, others[0])} are not both volumes, and only volumes "
+                    "can be registered: leave the registration out"
+                )
+            return result
+        found, warnings = [], []
+        for key in others:
+            result[key] = self.register(result[key], result[reference])
+            told = result[key].meta.pop("registration")
+            pair = f"{_name(result, reference)} and {_name(result, key)}"
+            warnings += [f"{pair} {fault}: look at the result before you use it" for fault in told.pop("faults")]
+            found.append({**told, "file": self.transform.name if self.transform else None})
+        for warning in warnings:
+            logger.warning("%s", warning)
+        result["registration"] = json.dumps(found)
+        result["warnings"] = json.dumps(warnings)
+        return result
+
+
+def _meta(image: MetaTensor) -> dict[str, Any]:
+    return {key: value for key, value in image.meta.items() if key != "affine"}
+
+
+def _name(data: Mapping[Hashable, Any], key: Hashable) -> str:
+    return Path(str(data[key].meta.get("filename_or_obj", key))).name

@@ -1,0 +1,85 @@
+"""Whether two volumes fit, before and after registration: what to warn of."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+
+_LEAST_OVERLAP = 0.25
+_MOST_DEGREES, _MOST_MM, _MOST_STRETCH = 45.0, 100.0, 1.25
+_SHIFT_MM = 4.0
+_MOST_KEPT = 0.93
+_POINTS = 32
+
+
+def overlap_of_views(reference: MetaTensor, image: MetaTensor) -> float:
+    """The volume that two fields of view share, as a part of the smaller one, 0 to 1.
+
+    Args:
+        reference: (C, X, Y, Z) with affine, RAS mm; only its grid counts.
+        image: likewise.
+    """
+    extents = [np.array(volume.shape[1:]) for volume in (reference, image)]
+    affines = [np.asarray(volume.affine.cpu()) for volume in (reference, image)]
+    size_a, size_b = (extent.prod() * abs(np.linalg.det(m[:3, :3])) for extent, m in zip(extents, affines, strict=True))
+    steps = (np.arange(_POINTS) + 0.5) / _POINTS
+    points = np.array(list(product(steps, steps, steps))) * extents[0] - 0.5  # voxel indices of the reference
+    to_image = np.linalg.solve(affines[1], affines[0])
+    indices = points @ to_image[:3, :3].T + to_image[:3, 3]
+    inside = ((indices >= -0.5) & (indices <= extents[1] - 0.5)).all(axis=1)
+    return float(min(1.0, inside.mean() * size_a / min(size_a, size_b)))
+
+
+def overlap_faults(reference: MetaTensor, image: MetaTensor) -> list[str]:
+    """Tell when two fields of view share less than a quarter of the smaller one."""
+    overlap = overlap_of_views(reference, image)
+    if overlap >= _LEAST_OVERLAP:
+        return []
+    return [f"hardly overlap in space: they share {100 * overlap:.0f} % of the smaller field of view"]
+
+
+def sharpness_faults(value: Callable[[NDArray[np.float64]], float], movement: NDArray[np.float64]) -> list[str]:
+    """Tell when two volumes hardly fit better at a movement than 4 mm beside it.
+
+    Of one head, the mutual information falls by 11 to 32 % there; of two different heads by 4 % (MR, CT and PET).
+
+    Args:
+        value: the mutual information of a movement.
+        movement: (4, 4), RAS mm.
+    """
+    beside = []
+    for axis, side in product(range(3), (-_SHIFT_MM, _SHIFT_MM)):
+        shift = np.eye(4)
+        shift[axis, 3] = side
+        beside.append(value(shift @ movement))
+    here = value(movement)
+    if here > 0 and float(np.mean(beside)) <= _MOST_KEPT * here:
+        return []
+    return [
+        f"fit hardly better than {_SHIFT_MM:g} mm beside: they may be of different people, or have little in common"
+    ]
+
+
+def plausibility_faults(movement: NDArray[np.float64], centre: NDArray[np.float64]) -> list[str]:
+    """Tell of a movement by more than 45 degrees or 100 mm, that stretches by more than a quarter, or that mirrors.
+
+    Args:
+        movement: (4, 4), RAS mm.
+        centre: (3,), the point whose way counts as the translation, mm.
+    """
+    left, stretch, right = np.linalg.svd(movement[:3, :3])
+    rotation = left @ right
+    if np.linalg.det(rotation) < 0:
+        return ["need a movement that mirrors, left and right may be mixed up"]
+    degrees = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
+    way = float(np.linalg.norm(movement[:3, :3] @ centre + movement[:3, 3] - centre))
+    faults = []
+    if degrees > _MOST_DEGREES:
+        faults.append(f"need a rotation by {degrees:.0f} degrees")
+    if way > _MOST_MM:
+        faults.append(f"need a translation by {way:.0f} mm")
+    if max(stretch.max(), 1 / stretch.min()) > _MOST_STRETCH:
+        faults.append(f"need a stretch by {stretch.min():.2f} to {stretch.max():.2f}")
+    return faults
