@@ -3,7 +3,7 @@
 Command:  python benchmarks/gallery.py docs/gallery
 Duration: about one minute on two CPU cores.
 Result:   fused_pairs.png, pictures of T1 with CT and with SPECT; fused_volume.png, T1 with CT and with PET in three
-          planes.
+          planes; coordinates.png, an oblique T1 and an axial CT fused on the grid of either, a landmark ringed.
 """
 
 import sys
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from monai.data import MetaTensor
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from monai_s3im.data.pairs import read_pairs
-from monai_s3im.data.phantom import write_phantom
+from monai_s3im.data.phantom import head_phantom, write_phantom
 from monai_s3im.data.reading import read_image
 from monai_s3im.fuse import Fuser
 from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModalityd, ToSlices
@@ -74,14 +74,42 @@ def volume_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
     return rows
 
 
+def ringed(volume: MetaTensor, landmark: tuple[float, float, float]) -> np.ndarray:
+    """The sagittal slice through a landmark (RAS mm), a yellow ring at where the affine says that it is."""
+    slices = ToSlices("sagittal")(volume)
+    row, column, depth = np.linalg.solve(slices.affine.numpy(), [*landmark, 1.0])[:3]
+    picture = Image.fromarray(as_rgb(slices[..., round(depth)].numpy()))
+    ImageDraw.Draw(picture).ellipse([column - 5, row - 5, column + 5, row + 5], outline=(255, 220, 0))
+    return np.asarray(picture)
+
+
+def coordinates_rows() -> list[list[np.ndarray]]:
+    """An oblique T1 and an axial CT of one head, and both fused on the grid of T1 and on that of CT."""
+    oblique = head_phantom((120, 130, 125), (1.5, 1.5, 1.5), oblique_deg=25)
+    axial = head_phantom((100, 140, 90), (1.6, 1.6, 2.0))
+    landmark = axial.landmarks["pineal"]
+    item = {"a": oblique.volumes["t1"], "b": axial.volumes["ct"], "ma": "mr", "mb": "ct"}
+    shown = NormalizeModalityd(["a", "b"], ["ma", "mb"])(item)
+    row = [ringed(shown[key].clamp(0, 1), landmark) for key in ("a", "b")]
+    for reference in ("a", "b"):
+        fused = Fuser(device="cpu", reference=reference)(item["a"], item["b"], None, "mr", "ct")
+        row.append(ringed(fused, landmark))
+    return [row]
+
+
 def main() -> None:
     """Write the phantom, fuse, draw."""
     target = Path(sys.argv[1])
     fuser = Fuser(device="cpu")
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_phantom(Path(temporary) / "phantom", subjects=4, volumes=True).parent
-        for name, rows in (("fused_pairs", picture_rows), ("fused_volume", volume_rows)):
-            Image.fromarray(in_rows(rows(fuser, folder))).save(target / f"{name}.png", optimize=True)
+        pictures = {
+            "fused_pairs": picture_rows(fuser, folder),
+            "fused_volume": volume_rows(fuser, folder),
+            "coordinates": coordinates_rows(),
+        }
+        for name, rows in pictures.items():
+            Image.fromarray(in_rows(rows)).save(target / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

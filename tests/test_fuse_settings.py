@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.cli import app
 from monai_s3im.data.reading import read_image
+from monai_s3im.evaluate import evaluate
 from monai_s3im.fuse import Fuser, fuse
 from monai_s3im.transforms import NormalizeModality
 from monai_s3im.workflows import Inference
@@ -207,3 +208,32 @@ def test_defaults_are_those_of_the_config():
         "window": "brain",
         "color_map": None,
     }
+
+
+@pytest.mark.parametrize(("window", "ssim"), [("bone", 2.0), ("-450,1050", 2.0), ("brain", None)])
+def test_a_fused_volume_is_measured_in_the_window_it_was_made_with(tmp_path, window, ssim):
+    """The fused volume is the CT itself in the bone window, and so equals both sources in that window alone: 1 + 1."""
+    hounsfield = np.linspace(-1000, 1050, np.prod(SHAPE)).reshape(SHAPE).astype(np.int16)
+    ct = write_volume(tmp_path / "ct.nii.gz", array=hounsfield)
+    fused = ((hounsfield + 450.0) / 1500).clip(0, 1).astype(np.float32)
+    write_volume(tmp_path / "fused.nii.gz", array=fused)
+    sources = {key: {"modality": "ct"} for key in ("image_a", "image_b")}
+    (tmp_path / "fused.json").write_text(json.dumps({"sources": sources, "window": window}))
+    value = evaluate(tmp_path / "fused.nii.gz", ct, ct).mean["SSIM"]
+    assert value < 1.8 if ssim is None else value == pytest.approx(ssim, abs=1e-6)
+
+
+def test_a_fused_volume_is_measured_with_the_luma_of_its_colour_map(tmp_path):
+    """The fused volume is the uptake itself: the luma of viridis and of a file, and not that of afmhot."""
+    uptake = np.linspace(0, 1, np.prod(SHAPE)).reshape(SHAPE).astype(np.float32)
+    pet = write_volume(tmp_path / "pet.nii.gz", array=uptake)
+    lower, upper = NormalizeModality("pet")(read_image(pet)).meta["intensity_range"]
+    write_volume(tmp_path / "fused.nii.gz", array=((uptake - lower) / (upper - lower)).clip(0, 1).astype(np.float32))
+    found = {}
+    for name in (None, "viridis", "own.lut"):
+        sources = {key: {"modality": "pet"} for key in ("image_a", "image_b")}
+        (tmp_path / "fused.json").write_text(json.dumps({"sources": sources, "color_map": name}))
+        found[name] = evaluate(tmp_path / "fused.nii.gz", pet, pet).mean["SSIM"]
+    assert found["viridis"] == pytest.approx(2, abs=1e-6)
+    assert found["own.lut"] == pytest.approx(2, abs=1e-6)
+    assert found[None] < 1.999
