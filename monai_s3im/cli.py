@@ -84,9 +84,10 @@ def fuse(
         _fail("say where the result goes with -o FILE (one pair) or -o FOLDER (many)")
     _show_log()
     from .data.inference import fusion_pairs  # noqa: PLC0415
+    from .data.reading import is_image_folder  # noqa: PLC0415
 
     try:
-        is_single = pairs is None and root is None and not Path(str(image_a)).is_dir()
+        is_single = pairs is None and root is None and not is_image_folder(str(image_a))
         if is_single and (resume or metrics or workers > 1):
             _fail("--resume, --workers and --metrics are for folders, lists and patterns: leave them out for one pair")
         refused: dict[str, str] = {}

@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from monai_s3im.data.reading import is_volume, read_image, spatial_shape_of, stem_of, suffix_of
+from monai_s3im.data.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of, suffix_of
 from monai_s3im.data.writing import write_json, write_text
 from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
@@ -106,7 +106,7 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path) -> E
     batches += [[name] for name in volumes]
     console = Console(stderr=True)
     found: dict[str, dict[str, float]] = {}
-    for names in track(batches, "Measuring", console=console, transient=True, disable=not paths[0].is_dir()):
+    for names in track(batches, "Measuring", console=console, transient=True, disable=not is_image_folder(paths[0])):
         if names[0] in volumes:
             found[names[0]] = _measure_volume(*cases[names[0]])
             continue
@@ -164,9 +164,9 @@ def _color_map_of_same_luma(name: str | None) -> str | None:
 
 def _cases(paths: tuple[Path, Path, Path]) -> dict[str, tuple[Path, ...]]:
     """Case name -> its fused picture and its two sources, all of one size."""
-    if any(path.is_dir() for path in paths):
+    if any(is_image_folder(path) for path in paths):
         for path in paths:
-            if not path.is_dir():
+            if not is_image_folder(path):
                 raise InputError(f"{path} is no folder, but another of the three is: give three files or folders.")
         folders = [_pictures(folder) for folder in paths]
     else:

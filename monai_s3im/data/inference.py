@@ -8,7 +8,7 @@ from monai_s3im.errors import InputError
 from .pair_checks import check_pairs
 from .pairs import Pair, datalist_items, match_folders, read_pairs
 from .phantom import write_phantom
-from .reading import stem_of
+from .reading import is_image_folder, stem_of
 
 _MOST_NAMED = 10
 
@@ -41,7 +41,7 @@ def fusion_pairs(
             for pair in read_pairs(pairs)
         ]
     first, second = Path(str(image_a)), Path(str(image_b))
-    if not (first.is_dir() and second.is_dir()):
+    if not (is_image_folder(first) and is_image_folder(second)):
         return [Pair(stem_of(first), first, second, modality_a, modality_b)]
     matched, unpaired = match_folders(first, second, modality_a, modality_b)
     if unpaired:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from monai_s3im.data.dicom import is_series
 from monai_s3im.data.reading import IMAGE_SUFFIXES, stem_of, suffix_of
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import MODALITIES
@@ -210,7 +211,7 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder} is no folder: give a folder of images.")
     by_stem: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if not suffix_of(file) or file.name.startswith(".") or not file.is_file():
+        if file.name.startswith(".") or not (suffix_of(file) if file.is_file() else is_series(file)):
             continue
         if stem_of(file) in by_stem:
             raise InputError(f"{folder} has {by_stem[stem_of(file)].name} and {file.name}: keep one of the two.")

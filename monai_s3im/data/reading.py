@@ -22,6 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import Image
 
+from monai_s3im.data.dicom import is_series, read_series, series_name, series_shape
 from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.errors import InputError
 
@@ -53,34 +54,45 @@ def suffix_of(path: str | Path) -> str:
 
 
 def stem_of(path: str | Path) -> str:
-    """The file name without its suffix: 'x' for 'x.nii.gz'."""
+    """The file name without its suffix: 'x' for 'x.nii.gz'; of a DICOM series its folder's name."""
+    if is_series(path):
+        return series_name(path)
     name = Path(path).name
     return name.removesuffix(name[-len(suffix_of(path)) :]) if suffix_of(path) else Path(path).stem
 
 
 def is_volume(path: str | Path) -> bool:
-    """Whether the suffix is one of a volume format (NIfTI, NRRD, MetaImage)."""
-    return suffix_of(path) in VOLUME_SUFFIXES
+    """Whether the suffix is one of a volume format (NIfTI, NRRD, MetaImage), or it is a DICOM series."""
+    return suffix_of(path) in VOLUME_SUFFIXES or is_series(path)
+
+
+def is_image_folder(path: str | Path) -> bool:
+    """Whether the path is a folder of images; a folder that holds a DICOM series is one volume, not that."""
+    return Path(path).is_dir() and not is_series(path)
 
 
 def read_image(path: str | Path) -> MetaTensor:
     """Read an image, channel first, with its stored values.
 
     Args:
-        path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, NRRD or MetaImage for a volume.
+        path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, NRRD or MetaImage for a volume, or a DICOM series
+            (see :func:`monai_s3im.data.dicom.read_series`).
 
     Returns:
         float32, (1, H, W) or RGB (3, H, W) for a picture, (1, X, Y, Z) or RGB (3, X, Y, Z) in the file's own array
         order for a volume. NIfTI slope and intercept are applied, palettes are expanded, alpha is dropped, and RGB with
         three equal channels becomes one channel. `affine` is float64, 4 x 4, voxel index -> RAS mm (identity for a
         picture). `meta` holds `filename_or_obj`, `spatial_dims`, `space` and, for pictures and RGB volumes,
-        `value_range`: the largest value that the stored type can hold, 255.0 or 65535.0.
+        `value_range`: the largest value that the stored type can hold, 255.0 or 65535.0; for a DICOM series
+        `modality_tag` where it tells how to treat the volume.
 
     Raises:
         InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames,
             voxels that are neither a number nor RGB, NaN or infinite voxels, no content (all voxels equal), more voxels
             than `MAX_VOXELS`, or an affine that cannot be inverted; or a volume format holds a 2D image.
     """
+    if is_series(path):
+        return _read_dicom(Path(path))
     path = _existing(path)
     read = _read_picture if not is_volume(path) else _read_nifti if suffix_of(path) in NIFTI_SUFFIXES else _read_itk
     array, affine, value_range = read(path)
@@ -102,6 +114,9 @@ def spatial_shape_of(path: str | Path) -> tuple[int, ...]:
     Raises:
         InputError: as `read_image`, as far as the header tells.
     """
+    if is_series(path):
+        _check_size(shape := series_shape(path), Path(path))
+        return shape
     path = _existing(path)
     if not is_volume(path):
         with _picture(path) as picture:
@@ -111,10 +126,20 @@ def spatial_shape_of(path: str | Path) -> tuple[int, ...]:
     return tuple(_open_itk(path).GetSize()[:3])
 
 
+def _read_dicom(path: Path) -> MetaTensor:
+    _check_size(series_shape(path), path)
+    array, affine, modality_tag = read_series(path)
+    _check_content(array, path)
+    meta = {"filename_or_obj": str(path), "spatial_dims": 3, "space": "RAS"}
+    if modality_tag is not None:
+        meta["modality_tag"] = modality_tag
+    return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)
+
+
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder: give one image file.")
+        raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series.")
     if not path.exists():
         raise InputError(f"{path} does not exist: check the path.")
     if not suffix_of(path):

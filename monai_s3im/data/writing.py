@@ -23,6 +23,7 @@ from monai.data import MetaTensor
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from monai_s3im.data.dicom import is_series, series_files
 from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.data.reading import LPS_TO_RAS, stem_of, suffix_of
 from monai_s3im.errors import InputError, OutputError
@@ -128,11 +129,20 @@ def write_transform(matrix: ArrayLike, path: str | Path) -> None:
 def sha256_of(path: str | Path) -> str:
     """The SHA256 of a file's bytes, in hexadecimal.
 
+    Of a DICOM series, that of the lines of its files' SHA256, sorted; so it does not depend on their names.
+
     Raises:
         InputError: the file cannot be read.
     """
+    if is_series(path):
+        lines = sorted(f"{_sha256_of_file(file)}\n" for file in series_files(path))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return _sha256_of_file(Path(path))
+
+
+def _sha256_of_file(path: Path) -> str:
     try:
-        with Path(path).open("rb") as stream:
+        with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error

@@ -1,0 +1,351 @@
+"""Read a DICOM series as one volume.
+
+Nothing but numbers, and the modality, is taken from the tags: no name, identifier, date or description of a patient can
+reach a result, a record, a log or a message.
+"""
+
+import logging
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+
+from monai_s3im.data.quiet import quiet_stderr
+from monai_s3im.data.slice_stack import SliceStack, stack_slices, volume_of
+from monai_s3im.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+MODALITY_TAGS = ("CT", "MR", "PT", "NM", "US")
+"""Values of the tag Modality that tell how to treat a volume."""
+
+_OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "XA")
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SELECTED = re.compile(r"(?P<folder>.+)#(?P<series>[0-9][0-9.]*)")
+_PIXEL_TAGS = """
+    SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit
+    PixelRepresentation PixelData FloatPixelData DoubleFloatPixelData
+""".split()  # noqa: SIM905 (as a list it fills a page)
+_HEADER_TAGS = """
+    ImageType Modality SeriesInstanceUID SeriesNumber SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows
+    Columns ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices RescaleSlope
+    RescaleIntercept SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence
+""".split()  # noqa: SIM905 (as a list it fills a page)
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """One plane of pixels: where it is stored, where it lies (LPS mm), what its values mean."""
+
+    file: Path
+    frame: int
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, float]  # from column to column, from row to row
+    size: tuple[int, int]  # columns, rows
+    thickness: float | None
+    slope: float
+    intercept: float
+
+
+def is_series(path: str | Path) -> bool:
+    """Whether the path is a folder with DICOM files, one of them ``FOLDER#SERIES``, or a DICOM file."""
+    folder, _ = _split(Path(path))
+    if folder.is_dir():
+        return any(_may_be_dicom(file) for file in _files_in(folder))
+    return _may_be_dicom(folder) if folder.is_file() else folder.suffix.lower() in DICOM_SUFFIXES
+
+
+def series_name(path: str | Path) -> str:
+    """The name of the folder, with the chosen series ('ct', 'ct_3'), or of the file without its suffix."""
+    folder, series = _split(Path(path))
+    if folder.suffix.lower() in DICOM_SUFFIXES and not folder.is_dir():
+        return folder.stem
+    return f"{folder.name}_{series}" if series else folder.name
+
+
+def series_files(path: str | Path) -> list[Path]:
+    """The files of a series, in the order of their names.
+
+    Raises:
+        InputError: as :func:`read_series`, as far as the headers tell which files belong to the series.
+    """
+    return sorted(file for file, _ in _series(Path(path)))
+
+
+def series_shape(path: str | Path) -> tuple[int, int, int]:
+    """The shape (X, Y, Z) of the volume, from the headers alone.
+
+    Raises:
+        InputError: as :func:`read_series`, as far as the headers tell.
+    """
+    headers = _series(Path(path))
+    return _stack(_slices(headers, Path(path)), Path(path)).shape
+
+
+def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float64], str | None]:
+    """Read a series as one volume.
+
+    Slices are sorted by their position along the normal. Stored values become real ones by the slope and intercept of
+    each slice. Slices that are shifted against each other by a tilted gantry, that lie unevenly, or of which single
+    ones are missing, are resampled onto an even, orthogonal grid, and a warning says so.
+
+    Args:
+        path: folder with the files of a series; ``FOLDER#NUMBER`` or ``FOLDER#UID`` where it has several; or one of the
+            files, which stands for its series.
+
+    Returns:
+        The values (1, X, Y, Z), X along the rows of pixels; the affine, voxel index -> LPS mm; and the modality tag, if
+        it is one of `MODALITY_TAGS`.
+
+    Raises:
+        InputError: there is no image, or several series and none is chosen; a file is damaged or lacks a tag; slices
+            differ in size or direction, lie at one position (4D) or are missing; pixels are in colour or inverted.
+    """
+    path = Path(path)
+    headers = _series(path)
+    slices = _slices(headers, path)
+    stack = _stack(slices, path)
+    for remark in stack.remarks:
+        logger.warning("%s is resampled onto an even grid: %s", path, remark)
+    pixels: dict[Path, NDArray[Any]] = {}
+    values = []
+    for item in slices:
+        if item.file not in pixels:
+            pixels = {item.file: _stored_values(item.file)}
+        frame = pixels[item.file].reshape(-1, *item.size[::-1])[item.frame].T
+        values.append((frame * item.slope + item.intercept).astype(np.float32))
+    tag = str(headers[0][1].get("Modality", ""))
+    return volume_of(values, stack)[None], stack.affine, tag if tag in MODALITY_TAGS else None
+
+
+def _split(path: Path) -> tuple[Path, str | None]:
+    """The folder, or file, and the series that is chosen in it."""
+    chosen = _SELECTED.fullmatch(str(path))
+    if chosen is None or path.exists():
+        return path, None
+    return Path(chosen["folder"]), chosen["series"]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and file.is_file()]
+    except OSError as error:
+        raise InputError(f"{folder} may not be read: ask for permission to read it.") from error
+
+
+def _may_be_dicom(file: Path) -> bool:
+    """Whether the name says so, or there is no name of another format and the first bytes say so."""
+    suffix = file.suffix.lower()
+    if suffix in DICOM_SUFFIXES:
+        return True
+    if suffix[1:].isalpha():
+        return False
+    try:
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+@contextmanager
+def _damage_as_input_error(file: Path) -> Iterator[None]:
+    """Turn what a library raises or logs about a bad file into one InputError, without any text of the file."""
+    log, nothing_passes = logging.getLogger("pydicom"), logging.Filter("no logger")
+    log.addFilter(nothing_passes)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (InputError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 (pydicom raises nearly every type there is)
+        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again.") from None
+    finally:
+        log.removeFilter(nothing_passes)
+
+
+def _header(file: Path) -> Dataset:
+    with _damage_as_input_error(file):
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
+        for element in header.iterall():  # pydicom converts a value when it is first asked for
+            _ = element.value
+    return header
+
+
+def _series(path: Path) -> list[tuple[Path, Dataset]]:
+    """The files of the one series that is meant, with their headers."""
+    folder, chosen = _split(path)
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist: check the path.")
+    only = None
+    if folder.is_file():
+        only, folder = _header(folder).get("SeriesInstanceUID"), folder.parent
+    found: dict[str, list[tuple[Path, Dataset]]] = {}
+    others = set()
+    for file in filter(_may_be_dicom, _files_in(folder)):
+        header = _header(file)
+        if "Rows" not in header or "SeriesInstanceUID" not in header:
+            others.add(_kind_of_no_image(file, header))
+            continue
+        found.setdefault(str(header.SeriesInstanceUID), []).append((file, header))
+    if not found or (path.is_file() and only not in found):
+        kinds = f" (only {', '.join(sorted(others))})" if others else ""
+        raise InputError(f"{path} holds no DICOM image{kinds}: give the folder with the slices of one series.")
+    if only is not None:
+        return found[str(only)]
+    if chosen is not None:
+        found = {
+            uid: files for uid, files in found.items() if chosen in {uid, str(files[0][1].get("SeriesNumber", ""))}
+        } or _refuse_choice(path, chosen, found)
+    if len(found) > 1:
+        raise InputError(
+            f"{path} holds {len(found)} DICOM series, choose one as {folder}#NUMBER or {folder}#UID: {_listing(found)}."
+        )
+    return next(iter(found.values()))
+
+
+def _refuse_choice(path: Path, chosen: str, found: dict[str, list[tuple[Path, Dataset]]]) -> Any:
+    raise InputError(f"{path} has no series {chosen}, but: {_listing(found)}.")
+
+
+def _listing(found: dict[str, list[tuple[Path, Dataset]]]) -> str:
+    lines = [
+        f"#{files[0][1].get('SeriesNumber') or uid} {_kind(files[0][1])}, {len(files)} files of "
+        f"{files[0][1].get('Columns')} x {files[0][1].Rows}"
+        for uid, files in found.items()
+    ]
+    numbers = [line.split()[0] for line in lines]
+    if len(set(numbers)) < len(numbers):  # numbers that say nothing: UIDs instead
+        lines = [f"#{uid} {line.split(maxsplit=1)[1]}" for uid, line in zip(found, lines, strict=True)]
+    return "; ".join(sorted(lines))
+
+
+def _kind(header: Dataset) -> str:
+    tag = str(header.get("Modality", ""))
+    return tag if tag in MODALITY_TAGS + _OTHER_TAGS else "other"
+
+
+def _kind_of_no_image(file: Path, header: Dataset) -> str:
+    stored = header.file_meta.get("MediaStorageSOPClassUID", pydicom.uid.UID(""))
+    if stored == "" or "Image Storage" in stored.name:
+        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again.")
+    return "DICOMDIR" if stored == _DIRECTORY else _kind(header)
+
+
+def _slices(headers: list[tuple[Path, Dataset]], path: Path) -> list[_Slice]:
+    slices = []
+    for file, header in headers:
+        _check_pixels(file, header)
+        slices += [_slice(file, header, frame) for frame in range(int(header.get("NumberOfFrames") or 1))]
+    if len({item.size for item in slices}) > 1:
+        sizes = sorted({f"{item.size[0]} x {item.size[1]}" for item in slices})
+        raise InputError(f"{path} has slices of different size ({', '.join(sizes)}): keep those of one volume.")
+    for name, tolerance in (("orientation", 1e-3), ("spacing", 1e-3)):
+        values = np.array([getattr(item, name) for item in slices])
+        if np.abs(values - values[0]).max() > tolerance:
+            raise InputError(f"{path} has slices of different {name} (a localizer?): keep those of one volume.")
+    return slices
+
+
+def _check_pixels(file: Path, header: Dataset) -> None:
+    if int(header.get("SamplesPerPixel") or 1) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        raise InputError(f"{file} is a colour picture: give the series of the volume itself, or pictures as PNG.")
+    if header.get("PhotometricInterpretation") == "MONOCHROME1":
+        raise InputError(f"{file} is stored inverted (MONOCHROME1): export it as MONOCHROME2.")
+    if "MOSAIC" in (header.get("ImageType") or ()):
+        raise InputError(f"{file} is a mosaic of slices: export them as single slices, or convert the series to NIfTI.")
+
+
+def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
+    """The geometry of a frame: from the file itself, or from the functional groups of a multi-frame file."""
+    places = [header]
+    per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
+    for group in [*per_frame[frame : frame + 1], *(header.get("SharedFunctionalGroupsSequence") or ())]:
+        places += [item for element in group if element.VR == "SQ" for item in (element.value or ())]
+    frames = int(header.get("NumberOfFrames") or 1)
+    is_tomogram = header.get("Modality") == "NM" and "TOMO" in str(header.get("ImageType"))
+    places += list(header.get("DetectorInformationSequence") or ()) if is_tomogram else []
+    if frames > 1 and len(per_frame) != frames and not is_tomogram:
+        raise InputError(f"{file} has {frames} frames without a position of each: convert it to NIfTI first.")
+    position = np.array(_numbers(file, places, "ImagePositionPatient", 3))
+    orientation = _numbers(file, places, "ImageOrientationPatient", 6)
+    if frames > 1 and not per_frame:  # NM reconstruction: the sign of the step tells the direction along the normal
+        step = _numbers(file, places, "SpacingBetweenSlices", 1)[0]
+        position = position + frame * step * np.cross(orientation[:3], orientation[3:])
+    row_step, column_step = _numbers(file, places, "PixelSpacing", 2)
+    thickness = _numbers(file, places, "SliceThickness", 1, (0.0,))[0]
+    if min(row_step, column_step) <= 0:
+        raise InputError(f"{file} has a PixelSpacing that is not positive: repair it, or export the series again.")
+    return _Slice(
+        file=file,
+        frame=frame,
+        position=tuple(position),
+        orientation=orientation,
+        spacing=(column_step, row_step),
+        size=(int(header.get("Columns") or 0), int(header.Rows)),
+        thickness=thickness if thickness > 0 else None,
+        slope=_numbers(file, places, "RescaleSlope", 1, (1.0,))[0],
+        intercept=_numbers(file, places, "RescaleIntercept", 1, (0.0,))[0],
+    )
+
+
+def _numbers(
+    file: Path, places: list[Dataset], name: str, count: int, default: tuple[float, ...] | None = None
+) -> tuple[float, ...]:
+    """The values of a tag, from the first place that has it."""
+    value = next((place[name].value for place in places if name in place and not place[name].is_empty), default)
+    if value is None:
+        raise InputError(f"{file} lacks the tag {name}: export the series again, as original slices.")
+    with _damage_as_input_error(file):
+        numbers = np.array(value, dtype=np.float64).ravel()
+    if numbers.size != count or not np.isfinite(numbers).all():
+        raise InputError(f"{file} has a {name} that cannot be used: repair it, or export the series again.")
+    return tuple(numbers.tolist())
+
+
+def _stack(slices: list[_Slice], path: Path) -> SliceStack:
+    first = slices[0]
+    return stack_slices(
+        np.array([item.position for item in slices]),
+        np.array(first.orientation),
+        first.spacing,
+        first.size,
+        first.thickness,
+        str(path),
+    )
+
+
+def _stored_values(file: Path) -> NDArray[Any]:
+    """The pixels as stored, (rows, columns) or (frames, rows, columns)."""
+    with _damage_as_input_error(file):
+        image = pydicom.dcmread(file, specific_tags=[*_PIXEL_TAGS])
+        if not image.file_meta.TransferSyntaxUID.is_encapsulated:
+            return image.pixel_array
+        return _decompressed(image)
+
+
+def _decompressed(image: pydicom.FileDataset) -> NDArray[Any]:
+    """Decode by GDCM a copy that has the pixels only, so that GDCM applies no slope of its own."""
+    image.SOPClassUID = _SECONDARY_CAPTURE
+    image.SOPInstanceUID = pydicom.uid.generate_uid()
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = image.file_meta.TransferSyntaxUID
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    image.file_meta = meta
+    with tempfile.TemporaryDirectory() as folder, quiet_stderr():
+        copy = Path(folder) / "pixels.dcm"
+        image.save_as(copy, enforce_file_format=True)
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO"))

@@ -1,0 +1,181 @@
+"""From slices that lie where their scanner put them to one volume on an even, orthogonal grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_s3im.errors import InputError
+
+SAME_POSITION_MM = 0.01
+"""Slices closer than this along their normal lie at one position."""
+
+_UNEVEN = 0.02  # of a step: positions in headers are rounded
+_SHIFTED = 0.25  # of a pixel
+_LARGEST_GAP = 2.0 + _UNEVEN  # steps: one slice is missing
+
+
+@dataclass(frozen=True)
+class SliceStack:
+    """Where the slices of a series lie on the grid of their volume.
+
+    Attributes:
+        order: (N,), which slice is the first along the normal, which the second, ...
+        depths: (N,), where each lies along the normal, in steps of the grid.
+        shifts: (N, 2), by how many columns and rows each is shifted within the grid.
+        shape: (X, Y, Z), columns, rows and slices of the grid.
+        affine: 4 x 4, voxel index -> LPS mm; its axes are orthogonal.
+        remarks: what is to be said about slices that have to be resampled.
+    """
+
+    order: NDArray[np.intp]
+    depths: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+    remarks: tuple[str, ...]
+
+
+def stack_slices(
+    positions: NDArray[np.float64],
+    orientation: NDArray[np.float64],
+    spacing: tuple[float, float],
+    size: tuple[int, int],
+    step_of_one: float | None,
+    name: str,
+) -> SliceStack:
+    """Sort slices along their normal, and lay an even, orthogonal grid through them.
+
+    Slices that lie within 2 % of a step and a quarter of a pixel of such a grid are taken as they are. Of others the
+    grid takes the median step, and is widened where a tilted gantry shifts the slices against each other.
+
+    Args:
+        positions: (N, 3), centre of the first pixel of each slice, LPS mm.
+        orientation: (6,), directions of a row and of a column of pixels.
+        spacing: mm from column to column, and from row to row.
+        size: number of columns, and of rows.
+        step_of_one: mm to the next slice, for a series of one slice.
+        name: of the series, for messages.
+
+    Raises:
+        InputError: the directions are not orthogonal, several slices lie at one position, more than one slice is
+            missing at a place, or a single slice has no thickness.
+    """
+    axes = _axes(orientation, name)
+    along = positions @ axes.T
+    order = np.argsort(along[:, 2], kind="stable")
+    heights = along[order, 2]
+    _check_distinct(heights, name)
+    depths, step, remarks = _depths(heights, step_of_one, name)
+    shifts = (along[order, :2] - along[order[0], :2]) / spacing
+    origin = positions[order[0]]
+    if np.abs(shifts).max() <= _SHIFTED:
+        shifts = np.zeros_like(shifts)
+    else:
+        if (np.ptp(shifts, axis=0) > size).any():
+            raise InputError(f"{name} has slices that do not lie above each other: give the slices of one volume.")
+        degrees = np.degrees(np.arctan2(np.linalg.norm((shifts[-1] - shifts[0]) * spacing), np.ptp(heights)))
+        remarks = (*remarks, f"its slices are shifted against each other (gantry tilt of {degrees:.1f} degrees)")
+        first = shifts.min(axis=0)
+        origin = origin + (first * spacing) @ axes[:2]
+        shifts = shifts - first
+    widened = np.ceil(shifts.max(axis=0) - 1e-6).astype(int)
+    affine = np.eye(4)
+    affine[:3, :3] = axes.T * (*spacing, step)
+    affine[:3, 3] = origin
+    shape = (size[0] + int(widened[0]), size[1] + int(widened[1]), round(depths[-1]) + 1)
+    return SliceStack(order, depths, shifts, shape, affine, remarks)
+
+
+def volume_of(slices: Sequence[NDArray[np.float32]], stack: SliceStack) -> NDArray[np.float32]:
+    """Bring slices onto the grid of their stack by linear interpolation.
+
+    Args:
+        slices: (columns, rows) each, in the order that the positions had.
+        stack: where they lie.
+
+    Returns:
+        (X, Y, Z); where no slice reaches, the smallest value of all.
+    """
+    lowest = min(float(pixels.min()) for pixels in slices)
+    laid = [
+        _shifted(slices[index], shift, stack.shape[:2], lowest)
+        for index, shift in zip(stack.order, stack.shifts, strict=True)
+    ]
+    volume = np.empty(stack.shape, dtype=np.float32)
+    for depth in range(stack.shape[2]):
+        above = min(int(np.searchsorted(stack.depths, depth - 1e-6)), len(laid) - 1)
+        below = max(above - 1, 0)
+        gap = stack.depths[above] - stack.depths[below]
+        weight = min(max((depth - stack.depths[below]) / gap, 0.0), 1.0) if gap else 1.0
+        volume[..., depth] = laid[above] if weight == 1 else (1 - weight) * laid[below] + weight * laid[above]
+    return volume
+
+
+def _axes(orientation: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """Unit vectors of the columns, of the rows and of the normal, one a row."""
+    row, column = orientation[:3], orientation[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if not np.allclose(lengths, 1, atol=0.01) or abs(row @ column) > 1e-3:
+        raise InputError(f"{name} has an ImageOrientationPatient that is no pair of orthogonal directions: repair it.")
+    normal = np.cross(row, column)
+    return np.stack([row / lengths[0], column / lengths[1], normal / np.linalg.norm(normal)])
+
+
+def _check_distinct(heights: NDArray[np.float64], name: str) -> None:
+    count = len(heights)
+    places = 1 + int(np.count_nonzero(np.diff(heights) >= SAME_POSITION_MM))
+    if places == count:
+        return
+    many = f"is 4D and has {count // places} frames" if count % places == 0 else "has several slices at one position"
+    raise InputError(
+        f"{name} {many} ({count} slices at {places} positions): export the echo, phase or time frame to use as a "
+        "series of its own."
+    )
+
+
+def _depths(
+    heights: NDArray[np.float64], step_of_one: float | None, name: str
+) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
+    """Depth of each slice in steps of an even grid, the step in mm, and what is to be said about it."""
+    if len(heights) == 1:
+        if step_of_one is None:
+            raise InputError(f"{name} has one slice, and no SliceThickness: export the whole series.")
+        return np.zeros(1), step_of_one, ()
+    gaps = np.diff(heights)
+    usual = float(np.median(gaps))
+    if gaps.max() > _LARGEST_GAP * usual:
+        raise InputError(
+            f"{name} lacks slices: one gap is {gaps.max():.2f} mm where slices lie {usual:.2f} mm apart: export or "
+            "copy the whole series."
+        )
+    steps = round((heights[-1] - heights[0]) / usual)
+    step = float(heights[-1] - heights[0]) / steps
+    depths = (heights - heights[0]) / step
+    even = np.arange(len(heights))
+    if steps == len(gaps) and np.abs(depths - even).max() <= max(_UNEVEN, SAME_POSITION_MM / step):
+        return even.astype(np.float64), step, ()
+    missing = int(np.count_nonzero(gaps > 1.5 * usual))
+    found = f"{missing} of its slices are missing" if missing else "its slices lie unevenly"
+    return depths, step, (f"{found} (steps of {gaps.min():.2f} to {gaps.max():.2f} mm)",)
+
+
+def _shifted(
+    pixels: NDArray[np.float32], shift: NDArray[np.float64], size: tuple[int, int], outside: float
+) -> NDArray[np.float32]:
+    """Move by part of a pixel with linear interpolation, into a larger frame."""
+    if pixels.shape == size and not shift.any():
+        return pixels
+    for axis in (0, 1):
+        whole = int(np.floor(shift[axis] + 1e-6))
+        part = max(float(shift[axis]) - whole, 0.0)
+        room = size[axis] - pixels.shape[axis] - whole
+        widths = [(0, 0), (0, 0)]
+        widths[axis] = (whole, room)
+        moved = np.pad(pixels, widths, constant_values=outside)
+        if part > 1e-6:
+            before = np.roll(moved, 1, axis)  # the frame has room: what comes round is outside
+            moved = (1 - part) * moved + part * before
+        pixels = moved.astype(np.float32)
+    return pixels
