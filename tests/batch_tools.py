@@ -1,9 +1,6 @@
-"""Pipelines for the tests of batches, which worker processes import by name."""
+"""A pipeline for the tests of batches, and what they look at."""
 
 import json
-import os
-import signal
-import time
 from pathlib import Path
 
 from PIL import Image
@@ -13,10 +10,7 @@ from monai_s3im.data.writing import sha256_of, write_json
 
 
 class FakeFuser:
-    """Copies image A and writes a record; what it does besides is told by the file's name.
-
-    ``deadly`` kills its process, ``frail`` does so the first time, ``slow`` takes a minute, ``broken`` has a fault.
-    """
+    """Copies image A and writes a record; for an image named ``broken`` it has a fault."""
 
     def __init__(self, **record_settings):
         self.record_settings = {"weights_sha256": "0" * 64, "plane": "axial", **record_settings}
@@ -24,12 +18,7 @@ class FakeFuser:
     def __call__(self, image_a, image_b, output, modality_a=None, modality_b=None):
         output.parent.mkdir(parents=True, exist_ok=True)
         with (output.parent / "calls.log").open("a") as log:
-            log.write(f"{image_a.stem} {os.getpid()}\n")
-        frail = image_a.stem.startswith("frail") and called(output.parent).count(image_a.stem) == 1
-        if image_a.stem.startswith("deadly") or frail:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if image_a.stem.startswith("slow"):
-            time.sleep(60)
+            log.write(f"{image_a.stem}\n")
         if image_a.stem.startswith("broken"):
             raise ZeroDivisionError("a fault of ours")
         with Image.open(image_a) as picture:
@@ -50,12 +39,7 @@ class FakeFuser:
 def called(folder: Path) -> list[str]:
     """Cases that a fake fuser was called for, in order."""
     log = folder / "calls.log"
-    return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def processes(folder: Path) -> set[int]:
-    """Processes in which a fake fuser was called."""
-    return {int(line.split()[1]) for line in (folder / "calls.log").read_text().splitlines()}
+    return log.read_text().splitlines() if log.exists() else []
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,27 @@
+"""What worker processes of the tests call; imports nothing large, so that they start quickly."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def work(folder, item):
+    """``deadly`` kills its process, ``frail`` does so the first time, ``slow`` takes a minute, ``broken`` raises."""
+    Path(folder, f"{item}-{len(list(Path(folder).glob(f'{item}-*')))}").write_text(str(os.getpid()))
+    first = len(list(Path(folder).glob(f"{item}-*"))) == 1
+    if item == "deadly" or (item == "frail" and first):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item.startswith("slow"):
+        time.sleep(60)
+    return item.upper()
+
+
+def tries(folder, item):
+    """How often an item was worked on."""
+    return len(list(Path(folder).glob(f"{item}-*")))
+
+
+def processes(folder):
+    """Processes that worked."""
+    return {int(path.read_text() or 0) for path in Path(folder).iterdir()}
