@@ -1,5 +1,8 @@
 """Find the movement that brings one volume into register with another, by mutual information."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from monai.data import MetaTensor
@@ -20,8 +23,9 @@ _LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION = 2.0, 0.01, 200, 
 class MutualInformation:
     """The mutual information of two volumes as a function of the movement between them (Mattes et al. 2003).
 
-    50 x 50 bins; points in a fifth of the cells of a grid of 2 mm over the reference's field of view, at random, and
-    the same at each run; linear interpolation. Computed in one thread, so that it is the same on each machine.
+    50 x 50 bins; points in a fifth of the cells of a grid of 2 mm (the voxel size, if that is larger) over the
+    reference's field of view, at random and the same at each run; linear interpolation. One thread sums it, so that the
+    result does not depend on how many there are.
 
     Args:
         reference: (1 or 3, X, Y, Z), normalised; clipped to [0, 1], RGB by its luma.
@@ -40,7 +44,8 @@ class MutualInformation:
         method.SetMetricSamplingPercentage(_LEVELS[-1][2], _SEED)
         method.SetInitialTransform(affine_transform(movement))
         try:
-            return -float(method.MetricEvaluate(self._fixed, self._moving))
+            with _one_thread():
+                return -float(method.MetricEvaluate(self._fixed, self._moving))
         except RuntimeError:  # too few points of the reference lie in the image
             return 0.0
 
@@ -93,24 +98,37 @@ class MutualInformation:
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetInitialTransform(start, inPlace=True)
         try:
-            method.Execute(self._fixed, self._moving)
+            with _one_thread():
+                method.Execute(self._fixed, self._moving)
         except RuntimeError:
             return start, float("inf")
         return start, float(method.GetMetricValue())
 
     def _method(self) -> sitk.ImageRegistrationMethod:
         method = sitk.ImageRegistrationMethod()
-        method.SetNumberOfThreads(1)
         method.SetMetricAsMattesMutualInformation(_BINS)
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetInterpolator(sitk.sitkLinear)
+        method.SetMetricUseFixedImageGradientFilter(False)  # at the points sampled, not of the whole volume
+        method.SetMetricUseMovingImageGradientFilter(False)
         size, spacing = np.array(self._fixed.GetSize()), np.array(self._fixed.GetSpacing())
-        cells = np.ceil(size * spacing / _SAMPLING_MM)
+        cells = np.ceil(size * spacing / max(_SAMPLING_MM, spacing.min()))
         first = self._fixed.TransformContinuousIndexToPhysicalPoint((size / cells / 2 - 0.5).tolist())
         method.SetVirtualDomain(
             cells.astype(int).tolist(), first, (size * spacing / cells).tolist(), self._fixed.GetDirection()
         )
         return method
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """ITK's metric heeds the number of threads of the process only."""
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
 def _gray(image: MetaTensor) -> sitk.Image:

@@ -1,0 +1,220 @@
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+from monai.data import MetaTensor
+from references.geometry_reference import a_volume, an_affine, positions
+from sample_images import GRID, SHAPE, blobs, write_volume
+
+from monai_s3im.data.loading import LoadSourcesd
+from monai_s3im.data.phantom import head_phantom
+from monai_s3im.errors import InputError
+from monai_s3im.fuse import Fuser
+from monai_s3im.transforms import NormalizeModality, Register, RegisterSourcesd, read_movement, resample_onto
+from monai_s3im.transforms.registration_checks import overlap_faults, plausibility_faults, sharpness_faults
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+KEYS = ["image_a", "image_b"]
+RIGID = an_affine((5, -4, 8), origin=(6.0, -5.0, 4.0))
+AFFINE = RIGID @ np.diag([1.05, 0.96, 1.03, 1.0])
+VIEW = (56, 68, 48), (3.6, 3.6, 4.0)
+
+
+@pytest.fixture(scope="module")
+def head():
+    """One head in every modality, normalised."""
+    volumes = head_phantom(*VIEW).volumes
+    modalities = {"t1": "mr", "t2": "mr", "ct": "ct"}
+    return {name: NormalizeModality(modality)(volumes[name]) for name, modality in modalities.items()}
+
+
+def moved_by(movement, image):
+    """The same voxels elsewhere: what lay at p lies at movement(p)."""
+    return MetaTensor(
+        image.as_tensor(),
+        affine=torch.as_tensor(movement @ image.affine.numpy()),
+        meta={"modality": image.meta["modality"]},
+    )
+
+
+def matrix_of(registered):
+    """From points of the reference to points of the image, RAS mm."""
+    return LPS @ np.array(registered.meta["registration"]["matrix_lps"]) @ LPS
+
+
+def farthest(found, truth, reference):
+    """The largest distance in mm, over the inner part of the field of view, of where two movements lead."""
+    points = positions(reference.shape[1:], reference.affine.numpy())
+    points = points[np.linalg.norm(points - points.mean(axis=0), axis=1) < 80]
+    return np.linalg.norm(points @ (found - truth)[:3, :3].T + (found - truth)[:3, 3], axis=1).max()
+
+
+@pytest.mark.parametrize("other", ["t2", "ct"])
+def test_a_rigid_movement_is_found_to_a_twelfth_of_a_voxel(head, other):
+    registered = Register("rigid")(moved_by(RIGID, head[other]), head["t1"])
+    assert farthest(matrix_of(registered), RIGID, head["t1"]) < 0.3
+    assert registered.meta["registration"]["faults"] == []
+
+
+def test_an_affine_movement_is_found_to_an_eighth_of_a_voxel(head):
+    registered = Register("affine")(moved_by(AFFINE, head["t2"]), head["t1"])
+    assert farthest(matrix_of(registered), AFFINE, head["t1"]) < 0.45
+
+
+def test_what_is_in_register_stays_where_it_is(head):
+    registered = Register("rigid")(head["t2"], head["t1"])
+    assert farthest(matrix_of(registered), np.eye(4), head["t1"]) < 0.3
+
+
+def test_every_number_of_threads_gives_the_same_bits(head):
+    displaced, threads = moved_by(RIGID, head["t2"]), sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    found = []
+    try:
+        for number in (1, 3):
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
+            found.append(matrix_of(Register("rigid")(displaced, head["t1"])))
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    np.testing.assert_array_equal(*found)
+
+
+def test_the_head_of_another_person_is_told(head):
+    other = NormalizeModality("mr")(head_phantom(*VIEW, seed=1).volumes["t2"])
+    (fault,) = Register("rigid")(other, head["t1"]).meta["registration"]["faults"]
+    assert "they may be of different people" in fault
+
+
+def test_the_array_order_of_the_image_does_not_matter(head):
+    displaced = moved_by(RIGID, head["t2"])
+    flip = np.array([[0, -1, 0, displaced.shape[1] - 1], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    turned = MetaTensor(
+        displaced.as_tensor().flip(1).transpose(1, 2).contiguous(),
+        affine=torch.as_tensor(displaced.affine.numpy() @ flip),
+    )
+    found = matrix_of(Register("rigid")(displaced, head["t1"]))
+    assert farthest(matrix_of(Register("rigid")(turned, head["t1"])), found, head["t1"]) < 0.1
+
+
+def test_the_affine_of_the_image_takes_up_the_movement():
+    image, reference = (a_volume(blobs(SHAPE, seed), GRID) for seed in range(2))
+    registered = Register("rigid", AFFINE)(image, reference)
+    np.testing.assert_allclose(AFFINE @ registered.affine.numpy(), GRID, atol=1e-9)
+    np.testing.assert_array_equal(registered.numpy(), image.numpy())
+
+
+def given_transforms():
+    centre, shift = (3.0, -4.0, 5.0), (2.0, -1.0, 1.5)
+    euler = sitk.Euler3DTransform(centre, 0.1, -0.05, 0.2, shift)
+    versor = sitk.VersorRigid3DTransform((0.0, 0.6, 0.8), 0.2, shift, centre)
+    affine = sitk.AffineTransform([1.05, 0.1, 0, -0.05, 0.97, 0.02, 0, 0.03, 1.1], shift, centre)
+    return [euler, versor, affine, sitk.CompositeTransform([euler, affine])]
+
+
+@pytest.mark.parametrize("transform", given_transforms(), ids=lambda transform: transform.GetName())
+def test_a_given_transform_resamples_as_simpleitk_does(tmp_path, transform):
+    paths = [write_volume(tmp_path / f"{name}.mha", seed) for seed, name in enumerate("ab")]
+    sitk.WriteTransform(transform, str(tmp_path / "given.tfm"))
+    a, b = (sitk.ReadImage(str(path), sitk.sitkFloat32) for path in paths)
+    expected = sitk.GetArrayFromImage(sitk.Resample(b, a, transform, sitk.sitkLinear, 0.0)).T
+    loaded = LoadSourcesd(KEYS)(dict(zip(KEYS, map(str, paths), strict=True)))
+    result = RegisterSourcesd(KEYS, transform=tmp_path / "given.tfm")(loaded)
+    moved, covered = resample_onto(result["image_b"], loaded["image_a"])
+    assert 0.3 < covered.float().mean() < 1
+    np.testing.assert_allclose(moved[0].numpy(), expected, atol=0.05)  # of 1000
+
+
+def test_the_saved_transform_is_recorded_and_gives_the_same_image_again(tmp_path, head):
+    a, b = head["t1"], moved_by(RIGID, head["t2"])
+    first = Fuser(device="cpu", register="rigid")(a, b, tmp_path / "first.nii.gz", "mr", "mr")
+    record = json.loads((tmp_path / "first.json").read_text())
+    assert (record["registration"]["kind"], record["registration"]["file"]) == ("rigid", "first.tfm")
+    assert record["warnings"] == []
+    assert farthest(read_movement(tmp_path / "first.tfm"), RIGID, a) < 0.3
+    point = (10.0, 20.0, 30.0)
+    expected = np.array(record["registration"]["matrix_lps"]) @ [*point, 1.0]
+    np.testing.assert_allclose(sitk.ReadTransform(str(tmp_path / "first.tfm")).TransformPoint(point), expected[:3])
+    again = Fuser(device="cpu", transform=tmp_path / "first.tfm")(a, b, tmp_path / "again.nii.gz", "mr", "mr")
+    np.testing.assert_allclose(again.numpy(), first.numpy(), atol=1e-5)
+    record = json.loads((tmp_path / "again.json").read_text())
+    assert (record["registration"]["kind"], record["registration"]["file"]) == ("given", "first.tfm")
+    assert not (tmp_path / "again.tfm").exists()
+
+
+def test_a_quarter_of_the_smaller_view_must_be_shared():
+    view = a_volume(np.zeros((40, 40, 40)), np.eye(4))
+    assert overlap_faults(view, a_volume(np.zeros((20, 20, 20)), an_affine(origin=(26, 0, 0)))) == []
+    (fault,) = overlap_faults(view, a_volume(np.zeros((20, 20, 20)), an_affine(origin=(36, 0, 0))))
+    assert "share 20 %" in fault or "share 19 %" in fault
+
+
+def test_implausible_movements_are_told():
+    centre = np.array([10.0, 20.0, 30.0])
+    assert plausibility_faults(an_affine((0, 0, 40), origin=(50, 0, 0)), centre) == []
+    assert plausibility_faults(an_affine((0, 0, 50)), np.zeros(3)) == ["need a rotation by 50 degrees"]
+    assert plausibility_faults(an_affine(origin=(0, 120, 0)), centre) == ["need a translation by 120 mm"]
+    assert plausibility_faults(np.diag([1, 1.3, 1, 1]), np.zeros(3)) == ["need a stretch by 1.00 to 1.30"]
+    assert plausibility_faults(np.diag([-1.0, 1, 1, 1]), np.zeros(3)) == [
+        "need a movement that mirrors, left and right may be mixed up"
+    ]
+
+
+@pytest.mark.parametrize(("kept", "number"), [(0.90, 0), (0.95, 1)])
+def test_a_fit_as_good_four_mm_beside_is_told(kept, number):
+    assert len(sharpness_faults(lambda movement: 2.0 if (movement == RIGID).all() else 2.0 * kept, RIGID)) == number
+
+
+def test_headers_that_do_not_meet_are_told_without_registration(caplog):
+    far = a_volume(blobs(SHAPE, 1), an_affine(origin=(500, 0, 0)) @ GRID)
+    result = RegisterSourcesd(KEYS)({"image_a": a_volume(blobs(SHAPE), GRID), "image_b": far})
+    (warning,) = json.loads(result["warnings"])
+    assert "share 0 % of the smaller field of view" in warning
+    assert warning in caplog.text
+
+
+def test_pictures_are_not_registered():
+    pictures = {key: MetaTensor(torch.rand(1, 8, 8)) for key in KEYS}
+    assert RegisterSourcesd(KEYS)(pictures).keys() == pictures.keys()
+    with pytest.raises(InputError, match="only volumes can be registered"):
+        RegisterSourcesd(KEYS, "rigid")(pictures)
+
+
+def test_an_unknown_registration_is_refused():
+    with pytest.raises(InputError, match="unknown registration 'elastic': choose one of none, rigid, affine"):
+        Fuser(device="cpu", register="elastic")
+
+
+@pytest.mark.parametrize(
+    ("transform", "reason"),
+    [
+        (sitk.BSplineTransform(3), "BSplineTransform, which bends space"),
+        (sitk.Euler2DTransform(), "Euler2DTransform of 2 dimensions"),
+        (sitk.AffineTransform([0.0] * 9, (0.0, 0.0, 0.0)), "cannot be inverted"),
+    ],
+)
+def test_a_transform_that_is_not_linear_in_space_is_refused_by_name(tmp_path, transform, reason):
+    sitk.WriteTransform(transform, str(tmp_path / "given.tfm"))
+    with pytest.raises(InputError, match=f"given.tfm holds .*{reason}"):
+        read_movement(tmp_path / "given.tfm")
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"#Insight Transform File V1.0\n#Transform 0\nTransform: Eul"])
+def test_a_damaged_or_missing_transform_gets_one_sentence(tmp_path, content):
+    with pytest.raises(InputError, match="is no file"):
+        read_movement(tmp_path / "given.tfm")
+    (tmp_path / "given.tfm").write_bytes(content)
+    with pytest.raises(InputError, match="damaged or no ITK transform"):
+        Fuser(device="cpu", transform=tmp_path / "given.tfm")
+
+
+@pytest.mark.slow
+def test_the_known_movement_of_a_real_head_is_found(shared_data):
+    folder = shared_data / "data" / "volumes" / "stroke_t1_t2_flair"
+    truth = json.loads((folder / "T2_displaced.truth.json").read_text())["world_RAS_matrix_applied_to_header"]
+    files = {"image_a": str(folder / "T1.nii.gz"), "image_b": str(folder / "T2_displaced.nii.gz")}
+    a, b = (NormalizeModality("mr")(image) for image in LoadSourcesd(KEYS)(files).values())
+    found = matrix_of(Register("rigid")(b, a))
+    assert farthest(found, np.array(truth), a) < 0.5
+    turn = found[:3, :3] @ np.array(truth)[:3, :3].T
+    assert np.degrees(np.arccos(min(1.0, (np.trace(turn) - 1) / 2))) < 0.5
