@@ -3,8 +3,8 @@
 Command:  python benchmarks/training_record.py --run runs/training --log runs/training.log --dataset_dir DATA
           --weights bundle/models/model.pt --config "recipe of the paper" --peers scores_val.json --out docs
 Duration: about 4 minutes on two CPU cores for 46 pairs of 256x256 and 10 checkpoints.
-Result:   docs/training_record.md, docs/training_record.json, docs/gallery/training_curves.png; and, in the run's folder
-          and never to be published where the data may not be, fused validation images and a montage.
+Result:   docs/NAME.md, docs/NAME.json, docs/gallery/NAME.png (NAME: training_record); and, in the run's folder and
+          never to be published where the data may not be, fused validation images and a montage.
 
 The log is what `s3im train` or `python -m monai.bundle run training` printed. The scores of other methods are a JSON
 file, task -> method -> metric -> mean, with the tasks MRI_CT and MRI_SPECT.
@@ -113,6 +113,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="the final weights, as shipped", required=True)
     parser.add_argument("--config", required=True, help="what was run: config, overrides, seed")
+    parser.add_argument("--name", default="training_record", help="of the files that are written")
     parser.add_argument("--every", type=int, default=10, help="epochs between measured checkpoints")
     arguments = parser.parse_args()
 
@@ -128,7 +129,8 @@ def main() -> None:
     for path in arguments.run.glob("checkpoints/checkpoint_iteration=*.pt"):
         epoch, rest = divmod(int(path.stem.partition("=")[2]), iterations)
         if rest == 0 and epoch % arguments.every == 0:
-            history[epoch] = network_scores(torch.load(path, weights_only=True)["network"], sources)
+            state = torch.load(path, weights_only=True)
+            history[epoch] = network_scores(state.get("ema", state["network"]), sources)
     history = dict(sorted(history.items()))
 
     fuser = Fuser(device="cpu", gray=True, weights=arguments.weights)
@@ -143,7 +145,7 @@ def main() -> None:
         middle = range(0, len(found), max(1, len(found) // 4))
         montage += [(found[i].name, fused[i], sources[task][i]) for i in middle]
     draw_montage(montage, arguments.run / "validation" / "montage.png")
-    draw_curves(losses, history, arguments.out / "gallery" / "training_curves.png")
+    draw_curves(losses, history, arguments.out / "gallery" / f"{arguments.name}.png")
 
     digest = hashlib.sha256()
     for pair in training:
@@ -158,16 +160,16 @@ def main() -> None:
         "parameters": sum(weight.numel() for weight in load_weights(S3IMFusion(), arguments.weights).parameters()),
         "loss by epoch": {str(epoch): round(loss, 4) for epoch, loss in losses.items()},
         "validation by epoch": {str(epoch): values for epoch, values in history.items()},
-        "validation of the shipped weights": final,
+        "validation of the final weights": final,
     }
-    (arguments.out / "training_record.json").write_text(json.dumps(record, indent=1) + "\n")
+    (arguments.out / f"{arguments.name}.json").write_text(json.dumps(record, indent=1) + "\n")
     peers = json.loads(arguments.peers.read_text())
     lines = [
-        "# Training record of the shipped weights",
+        f"# Training record of `{arguments.weights.name}`",
         "",
         *[f"- {key}: {record[key]}" for key in list(record)[:7]],
         "",
-        "![loss and validation metrics by epoch](gallery/training_curves.png)",
+        f"![loss and validation metrics by epoch](gallery/{arguments.name}.png)",
     ]
     for task, found in pairs.items():
         lines += ["", f"## {task}: {len(found)} validation pairs", "", *table(final[task], peers[task]), ""]
@@ -176,7 +178,7 @@ def main() -> None:
             f"Salient structure kept: {guards['salient kept']:.2f} of the source. Mean of the background: "
             f"{guards['background']:.3f} of 255. SD {guards['SD']:.1f}, VIF {guards['VIF']:.3f}."
         )
-    (arguments.out / "training_record.md").write_text("\n".join(lines) + "\n")
+    (arguments.out / f"{arguments.name}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
