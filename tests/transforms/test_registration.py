@@ -52,15 +52,15 @@ def farthest(found, truth, reference):
 
 
 @pytest.mark.parametrize("other", ["t2", "ct"])
-def test_a_rigid_movement_is_found_to_a_twelfth_of_a_voxel(head, other):
+def test_a_rigid_movement_is_found_to_half_a_millimetre(head, other):
     registered = Register("rigid")(moved_by(RIGID, head[other]), head["t1"])
-    assert farthest(matrix_of(registered), RIGID, head["t1"]) < 0.3
+    assert farthest(matrix_of(registered), RIGID, head["t1"]) < 0.5
     assert registered.meta["registration"]["faults"] == []
 
 
-def test_an_affine_movement_is_found_to_an_eighth_of_a_voxel(head):
+def test_an_affine_movement_is_found_to_half_a_millimetre(head):
     registered = Register("affine")(moved_by(AFFINE, head["t2"]), head["t1"])
-    assert farthest(matrix_of(registered), AFFINE, head["t1"]) < 0.45
+    assert farthest(matrix_of(registered), AFFINE, head["t1"]) < 0.5
 
 
 def test_what_is_in_register_stays_where_it_is(head):
