@@ -11,7 +11,7 @@ from typing import Any
 
 from .data.pair_checks import problems_of
 from .data.pairs import Pair
-from .data.reading import is_volume
+from .data.reading import is_volume, stem_of
 from .data.saving import record_path
 from .data.writing import remove_leftovers, sha256_of
 from .errors import InputError, OutputError
@@ -46,7 +46,7 @@ def fuse_batch(
         fuser: the pipeline; each worker sets up its own of the same settings.
         resume: leave alone what :func:`is_finished` finds finished.
         workers: processes; 1: this one. Each takes its share of torch's threads.
-        metrics: measure each fused image by :func:`monai_s3im.evaluate.evaluate`.
+        metrics: measure each fused image by :func:`monai_s3im.evaluate.evaluate`, but for pairs that were registered.
         refused: by name, why a further case was refused beforehand; for the summary.
 
     Yields:
@@ -88,23 +88,28 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
     and SHA256 of the sources those of ``pair``; and the output must have the SHA256 that the record names.
     """
     record = _record_of(output)
-    try:
-        if any(record.get(name) != value for name, value in fuser.record_settings.items()):
-            return False
-        for key, file, modality in (
-            ("image_a", pair.image_a, pair.modality_a),
-            ("image_b", pair.image_b, pair.modality_b),
-        ):
-            source = record["sources"][key]
-            if source["modality_guessed"] != (modality is None):
-                return False
-            if modality is not None and source["modality"] != modality_named(modality).name:
-                return False
-            if (source["file"], source["sha256"]) != (file.name, sha256_of(file)):
-                return False
-        return bool(record["fused"] == output.name and record["fused_sha256"] == sha256_of(output))
-    except (KeyError, TypeError, InputError):
+    if any(record.get(name) != value for name, value in fuser.record_settings.items()):
         return False
+    try:
+        movement = (record.get("registration") or {}).get("file")
+        if movement == f"{stem_of(output)}.tfm" and not output.with_name(movement).is_file():
+            return False
+        return (
+            _is_made_of(record["sources"]["image_a"], pair.image_a, pair.modality_a)
+            and _is_made_of(record["sources"]["image_b"], pair.image_b, pair.modality_b)
+            and (record["fused"], record["fused_sha256"]) == (output.name, sha256_of(output))
+        )
+    except (KeyError, TypeError, AttributeError, InputError):
+        return False
+
+
+def _is_made_of(source: dict[str, Any], file: Path, modality: str | None) -> bool:
+    """Whether what a record says of a source is true of this file, treated as this modality."""
+    if source["modality_given"] != (modality is not None):
+        return False
+    if modality is not None and source["modality"] != modality_named(modality).name:
+        return False
+    return (source["file"], source["sha256"]) == (file.name, sha256_of(file))
 
 
 def _record_of(output: Path) -> dict[str, Any]:
@@ -124,14 +129,16 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         skipped = resume and is_finished(pair, output, fuser)
         if not skipped:
             fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
-        values = evaluate(output, pair.image_a, pair.image_b).mean if metrics else {}
+        record = _record_of(output)
+        # evaluate() takes the sources where they lie, which is not where registration brought image B
+        is_measured = metrics and not record.get("registration")
+        values = evaluate(output, pair.image_a, pair.image_b).mean if is_measured else {}
     except (InputError, OutputError) as error:
         return CaseResult(pair.name, "failed", str(error), seconds=time.monotonic() - start)
     except Exception as error:
         logger.exception("%s could not be fused", pair.name)
         sentence = f"unexpected {type(error).__name__}: {error}"
         return CaseResult(pair.name, "failed", sentence, seconds=time.monotonic() - start)
-    record = _record_of(output)
     return CaseResult(
         pair.name,
         "skipped" if skipped else "fused",

@@ -28,7 +28,7 @@ class FakeFuser:
                 "file": file.name,
                 "sha256": sha256_of(file),
                 "modality": modality or "generic",
-                "modality_guessed": modality is None,
+                "modality_given": modality is not None,
             }
             for key, file, modality in (("image_a", image_a, modality_a), ("image_b", image_b, modality_b))
         }

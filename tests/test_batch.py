@@ -123,6 +123,16 @@ def test_another_modality_is_done_again_and_another_spelling_is_not(make_pairs, 
     assert fused_anew(pairs, out) == ["one"]
 
 
+def test_a_lost_movement_is_estimated_again(make_pairs, out):
+    pairs = make_pairs("one")
+    list(fuse_batch(pairs, out, FakeFuser()))
+    edit_record(out, registration={"kind": "rigid", "file": "one.tfm"})
+    (out / "one.tfm").touch()
+    assert fused_anew(pairs, out) == []
+    (out / "one.tfm").unlink()
+    assert fused_anew(pairs, out) == ["one"]
+
+
 def test_a_new_setting_of_the_pipeline_is_done_again(make_pairs, out):
     pairs = make_pairs("one")
     list(fuse_batch(pairs, out, FakeFuser()))
@@ -380,6 +390,12 @@ def test_metrics_are_those_of_evaluate(tmp_path, out):
         shown = {metric: str(value) if math.isfinite(value) else "" for metric, value in expected.items()}
         assert {metric: row[metric] for metric in FUSION_METRICS} == shown
         assert row["EN"]
+
+
+def test_a_registered_pair_is_not_measured_where_it_did_not_lie(make_pairs, out):
+    fuser = FakeFuser(registration={"kind": "given", "file": "b.tfm"})
+    (result,) = fuse_batch(make_pairs("one"), out, fuser, metrics=True)
+    assert (result.status, result.metrics) == ("fused", {})
 
 
 def test_patterns_find_the_pairs_of_a_bids_tree(tmp_path, out):

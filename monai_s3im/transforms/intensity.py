@@ -50,7 +50,8 @@ class NormalizeModality(Transform):
             image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant.
 
         Returns:
-            The same shape, float32; ``meta`` gains ``modality``, ``modality_guessed`` and ``intensity_range``.
+            The same shape, float32; ``meta`` gains ``modality``, ``modality_given``, ``modality_guessed`` and
+            ``intensity_range``.
         """
         modality = self.modality or modality_of_dicom(str(image.meta.get("modality_tag", "")))
         is_guess = modality is None
@@ -70,6 +71,7 @@ class NormalizeModality(Transform):
         scaled = (image.as_tensor().float() - lower).div_(upper - lower)
         described = {
             "modality": modality.name if modality else "generic",
+            "modality_given": self.modality is not None,
             "modality_guessed": is_guess,
             "intensity_range": (lower, upper),
         }
