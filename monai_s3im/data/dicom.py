@@ -19,6 +19,7 @@ import pydicom
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import RLELossless
 
 from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.data.slice_stack import SliceStack, stack_slices, volume_of
@@ -332,7 +333,8 @@ def _stored_values(file: Path) -> NDArray[Any]:
     """The pixels as stored, (rows, columns) or (frames, rows, columns)."""
     with _damage_as_input_error(file):
         image = pydicom.dcmread(file, specific_tags=[*_PIXEL_TAGS])
-        if not image.file_meta.TransferSyntaxUID.is_encapsulated:
+        syntax = image.file_meta.TransferSyntaxUID
+        if not syntax.is_encapsulated or syntax == RLELossless:
             return image.pixel_array
         return _decompressed(image)
 

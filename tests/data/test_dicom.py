@@ -8,7 +8,7 @@ import torch
 from dicom_samples import AXIAL, OBLIQUE, PLANTED, group, new_slice, series_of, stored_volume, write_slices
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import BasicTextSRStorage
+from pydicom.uid import BasicTextSRStorage, RLELossless
 
 from monai_s3im.data.dicom import is_series, read_series, series_files
 from monai_s3im.data.inference import fusion_pairs
@@ -296,6 +296,14 @@ def test_compressed_series_has_the_same_values(tmp_path, volume, compression):
         assert dcmread(folder / f"{number}.dcm").file_meta.TransferSyntaxUID.is_encapsulated
     expected = sitk.GetArrayFromImage(sitk.ReadImage(sorted(map(str, folder.iterdir())))).T
     np.testing.assert_array_equal(read_image(folder)[0].numpy(), expected)
+
+
+def test_run_length_encoded_series_has_the_stored_values(tmp_path, volume):
+    slices = series_of(volume, RescaleSlope=2.0, RescaleIntercept=-7.0)
+    for image in slices:
+        image.compress(RLELossless, generate_instance_uid=False)
+    expected = 2.0 * volume.transpose(2, 1, 0) - 7
+    np.testing.assert_array_equal(read_image(write_slices(tmp_path / "ct", slices))[0].numpy(), expected)
 
 
 def test_folder_of_a_series_is_one_volume_and_a_folder_of_nifti_is_not(tmp_path, volume):
