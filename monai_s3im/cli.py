@@ -90,6 +90,8 @@ def fuse(
         is_single = pairs is None and root is None and not is_image_folder(str(image_a))
         if is_single and (resume or metrics or workers > 1):
             _fail("--resume, --workers and --metrics are for folders, lists and patterns: leave them out for one pair")
+        if transform is not None and not is_single:
+            _fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
         refused: dict[str, str] = {}
         if root is not None or pattern_a is not None or pattern_b is not None:
             if root is None or pattern_a is None or pattern_b is None or image_a is not None or pairs is not None:

@@ -137,6 +137,18 @@ def test_the_output_s_folder_is_made(images, tmp_path):
     assert files_in(output.parent) == ["out.json", "out.png"]
 
 
+def test_pairs_that_cannot_be_registered_are_refused(images, tmp_path):
+    picture = run(images / "a.png", images / "b.png", "-o", tmp_path / "out.png", "--register", "rigid")
+    assert (picture.exit_code, picture.output.count("error:")) == (2, 1)
+    assert "only volumes can be registered" in picture.output
+    (tmp_path / "t.tfm").write_text("")
+    many = run(images, images, "-o", tmp_path / "out", "--transform", tmp_path / "t.tfm")
+    assert many.exit_code == 2
+    assert "--transform is the movement of one pair" in many.output
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_modalities_may_be_written_as_people_write_them(images):
     options = ["--modality-a", "MRI", "--modality-b", "CT", "--device", "cpu"]
     assert run(images / "a.png", images / "b.png", "-o", images / "out.png", *options).exit_code == 0
