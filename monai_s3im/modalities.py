@@ -116,7 +116,8 @@ def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
     """The values that become 0 and 1: the modality's window, or robust percentiles of the whole volume.
 
     The foreground is what lies above half-way between the darkest and the mean value, both taken without outliers; that
-    leaves out air, also under bias and noise (Otsu's threshold would leave out the dark half of a head as well). A CT that is not in HU is treated by percentiles. Of more than 10 million voxels, every n-th counts.
+    leaves out air, also under bias and noise (Otsu's threshold would leave out the dark half of a head as
+    well). A CT that is not in HU is treated by percentiles. Of more than 10 million voxels, every n-th counts.
 
     Args:
         volume: (1, ...) in the file's unit, not constant.
