@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +17,15 @@ def shared_data() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data at {folder}; set S3IM_TEST_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_log_handler_is_left_behind() -> Iterator[None]:
+    """MONAI's logging.conf gives the root logger a handler of the stream of the moment, which a test closes."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    root.setLevel(level)

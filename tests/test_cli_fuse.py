@@ -259,7 +259,7 @@ def test_an_interrupt_leaves_no_half_written_file_and_exits_with_130(images, tmp
 
 def python(*arguments):
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120)
 
 
 def test_a_process_prints_one_sentence_and_no_traceback(images):

@@ -48,6 +48,7 @@ def test_the_installed_package_fuses_from_any_folder(site, tmp_path):
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=False,
         timeout=120,
     )

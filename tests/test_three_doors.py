@@ -61,6 +61,7 @@ def test_list_by_the_bundle_command_gives_the_same_bytes(pairs, expected, tmp_pa
         [*command, *[text for name, value in options.items() for text in (f"--{name}", str(value))]],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=False,
         timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

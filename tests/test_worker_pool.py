@@ -68,7 +68,7 @@ def test_no_worker_outlives_the_process_that_started_it(tmp_path, sign):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "out").mkdir()
     command = [sys.executable, tmp_path / "script.py", Path(__file__).parent, tmp_path / "out"]
-    script = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    script = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True)
     wait_until(lambda: tries(tmp_path / "out", "slow1") and tries(tmp_path / "out", "slow2"))
     start = time.monotonic()
     if sign == signal.SIGINT:

@@ -18,6 +18,7 @@ def monai_bundle(*arguments: str, cwd: Path) -> str:
         cwd=cwd,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=300,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

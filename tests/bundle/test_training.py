@@ -132,7 +132,13 @@ def test_two_processes_train_together(tiny_dataset, tmp_path):
     command += ["--dataset_dir", str(tiny_dataset), "--output_dir", str(tmp_path), "--epochs", "2"]
     command += ["--batch_size", "1", "--patch_size", "64", "--device", "cpu", "--bundle_root", str(bundle_root())]
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert latest_checkpoint(tmp_path / "checkpoints").name == "checkpoint_iteration=4.pt"
