@@ -16,14 +16,14 @@ from .movement import affine_transform, matrix_of
 _BINS = 50
 _SEED = 2025
 _SAMPLING_MM = 2.0
-_LEVELS = ((4, 4.0, 1.0), (2, 2.0, 0.5), (1, 0.0, 0.2))  # shrink factor, smoothing in mm, part of the cells sampled
+_LEVELS = ((4, 4.0, 1.0), (2, 4.0, 1.0), (1, 0.0, 0.5))  # shrink factor, smoothing in mm, part of the cells sampled
 _LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION = 2.0, 0.01, 200, 0.8
 
 
 class MutualInformation:
     """The mutual information of two volumes as a function of the movement between them (Mattes et al. 2003).
 
-    50 x 50 bins; points in a fifth of the cells of a grid of 2 mm (the voxel size, if that is larger) over the
+    50 x 50 bins; points in half of the cells of a grid of 2 mm (the voxel size, if that is larger) over the
     reference's field of view, at random and the same at each run; linear interpolation. One thread sums it, so that the
     result does not depend on how many there are.
 
