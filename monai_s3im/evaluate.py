@@ -135,7 +135,7 @@ def read_luma(path: str | Path) -> Tensor:
 def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, float]:
     """Mean of each metric over the axial slices of a fused volume."""
     record = fused.with_name(f"{stem_of(fused)}.json")
-    made = json.loads(record.read_text()) if record.is_file() else {}
+    made = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     sources, window, color_map = made.get("sources", {}), made.get("window", "brain"), made.get("color_map")
     item: dict[Hashable, Any] = {
         "fused": read_image(fused),

@@ -82,7 +82,9 @@ def map_colors(name: str) -> Tensor:
 def _colors_of_file(path: Path) -> Tensor:
     remedy = f"give a text file of {_FEWEST_ROWS} or more rows of R G B, 0 to 255"
     try:
-        colors = np.array([line.replace(",", " ").split() for line in path.read_text().splitlines() if line.strip()])
+        colors = np.array(
+            [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        )
         colors = colors.astype(np.float64)
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise InputError(f"{path} holds no colour map: {remedy}") from error
