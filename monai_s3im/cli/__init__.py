@@ -1,0 +1,28 @@
+"""The command ``s3im``: fuse, evaluate, train, data.
+
+Exit codes: 0 all well, 1 some cases of a batch failed, 2 bad usage or input. Heavy imports happen inside the commands,
+so that ``s3im --help`` is quick.
+"""
+
+import typer
+
+from .data import data_app
+from .evaluate import evaluate
+from .fuse import fuse
+from .train import train
+
+app = typer.Typer(
+    help="Fuse CT, MR, PET and SPECT into one image, train the fusion network, and measure fused images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(fuse)
+app.command()(evaluate)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,87 @@
+"""The commands ``s3im data``: list, check, phantom, download."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monai_s3im.errors import InputError, OutputError
+
+from .common import fail
+
+data_app = typer.Typer(help="List, check, make and download data.", no_args_is_help=True)
+
+
+@data_app.command("list")
+def list_data(
+    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+) -> None:
+    """List the pairs of a data set or list."""
+    for section, pair in _pairs_of(source):
+        typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
+
+
+@data_app.command("check")
+def check_data(
+    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+) -> None:
+    """Check every pair of a data set or list: missing, unreadable, of different size; all problems at once."""
+    from monai_s3im.data.pair_checks import problems_of
+
+    found = _pairs_of(source)
+    problems = [line for lines in problems_of([pair for _, pair in found]).values() for line in lines]
+    for line in problems:
+        typer.echo(f"error: {line}", err=True)
+    typer.echo(f"{len(found)} pairs, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(2)
+
+
+def _pairs_of(source: Path) -> list[tuple[str, Any]]:
+    from monai_s3im.data.dataset_layouts import dataset_pairs
+    from monai_s3im.data.pairs import SECTIONS, read_pairs
+
+    try:
+        if source.is_file():
+            return [("all", pair) for pair in read_pairs(source)]
+        found, last = [], InputError(f"{source} holds no pairs")
+        for section in SECTIONS:
+            try:
+                found += [(section, pair) for pair in dataset_pairs(source, section)]
+            except InputError as error:
+                last = error
+        if not found:
+            raise last
+    except InputError as error:
+        fail(error)
+    return found
+
+
+@data_app.command("phantom")
+def write_phantom_data(
+    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    subjects: Annotated[int, typer.Option(min=2, help="Subjects of the training set.")] = 8,
+    seed: Annotated[int, typer.Option(help="Another seed, other heads.")] = 0,
+) -> None:
+    """Write the head phantom: a training set of slices, and the volumes of one head with a list of pairs."""
+    from monai_s3im.data.phantom import write_phantom
+
+    try:
+        typer.echo(str(write_phantom(folder, subjects=subjects, seed=seed, volumes=True)))
+    except (InputError, OutputError) as error:
+        fail(error)
+
+
+@data_app.command("download")
+def download_data(
+    name: Annotated[str, typer.Argument(help="harvard or roadscene.")],
+    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
+) -> None:
+    """Download a public data set, with progress; goes on where it was interrupted."""
+    from monai_s3im.data.download import fetch_dataset
+
+    try:
+        typer.echo(str(fetch_dataset(name, folder, sha256=sha256)))
+    except (InputError, OutputError) as error:
+        fail(error)

@@ -1,0 +1,37 @@
+"""The command ``s3im evaluate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monai_s3im.errors import InputError, OutputError
+
+from .common import fail, show_log
+
+
+def evaluate(
+    fused: Annotated[Path, typer.Argument(help="Fused image, or a folder of them.")],
+    source: Annotated[list[Path], typer.Option("--source", help="Source image or folder; give it twice, A then B.")],
+    json: Annotated[Path | None, typer.Option(help="Write the values as JSON.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the values as CSV.")] = None,
+) -> None:
+    """Measure fused images with the ten fusion metrics: a table, and if asked for a JSON and a CSV file."""
+    if len(source) != 2:
+        fail("give the two sources: --source A --source B")
+    show_log()
+    from rich.console import Console
+
+    from monai_s3im.evaluate import evaluate as evaluate_files
+
+    try:
+        result = evaluate_files(fused, source[0], source[1])
+        if json is not None:
+            result.write_json(json)
+        if csv is not None:
+            result.write_csv(csv)
+    except (InputError, OutputError) as error:
+        fail(error)
+    console = Console()
+    console.width = max(console.width, 110)  # ten metrics beside the name, also where there is no terminal
+    console.print(result.table())

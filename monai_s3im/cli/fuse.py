@@ -1,0 +1,152 @@
+"""The command ``s3im fuse``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monai_s3im.errors import InputError, OutputError
+
+from .common import fail, progress_bar, show_log
+
+_MODALITIES = "ct, mr, pet, spect, us, visible, infrared or generic; guessed if not given"
+
+
+def fuse(
+    image_a: Annotated[
+        Path | None, typer.Argument(help="Image whose grid is kept: the MR or visible one; or a folder.")
+    ] = None,
+    image_b: Annotated[Path | None, typer.Argument(help="The other image, or folder.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for one pair, folder for folders and lists.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV (name,image_a,image_b[,modality_a,modality_b]) or datalist JSON.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder in which two patterns find the images.")] = None,
+    pattern_a: Annotated[str | None, typer.Option(help="Such as '**/*_T1w.nii.gz', in quotes; with --root.")] = None,
+    pattern_b: Annotated[str | None, typer.Option(help="Such as '**/*_ct.nii.gz': same subject and session.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished and as it was written.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes for folders and lists.")] = 1,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Measure each fused image, for summary.csv.")] = False,
+    modality_a: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
+    modality_b: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
+    plane: Annotated[str, typer.Option(help="Slices of a volume: axial, coronal, sagittal or in-plane.")] = "axial",
+    reference: Annotated[str, typer.Option(help="Whose grid a fused volume has: a, b, or finer.")] = "a",
+    spacing: Annotated[
+        str | None, typer.Option(help="Voxel size in mm instead, such as 1 or 0.9x0.9x2; same field of view.")
+    ] = None,
+    register: Annotated[
+        str, typer.Option(help="Bring B into register with A first: none, rigid or affine; saved as .tfm.")
+    ] = "none",
+    transform: Annotated[
+        Path | None, typer.Option(help="Transform to apply instead: .tfm, from A's points to B's.")
+    ] = None,
+    window: Annotated[
+        str, typer.Option(help="Range of a CT in HU: brain, soft_tissue, bone, full, or LOWER,UPPER.")
+    ] = "brain",
+    color_map: Annotated[
+        str | None, typer.Option(help="Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")
+    ] = None,
+    gray: Annotated[bool, typer.Option("--gray", help="Write the fused luma, without colour.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
+    slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
+) -> None:
+    """Fuse one pair, two folders matched by file name, a list of pairs, or what patterns find; pictures or volumes."""
+    if image_a is None and pairs is None and root is None:
+        fail("give two images, two folders, a list of pairs with --pairs, or --root; see s3im fuse --help")
+    if output is None:
+        fail("say where the result goes with -o FILE (one pair) or -o FOLDER (many)")
+    show_log()
+    from monai_s3im.data.inference import fusion_pairs
+    from monai_s3im.data.reading import is_image_folder
+
+    try:
+        is_single = pairs is None and root is None and not is_image_folder(str(image_a))
+        if is_single and (resume or metrics or workers > 1):
+            fail("--resume, --workers and --metrics are for folders, lists and patterns: leave them out for one pair")
+        if transform is not None and not is_single:
+            fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
+        refused: dict[str, str] = {}
+        if root is not None or pattern_a is not None or pattern_b is not None:
+            if root is None or pattern_a is None or pattern_b is None or image_a is not None or pairs is not None:
+                fail("--root, --pattern-a and --pattern-b go together, without images or --pairs")
+            found, refused = _matched(root, pattern_a, pattern_b, modality_a, modality_b)
+        else:
+            found = fusion_pairs(image_a, image_b, pairs, modality_a, modality_b)
+        settings = {
+            "device": device,
+            "plane": plane,
+            "reference": reference,
+            "spacing": spacing,
+            "register": register,
+            "transform": transform,
+            "window": window,
+            "color_map": color_map,
+            "gray": gray,
+            "weights": weights,
+            "slice_batch": slice_batch,
+        }
+        if is_single:
+            _fuse_one(found, output, settings)
+        else:
+            batch = {"resume": resume, "workers": workers, "metrics": metrics, "refused": refused}
+            _fuse_many(found, output, settings, batch)
+    except (InputError, OutputError) as error:
+        fail(error)
+
+
+def _matched(
+    root: Path, pattern_a: str, pattern_b: str, modality_a: str | None, modality_b: str | None
+) -> tuple[list[Any], dict[str, str]]:
+    """The pairs that patterns find, and why others are none; tell what has no partner."""
+    from monai_s3im.data.patterns import match_patterns
+
+    match = match_patterns(root, pattern_a, pattern_b, modality_a, modality_b)
+    for file in match.unpaired:
+        typer.echo(f"note: {file} has no partner", err=True)
+    return match.pairs, match.ambiguous
+
+
+def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
+    """Fuse a pair, with a bar of its slices on a terminal."""
+    from monai_s3im.data.pair_checks import problems_of
+    from monai_s3im.fuse import Fuser
+
+    for name, lines in problems_of(pairs).items():
+        for line in lines:
+            typer.echo(f"error: {line.removeprefix(f'{name}: ')}", err=True)
+        raise typer.Exit(2)
+    with progress_bar() as progress:
+        slices = progress.add_task("slices", total=None)
+        fuser = Fuser(**settings, progress=lambda done, total: progress.update(slices, completed=done, total=total))
+        fuser(pairs[0].image_a, pairs[0].image_b, output, pairs[0].modality_a, pairs[0].modality_b)
+    typer.echo(str(output))
+
+
+def _fuse_many(pairs: list[Any], output: Path, settings: dict[str, Any], batch: dict[str, Any]) -> None:
+    """Fuse with a bar of the cases on a terminal; tell what fails as it fails, and exit by what became of all."""
+    from contextlib import closing
+
+    from monai_s3im.batch import fuse_batch
+    from monai_s3im.fuse import Fuser
+
+    counts, total = {"fused": 0, "skipped": 0, "failed": 0}, len(pairs) + len(batch["refused"])
+    fuser = Fuser(**settings)
+    try:
+        with progress_bar() as progress, closing(fuse_batch(pairs, output, fuser, **batch)) as results:
+            cases = progress.add_task("pairs", total=total)
+            for result in results:
+                progress.update(cases, advance=1)
+                counts[result.status] += 1
+                if result.error is not None:
+                    typer.echo(f"error: {result.name}: {' '.join(result.error.split())}", err=True)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted after {sum(counts.values())} of {total} pairs: go on with --resume", err=True)
+        raise
+    done = counts["fused"] + counts["skipped"]
+    earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""
+    typer.echo(f"{done} of {total} pairs fused into {output}{earlier}")
+    if done < total:
+        raise typer.Exit(1 if done else 2)

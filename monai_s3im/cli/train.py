@@ -1,0 +1,54 @@
+"""The command ``s3im train``."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monai_s3im.errors import InputError, OutputError
+
+from .common import fail, show_log
+
+
+def train(
+    context: typer.Context,
+    config: Annotated[
+        str, typer.Option(help="train (the paper's recipe), train_salient (laid over it), or a JSON file.")
+    ] = "train",
+) -> None:
+    """Train the network by a config of the bundle; every further --ID VALUE overrides an id of the config.
+
+    Without --dataset_dir it trains on the embedded head phantom.
+    """
+    show_log()
+    logging.getLogger().setLevel(logging.INFO)
+    from monai_s3im.bundle_config import bundle_root
+    from monai_s3im.workflows import Training
+
+    configs = bundle_root() / "configs"
+    names = list(dict.fromkeys(["train", config]))
+    files = [str(configs / f"{name}.json") for name in names] if (configs / f"{config}.json").is_file() else [config]
+    if not Path(files[-1]).is_file():
+        fail(f"{config} is neither a config of the bundle nor a file: use train, train_salient or a JSON file")
+    try:
+        workflow = Training(config_file=files, **_overrides(context.args))
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    except (InputError, OutputError) as error:
+        fail(error)
+
+
+def _overrides(arguments: list[str]) -> dict[str, Any]:
+    import json
+
+    values: dict[str, Any] = {}
+    for name, text in zip(arguments[::2], [*arguments[1::2], None], strict=False):
+        if not name.startswith("--") or text is None:
+            fail(f"{name} is no --ID VALUE")
+        try:
+            values[name[2:]] = json.loads(text)
+        except ValueError:
+            values[name[2:]] = text
+    return values
