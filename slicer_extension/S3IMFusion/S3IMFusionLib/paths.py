@@ -1,0 +1,16 @@
+"""Where the library that fuses lies: beside this package when installed, in the checkout during development."""
+
+from pathlib import Path
+
+
+def library_paths() -> list[Path]:
+    """The folders that a child process needs on its path to import ``monai_s3im`` and find its bundle.
+
+    Raises:
+        FileNotFoundError: if the extension is incomplete.
+    """
+    here = Path(__file__).resolve().parent
+    for folder in (here / "library", here.parents[2]):
+        if (folder / "monai_s3im" / "__init__.py").is_file():
+            return [folder]
+    raise FileNotFoundError(f"monai_s3im is not in {here / 'library'}: install the S3IMFusion extension again")
