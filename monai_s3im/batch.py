@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .data.atomic import remove_leftovers
 from .data.pair_checks import problems_of
 from .data.pairs import Pair
 from .data.reading import is_volume, stem_of
 from .data.saving import record_path
-from .data.writing import remove_leftovers, sha256_of
+from .data.writing import sha256_of
 from .errors import InputError, OutputError
 from .evaluate import evaluate
 from .fuse import Fuser

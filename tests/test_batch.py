@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 from monai_s3im import batch
 from monai_s3im.batch import fuse_batch, is_finished, output_path
 from monai_s3im.cli import app
+from monai_s3im.data.atomic import remove_leftovers
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.writing import remove_leftovers, write_text
+from monai_s3im.data.writing import write_text
 from monai_s3im.errors import InputError
 from monai_s3im.evaluate import evaluate
 from monai_s3im.metrics import FUSION_METRICS
@@ -241,7 +242,7 @@ def test_two_batches_on_one_folder_leave_each_output_whole(many_pictures, tmp_pa
 
 def test_leftovers_of_killed_processes_only_are_removed(out, monkeypatch):
     out.mkdir()
-    monkeypatch.setattr("monai_s3im.data.writing.os.replace", lambda temporary, path: names.append(temporary.name))
+    monkeypatch.setattr("monai_s3im.data.atomic.os.replace", lambda temporary, path: names.append(temporary.name))
     names = []
     write_text("", out / "case.png")
     ended = subprocess.Popen(["true"])

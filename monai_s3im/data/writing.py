@@ -5,13 +5,8 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import platform
-import re
 import shutil
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +18,16 @@ from monai.data import MetaTensor
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from monai_s3im.data.atomic import write_file
 from monai_s3im.data.dicom import is_series, series_files
 from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.data.reading import LPS_TO_RAS, stem_of, suffix_of
-from monai_s3im.errors import InputError, OutputError
+from monai_s3im.errors import InputError
 
 OUTPUT_SUFFIXES = (".png", ".nii.gz", ".nii", ".nrrd", ".mha")
 
 _RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _ALIGNED = 2
-_TEMPORARY = f".s3im-{platform.node()}-"  # then the process and a number of its own
-_REASONS = {
-    errno.ENOSPC: ("no space left on the device", "free some space or choose another folder"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
-    errno.EACCES: ("read-only folder or file", "choose a folder that you may write to"),
-    errno.EPERM: ("read-only folder or file", "choose a folder that you may write to"),
-    errno.EROFS: ("read-only file system", "choose a folder that you may write to"),
-    errno.ENOENT: ("its folder does not exist", "create the folder first"),
-    errno.ENOTDIR: ("its folder is a file", "choose another folder"),
-    errno.EISDIR: ("a folder has this name", "choose another name"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
-}
 
 
 def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None = None) -> None:
@@ -74,7 +58,7 @@ def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None 
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
         raise ValueError(f"affine must be 4 x 4, got {matrix.shape}")
-    array = _unit_range(image)
+    array = unit_range(image)
     if suffix == ".png":
         _write_bytes(_png(array), path)
     elif suffix in {".nii", ".nii.gz"}:
@@ -167,7 +151,12 @@ def output_suffix(path: Path, rank: int) -> str:
     return suffix
 
 
-def _unit_range(image: torch.Tensor) -> NDArray[np.float32]:
+def unit_range(image: torch.Tensor) -> NDArray[np.float32]:
+    """The values of an image as float32, after a look that they lie in [0, 1].
+
+    Raises:
+        ValueError: `image` has another number of channels than 1 or 3, or values outside [0, 1].
+    """
     if image.shape[0] not in {1, 3}:
         raise ValueError(f"image must have 1 or 3 channels, got {image.shape[0]}")
     array: NDArray[np.float32] = torch.as_tensor(image).detach().to("cpu", torch.float32).numpy()
@@ -221,47 +210,9 @@ def _write_itk(array: NDArray[np.float32], affine: NDArray[np.float64], path: Pa
         raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove from a folder the half-written files of processes on this machine that were killed.
-
-    On Windows they stay, where asking whether a process is alive would end it.
-    """
-    if os.name != "posix" or not Path(folder).is_dir():
-        return
-    for file in Path(folder).iterdir():
-        match = re.match(rf"{re.escape(_TEMPORARY)}(\d+)-[0-9a-f]{{12}}", file.name)
-        if match and not _is_alive(int(match[1])):
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _write_bytes(content: bytes, path: Path) -> None:
     _write_beside(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Write under a temporary name in the same folder, flush to the disk, then rename."""
-    name = f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:12]}{suffix_of(path) or path.suffix}"
-    temporary = path.with_name(name)
-    try:
-        temporary.touch(exist_ok=False)
-        write(temporary)
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 (the name that says what happens)
-    except OSError as error:
-        cause, remedy = _REASONS.get(error.errno or 0, (error.strerror, "check the folder and the device"))
-        raise OutputError(f"{path} cannot be written ({cause}): {remedy}.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_file(path, write, suffix_of(path) or path.suffix)
