@@ -245,7 +245,7 @@ def test_gray_leaves_the_colour_out(images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.data.writing.os.replace"]
+    "place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.data.atomic.os.replace"]
 )
 def test_an_interrupt_leaves_no_half_written_file_and_exits_with_130(images, tmp_path, monkeypatch, place):
     def interrupt(*arguments, **options):

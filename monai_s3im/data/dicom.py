@@ -36,13 +36,14 @@ _DIRECTORY = "1.2.840.10008.1.3.10"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SELECTED = re.compile(r"(?P<folder>.+)#(?P<series>[0-9][0-9.]*)")
 _PIXEL_TAGS = """
-    SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit
-    PixelRepresentation PixelData FloatPixelData DoubleFloatPixelData
+    SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
+    HighBit PixelRepresentation PixelData FloatPixelData DoubleFloatPixelData
 """.split()  # noqa: SIM905 (as a list it fills a page)
 _HEADER_TAGS = """
-    ImageType Modality SeriesInstanceUID SeriesNumber SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows
-    Columns ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices RescaleSlope
-    RescaleIntercept SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence
+    SOPClassUID ImageType Modality SeriesInstanceUID SeriesNumber SamplesPerPixel PhotometricInterpretation
+    BitsAllocated BitsStored PixelRepresentation NumberOfFrames Rows Columns ImagePositionPatient
+    ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices RescaleSlope RescaleIntercept
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence
 """.split()  # noqa: SIM905 (as a list it fills a page)
 
 
@@ -96,7 +97,7 @@ def series_shape(path: str | Path) -> tuple[int, int, int]:
     return _stack(_slices(headers, Path(path)), Path(path)).shape
 
 
-def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float64], str | None]:
+def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float64], str | None, float | None]:
     """Read a series as one volume.
 
     Slices are sorted by their position along the normal. Stored values become real ones by the slope and intercept of
@@ -108,12 +109,14 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
             files, which stands for its series.
 
     Returns:
-        The values (1, X, Y, Z), X along the rows of pixels; the affine, voxel index -> LPS mm; and the modality tag, if
-        it is one of `MODALITY_TAGS`.
+        The values (1 or 3, X, Y, Z), X along the rows of pixels; the affine, voxel index -> LPS mm; the modality tag,
+        if it is one of `MODALITY_TAGS`; and for a secondary capture in gray or RGB, whose values mean nothing but
+        brightness, the largest that its type can hold.
 
     Raises:
         InputError: there is no image, or several series and none is chosen; a file is damaged or lacks a tag; slices
-            differ in size or direction, lie at one position (4D) or are missing; pixels are in colour or inverted.
+            differ in size or direction, lie at one position (4D) or are missing; pixels are inverted, or in colour and
+            no secondary capture of 8-bit RGB.
     """
     path = Path(path)
     headers = _series(path)
@@ -126,10 +129,11 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
     for item in slices:
         if item.file not in pixels:
             pixels = {item.file: _stored_values(item.file)}
-        frame = pixels[item.file].reshape(-1, *item.size[::-1])[item.frame].T
+        frame = pixels[item.file].reshape(-1, *item.size[::-1], _samples(headers[0][1]))[item.frame].T
         values.append((frame * item.slope + item.intercept).astype(np.float32))
+    volume = np.stack([volume_of([channels[index] for channels in values], stack) for index in range(len(values[0]))])
     tag = str(headers[0][1].get("Modality", ""))
-    return volume_of(values, stack)[None], stack.affine, tag if tag in MODALITY_TAGS else None
+    return volume, stack.affine, tag if tag in MODALITY_TAGS else None, _value_range(headers[0][1])
 
 
 def _split(path: Path) -> tuple[Path, str | None]:
@@ -162,7 +166,7 @@ def _may_be_dicom(file: Path) -> bool:
 
 
 @contextmanager
-def _damage_as_input_error(file: Path) -> Iterator[None]:
+def damage_as_input_error(file: Path) -> Iterator[None]:
     """Turn what a library raises or logs about a bad file into one InputError, without any text of the file."""
     log, nothing_passes = logging.getLogger("pydicom"), logging.Filter("no logger")
     log.addFilter(nothing_passes)
@@ -179,7 +183,7 @@ def _damage_as_input_error(file: Path) -> Iterator[None]:
 
 
 def _header(file: Path) -> Dataset:
-    with _damage_as_input_error(file):
+    with damage_as_input_error(file):
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
         for element in header.iterall():  # pydicom converts a value when it is first asked for
             _ = element.value
@@ -251,6 +255,8 @@ def _slices(headers: list[tuple[Path, Dataset]], path: Path) -> list[_Slice]:
     for file, header in headers:
         _check_pixels(file, header)
         slices += [_slice(file, header, frame) for frame in range(int(header.get("NumberOfFrames") or 1))]
+    if len({_samples(header) for _, header in headers}) > 1:
+        raise InputError(f"{path} has slices in gray and in colour: keep those of one kind.")
     if len({item.size for item in slices}) > 1:
         sizes = sorted({f"{item.size[0]} x {item.size[1]}" for item in slices})
         raise InputError(f"{path} has slices of different size ({', '.join(sizes)}): keep those of one volume.")
@@ -261,8 +267,24 @@ def _slices(headers: list[tuple[Path, Dataset]], path: Path) -> list[_Slice]:
     return slices
 
 
+def _samples(header: Dataset) -> int:
+    return int(header.get("SamplesPerPixel") or 1)
+
+
+def _value_range(header: Dataset) -> float | None:
+    """The largest value of a type that holds brightness; None where values are measured ones."""
+    if _samples(header) > 1:
+        return 255.0
+    is_capture = header.get("SOPClassUID") == _SECONDARY_CAPTURE and header.get("Modality") not in MODALITY_TAGS
+    if not is_capture or header.get("PixelRepresentation") != 0 or "RescaleSlope" in header:
+        return None
+    return float(2 ** int(header.get("BitsStored") or 16) - 1)
+
+
 def _check_pixels(file: Path, header: Dataset) -> None:
-    if int(header.get("SamplesPerPixel") or 1) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":
+    is_rgb = header.get("PhotometricInterpretation") == "RGB" and header.get("BitsAllocated") == 8
+    is_colour = _samples(header) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR"
+    if is_colour and not (is_rgb and header.get("SOPClassUID") == _SECONDARY_CAPTURE):
         raise InputError(f"{file} is a colour picture: give the series of the volume itself, or pictures as PNG.")
     if header.get("PhotometricInterpretation") == "MONOCHROME1":
         raise InputError(f"{file} is stored inverted (MONOCHROME1): export it as MONOCHROME2.")
@@ -310,7 +332,7 @@ def _numbers(
     value = next((place[name].value for place in places if name in place and not place[name].is_empty), default)
     if value is None:
         raise InputError(f"{file} lacks the tag {name}: export the series again, as original slices.")
-    with _damage_as_input_error(file):
+    with damage_as_input_error(file):
         numbers = np.array(value, dtype=np.float64).ravel()
     if numbers.size != count or not np.isfinite(numbers).all():
         raise InputError(f"{file} has a {name} that cannot be used: repair it, or export the series again.")
@@ -331,7 +353,7 @@ def _stack(slices: list[_Slice], path: Path) -> SliceStack:
 
 def _stored_values(file: Path) -> NDArray[Any]:
     """The pixels as stored, (rows, columns) or (frames, rows, columns)."""
-    with _damage_as_input_error(file):
+    with damage_as_input_error(file):
         image = pydicom.dcmread(file, specific_tags=[*_PIXEL_TAGS])
         syntax = image.file_meta.TransferSyntaxUID
         if not syntax.is_encapsulated or syntax == RLELossless:

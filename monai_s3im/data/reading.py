@@ -128,11 +128,13 @@ def spatial_shape_of(path: str | Path) -> tuple[int, ...]:
 
 def _read_dicom(path: Path) -> MetaTensor:
     _check_size(series_shape(path), path)
-    array, affine, modality_tag = read_series(path)
+    array, affine, modality_tag, value_range = read_series(path)
     _check_content(array, path)
     meta = {"filename_or_obj": str(path), "spatial_dims": 3, "space": "RAS"}
     if modality_tag is not None:
         meta["modality_tag"] = modality_tag
+    if value_range is not None:
+        meta["value_range"] = value_range
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)
 
 

@@ -353,6 +353,7 @@ def test_real_series_read_as_simpleitk_reads_them(shared_data, name):
 
 
 def test_values_of_read_series_are_lps(tmp_path, volume):
-    _, affine, tag = read_series(write_slices(tmp_path / "ct", series_of(volume, modality="XYZ")))
+    _, affine, tag, value_range = read_series(write_slices(tmp_path / "ct", series_of(volume, modality="XYZ")))
     np.testing.assert_allclose(affine[:3, 3], [10, -20, 30])
     assert tag is None
+    assert value_range is None
