@@ -1,1 +1,1 @@
-"""The S3IMFusion module of 3D Slicer, without its registration."""
+"""The parts of the S3IMFusion module."""

@@ -1,0 +1,66 @@
+"""What a volume node tells of its modality, and how Slicer shows it."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+FUNCTIONAL = ("pet", "spect")
+"""Modalities that are shown in colour."""
+
+_DICOM_MODALITY = "DICOM.Modality"
+_OF_TAG = {"CT": "ct", "MR": "mr", "PT": "pet", "NM": "spect", "US": "us"}
+_OF_NAME = {"ct": "CTA?", "mr": r"MRI?|MPRAGE|FLAIR|T[12](?!\d)", "pet": "PET|FDG", "spect": "SPECT"}
+_COLORS = 256
+
+
+def guess_modality(node: Any) -> str | None:
+    """The modality that a node tells of: by its DICOM attributes, else by its name; None if it tells none."""
+    tag = node.GetAttribute(_DICOM_MODALITY)
+    hierarchy, item = hierarchy_item(node)
+    while item and not tag:
+        tag = hierarchy.GetItemAttribute(item, _DICOM_MODALITY)
+        item = hierarchy.GetItemParent(item)
+        item = item if item != hierarchy.GetSceneItemID() else 0
+    if tag and tag.strip().upper() in _OF_TAG:
+        return _OF_TAG[tag.strip().upper()]
+    told = [name for name, words in _OF_NAME.items() if _names(words, node.GetName() or "")]
+    return told[0] if len(told) == 1 else None
+
+
+def _names(words: str, text: str) -> bool:
+    """Whether one of the words stands in a text, as in 'MRHead', 'T1w', 'chris_t1' or 'pet 2'; not as in 'direct'."""
+    in_capitals = rf"(?<![A-Za-z])(?:{words})(?![a-vx-z])"
+    return bool(re.search(in_capitals, text) or re.search(rf"(?i)(?<![a-z])(?:{words})w?(?![a-z])", text))
+
+
+def shown_colors_of(node: Any) -> np.ndarray | None:
+    """The colours in which Slicer shows a scalar volume, from its lowest to its highest value; None if gray."""
+    display = node.GetDisplayNode()
+    if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode"):
+        return None
+    color_node = display.GetColorNode()
+    colors = color_node.GetScalarsToColors() if color_node is not None else None
+    if colors is None or node.GetImageData().GetNumberOfScalarComponents() > 1:
+        return None
+    shown = np.zeros((_COLORS, 3))
+    for row, value in zip(shown, np.linspace(*colors.GetRange(), _COLORS), strict=True):
+        colors.GetColor(value, row)
+    table = np.rint(255 * shown).astype(np.uint8)
+    table = table[::-1] if display.GetInvertDisplayScalarRange() else table
+    return None if (table == table[:, :1]).all() else table
+
+
+def shown_window_of(node: Any) -> tuple[float, float] | None:
+    """The window in which Slicer shows a volume, (lower, upper) in the volume's unit; None if it is not shown."""
+    display = node.GetDisplayNode()
+    if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode") or not display.GetWindow() > 0:
+        return None
+    return display.GetLevel() - display.GetWindow() / 2, display.GetLevel() + display.GetWindow() / 2
+
+
+def hierarchy_item(node: Any) -> tuple[Any, int]:
+    """The subject hierarchy and the item of a node in it; None and 0 where there is none."""
+    scene = node.GetScene()
+    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
+    return hierarchy, hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0

@@ -1,0 +1,257 @@
+"""Fuse volumes of a scene: check the inputs, start the process, put the result into the scene. No GUI is needed.
+
+From a script::
+
+    from S3IMFusionLib.logic import FusionLogic
+    from S3IMFusionLib.settings import FusionSettings
+
+    fused = FusionLogic(slicer.mrmlScene).process(ct, mr, settings=FusionSettings(register="rigid"))
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .appearance import shown_window_of
+from .errors import FusionError
+from .process import Worker
+from .result import Placement, placement_on, put_fused
+from .run import Fused, FusionRun, Pair
+from .scene import Source, do_overlap, problems_of, source_of
+from .sequences import frames_of, problems_of_sequences, put_sequence
+from .settings import WINDOW_OF_DISPLAY, FusionSettings
+
+DEFAULTS = FusionSettings()
+BYTES_PER_PIXEL = 2000
+BYTES_PER_VOXEL = 24
+
+
+class DeviceChoice(NamedTuple):
+    """A device: name for the settings, label for the user, free memory in bytes (None: not known)."""
+
+    name: str
+    label: str
+    free: int | None
+
+
+class FusionLogic:
+    """Fuses volumes of one scene, one fusion at a time.
+
+    Args:
+        scene: the scene with the volumes, into which the results go.
+        worker: the process that computes; None: one of its own, started when first needed.
+    """
+
+    def __init__(self, scene: Any, worker: Worker | None = None) -> None:
+        self.scene = scene
+        self.worker = worker or Worker()
+        self._run: FusionRun | None = None
+
+    def check(self, source_a: Any, source_b: Any, settings: FusionSettings = DEFAULTS, output: Any = None) -> list[str]:
+        """What speaks against fusing two volume nodes, in sentences; nothing in the scene changes.
+
+        Args:
+            source_a: volume node, or None.
+            source_b: volume node, or None.
+            settings: the settings.
+            output: the node for the result, or None.
+        """
+        problems = problems_of(source_a, "A") + problems_of(source_b, "B")
+        if source_a is not None and source_a is source_b:
+            return ["Volumes A and B are the same: choose two different volumes."]
+        if output is not None and output in (source_a, source_b):
+            problems.append(f"The output, '{output.GetName()}', is an input: choose another, or a new volume.")
+        if problems:
+            return problems
+        return self._problems_of_pair(*_pair_of(source_a, source_b, settings), settings)
+
+    def warnings(self, source_a: Any, source_b: Any, settings: FusionSettings = DEFAULTS) -> list[str]:
+        """What a user should know before two volume nodes are fused, in sentences; none where :meth:`check` objects."""
+        if self.check(source_a, source_b, settings):
+            return []
+        pair = _pair_of(source_a, source_b, settings)
+        told = [
+            f"The modality of '{source.name}' is not known and will be recognised by its values: choose it if you can."
+            for source in pair
+            if source.modality is None
+        ]
+        tables = [source.colors for source in pair if source.colors is not None]
+        if len(tables) == 2 and settings.color_map is None and not np.array_equal(*tables):
+            told.append(f"Both volumes are shown in colour: the colours of '{pair[1].name}' are taken for both.")
+        return told
+
+    def start(self, source_a: Any, source_b: Any, output: Any = None, settings: FusionSettings = DEFAULTS) -> FusionRun:
+        """Start to fuse two volume nodes, and return at once.
+
+        Args:
+            source_a: volume node.
+            source_b: volume node.
+            output: node for the result; None, or a node that cannot hold it (gray for colour): a new one is made.
+            settings: the settings.
+
+        Returns:
+            The run, to be polled.
+
+        Raises:
+            FusionError: if :meth:`check` finds a problem, or a fusion is under way.
+        """
+        self._check_idle()
+        if problems := self.check(source_a, source_b, settings, output):
+            raise FusionError(" ".join(problems))
+        pair = _pair_of(source_a, source_b, settings)
+        reference = pair[_reference_of(pair, settings)]
+        placement = _placement(reference, pair, source_a, source_b, settings)
+
+        def into_scene(fused: Sequence[Fused]) -> Any:
+            self._check_still_there(source_a, source_b, output)
+            return put_fused(self.scene, fused[0].voxels, placement.with_record(fused[0].record), output)
+
+        return self._started([pair], settings, into_scene)
+
+    def start_sequence(
+        self, sequence_a: Any, source_b: Any, output: Any = None, settings: FusionSettings = DEFAULTS
+    ) -> FusionRun:
+        """Start to fuse every frame of a sequence with a volume, or with its like of another sequence.
+
+        Args:
+            sequence_a: sequence node of volumes.
+            source_b: sequence node with as many frames, or a volume node.
+            output: sequence node for the result; None: a new one.
+            settings: the settings.
+
+        Returns:
+            The run, to be polled; one progress for all frames.
+
+        Raises:
+            FusionError: if the inputs cannot be fused, the Sequences module is absent, or a fusion is under way.
+        """
+        self._check_idle()
+        if problems := problems_of_sequences(self.scene, sequence_a, source_b, output):
+            raise FusionError(" ".join(problems))
+        pairs = frames_of(self.scene, sequence_a, source_b, settings.modality_a, settings.modality_b)
+        for number, pair in enumerate(pairs, start=1):
+            if problems := self._problems_of_pair(*pair, settings):
+                raise FusionError(f"Frame {number}: {' '.join(problems)}")
+        chosen = _reference_of(pairs[0], settings)
+        placement = _placement(pairs[0][chosen], pairs[0], sequence_a, source_b, settings)
+
+        def into_scene(fused: Sequence[Fused]) -> Any:
+            self._check_still_there(sequence_a, source_b, output)
+            frames = [(one.voxels, pair[chosen]) for one, pair in zip(fused, pairs, strict=True)]
+            return put_sequence(self.scene, frames, placement.with_record(fused[0].record), sequence_a, output)
+
+        return self._started(pairs, settings, into_scene)
+
+    def process(
+        self,
+        source_a: Any,
+        source_b: Any,
+        output: Any = None,
+        settings: FusionSettings = DEFAULTS,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Any:
+        """Fuse two volume nodes and wait for the result.
+
+        Args:
+            source_a: volume node.
+            source_b: volume node.
+            output: as for :meth:`start`.
+            settings: the settings.
+            progress: called with the slices done and all slices.
+            cancelled: asked often; the fusion is cancelled when it returns True.
+
+        Returns:
+            The node with the fused volume.
+
+        Raises:
+            FusionError: if the fusion cannot be started, or fails.
+            FusionCancelledError: if it was cancelled.
+        """
+        return self.start(source_a, source_b, output, settings).wait(progress, cancelled)
+
+    def device_choices(self) -> list[DeviceChoice]:
+        """The devices to compute on, ``auto`` first; starts the process, and waits until torch is loaded.
+
+        Raises:
+            FusionError: if the process does not answer, for example because torch is not installed.
+        """
+        self._check_idle()
+        found = [DeviceChoice(**device) for device in self.worker.call("devices")["devices"]]
+        best = next((device for device in found if device.name.startswith("cuda")), found[0])
+        return [DeviceChoice("auto", f"Automatic: {best.label}", best.free), *found]
+
+    @staticmethod
+    def estimate_memory(shape: Sequence[int], slice_batch: int) -> int:
+        """About how much memory a fusion takes on its device, in bytes.
+
+        Args:
+            shape: voxels of the reference along I, J, K.
+            slice_batch: slices that the network sees at once.
+        """
+        i, j, k = sorted(shape)
+        return BYTES_PER_PIXEL * j * k * min(slice_batch, i) + BYTES_PER_VOXEL * i * j * k
+
+    def close(self) -> None:
+        """Cancel what is under way, and end the process."""
+        if self._run is not None:
+            self._run.cancel()
+        self.worker.close()
+
+    def _problems_of_pair(self, source_a: Source, source_b: Source, settings: FusionSettings) -> list[str]:
+        problems = []
+        if settings.register == "none" and not do_overlap(source_a, source_b):
+            problems.append(
+                f"'{source_a.name}' and '{source_b.name}' do not overlap in space: "
+                "check that they are of one patient, and register them."
+            )
+        if settings.weights is not None and not Path(settings.weights).is_file():
+            problems.append(
+                f"The weights {settings.weights} do not exist: choose another file, or those of the module."
+            )
+        if settings.window == WINDOW_OF_DISPLAY and _shown_window((source_a, source_b)) is None:
+            problems.append("The displayed window is to be used, but no volume is a CT: choose the modalities.")
+        return problems
+
+    def _started(self, pairs: Sequence[Pair], settings: FusionSettings, into_scene: Any) -> FusionRun:
+        values = asdict(settings)
+        values.pop("modality_a")
+        values.pop("modality_b")
+        values["reference"] = "ab"[_reference_of(pairs[0], settings)]
+        if settings.window == WINDOW_OF_DISPLAY:
+            values["window"] = _shown_window(pairs[0])
+        self._run = FusionRun(self.worker, pairs, values, into_scene)
+        return self._run
+
+    def _check_idle(self) -> None:
+        if self._run is not None and self._run.state == "running":
+            raise FusionError("A fusion is under way: wait for it, or cancel it.")
+
+    def _check_still_there(self, *nodes: Any) -> None:
+        if any(node is not None and node.GetScene() is not self.scene for node in nodes):
+            raise FusionError("a volume was removed from the scene while it was being fused: fuse again")
+
+
+def _pair_of(source_a: Any, source_b: Any, settings: FusionSettings) -> Pair:
+    return source_of(source_a, settings.modality_a), source_of(source_b, settings.modality_b)
+
+
+def _reference_of(pair: Pair, settings: FusionSettings) -> int:
+    """0 or 1: whose grid the result has; of equal voxels, A's."""
+    if settings.reference != "finer":
+        return "ab".index(settings.reference)
+    size_a, size_b = (np.prod(np.linalg.norm(source.to_world[:3, :3], axis=0)) for source in pair)
+    return 0 if size_a <= size_b * (1 + 1e-6) else 1
+
+
+def _shown_window(pair: Pair) -> tuple[float, float] | None:
+    return next((shown_window_of(source.node) for source in pair if source.modality == "ct"), None)
+
+
+def _placement(reference: Source, pair: Pair, node_a: Any, node_b: Any, settings: FusionSettings) -> Placement:
+    references = {"SourceA": node_a.GetID(), "SourceB": node_b.GetID()}
+    attributes = {**references, "Settings": settings.as_json()}
+    return placement_on(reference, f"{pair[0].name} + {pair[1].name} fused", attributes, references)

@@ -1,0 +1,216 @@
+"""The process that computes: torch stays out of Slicer, and is loaded once for many fusions.
+
+Requests and replies are JSON, one a line, over the process's stdin and stdout. A request is
+``{"id": 1, "command": "fuse", ...}``; its replies have the same ``id`` and an ``event``: ``"log"`` and ``"progress"``
+on the way, then ``"done"`` or ``"error"``.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import FusionError
+from .paths import library_paths
+
+_MAIN = Path(__file__).with_name("worker_main.py")
+_LOG_CHARACTERS = 4000
+_PAUSE_S = 0.02
+
+
+def find_python() -> str:
+    """The interpreter to compute with: Slicer's own, or outside of Slicer that which runs now.
+
+    Raises:
+        FusionError: if there is none.
+    """
+    home = os.environ.get("SLICER_HOME")
+    inside = shutil.which("PythonSlicer", path=str(Path(home) / "bin")) if home else None
+    python = inside or shutil.which("PythonSlicer") or sys.executable
+    if not python:
+        raise FusionError("no Python interpreter found: reinstall Slicer, it comes with PythonSlicer")
+    return python
+
+
+class Worker:
+    """A process that stays alive between fusions.
+
+    It is started when it is first needed, and again after it has died. It ends with :meth:`close`, with this object,
+    and with the process that has this object, also when that is killed. Volumes go to it as files in :attr:`folder`,
+    which only this user can read and which goes away with the process.
+
+    No thread is used: Slicer gives its Python threads no time while its event loop waits.
+
+    Args:
+        python: interpreter; None: :func:`find_python`.
+        env: environment variables beside those of this process.
+    """
+
+    def __init__(self, python: str | None = None, env: Mapping[str, str] | None = None) -> None:
+        self._python = python
+        self._env = dict(env or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._end: weakref.finalize[..., Any] | None = None
+        self._folder: Path | None = None
+        self._received = b""
+        self._requests = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None while there is none."""
+        return self._process.pid if self._process is not None and self.is_alive else None
+
+    @property
+    def folder(self) -> Path:
+        """The private folder of the running process."""
+        self.start()
+        assert self._folder is not None  # noqa: S101
+        return self._folder
+
+    @property
+    def log(self) -> str:
+        """The end of what the process and its libraries have printed."""
+        file = self._folder / "log.txt" if self._folder else None
+        return file.read_text(encoding="utf-8", errors="replace")[-_LOG_CHARACTERS:] if file and file.exists() else ""
+
+    def start(self) -> None:
+        """Start the process, if it does not run, without waiting for it; it loads torch at once.
+
+        Raises:
+            FusionError: if it cannot be started.
+        """
+        if self.is_alive:
+            return
+        self.close()
+        try:
+            command = [self._python or find_python(), str(_MAIN), str(library_paths()[0])]
+        except FileNotFoundError as error:
+            raise FusionError(str(error)) from error
+        self._folder = Path(tempfile.mkdtemp(prefix="s3imfusion-"))  # mode 700
+        own_tree = {"start_new_session": True} if os.name == "posix" else {"creationflags": 0x08000000}  # no window
+        try:
+            with (self._folder / "log.txt").open("wb") as log:
+                self._process = subprocess.Popen(  # noqa: S603
+                    [*command, str(self._folder)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={**os.environ, **self._env, "PYTHONUTF8": "1"},
+                    **own_tree,
+                )
+        except OSError as error:
+            self.close()
+            raise FusionError(f"{command[0]} cannot be started ({error.strerror}): reinstall Slicer") from error
+        assert self._process.stdout is not None  # noqa: S101
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._received = b""
+        self._end = weakref.finalize(self, _end, self._process, self._folder)
+
+    def submit(self, command: str, **arguments: Any) -> int:
+        """Send a request, and start the process if it does not run.
+
+        Returns:
+            The ``id`` of its replies.
+
+        Raises:
+            FusionError: if the process cannot be started, or ended just now.
+        """
+        self.start()
+        self._requests += 1
+        line = json.dumps({"id": self._requests, "command": command, **arguments}) + "\n"
+        assert self._process is not None  # noqa: S101
+        assert self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()
+        except OSError as error:
+            raise FusionError(self._told_end()) from error
+        return self._requests
+
+    def replies(self) -> list[dict[str, Any]]:
+        """The replies that have come, without waiting for more.
+
+        Raises:
+            FusionError: if the process has ended.
+        """
+        if self._process is None or self._process.stdout is None:
+            raise FusionError("the fusion process does not run")
+        has_ended = False
+        with suppress(BlockingIOError):
+            while chunk := os.read(self._process.stdout.fileno(), 65536):
+                self._received += chunk
+            has_ended = True
+        *lines, self._received = self._received.split(b"\n")
+        if has_ended and not lines:
+            raise FusionError(self._told_end())
+        return [json.loads(line) for line in lines]
+
+    def call(self, command: str, timeout_s: float = 120.0, **arguments: Any) -> dict[str, Any]:
+        """Send a request and wait for its end.
+
+        Returns:
+            The last reply.
+
+        Raises:
+            FusionError: if the reply is an error or does not come in time, or the process ends.
+        """
+        number, end = self.submit(command, **arguments), time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            for reply in self.replies():
+                if reply["id"] == number and reply["event"] == "done":
+                    return reply
+                if reply["id"] == number and reply["event"] == "error":
+                    raise FusionError(reply["message"])
+            time.sleep(_PAUSE_S)
+        raise FusionError(f"the fusion process did not answer within {timeout_s:g} s: look at its log")
+
+    def close(self) -> None:
+        """End the process with all that it started, and remove its folder; :meth:`start` starts a new one."""
+        if self._end is not None:
+            self._end()
+        elif self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._process = self._end = self._folder = None
+
+    def _told_end(self) -> str:
+        assert self._process is not None  # noqa: S101
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=2)
+        code = self._process.returncode
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
+        return f"the fusion process ended {how} before it was done: look at its log, and try again"
+
+
+def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    _kill_tree(process)
+    for stream in (process.stdin, process.stdout):
+        with suppress(OSError):
+            if stream is not None:
+                stream.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
+    """End the process and its children (PythonSlicer may be a launcher, whose child computes)."""
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    elif process.poll() is None:
+        taskkill = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe")
+        subprocess.run([taskkill, "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)  # noqa: S603
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)

@@ -1,0 +1,123 @@
+"""A fused volume as a node of the scene."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from .appearance import hierarchy_item
+from .scene import Source, matrix_of
+
+_PREFIX = "S3IMFusion."
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a fused volume goes: the grid, the parent transform and the folder of its reference.
+
+    Attributes:
+        name: of the fused volume.
+        ijk_to_ras: (4, 4), below the parent transform.
+        transform_id: ID of the parent transform; None without one.
+        folder: subject-hierarchy item of the folder; 0 where there is none.
+        attributes: node attributes, without the prefix.
+        references: node IDs by role, without the prefix.
+    """
+
+    name: str
+    ijk_to_ras: np.ndarray
+    transform_id: str | None
+    folder: int
+    attributes: Mapping[str, str]
+    references: Mapping[str, str]
+
+    def with_record(self, record: Mapping[str, Any]) -> "Placement":
+        """The same place, with what the library tells of the result as a further attribute."""
+        return replace(self, attributes={**self.attributes, "Record": json.dumps(record)})
+
+
+def placement_on(source: Source, name: str, attributes: Mapping[str, str], references: Mapping[str, str]) -> Placement:
+    """The place of a volume that is fused on the grid of a source."""
+    hierarchy, item = hierarchy_item(source.shown)
+    folder = hierarchy.GetItemParent(item) if item else 0
+    return Placement(name, matrix_of(source.node), source.shown.GetTransformNodeID(), folder, attributes, references)
+
+
+def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any = None) -> Any:
+    """Put a fused volume into the scene.
+
+    Args:
+        scene: the scene.
+        voxels: (K, J, I) float32 in [0, 1], or (K, J, I, 3) uint8.
+        placement: where it goes.
+        output: the node to fill; a new one is made for None, and where a node of this class cannot show the voxels.
+
+    Returns:
+        The node.
+    """
+    class_name = volume_class_of(voxels)
+    if output is None or output.GetClassName() != class_name:
+        name = placement.name if output is None else output.GetName()
+        output = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
+    modified = output.StartModify()
+    fill_node(output, voxels, placement.ijk_to_ras)
+    output.SetAndObserveTransformNodeID(placement.transform_id)
+    describe_node(output, placement.attributes, placement.references)
+    output.EndModify(modified)
+    if output.GetDisplayNode() is None:
+        output.CreateDefaultDisplayNodes()
+        show_full_range(output)
+    hierarchy, item = hierarchy_item(output)
+    if placement.folder:
+        item = item or hierarchy.CreateItem(placement.folder, output)
+        hierarchy.SetItemParent(item, placement.folder)
+    return output
+
+
+def volume_class_of(voxels: np.ndarray) -> str:
+    """The class of the node that shows fused voxels, (K, J, I) or (K, J, I, 3)."""
+    return "vtkMRMLVectorVolumeNode" if voxels.ndim == 4 else "vtkMRMLScalarVolumeNode"
+
+
+def fill_node(node: Any, voxels: np.ndarray, ijk_to_ras: np.ndarray) -> None:
+    """Give a volume node its voxels and its IJKToRAS."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(*voxels.shape[2::-1])
+    flat = voxels.reshape(-1, *voxels.shape[3:])
+    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True))
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(ijk_to_ras.ravel().tolist())
+    node.SetIJKToRASMatrix(matrix)
+    node.SetAndObserveImageData(image)
+    if node.IsA("vtkMRMLVectorVolumeNode"):
+        node.SetVoxelVectorType(node.VoxelVectorTypeColorRGB)
+
+
+def describe_node(node: Any, attributes: Mapping[str, str], references: Mapping[str, str]) -> None:
+    """Set what tells how a node was made: attributes and node references with the prefix ``S3IMFusion.``."""
+    for name, value in attributes.items():
+        node.SetAttribute(_PREFIX + name, value)
+    for role, node_id in references.items():
+        node.SetNodeReferenceID(_PREFIX + role, node_id)
+
+
+def show_full_range(node: Any) -> None:
+    """Set window and level to all that a fused volume can hold."""
+    display = node.GetDisplayNode()
+    full = 255.0 if node.IsA("vtkMRMLVectorVolumeNode") else 1.0
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(full, full / 2)
+
+
+def read_nifti_voxels(path: Path) -> np.ndarray:
+    """The voxels of a fused volume in an uncompressed NIfTI file: (K, J, I) float32, or (K, J, I, 3) uint8."""
+    header = np.fromfile(path, dtype=np.uint8, count=348)
+    shape = header[42:48].view("<i2")[::-1]
+    kind, offset = int(header[70:72].view("<i2")[0]), int(header[108:112].view("<f4")[0])
+    dtype, channels = {16: ("<f4", ()), 128: ("u1", (3,))}[kind]
+    return np.fromfile(path, dtype=dtype, offset=offset).reshape(*shape, *channels)

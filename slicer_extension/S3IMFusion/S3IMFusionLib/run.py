@@ -1,0 +1,180 @@
+"""A fusion that is under way in the other process, of one pair of volumes or of many."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import FusionCancelledError, FusionError
+from .process import Worker
+from .result import read_nifti_voxels
+from .scene import Source
+
+Pair = tuple[Source, Source]
+Import = Callable[[Sequence["Fused"]], Any]
+
+_PAUSE_S = 0.02
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The voxels of a fused pair, (K, J, I) float32 in [0, 1] or (K, J, I, 3) uint8, and the library's record."""
+
+    voxels: np.ndarray
+    record: dict[str, Any]
+
+
+class FusionRun:
+    """A fusion under way.
+
+    :meth:`poll` is to be called often, say ten times a second; it returns at once, and at the end puts the result into
+    the scene. Until then nothing in the scene changes.
+
+    Attributes:
+        state: ``"running"``, then ``"done"``, ``"failed"`` or ``"cancelled"``.
+        progress: slices done, and all slices; (0, 0) until they are counted.
+        error: why the fusion failed, in a sentence.
+        log: what the library says on the way, line by line; at a failure also what the process has printed.
+        output_node: the fused volume or sequence, when done.
+        seconds: of the parts, summed over the pairs: ``"import"``, ``"set up"``, ``"fuse"`` in the process.
+
+    Args:
+        worker: the process, which works for this run only.
+        pairs: what to fuse.
+        settings: of :class:`monai_s3im.fuse.Fuser`.
+        into_scene: puts the fused pairs into the scene and returns the node.
+    """
+
+    def __init__(self, worker: Worker, pairs: Sequence[Pair], settings: dict[str, Any], into_scene: Import) -> None:
+        self.state = "running"
+        self.progress = (0, 0)
+        self.error: str | None = None
+        self.log: list[str] = []
+        self.output_node: Any = None
+        self.seconds: dict[str, float] = {}
+        self._worker = worker
+        self._pairs = pairs
+        self._settings = settings
+        self._into_scene = into_scene
+        self._fused: list[Fused] = []
+        self._folder: Path | None = None
+        self._request = 0
+        self._guarded(self._begin_pair)
+
+    def poll(self) -> str:
+        """Take what has come from the process.
+
+        Returns:
+            The state.
+        """
+        if self.state == "running":
+            self._guarded(self._take_replies)
+        return self.state
+
+    def wait(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Any:
+        """Poll to the end.
+
+        Args:
+            progress: called with the slices done and all slices.
+            cancelled: asked whether to cancel.
+
+        Returns:
+            The output node.
+
+        Raises:
+            FusionError: if the fusion fails.
+            FusionCancelledError: if it was cancelled.
+        """
+        told = self.progress
+        while self.poll() == "running":
+            if progress is not None and self.progress != told:
+                told = self.progress
+                progress(*told)
+            if cancelled is not None and cancelled():
+                self.cancel()
+            time.sleep(_PAUSE_S)
+        if self.state == "cancelled":
+            raise FusionCancelledError("The fusion was cancelled.")
+        if self.state == "failed":
+            raise FusionError(self.error)
+        if progress is not None and self.progress != told:
+            progress(*self.progress)
+        return self.output_node
+
+    def cancel(self) -> None:
+        """End the fusion now, with its process; the scene is as it was."""
+        if self.state == "running":
+            self._worker.close()
+            self._end("cancelled")
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Take a step; whatever goes wrong ends the run, and not the timer that polls it."""
+        try:
+            step()
+        except FusionError as error:
+            self._fail(str(error))
+        except OSError as error:
+            self._fail(f"the volumes cannot be handed to the fusion process ({error.strerror}): free some disk space")
+        except Exception as error:  # noqa: BLE001
+            self._fail(f"the fusion failed ({type(error).__name__}: {error}): look at the log")
+
+    def _begin_pair(self) -> None:
+        source_a, source_b = self._pairs[len(self._fused)]
+        self._folder = self._worker.folder / "pair"
+        self._folder.mkdir(exist_ok=True)
+        a, b = source_a.write(self._folder / "a.npy"), source_b.write(self._folder / "b.npy")
+        settings = dict(self._settings)
+        colors = next((source.colors for source in (source_b, source_a) if source.colors is not None), None)
+        if settings["color_map"] is None and colors is not None:
+            settings["color_map"] = str(self._folder / "displayed.txt")
+            np.savetxt(settings["color_map"], colors, fmt="%d")
+        output = str(self._folder / "fused.nii")
+        self._request = self._worker.submit("fuse", a=a, b=b, settings=settings, output=output)
+
+    def _take_replies(self) -> None:
+        for reply in self._worker.replies():
+            if reply["id"] != self._request:
+                continue
+            if reply["event"] == "log":
+                self.log.append(self._with_names(reply["text"]))
+            elif reply["event"] == "progress":
+                slices, pairs = reply["total"], len(self._pairs)
+                self.progress = (len(self._fused) * slices + reply["done"], pairs * slices)
+            elif reply["event"] == "error":
+                raise FusionError(self._with_names(reply["message"]))
+            elif reply["event"] == "done":
+                self._take_fused(reply)
+
+    def _take_fused(self, reply: dict[str, Any]) -> None:
+        assert self._folder is not None  # noqa: S101
+        self._fused.append(Fused(read_nifti_voxels(self._folder / "fused.nii"), reply["record"]))
+        for part, seconds in reply["seconds"].items():
+            self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+        if len(self._fused) < len(self._pairs):
+            self._begin_pair()
+        else:
+            self.output_node = self._into_scene(self._fused)
+            self._end("done")
+
+    def _with_names(self, text: str) -> str:
+        source_a, source_b = self._pairs[min(len(self._fused), len(self._pairs) - 1)]
+        return text.replace("image_a", f"'{source_a.name}'").replace("image_b", f"'{source_b.name}'")
+
+    def _fail(self, error: str) -> None:
+        self.error = error
+        self.log += self._worker.log.splitlines()
+        self._end("failed")
+
+    def _end(self, state: str) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._fused, self._pairs = [], []
+        self.state = state

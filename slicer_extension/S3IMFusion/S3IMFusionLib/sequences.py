@@ -1,0 +1,147 @@
+"""Sequences of volumes (4D): their frames as sources, and the fused frames as a sequence that plays along."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .appearance import guess_modality
+from .result import Placement, describe_node, fill_node, show_full_range, volume_class_of
+from .scene import Source, matrix_of, problems_of, source_of
+
+
+def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: Any = None) -> list[str]:
+    """Why a sequence cannot be fused with a sequence or a volume, in sentences.
+
+    Args:
+        scene: the scene.
+        sequence_a: sequence node, or None.
+        source_b: sequence or volume node, or None.
+        output: sequence node for the result, or None.
+    """
+    if _new_node(scene, "vtkMRMLSequenceBrowserNode") is None:
+        return ["Sequences cannot be fused here: Slicer's Sequences module is absent."]
+    if sequence_a is None or not sequence_a.IsA("vtkMRMLSequenceNode"):
+        return ["Choose a sequence of volumes as A."]
+    if sequence_a is source_b or (output is not None and output in (sequence_a, source_b)):
+        return ["The same node is chosen twice: choose different ones."]
+    problems = _problems_of_frames(scene, sequence_a, "A")
+    if source_b is not None and source_b.IsA("vtkMRMLSequenceNode"):
+        problems += _problems_of_frames(scene, source_b, "B")
+        count_a, count_b = sequence_a.GetNumberOfDataNodes(), source_b.GetNumberOfDataNodes()
+        if count_a != count_b:
+            problems.append(f"A has {count_a} frames and B has {count_b}: choose sequences of the same length.")
+    else:
+        problems += problems_of(source_b, "B")
+    return problems
+
+
+def _problems_of_frames(scene: Any, sequence: Any, letter: str) -> list[str]:
+    if sequence.GetNumberOfDataNodes() == 0:
+        return [f"Sequence {letter}, '{sequence.GetName()}', is empty: choose another."]
+    frames = (sequence.GetNthDataNode(index) for index in range(sequence.GetNumberOfDataNodes()))
+    found = next((problems for frame in frames if (problems := problems_of(frame, letter))), [])
+    proxy = proxy_of(scene, sequence)
+    transform = proxy.GetParentTransformNode() if proxy is not None else None
+    if transform is not None and not transform.IsTransformToWorldLinear():
+        found = [
+            *found,
+            f"'{proxy.GetName()}' stands under the nonlinear transform '{transform.GetName()}': remove it.",
+        ]
+    return found
+
+
+def frames_of(
+    scene: Any, sequence_a: Any, source_b: Any, modality_a: str | None, modality_b: str | None
+) -> list[tuple[Source, Source]]:
+    """The pairs to fuse, in the order of A's frames; of two sequences, frames of the same number are paired.
+
+    Args:
+        scene: the scene.
+        sequence_a: sequence node that :func:`problems_of_sequences` finds nothing against.
+        source_b: sequence or volume node.
+        modality_a: None: guessed from the node that plays the sequence.
+        modality_b: None: guessed.
+    """
+    count = sequence_a.GetNumberOfDataNodes()
+    frames_a = _sources_of(scene, sequence_a, modality_a)
+    if source_b.IsA("vtkMRMLSequenceNode"):
+        return list(zip(frames_a, _sources_of(scene, source_b, modality_b), strict=True))
+    return list(zip(frames_a, [source_of(source_b, modality_b)] * count, strict=True))
+
+
+def _sources_of(scene: Any, sequence: Any, modality: str | None) -> list[Source]:
+    shown_as, modality = proxy_of(scene, sequence), modality or guess_modality(sequence)
+    nodes = [sequence.GetNthDataNode(index) for index in range(sequence.GetNumberOfDataNodes())]
+    return [source_of(node, modality, shown_as, sequence.GetName()) for node in nodes]
+
+
+def browser_of(scene: Any, sequence: Any) -> Any:
+    """The first browser node that plays a sequence; None without one."""
+    browsers = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
+    browsers.UnRegister(None)
+    found = [browsers.GetItemAsObject(index) for index in range(browsers.GetNumberOfItems())]
+    return next((browser for browser in found if browser.IsSynchronizedSequenceNode(sequence, True)), None)
+
+
+def proxy_of(scene: Any, sequence: Any) -> Any:
+    """The node of the scene that shows the present frame of a sequence; None without one."""
+    browser = browser_of(scene, sequence)
+    return browser.GetProxyNode(sequence) if browser is not None else None
+
+
+def put_sequence(
+    scene: Any,
+    frames: Sequence[tuple[np.ndarray, Source]],
+    placement: Placement,
+    sequence: Any,
+    output: Any = None,
+) -> Any:
+    """Put fused frames into the scene, as a sequence that plays along with that of the sources.
+
+    Args:
+        scene: the scene.
+        frames: voxels, as for :func:`put_fused`, and the source whose grid they have.
+        placement: name, parent transform, attributes and references of the result.
+        sequence: the sequence whose index values the result has.
+        output: sequence node to fill; None: a new one.
+
+    Returns:
+        The sequence node.
+    """
+    output = output or scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(placement.name))
+    modified = output.StartModify()
+    output.RemoveAllDataNodes()
+    output.SetIndexName(sequence.GetIndexName())
+    output.SetIndexUnit(sequence.GetIndexUnit())
+    output.SetIndexType(sequence.GetIndexType())
+    for index, (voxels, source) in enumerate(frames):
+        frame = _new_node(scene, volume_class_of(voxels))
+        fill_node(frame, voxels, matrix_of(source.node))
+        output.SetDataNodeAtValue(frame, sequence.GetNthIndexValue(index))
+    describe_node(output, placement.attributes, placement.references)
+    output.EndModify(modified)
+    _play(scene, output, placement, sequence)
+    return output
+
+
+def _play(scene: Any, output: Any, placement: Placement, sequence: Any) -> None:
+    """Let the browser that plays the source play the result too; make one where there is none."""
+    browser = browser_of(scene, sequence)
+    if browser is None:
+        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(output.GetName()))
+    if not browser.IsSynchronizedSequenceNode(output, True):
+        browser.AddSynchronizedSequenceNode(output)
+    proxy = browser.GetProxyNode(output)
+    if proxy is not None:
+        proxy.SetAndObserveTransformNodeID(placement.transform_id)
+        proxy.CreateDefaultDisplayNodes()
+        show_full_range(proxy)
+
+
+def _new_node(scene: Any, class_name: str) -> Any:
+    """A node outside the scene; None for a class that this Slicer does not know."""
+    node = scene.CreateNodeByClass(class_name)
+    if node is not None:
+        node.UnRegister(None)
+    return node

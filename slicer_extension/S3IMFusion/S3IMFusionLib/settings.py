@@ -1,0 +1,61 @@
+"""What a user chooses for a fusion, as plain values."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+REFERENCES = ("a", "b", "finer")
+REGISTRATIONS = ("none", "rigid", "affine")
+WINDOW_OF_DISPLAY = "display"
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """The settings of a fusion; the defaults are those of ``s3im fuse``.
+
+    Args:
+        reference: whose grid the result has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
+        plane: plane of the slices: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
+        modality_a: ``"ct"``, ``"mr"``, ``"pet"``, ``"spect"``, ``"us"``, ``"generic"``; None: guessed from the node.
+        modality_b: the same for B.
+        register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``.
+        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"LOWER,UPPER"``, or
+            ``"display"``, the window in which Slicer shows the CT.
+        color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colour
+            in which Slicer shows it, if that is not gray, else the library's.
+        gray: leave the colour out of the result.
+        device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+        slice_batch: slices that the network sees at once; halved when the memory is too small.
+        weights: a file of weights; None: those that come with the extension.
+
+    Raises:
+        ValueError: if ``reference``, ``register`` or ``slice_batch`` is none of these.
+    """
+
+    reference: str = "a"
+    plane: str = "axial"
+    modality_a: str | None = None
+    modality_b: str | None = None
+    register: str = "none"
+    window: str = "brain"
+    color_map: str | None = None
+    gray: bool = False
+    device: str = "auto"
+    slice_batch: int = 8
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reference not in REFERENCES:
+            raise ValueError(f"unknown reference {self.reference!r}: choose one of {', '.join(REFERENCES)}")
+        if self.register not in REGISTRATIONS:
+            raise ValueError(f"unknown registration {self.register!r}: choose one of {', '.join(REGISTRATIONS)}")
+        if self.slice_batch < 1:
+            raise ValueError(f"slice_batch must be at least 1, got {self.slice_batch}")
+
+    def as_json(self) -> str:
+        """The settings as JSON text, of a file its name only."""
+        values: dict[str, Any] = asdict(self)
+        for name in ("weights", "color_map"):
+            values[name] = Path(values[name]).name if values[name] else None
+        return json.dumps(values)

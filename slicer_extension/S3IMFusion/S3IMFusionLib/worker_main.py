@@ -1,0 +1,152 @@
+"""The main program of the process that computes: it knows torch and ``monai_s3im``, and nothing of Slicer.
+
+``python worker_main.py LIBRARY FOLDER``: LIBRARY is the folder of ``monai_s3im``, FOLDER the private folder for
+volumes, which is removed when the other side is gone.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+Request = dict[str, Any]
+
+
+class Channel:
+    """Where replies go: the stdout that the process was started with; what libraries print goes to stderr."""
+
+    def __init__(self) -> None:
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        self.request_id = 0
+
+    def send(self, event: str, **content: Any) -> None:
+        """Send a reply to the request that is being worked on."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stream.write(json.dumps({"id": self.request_id, "event": event, **content}) + "\n")
+            self._stream.flush()
+
+
+class LogToChannel(logging.Handler):
+    """Sends what the library logs."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(logging.INFO)
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one line."""
+        self._channel.send("log", text=record.getMessage())
+
+
+def main() -> None:
+    """Answer requests until stdin is closed, which also happens when the other side is killed."""
+    channel = Channel()
+    library, folder = sys.argv[1:3]
+    sys.path[0] = library  # in place of the folder of this file
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests, Path(folder)), daemon=True).start()
+    with contextlib.suppress(Exception):  # told when it is asked for
+        import monai_s3im.fuse  # noqa: F401
+    logger = logging.getLogger("monai_s3im")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(LogToChannel(channel))
+    while True:
+        request = requests.get()
+        channel.request_id = request["id"]
+        try:
+            channel.send("done", **_COMMANDS[request["command"]](request, channel))
+        except BaseException as error:  # noqa: BLE001 (whatever it is, it is told)
+            channel.send("error", message=_sentence_of(error))
+
+
+def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
+    for line in sys.stdin:
+        requests.put(json.loads(line))
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+def _sentence_of(error: BaseException) -> str:
+    if type(error).__name__ in {"InputError", "OutputError"}:
+        return str(error)
+    traceback.print_exc()
+    if isinstance(error, ModuleNotFoundError):
+        return f"the Python package {error.name} is not installed: install the module's dependencies"
+    if isinstance(error, MemoryError):
+        return "the volumes do not fit into the memory: close other data, or crop the volumes"
+    return f"the fusion failed ({type(error).__name__}: {error}): look at the log"
+
+
+def fuse(request: Request, channel: Channel) -> dict[str, Any]:
+    """Fuse two volumes from .npy files into a NIfTI file.
+
+    Args:
+        request: ``a``, ``b``: ``path`` of a .npy file (K, J, I), or (K, J, I, 3 or 4) for colour, ``affine`` (4, 4)
+            from (I, J, K) to RAS mm, and ``modality``; ``settings`` of :class:`monai_s3im.fuse.Fuser`; ``output``,
+            a .nii file.
+        channel: gets the progress, in slices.
+
+    Returns:
+        ``record``, what the library tells of the fused volume; ``seconds`` of the parts.
+    """
+    begin = time.perf_counter()
+    from monai_s3im.fuse import Fuser
+
+    imported = time.perf_counter()
+    fuser = Fuser(**request["settings"], progress=lambda done, total: channel.send("progress", done=done, total=total))
+    source_a, source_b = (_read_source(request[source]) for source in "ab")
+    read = time.perf_counter()
+    output = Path(request["output"])
+    fuser(source_a, source_b, output, request["a"]["modality"], request["b"]["modality"])
+    seconds = {"import": imported - begin, "set up": read - imported, "fuse": time.perf_counter() - read}
+    record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+    told = {name: value for name, value in record.items() if name not in {"fused", "fused_sha256"}}  # of that file
+    return {"record": told, "seconds": seconds}
+
+
+def _read_source(source: dict[str, Any]) -> Any:
+    """The volume as the library's reader gives it: (1 or 3, I, J, K), float32 unless it is colour."""
+    import numpy as np
+    import torch
+    from monai.data import MetaTensor
+
+    voxels = np.load(source["path"])
+    array = voxels[..., :3].T if voxels.ndim == 4 else voxels.T[None]
+    is_gray = len(array) == 1 or bool((array == array[:1]).all())
+    array = np.ascontiguousarray(array[:1] if is_gray else array, dtype=np.float32 if is_gray else array.dtype)
+    return MetaTensor(torch.from_numpy(array), affine=torch.tensor(source["affine"], dtype=torch.float64))
+
+
+def devices(_request: Request, _channel: Channel) -> dict[str, Any]:
+    """The devices to compute on: name for the settings, label for a user, free memory in bytes or None."""
+    import torch
+
+    found = [{"name": "cpu", "label": "CPU", "free": _free_main_memory()}]
+    for index in range(torch.cuda.device_count()):
+        label = f"{torch.cuda.get_device_name(index)} (cuda:{index})"
+        found.append({"name": f"cuda:{index}", "label": label, "free": torch.cuda.mem_get_info(index)[0]})
+    if torch.backends.mps.is_available():
+        found.append({"name": "mps", "label": "Apple GPU (mps)", "free": None})
+    return {"devices": found}
+
+
+def _free_main_memory() -> int | None:
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+    return None
+
+
+_COMMANDS = {"fuse": fuse, "devices": devices}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A real MRML scene, volumes in it, and one process that computes for all tests."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "slicer_extension" / "S3IMFusion"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder needs slicer-core, or stands for something that does."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slicer)
+
+
+@pytest.fixture
+def scene() -> Iterator[Any]:
+    """An empty scene with Slicer's colour nodes and slice orientations."""
+    slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+    scene, colors = slicer.vtkMRMLScene(), slicer.vtkSlicerColorLogic()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    application = slicer.vtkMRMLApplicationLogic()
+    colors.SetMRMLApplicationLogic(application)
+    colors.SetMRMLScene(scene)
+    colors.AddDefaultColorNodes()
+    yield scene
+    colors.SetMRMLScene(None)
+    scene.Clear(True)
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Any]:
+    """The process that computes; it stays warm from test to test."""
+    from S3IMFusionLib.process import Worker
+
+    worker = Worker()
+    worker.start()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def logic(scene: Any, worker: Any) -> Any:
+    """The logic of the module, on the scene."""
+    from S3IMFusionLib.logic import FusionLogic
+
+    return FusionLogic(scene, worker)
+
+
+@pytest.fixture
+def add_volume(scene: Any) -> Callable[..., Any]:
+    """Adds a volume node: name, voxels (K, J, I) or (K, J, I, 3), IJKToRAS (4, 4)."""
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    def add(name: str, voxels: np.ndarray, ijk_to_ras: np.ndarray | None = None, class_name: str = "") -> Any:
+        kind = class_name or ("vtkMRMLVectorVolumeNode" if voxels.ndim == 4 else "vtkMRMLScalarVolumeNode")
+        node, image, matrix = scene.AddNewNodeByClass(kind, name), vtk.vtkImageData(), vtk.vtkMatrix4x4()
+        image.SetDimensions(*voxels.shape[2::-1])
+        image.GetPointData().SetScalars(numpy_to_vtk(voxels.reshape(-1, *voxels.shape[3:]), deep=True))
+        matrix.DeepCopy(np.eye(4).ravel() if ijk_to_ras is None else np.asarray(ijk_to_ras, float).ravel())
+        node.SetAndObserveImageData(image)
+        node.SetIJKToRASMatrix(matrix)
+        node.CreateDefaultDisplayNodes()
+        return node
+
+    return add
+
+
+@pytest.fixture
+def add_transform(scene: Any) -> Callable[..., Any]:
+    """Adds a linear transform node, to its parent RAS mm, and puts nodes under it."""
+    import vtk
+
+    def add(matrix: np.ndarray, *nodes: Any) -> Any:
+        transform, to_parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Transform"), vtk.vtkMatrix4x4()
+        to_parent.DeepCopy(np.asarray(matrix, float).ravel())
+        transform.SetMatrixTransformToParent(to_parent)
+        for node in nodes:
+            node.SetAndObserveTransformNodeID(transform.GetID())
+        return transform
+
+    return add
