@@ -1,5 +1,6 @@
 """A 2D network over the slices of a volume."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +9,22 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
+_SIGNS_OF_FULL_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+)  # of the CPU's and MPS' allocators
+
 
 class SliceWiseInferer(Inferer):
     """Run a 2D network over every slice of a volume, several slices at a time.
 
     Whole slices are fused, at their own size, so there are no tiles and no seams. Beyond the volume itself and its
     result, memory does not grow with the number of slices: ``slice_batch`` of them at a time go to the network. When
-    the device runs out of memory the batch is halved for the rest of the volume and the work goes on.
+    the memory of the device, CPU or GPU, is too small for them, the batch is halved for the rest of the volume, which
+    is logged, and the work goes on.
 
     Args:
         slice_batch: slices that the network sees at once.
@@ -59,10 +69,13 @@ class SliceWiseInferer(Inferer):
             slices = volume[..., start : start + batch].movedim(-1, 0)  # (S, N, H, W)
             try:
                 result = network(slices.contiguous(), *args, **kwargs).movedim(0, -1)  # (C, H, W, S)
-            except torch.OutOfMemoryError:
-                if batch == 1:
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
                     raise
+                if batch == 1:
+                    raise torch.OutOfMemoryError(str(error)) from error
                 batch //= 2
+                logger.warning("too little memory for %d slices at once: going on with %d", 2 * batch, batch)
                 continue
             if fused is None:
                 fused = result.new_empty((*result.shape[:-1], total))
@@ -73,3 +86,7 @@ class SliceWiseInferer(Inferer):
         if fused is None:
             raise ValueError(f"a volume of shape {tuple(volume.shape)} has no slices")
         return fused
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY)

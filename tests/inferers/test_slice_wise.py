@@ -17,14 +17,31 @@ def network(image: Tensor) -> Tensor:
 class SmallMemory:
     """A network on a device that holds a few slices only."""
 
-    def __init__(self, largest):
+    def __init__(self, largest, error=None):
         self.largest, self.batches = largest, []
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory")
 
     def __call__(self, image):
         self.batches.append(len(image))
         if len(image) > self.largest:
-            raise torch.OutOfMemoryError("out of memory")
+            raise self.error
         return network(image)
+
+
+def refused_by_the_main_memory():
+    try:
+        torch.empty(2**46)
+    except RuntimeError as error:
+        return error
+    raise AssertionError("this machine has 256 TiB of memory")
+
+
+FULL_MEMORY = {
+    "CUDA": torch.OutOfMemoryError("CUDA out of memory"),
+    "CPU here": refused_by_the_main_memory(),
+    "CPU on Windows": RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
+    "MPS": RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+}
 
 
 def a_volume(slices=7, batch=1):
@@ -54,8 +71,9 @@ def test_progress_tells_slices_done_and_all_slices():
     assert calls == [(3, 7), (6, 7), (7, 7)]
 
 
-def test_out_of_memory_halves_the_batch_and_gives_the_same_result():
-    memory, calls, volume = SmallMemory(2), [], a_volume(slices=9)
+@pytest.mark.parametrize("error", FULL_MEMORY.values(), ids=FULL_MEMORY)
+def test_out_of_memory_halves_the_batch_and_gives_the_same_result(error):
+    memory, calls, volume = SmallMemory(2, error), [], a_volume(slices=9)
     inferer = SliceWiseInferer(8, lambda done, total: calls.append(done))
     assert torch.equal(inferer(volume, memory), slice_by_slice(volume))
     assert memory.batches == [8, 4, 2, 2, 2, 2, 1]
@@ -75,9 +93,23 @@ def test_out_of_memory_later_in_the_volume_halves_from_there():
     assert memory.batches == [4, 4, 2, 1, 1, 1, 1]
 
 
-def test_one_slice_that_does_not_fit_is_an_error():
+@pytest.mark.parametrize("error", FULL_MEMORY.values(), ids=FULL_MEMORY)
+def test_one_slice_that_does_not_fit_is_an_error(error):
     with pytest.raises(torch.OutOfMemoryError):
-        SliceWiseInferer(4)(a_volume(), SmallMemory(0))
+        SliceWiseInferer(4)(a_volume(), SmallMemory(0, error))
+
+
+def test_a_smaller_batch_is_logged(caplog):
+    SliceWiseInferer(4)(a_volume(), SmallMemory(1))
+    assert caplog.messages == [
+        "too little memory for 4 slices at once: going on with 2",
+        "too little memory for 2 slices at once: going on with 1",
+    ]
+
+
+def test_another_error_of_the_network_is_not_taken_for_want_of_memory():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        SliceWiseInferer(4)(a_volume(), SmallMemory(2, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
 
 
 def test_pictures_go_to_the_network_as_they_are():
