@@ -157,7 +157,7 @@ class Worker:
         *lines, self._received = self._received.split(b"\n")
         if has_ended and not lines:
             raise FusionError(self._told_end())
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines if line.startswith(b'{"id":')]  # else a launcher's own words
 
     def call(self, command: str, timeout_s: float = 120.0, **arguments: Any) -> dict[str, Any]:
         """Send a request and wait for its end.

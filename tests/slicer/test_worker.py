@@ -1,0 +1,185 @@
+"""The process that computes."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from S3IMFusionLib.errors import FusionError
+from S3IMFusionLib.process import Worker, find_python
+
+EXTENSION = Path(__file__).resolve().parents[2] / "slicer_extension" / "S3IMFusion"
+
+
+def is_alive(pid):
+    """Whether a process runs; one that has ended and is not yet reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def ends_within(seconds, *pids):
+    end = time.monotonic() + seconds
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not any(is_alive(pid) for pid in pids)
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def a_launcher(folder, arguments=""):
+    """A program that starts Python as its child and waits, as PythonSlicer does on some platforms."""
+    file = folder / "PythonSlicer"
+    file.write_text(f'#!/bin/sh\necho "words of a launcher"\n"{sys.executable}" {arguments} "$@"\nexit $?\n')
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture
+def own_worker():
+    """A worker that a test may kill."""
+    workers = []
+
+    def make(**arguments):
+        workers.append(Worker(**arguments))
+        return workers[-1]
+
+    yield make
+    for one in workers:
+        one.close()
+
+
+def test_second_request_goes_to_the_same_process(worker):
+    worker.call("devices")
+    pid = worker.pid
+    worker.call("devices")
+    assert worker.pid == pid
+
+
+def test_devices_are_told_with_their_free_memory(worker):
+    devices = worker.call("devices")["devices"]
+    assert devices[0]["name"] == "cpu"
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < devices[0]["free"] <= total
+
+
+def test_folder_is_for_this_user_only_and_goes_away_at_the_end(own_worker):
+    worker = own_worker()
+    folder = worker.folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    worker.close()
+    assert not folder.exists()
+
+
+def test_a_killed_process_is_told_of_and_started_anew(own_worker):
+    worker = own_worker()
+    worker.submit("devices")
+    first, folder = worker.pid, worker.folder
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(FusionError, match="the fusion process ended by signal 9 before it was done"):
+        while True:
+            worker.replies()
+    worker.start()
+    assert worker.is_alive
+    assert worker.pid != first
+    assert not folder.exists()
+
+
+def test_close_ends_the_launcher_and_its_child(own_worker, tmp_path):
+    worker = own_worker(python=str(a_launcher(tmp_path)))
+    worker.start()
+    launcher, end = worker.pid, time.monotonic() + 5
+    while not children_of(launcher) and time.monotonic() < end:
+        time.sleep(0.02)
+    (child,) = children_of(launcher)
+    begin = time.monotonic()
+    worker.close()
+    assert ends_within(2, launcher, child)
+    assert time.monotonic() - begin < 2
+
+
+def test_words_of_a_launcher_are_no_reply_and_a_missing_package_is_named(own_worker, tmp_path):
+    worker = own_worker(python=str(a_launcher(tmp_path, "-I -S")))
+    with pytest.raises(FusionError, match=r"the Python package \w+ is not installed: install the module's dependencies"):
+        worker.call("devices", timeout_s=20)
+    assert worker.is_alive
+
+
+def test_process_ends_and_cleans_up_when_its_parent_is_killed():
+    program = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from S3IMFusionLib.process import Worker\n"
+        "worker = Worker(); worker.start(); print(worker.pid, worker.folder, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(EXTENSION)], stdout=subprocess.PIPE, text=True) as parent:
+        pid, folder = parent.stdout.readline().split()
+        time.sleep(1)  # torch is being loaded
+        parent.kill()
+    assert ends_within(5, int(pid))
+    assert not Path(folder).exists()
+
+
+def test_process_ends_with_the_interpreter_that_forgot_to_close_it():
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from S3IMFusionLib.process import Worker\n"
+        "worker = Worker(); worker.start(); print(worker.pid, worker.folder, flush=True)"
+    )
+    command = [sys.executable, "-c", program, str(EXTENSION)]
+    pid, folder = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split()
+    assert ends_within(2, int(pid))
+    assert not Path(folder).exists()
+
+
+def test_an_interpreter_that_does_not_exist_is_told(own_worker, tmp_path):
+    with pytest.raises(FusionError, match="nowhere cannot be started"):
+        own_worker(python=str(tmp_path / "nowhere")).start()
+
+
+def test_an_answer_that_does_not_come_in_time_is_told(own_worker):
+    with pytest.raises(FusionError, match=r"did not answer within 0\.1 s"):
+        own_worker().call("devices", timeout_s=0.1)
+
+
+def test_slicers_own_interpreter_is_taken_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLICER_HOME", raising=False)
+    assert find_python() == sys.executable
+    (tmp_path / "bin").mkdir()
+    launcher = a_launcher(tmp_path / "bin")
+    monkeypatch.setenv("SLICER_HOME", str(tmp_path))
+    assert find_python() == str(launcher)
+
+
+def test_library_errors_come_back_as_their_sentence_and_the_process_lives_on(worker):
+    np.save(worker.folder / "flat.npy", np.zeros((3, 4, 5), np.float32))
+    source = {"path": str(worker.folder / "flat.npy"), "affine": np.eye(4).tolist(), "modality": "mr"}
+    with pytest.raises(FusionError, match="image_a has no content, every voxel is 0"):
+        worker.call("fuse", a=source, b=source, settings={}, output=str(worker.folder / "fused.nii"))
+    assert worker.is_alive
+
+
+def test_parent_loads_no_torch():
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy, slicer\n"
+        "from S3IMFusionLib.logic import FusionLogic\n"
+        "scene = slicer.vtkMRMLScene()\n"
+        "nodes = [scene.AddNewNodeByClass('vtkMRMLScalarVolumeNode', name) for name in ('CT', 'MR')]\n"
+        "voxels = numpy.random.default_rng(0).normal(size=(2, 16, 16)).astype('f4')\n"
+        "for node in nodes: slicer.util.updateVolumeFromArray(node, voxels)\n"
+        "logic = FusionLogic(scene)\n"
+        "fused = logic.process(*nodes)\n"
+        "logic.close()\n"
+        "print(fused.GetName(), sorted({'torch', 'monai', 'monai_s3im', 'SimpleITK'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", program, str(EXTENSION)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.stdout.splitlines()[-1:] == ["CT + MR fused []"], result.stderr
