@@ -2,6 +2,7 @@
 
 import json
 import logging
+import platform
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .data.atomic import remove_leftovers
+from .data.atomic import marked, remove_leftovers
 from .data.pair_checks import problems_of
 from .data.pairs import Pair
 from .data.reading import is_volume, stem_of
@@ -19,10 +20,18 @@ from .errors import InputError, OutputError
 from .evaluate import evaluate
 from .fuse import Fuser
 from .modalities import modality_named
+from .ray_pool import run_on_ray
 from .summary import CaseResult, Summary
 from .worker_pool import LostWorkerError, run_in_workers
 
 logger = logging.getLogger(__name__)
+
+ENGINES = ("local", "ray")
+
+Settle = partial[CaseResult]
+Outcomes = Generator[tuple[Pair, CaseResult | LostWorkerError], None, None]
+
+_SEEN_WITHIN_S = 10.0  # network file systems show a new file late
 
 
 def fuse_batch(
@@ -31,7 +40,9 @@ def fuse_batch(
     fuser: Fuser,
     *,
     resume: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
     metrics: bool = False,
     refused: Mapping[str, str] | None = None,
 ) -> Generator[CaseResult, None, None]:
@@ -46,16 +57,22 @@ def fuse_batch(
         output_dir: where the outputs go; what is there is replaced.
         fuser: the pipeline; each worker sets up its own of the same settings.
         resume: leave alone what :func:`is_finished` finds finished.
-        workers: processes; 1: this one. Each takes its share of torch's threads.
-        metrics: measure each fused image by :func:`monai_s3im.evaluate.evaluate`, but for pairs that were registered.
+        workers: processes; None or 1: this one. Each takes its share of torch's threads. With ``"ray"``, workers at
+            most; None: one for each GPU of the cluster or, where there is none, for each node.
+        engine: ``"local"``: this machine. ``"ray"``: a Ray cluster, whose nodes see images and output folder under the
+            same paths and have the same software and weights; GPUs are used unless the fuser's device is ``"cpu"``.
+        ray_address: the cluster's, see :func:`monai_s3im.ray_pool.run_on_ray`.
+        metrics: measure each fused image by :func:`monai_s3im.evaluate.evaluate`.
         refused: by name, why a further case was refused beforehand; for the summary.
 
     Yields:
         The result of each case: refused ones, then the others; in order from one worker, from several as they come.
 
     Raises:
-        InputError: if the output folder has a ``summary.csv`` of something else.
+        InputError: if the output folder has a ``summary.csv`` of something else, or the engine cannot be used.
     """
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}: choose {' or '.join(ENGINES)}")
     found = problems_of(pairs)
     problems = {name: " ".join(line.removeprefix(f"{name}: ") for line in lines) for name, lines in found.items()}
     summary = Summary(output_dir, [*(refused or {}), *(pair.name for pair in pairs)], metrics)
@@ -65,13 +82,15 @@ def fuse_batch(
     try:
         for name, error in [*(refused or {}).items(), *problems.items()]:
             yield summary.add(CaseResult(name, "failed", error))
-        if workers == 1:
-            for pair in usable:
-                yield summary.add(settle(fuser, pair))
+        if engine == "ray":
+            run = _on_ray(settle, fuser, usable, workers, ray_address)
+        elif workers in {None, 1}:
+            run = ((pair, settle(fuser, pair)) for pair in usable)
         else:
-            with closing(run_in_workers(settle, fuser, usable, workers)) as outcomes:
-                for pair, outcome in outcomes:
-                    yield summary.add(_lost(pair, outcome) if isinstance(outcome, LostWorkerError) else outcome)
+            run = run_in_workers(settle, fuser, usable, workers)
+        with closing(run) as outcomes:
+            for pair, outcome in outcomes:
+                yield summary.add(_lost(pair, outcome) if isinstance(outcome, LostWorkerError) else outcome)
     finally:
         remove_leftovers(output_dir)
         summary.write()
@@ -149,6 +168,45 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         seconds=time.monotonic() - start,
         metrics=values,
     )
+
+
+def _on_ray(settle: Settle, fuser: Fuser, pairs: Sequence[Pair], workers: int | None, address: str | None) -> Outcomes:
+    """Settle the cases on a cluster whose nodes see the output folder and would do the very same."""
+    with marked(settle.keywords["output_dir"]) as mark:
+        check = partial(_check_worker, settings=fuser.record_settings, mark=mark)
+        use_gpus = fuser.device_asked != "cpu"
+        run = partial(_settle_on_node, settle)
+        for pair, outcome in run_on_ray(run, fuser, pairs, workers, address=address, check=check, use_gpus=use_gpus):
+            if isinstance(outcome, CaseResult):
+                for warning in outcome.warnings:
+                    logger.warning("%s", warning)  # the node's own log stays there
+            yield pair, outcome
+
+
+def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None:
+    """Refuse a node with another output folder, software or weights; the device may be another.
+
+    Raises:
+        InputError: what differs.
+    """
+    end = time.monotonic() + _SEEN_WITHIN_S
+    while not mark.exists():
+        if time.monotonic() > end:
+            raise InputError(
+                f"{mark.parent} is another folder here: give an output folder on a file system that all nodes share"
+            )
+        time.sleep(0.1)
+    differing = [name for name, value in settings.items() if name != "device" and fuser.record_settings[name] != value]
+    if differing:
+        raise InputError(f"{' and '.join(differing)} differ here: install the same on all nodes")
+
+
+def _settle_on_node(settle: Settle, fuser: Fuser, pair: Pair) -> CaseResult:
+    for image in (pair.image_a, pair.image_b):
+        if not image.exists():
+            sentence = f"{image} is not there on {platform.node()}: put it on a file system that all nodes share"
+            return CaseResult(pair.name, "failed", sentence)
+    return settle(fuser, pair)
 
 
 def _lost(pair: Pair, error: LostWorkerError) -> CaseResult:

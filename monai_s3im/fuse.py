@@ -112,6 +112,11 @@ class Fuser:
         return partial(type(self), **self._arguments), ()
 
     @property
+    def device_asked(self) -> str:
+        """The device as it was asked for; ``"auto"`` leaves the choice to each process."""
+        return str(self._arguments["device"])
+
+    @property
     def record_settings(self) -> dict[str, Any]:
         """What the record of every output says beside its sources: versions, weights and settings."""
         return dict(json.loads(json.dumps(self._saving.settings)))

@@ -12,6 +12,8 @@ from monai_s3im.data.writing import sha256_of, write_json
 class FakeFuser:
     """Copies image A and writes a record; for an image named ``broken`` it has a fault."""
 
+    device_asked = "auto"
+
     def __init__(self, **record_settings):
         self.record_settings = {"weights_sha256": "0" * 64, "plane": "axial", **record_settings}
 

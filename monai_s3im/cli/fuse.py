@@ -27,7 +27,13 @@ def fuse(
     pattern_a: Annotated[str | None, typer.Option(help="Such as '**/*_T1w.nii.gz', in quotes; with --root.")] = None,
     pattern_b: Annotated[str | None, typer.Option(help="Such as '**/*_ct.nii.gz': same subject and session.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished and as it was written.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes for folders and lists.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes for folders and lists; with ray, workers at most.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Where a batch runs: local, or ray, a Ray cluster.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT or auto; else RAY_ADDRESS, else a cluster of this machine alone.")
+    ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="Measure each fused image, for summary.csv.")] = False,
     modality_a: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
     modality_b: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
@@ -64,8 +70,11 @@ def fuse(
 
     try:
         is_single = pairs is None and root is None and not is_image_folder(str(image_a))
-        if is_single and (resume or metrics or workers > 1):
-            fail("--resume, --workers and --metrics are for folders, lists and patterns: leave them out for one pair")
+        if is_single and (resume or metrics or (workers or 1) > 1 or engine != "local"):
+            fail(
+                "--resume, --workers, --engine and --metrics are for folders, lists and patterns: "
+                "leave them out for one pair"
+            )
         if transform is not None and not is_single:
             fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
         refused: dict[str, str] = {}
@@ -91,7 +100,14 @@ def fuse(
         if is_single:
             _fuse_one(found, output, settings)
         else:
-            batch = {"resume": resume, "workers": workers, "metrics": metrics, "refused": refused}
+            batch = {
+                "resume": resume,
+                "workers": workers,
+                "engine": engine,
+                "ray_address": ray_address,
+                "metrics": metrics,
+                "refused": refused,
+            }
             _fuse_many(found, output, settings, batch)
     except (InputError, OutputError) as error:
         fail(error)

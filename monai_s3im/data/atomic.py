@@ -6,8 +6,8 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from monai_s3im.errors import OutputError
@@ -97,6 +97,26 @@ def remove_leftovers(folder: str | Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def marked(folder: Path) -> Iterator[Path]:
+    """Keep an empty file in a folder, made when needed: another machine that sees the file sees the same folder.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    mark = _temporary(folder / "mark")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch(exist_ok=False)
+    except OSError as error:
+        raise _output_error(mark, error) from error
+    try:
+        yield mark
+    finally:
+        with suppress(OSError):
+            mark.unlink(missing_ok=True)
 
 
 def _temporary(path: Path, suffix: str = "") -> Path:
