@@ -49,6 +49,7 @@ class S3IMFusion(nn.Module):
             nn.ReLU(),
             nn.Conv2d(features, out_channels, kernel_size=3, padding=1),
         )
+        self.to(memory_format=torch.channels_last)  # convolutions of few channels are quicker so, on CPU and GPU
 
     def forward(self, image: Tensor) -> Tensor:
         """Fuse.
@@ -83,6 +84,7 @@ class S3IMFusion(nn.Module):
         """
         if image.ndim != 4 or image.shape[1] != self.in_channels:
             raise ValueError(f"expected sources of shape (B, {self.in_channels}, H, W), got {list(image.shape)}")
+        image = image.contiguous(memory_format=torch.channels_last)
         hybrid = torch.relu(self.stem(image))  # (B, features, H, W)
         salient, saliency = self.salient(hybrid)  # (B, branch, H, W)
         fine, coarse = self.detail(hybrid)  # (B, branch, H, W) each
