@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from .data.writing import write_text
 from .errors import InputError, OutputError
@@ -98,6 +98,48 @@ class Summary:
             result.fused_sha256,
             *[result.metrics.get(name) for name in self._metrics],
         ]
+
+
+def read_summary(output_dir: str | Path) -> list[CaseResult]:
+    """Read ``summary.csv`` back, in the order of its rows.
+
+    Raises:
+        InputError: if there is none, or it is that of something else.
+    """
+    path = Path(output_dir) / "summary.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            rows = list(table)
+        if (table.fieldnames or [])[: len(_COLUMNS)] != _COLUMNS:
+            raise ValueError(table.fieldnames)
+        return [_result_of(row, path.parent) for row in rows]
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: give the output folder of a batch") from error
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no summary of a batch: give the output folder of one") from error
+
+
+def _result_of(row: dict[str, str], folder: Path) -> CaseResult:
+    name, error, warnings, output = (_text(row[column]) for column in ("name", "error", "warnings", "output"))
+    status = row["status"]
+    if status not in {"fused", "skipped", "failed"}:
+        raise ValueError(status)
+    return CaseResult(
+        name,
+        cast("Literal['fused', 'skipped', 'failed']", status),
+        error or None,
+        output=folder / Path(output).name if output else None,
+        fused_sha256=row["fused_sha256"] or None,
+        warnings=(warnings,) if warnings else (),
+        seconds=float(row["seconds"]),
+        metrics={metric: float(row[metric]) for metric in FUSION_METRICS if row.get(metric)},
+    )
+
+
+def _text(cell: str) -> str:
+    """What a cell stands for: without the apostrophe that keeps a spreadsheet from running it."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def _cell(value: str | float | None) -> str:

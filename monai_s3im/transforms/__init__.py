@@ -1,6 +1,6 @@
 """Transforms around the network: intensity, alignment, chrominance; ``Foo`` on a tensor, ``Food`` on a dictionary."""
 
-from .alignment import AlignSourcesd, resample_onto
+from .alignment import AlignSourcesd, on_same_grid, resample_onto
 from .chrominance import RestoreChrominanced, SplitChrominanced
 from .color_map import ColorMap, ColorMapd
 from .intensity import NormalizeModality, NormalizeModalityd
@@ -22,6 +22,7 @@ __all__ = [
     "RestoreGridd",
     "SplitChrominanced",
     "ToSlices",
+    "on_same_grid",
     "read_movement",
     "resample_onto",
 ]

@@ -1,0 +1,164 @@
+"""What a report tells of: the cases of a batch as its output folder holds them, and how their metrics compare."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from monai_s3im.data.reading import is_volume
+from monai_s3im.data.saving import record_path
+from monai_s3im.modalities import MODALITIES
+from monai_s3im.summary import CaseResult, read_summary
+
+FEWEST_FOR_OUTLIERS = 8
+_FURTHEST = 3.5  # modified z-score
+_SIGMA_OF_MAD = 0.6745  # median absolute deviation of a normal distribution, in standard deviations
+
+_TOLD_OF_SOURCES = {"file", "sha256", "modality", "intensity_range"}
+
+Attention = Literal["failed", "warning", "outlier", "fine"]
+ATTENTIONS: tuple[Attention, ...] = ("failed", "warning", "outlier", "fine")
+"""What a case calls for, the most urgent first."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The values of one metric in a group of like cases.
+
+    Attributes:
+        values: finite.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median."""
+        return median(self.values)
+
+    def is_outlier(self, value: float) -> bool:
+        """Whether a value is far from the median, as robustly as that: modified z-score above 3.5.
+
+        The score is 0.6745 (x - median) / MAD, MAD being the median absolute deviation. None is an outlier among fewer
+        than 8 values, or where more than half are equal.
+
+        References:
+            B. Iglewicz, D. C. Hoaglin: How to Detect and Handle Outliers. ASQC Quality Press, 1993.
+        """
+        if len(self.values) < FEWEST_FOR_OUTLIERS:
+            return False
+        deviation = median(abs(other - self.median) for other in self.values)
+        return _SIGMA_OF_MAD * abs(value - self.median) > _FURTHEST * deviation > 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a batch.
+
+    Attributes:
+        result: its row of the summary.
+        record: how it was made; empty if it failed, or the record is gone.
+        outliers: names of metrics that are far from those of like cases.
+    """
+
+    result: CaseResult
+    record: dict[str, Any]
+    outliers: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the record warns of, else the summary."""
+        return tuple(self.record["warnings"] if self.record else self.result.warnings)
+
+    @property
+    def attention(self) -> Attention:
+        """What the case calls for."""
+        if self.result.status == "failed":
+            return "failed"
+        return "warning" if self.warnings else "outlier" if self.outliers else "fine"
+
+    @property
+    def kind(self) -> str:
+        """What is fused: ``"MR + CT volumes"``, empty if not known; metrics are compared among cases of one kind."""
+        if not self.record or self.result.output is None:
+            return ""
+        what = "volumes" if is_volume(self.result.output) else "pictures"
+        return f"{self.modality('image_a')} + {self.modality('image_b')} {what}"
+
+    def modality(self, key: str) -> str:
+        """The modality of a source, as it is written in messages."""
+        name = str(self.record["sources"][key]["modality"])
+        return MODALITIES[name].label if name in MODALITIES else name
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The cases of a batch, those that call for a look first, and the distributions of their metrics.
+
+    Attributes:
+        cases: all.
+        distributions: kind of case -> metric -> distribution.
+    """
+
+    cases: tuple[Case, ...]
+    distributions: dict[str, dict[str, Distribution]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cases call for what."""
+        return {attention: sum(case.attention == attention for case in self.cases) for attention in ATTENTIONS}
+
+
+def read_batch(output_dir: Path) -> Batch:
+    """Read the cases of a batch from its output folder: ``summary.csv`` and the records.
+
+    Raises:
+        InputError: if there is no summary, or it is that of something else.
+    """
+    cases = [Case(result, _record_of(result)) for result in read_summary(output_dir)]
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.kind, []).append(case)
+    distributions = {kind: _distributions(group) for kind, group in groups.items()}
+    marked = [Case(case.result, case.record, _outliers(case, distributions[case.kind])) for case in cases]
+    return Batch(tuple(sorted(marked, key=lambda case: ATTENTIONS.index(case.attention))), distributions)
+
+
+def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:
+    """What the records of all fused cases have in common beside their sources: versions, weights, settings."""
+    own = {"fused", "fused_sha256", "sources", "registration", "warnings"}
+    records = [case.record for case in cases if case.record]
+    first = records[0] if records else {}
+    return {
+        name: value
+        for name, value in first.items()
+        if name not in own and all(record.get(name) == value for record in records)
+    }
+
+
+def _record_of(result: CaseResult) -> dict[str, Any]:
+    """The record of a case, empty where there is none or it lacks what a report tells."""
+    if result.output is None:
+        return {}
+    try:
+        record = json.loads(record_path(result.output).read_text(encoding="utf-8"))
+        is_whole = {"fused", "fused_sha256", "warnings"} <= record.keys() and all(
+            record["sources"][key].keys() >= _TOLD_OF_SOURCES for key in ("image_a", "image_b")
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return record if is_whole else {}
+
+
+def _distributions(group: Sequence[Case]) -> dict[str, Distribution]:
+    names = dict.fromkeys(name for case in group for name in case.result.metrics)
+    return {
+        name: Distribution(tuple(case.result.metrics[name] for case in group if name in case.result.metrics))
+        for name in names
+    }
+
+
+def _outliers(case: Case, distributions: dict[str, Distribution]) -> tuple[str, ...]:
+    return tuple(name for name, value in case.result.metrics.items() if distributions[name].is_outlier(value))

@@ -1,0 +1,106 @@
+"""The images of a case as the pipeline saw them: the fused one, and its sources on its grid."""
+
+import json
+import logging
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import torch
+from monai.data import MetaTensor
+
+from monai_s3im.bundle_config import bundle_parser
+from monai_s3im.data.pairs import Pair
+from monai_s3im.data.reading import read_image
+from monai_s3im.data.writing import sha256_of
+from monai_s3im.errors import InputError, own_errors
+from monai_s3im.transforms import RestoreGridd, SplitChrominanced, on_same_grid
+
+
+@dataclass(frozen=True)
+class CaseImages:
+    """The images of one case on one grid.
+
+    Attributes:
+        fused: (1 or 3, ...) in [0, 1].
+        sources: A and B, (1 or 3, ...) in [0, 1]; none if they cannot be shown.
+        covered: bool (sources, ...), which voxels each source covers; None: all.
+        why_no_sources: why there are none, in a sentence.
+    """
+
+    fused: MetaTensor
+    sources: tuple[MetaTensor, ...] = ()
+    covered: torch.Tensor | None = None
+    why_no_sources: str | None = None
+
+
+def read_case_images(
+    fused: Path, record: Mapping[str, Any], pair: Pair | None, color_map: str | None = None
+) -> CaseImages:
+    """Read the fused image of a case, and its sources through the pipeline that made it.
+
+    The sources are scaled, moved by the recorded transform, resampled onto the result's grid and coloured as they were
+    for fusing, by the transforms of the bundle's inference config with the settings of the record.
+
+    Args:
+        fused: the fused image; its transform, if it has one, lies beside it.
+        record: its record.
+        pair: where its sources are; None: not known.
+        color_map: the file of a colour map, of which a record has the name only.
+
+    Raises:
+        InputError: if the fused image cannot be read, or is not the one of the record.
+    """
+    if sha256_of(fused) != record["fused_sha256"]:
+        raise InputError(f"{fused.name} is not as it was written: fuse it again")
+    image = read_image(fused)
+    image = MetaTensor(image.as_tensor() / image.meta.get("value_range", 1.0), affine=image.affine)
+    if pair is None:
+        return CaseImages(image, why_no_sources="Its sources were not named, so only the fused image is shown.")
+    try:
+        item = _aligned(fused, record, pair, color_map)
+        sources = (item["image_a"], item["image_b"])
+        if image.ndim == 4 and not all(on_same_grid(source, image) for source in sources):
+            raise InputError("the fused image has another grid than the pipeline gives now: fuse it again")
+    except InputError as error:
+        return CaseImages(image, why_no_sources=f"Its sources cannot be shown: {error}")
+    return CaseImages(image, sources, item.get("covered"))
+
+
+def _aligned(fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str | None) -> dict[Hashable, Any]:
+    """The sources as they are before their luma is split off, in the array order of the result."""
+    settings = {**record, "register": "none", "transform": None}
+    if movement := record.get("registration"):
+        settings["transform"] = str(fused.with_name(movement["file"]))
+    if settings.get("color_map") and settings["color_map"] not in mpl.colormaps:
+        settings["color_map"] = color_map or settings["color_map"]
+    parser = bundle_parser("inference")
+    parser.update({name: value for name, value in settings.items() if name in parser.config})
+    made_of = record["sources"]
+    item: dict[Hashable, Any] = {"image_a": str(pair.image_a), "image_b": str(pair.image_b)}
+    item |= {f"modality_{key}": made_of[f"image_{key}"]["modality"] for key in "ab"}
+    with own_errors(), _told_before():
+        pipeline = parser.get_parsed_content("preprocessing").transforms
+        for transform in takewhile(lambda step: not isinstance(step, SplitChrominanced), pipeline):
+            item = transform(item)
+    for key, source in json.loads(item["provenance"]).items():
+        if source["sha256"] != made_of[key]["sha256"]:
+            raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
+    keys = ["image_a", "image_b", "covered"] if "covered" in item else ["image_a", "image_b"]
+    return RestoreGridd(keys)(item)
+
+
+@contextmanager
+def _told_before() -> Iterator[None]:
+    """What the pipeline warns of is in the record: say it once."""
+    logger = logging.getLogger("monai_s3im.transforms")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,95 @@
+"""The volumes that the viewer of a report shows, small enough to be part of the page."""
+
+import base64
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+FUSED_BYTES = 3_000_000
+"""The most that the fused volume of a case adds to a page."""
+
+SOURCE_BYTES = 1_000_000
+"""The most that each of its sources adds, to fade to."""
+
+TOTAL_BYTES = 100_000_000
+"""The most that all volumes add to a page; further cases have no viewer."""
+
+_RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_FEWEST_VOXELS = 1000
+
+
+@dataclass(frozen=True)
+class ViewerVolume:
+    """A volume for the viewer.
+
+    Attributes:
+        base64: gzipped NIfTI of uint8 or RGB24, in base64.
+        voxel_mm: its voxel size in mm along each axis.
+        is_reduced: whether it is coarser than the volume that it was made of.
+    """
+
+    base64: str
+    voxel_mm: tuple[float, float, float]
+    is_reduced: bool
+
+
+def viewer_volume(volume: MetaTensor, most_bytes: int) -> ViewerVolume:
+    """Make a volume small enough: 8 bit, and in larger voxels if need be.
+
+    Args:
+        volume: (1 or 3, X, Y, Z) in [0, 1], with affine.
+        most_bytes: of its base64.
+    """
+    own_mm = _voxel_mm(volume)
+    voxels = min(volume[0].numel(), 4 * most_bytes // volume.shape[0])
+    while True:
+        smaller = _resized(volume, _shape_of(volume.shape[1:], own_mm, voxels))
+        text = base64.b64encode(_nifti(smaller)).decode()
+        if len(text) <= most_bytes or voxels <= _FEWEST_VOXELS:
+            break
+        voxels = min(int(smaller[0].numel() * 0.95 * most_bytes / len(text)), voxels - 1)
+    x, y, z = _voxel_mm(smaller).tolist()
+    return ViewerVolume(text, (x, y, z), smaller.shape != volume.shape)
+
+
+def _voxel_mm(volume: MetaTensor) -> NDArray[np.float64]:
+    sizes: NDArray[np.float64] = np.linalg.norm(volume.affine.cpu().double().numpy()[:3, :3], axis=0)
+    return sizes
+
+
+def _shape_of(shape: Sequence[int], voxel_mm: NDArray[np.float64], voxels: int) -> list[int]:
+    """The shape of at most that many voxels, if there can be: the finest axes are made coarser first."""
+    extent_mm = np.array(shape) * voxel_mm
+    finest, coarsest = 0.0, float(extent_mm.max())
+    for _ in range(40):  # bisect for the voxel size in mm that no axis is finer than
+        middle = (finest + coarsest) / 2
+        fits = np.minimum(shape, np.ceil(extent_mm / middle)).prod() <= voxels
+        finest, coarsest = (finest, middle) if fits else (middle, coarsest)
+    smaller: list[int] = np.minimum(shape, np.ceil(extent_mm / coarsest)).astype(int).tolist()
+    return smaller
+
+
+def _resized(volume: MetaTensor, shape: Sequence[int]) -> MetaTensor:
+    """The same field of view in fewer voxels: means of what lies in each."""
+    affine = volume.affine.cpu().double()
+    ratio = torch.tensor(volume.shape[1:]).double() / torch.tensor(shape)
+    to_old = torch.diag(torch.cat([ratio, torch.ones(1)]))
+    to_old[:3, 3] = (ratio - 1) / 2
+    content = interpolate(volume.as_tensor()[None].float(), size=list(shape), mode="area")[0]
+    return MetaTensor(content, affine=affine @ to_old)
+
+
+def _nifti(volume: MetaTensor) -> bytes:
+    """A gzipped NIfTI of 8 bit, the same bytes at every run."""
+    levels = (255 * volume.as_tensor().clamp(0, 1)).round().to(torch.uint8).movedim(0, -1).contiguous().numpy()
+    voxels = levels[..., 0] if levels.shape[-1] == 1 else levels.view(_RGB24)[..., 0]
+    image = nib.Nifti1Image(voxels, volume.affine.cpu().numpy())
+    image.header.set_xyzt_units("mm")
+    return gzip.compress(image.to_bytes(), 6, mtime=0)
