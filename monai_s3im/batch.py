@@ -13,8 +13,8 @@ from typing import Any
 from .data.atomic import marked, remove_leftovers
 from .data.pair_checks import problems_of
 from .data.pairs import Pair
-from .data.reading import is_volume, stem_of
-from .data.saving import record_path
+from .data.reading import is_volume
+from .data.saving import movement_path, record_path
 from .data.writing import sha256_of
 from .errors import InputError, OutputError
 from .evaluate import evaluate
@@ -96,9 +96,13 @@ def fuse_batch(
         summary.write()
 
 
-def output_path(pair: Pair, output_dir: str | Path) -> Path:
-    """Where the fused image of a pair of a batch goes: ``NAME.png`` for pictures, ``NAME.nii.gz`` for volumes."""
-    return Path(output_dir) / f"{pair.name}{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
+def output_path(pair: Pair, output_dir: str | Path, dicom: bool = False) -> Path:
+    """Where the fused image of a pair of a batch goes.
+
+    ``NAME.png`` for pictures, ``NAME.nii.gz`` for volumes, or the folder ``NAME`` for DICOM series.
+    """
+    suffix = "" if dicom else ".nii.gz" if is_volume(pair.image_a) else ".png"
+    return Path(output_dir) / f"{pair.name}{suffix}"
 
 
 def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
@@ -112,7 +116,7 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
         return False
     try:
         movement = (record.get("registration") or {}).get("file")
-        if movement == f"{stem_of(output)}.tfm" and not output.with_name(movement).is_file():
+        if movement == movement_path(output).name and not movement_path(output).is_file():
             return False
         return (
             _is_made_of(record["sources"]["image_a"], pair.image_a, pair.modality_a)
@@ -144,7 +148,7 @@ def _record_of(output: Path) -> dict[str, Any]:
 def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: bool) -> CaseResult:
     """Fuse one case, or find it finished."""
     start = time.monotonic()
-    output = output_path(pair, output_dir)
+    output = output_path(pair, output_dir, fuser.dicom)
     try:
         skipped = resume and is_finished(pair, output, fuser)
         if not skipped:

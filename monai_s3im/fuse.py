@@ -58,6 +58,7 @@ class Fuser:
         color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
             :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
         gray: leave the colour out of the result.
+        dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
         weights: a file of weights; None: those that come with the package.
         slice_batch: slices that the network sees at once.
         progress: called with the slices done and all slices of a volume.
@@ -77,11 +78,13 @@ class Fuser:
         window: str | Sequence[float] = "brain",
         color_map: str | None = None,
         gray: bool = False,
+        dicom: bool = False,
         weights: str | Path | None = None,
         slice_batch: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name not in {"self", "progress"}}
+        self.dicom = dicom
         self._device = choose_device(device)
         overrides: dict[str, Any] = {
             "device": self._device,
@@ -93,6 +96,7 @@ class Fuser:
             "window": window,
             "color_map": color_map,
             "gray": gray,
+            "dicom": dicom,
             "slice_batch": slice_batch,
             "output_dir": ".",
         }
@@ -133,7 +137,7 @@ class Fuser:
         if output is not None:
             is_picture = image_a.ndim == 3 if isinstance(image_a, MetaTensor) else not is_volume(image_a)
             files = [image for image in (image_a, image_b) if not isinstance(image, MetaTensor)]
-            check_output(Path(output), 2 if is_picture else 3, files)
+            check_output(Path(output), 2 if is_picture else 3, files, self.dicom)
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
@@ -160,7 +164,8 @@ def fuse(
         image_a: path, or a tensor: (C, X, Y, Z) with affine (RAS mm) in the modality's unit, or (C, H, W) in [0, 1].
             The result has its grid unless ``reference`` says otherwise. Of pictures, the anatomical or visible one.
         image_b: the same; volumes are resampled onto the result's grid.
-        output: file to write (.png; .nii.gz, .nii, .nrrd, .mha); a JSON file beside it tells how it was made.
+        output: file to write (.png; .nii.gz, .nii, .nrrd, .mha), or with ``dicom=True`` the folder of a series; a JSON
+            file beside it tells how it was made.
         modality_a: a name of :data:`monai_s3im.modalities.MODALITIES`; guessed if None.
         modality_b: the same for ``image_b``.
         **settings: see :class:`Fuser`.

@@ -13,6 +13,7 @@ class FakeFuser:
     """Copies image A and writes a record; for an image named ``broken`` it has a fault."""
 
     device_asked = "auto"
+    dicom = False
 
     def __init__(self, **record_settings):
         self.record_settings = {"weights_sha256": "0" * 64, "plane": "axial", **record_settings}

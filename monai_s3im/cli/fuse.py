@@ -55,6 +55,9 @@ def fuse(
         str | None, typer.Option(help="Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")
     ] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Write the fused luma, without colour.")] = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Write a DICOM series in the patient's study: -o names its folder.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
     slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
@@ -94,6 +97,7 @@ def fuse(
             "window": window,
             "color_map": color_map,
             "gray": gray,
+            "dicom": dicom,
             "weights": weights,
             "slice_batch": slice_batch,
         }

@@ -1,6 +1,8 @@
 """The last transform of fusing: write the fused image, and beside it how it was made."""
 
 import json
+import logging
+import shutil
 import tempfile
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -15,28 +17,31 @@ from monai.transforms import MapTransform
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
 
-from .reading import stem_of
+from .dicom import is_series
+from .dicom_writing import check_series_output, write_series
+from .reading import stem_of, suffix_of
 from .writing import output_suffix, sha256_of, write_image, write_json, write_transform
 
+logger = logging.getLogger(__name__)
 
-def check_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
+
+def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
     """Refuse, before anything is computed, an output that could not be written.
 
     Args:
         path: where the fused image shall go.
         rank: 2 for a picture, 3 for a volume.
         sources: files that the output must not overwrite.
+        dicom: the output is a DICOM series; see :func:`check_series_output`.
 
     Raises:
         InputError: if the suffix does not fit the image, or the output is one of the sources.
         OutputError: if the output is a folder, or its folder can be neither written to nor made.
     """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: name the file to write")
-    output_suffix(path, rank)
-    for source in sources:
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
+    if dicom:
+        check_series_output(path, sources)
+    else:
+        _check_file_output(path, rank, sources)
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     if not nearest.is_dir():
         raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
@@ -46,6 +51,15 @@ def check_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
         raise OutputError(
             f"{path} cannot be written ({error.strerror} in {nearest}): choose a folder that you may write to"
         ) from error
+
+
+def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: name the file to write")
+    output_suffix(path, rank)
+    for source in sources:
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
 
 
 def pipeline_settings(
@@ -71,7 +85,17 @@ def pipeline_settings(
 
 def record_path(fused: Path) -> Path:
     """The JSON file beside a fused image that tells how it was made."""
-    return fused.with_name(f"{stem_of(fused)}.json")
+    return _beside(fused, ".json")
+
+
+def movement_path(fused: Path) -> Path:
+    """The file beside a fused image with the estimated movement of the second source."""
+    return _beside(fused, ".tfm")
+
+
+def _beside(fused: Path, suffix: str) -> Path:
+    """A file beside an image file, or beside the folder of a series, which may not be there yet."""
+    return fused.with_name(f"{stem_of(fused) if suffix_of(fused) else fused.name}{suffix}")
 
 
 class DescribeSourcesd(MapTransform):
@@ -105,57 +129,89 @@ class SaveFusedd(MapTransform):
 
     A record whose ``fused_sha256`` is that of the image therefore tells that the image is complete and its own.
 
-    The image goes to ``data["output"]`` if that is given, else to ``output_dir/NAME.png`` (pictures) or
-    ``output_dir/NAME.nii.gz`` (volumes), NAME from ``data["name"]``.
+    The image goes to ``data["output"]`` if that is given, else to ``output_dir/NAME.png`` (pictures),
+    ``output_dir/NAME.nii.gz`` (volumes) or ``output_dir/NAME/`` (DICOM series), NAME from ``data["name"]``.
 
     Args:
         keys: fused images, (1 or 3, ...) in [0, 1].
         output_dir: folder; made when needed.
         settings: what to record beside the sources: version, weights, device.
+        dicom: write a DICOM series in the study of the first source that is one; see :func:`write_series`.
     """
 
-    def __init__(self, keys: KeysCollection, output_dir: str | Path, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        settings: Mapping[str, Any] | None = None,
+        dicom: bool = False,
+    ) -> None:
         super().__init__(keys)
         self.output_dir = Path(output_dir)
         self.settings = dict(settings or {})
+        self.dicom = dicom
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write.
 
         Raises:
-            InputError: if the suffix of ``output`` does not fit the image, or the output is one of the sources.
+            InputError: if the suffix of ``output`` does not fit the image, or the output is one of the sources; or a
+                series is to be written, and no source is one.
             OutputError: if a file cannot be written; then none is left.
         """
         result = dict(data)
         sources = json.loads(result.get("provenance", "{}"))
-        files = [source["file"] for source in sources.values() if source["file"]]
+        files = {key: source["file"] for key, source in sources.items() if source["file"]}
         for source in sources.values():
             source["file"] = Path(source["file"]).name if source["file"] else None
         for key in self.keys:
             image: MetaTensor = result[key]
             path = self._path(result, is_picture=image.ndim == 3)
-            check_output(path, image.ndim - 1, files)
+            check_output(path, image.ndim - 1, files.values(), self.dicom)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
-            write_image(image, path)
+            remarks = self._write(image, path, result, files)
             record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **self.settings}
-            movement = path.with_name(f"{stem_of(path)}.tfm")
+            movement = movement_path(path)
             try:
                 record["registration"] = _save_movement(json.loads(result.get("registration", "[]")), movement)
-                record["warnings"] = json.loads(result.get("warnings", "[]"))
+                record["warnings"] = [*json.loads(result.get("warnings", "[]")), *remarks]
                 write_json(record, record_path(path))
             except BaseException:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
                 for file in (path, movement, record_path(path)):
                     file.unlink(missing_ok=True)
                 raise
             result["output"] = str(path)
         return result
 
+    def _write(
+        self, image: MetaTensor, path: Path, data: Mapping[Hashable, Any], files: Mapping[str, str]
+    ) -> list[str]:
+        """Write the image; return what is to be said."""
+        if not self.dicom:
+            write_image(image, path)
+            return []
+        series = {key: Path(file) for key, file in files.items() if is_series(file)}
+        sources = json.loads(data["provenance"])
+        is_moved = any(movement["kind"] != "none" for movement in json.loads(data["registration"]))
+        frame_of = next(iter(sources)) if is_moved else data["reference_key"]  # image B is moved into the space of A
+        if not is_moved and frame_of not in series:
+            frame_of = next(iter(series))  # in register as they are: the space of both
+        modalities = [source["modality"] for source in sources.values()]
+        remarks = write_series(image, path, series, frame_of if frame_of in series else None, modalities, self.settings)
+        for remark in remarks:
+            logger.warning("%s", remark)
+        return remarks
+
     def _path(self, data: Mapping[Hashable, Any], is_picture: bool) -> Path:
         if data.get("output"):
             return Path(data["output"])
+        if self.dicom:
+            return self.output_dir / str(data["name"])
         return self.output_dir / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
 
 

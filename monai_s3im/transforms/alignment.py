@@ -83,7 +83,8 @@ class AlignSourcesd(MapTransform):
 
     Pictures must have one size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool mask
     (sources, rows, columns, slices) of the voxels that each source covers, where not all cover all; and
-    ``grid_affine`` and ``slice_affine``, the affine of the result's grid before and after reordering.
+    ``grid_affine`` and ``slice_affine``, the affine of the result's grid before and after reordering, and
+    ``reference_key``, the key of the source that the grid is of.
 
     Args:
         keys: sources, normalised; A, B and further ones.
@@ -158,6 +159,7 @@ class AlignSourcesd(MapTransform):
             result["covered"] = torch.cat(fields)
         result["grid_affine"] = reference.affine.clone()
         result["slice_affine"] = grid.affine.clone()
+        result["reference_key"] = str(self.keys[chosen])
         return result
 
     @staticmethod
