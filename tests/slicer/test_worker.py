@@ -84,9 +84,9 @@ def test_a_killed_process_is_told_of_and_started_anew(own_worker):
     worker.submit("devices")
     first, folder = worker.pid, worker.folder
     os.kill(first, signal.SIGKILL)
+    assert ends_within(2, first)
     with pytest.raises(FusionError, match="the fusion process ended by signal 9 before it was done"):
-        while True:
-            worker.replies()
+        worker.replies()
     worker.start()
     assert worker.is_alive
     assert worker.pid != first
@@ -108,7 +108,9 @@ def test_close_ends_the_launcher_and_its_child(own_worker, tmp_path):
 
 def test_words_of_a_launcher_are_no_reply_and_a_missing_package_is_named(own_worker, tmp_path):
     worker = own_worker(python=str(a_launcher(tmp_path, "-I -S")))
-    with pytest.raises(FusionError, match=r"the Python package \w+ is not installed: install the module's dependencies"):
+    with pytest.raises(
+        FusionError, match=r"the Python package \w+ is not installed: install the module's dependencies"
+    ):
         worker.call("devices", timeout_s=20)
     assert worker.is_alive
 
@@ -181,5 +183,5 @@ def test_parent_loads_no_torch():
         "print(fused.GetName(), sorted({'torch', 'monai', 'monai_s3im', 'SimpleITK'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program, str(EXTENSION)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout.splitlines()[-1:] == ["CT + MR fused []"], result.stderr

@@ -1,0 +1,79 @@
+"""What tests do with a scene."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import vtk
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from vtk.util.numpy_support import vtk_to_numpy
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def load(scene: Any, path: Path, name: str, class_name: str = "vtkMRMLScalarVolumeNode") -> Any:
+    """Load a file as Slicer does."""
+    node = scene.AddNewNodeByClass(class_name, name)
+    _storage(scene, node, path).ReadData(node)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def save(scene: Any, node: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Save a node as Slicer does; return the voxels (I, J, K) and the affine (RAS mm) that another library reads."""
+    _storage(scene, node, path).WriteData(node)
+    return read(path)
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (I, J, K) and affine, voxel index to RAS mm, by SimpleITK."""
+    image, affine = sitk.ReadImage(str(path)), np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    voxels = sitk.GetArrayFromImage(image)
+    return voxels.swapaxes(0, 2), LPS_TO_RAS @ affine
+
+
+def _storage(scene: Any, node: Any, path: Path) -> Any:
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(path))
+    node.SetAndObserveStorageNodeID(storage.GetID())
+    return storage
+
+
+def voxels_of(node: Any) -> np.ndarray:
+    """(K, J, I), or (K, J, I, 3)."""
+    image = node.GetImageData()
+    array = vtk_to_numpy(image.GetPointData().GetScalars())
+    return array.reshape(*reversed(image.GetDimensions()), *array.shape[1:])
+
+
+def matrix_of(node: Any) -> np.ndarray:
+    """IJKToRAS."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def state_of(scene: Any) -> list[tuple[str, int, int]]:
+    """Every node with its modification times: equal before and after where nothing has changed."""
+    nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+    images = [node.GetImageData() if node.IsA("vtkMRMLVolumeNode") else None for node in nodes]
+    times = [image.GetMTime() if image is not None else 0 for image in images]
+    return [(node.GetID(), node.GetMTime(), time) for node, time in zip(nodes, times, strict=True)]
+
+
+def rotation(axis: int, degrees: float, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+    """About the axis 0, 1 or 2, then a shift in mm, (4, 4)."""
+    matrix, angle = np.eye(4), np.radians(degrees)
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    matrix[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+    matrix[:3, 3] = shift
+    return matrix
+
+
+def in_ras_order(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Array axes to the right, to the front and up; Slicer reverses the slices of a left-handed file at loading."""
+    orientation = io_orientation(affine)
+    return apply_orientation(voxels, orientation), affine @ inv_ornt_aff(orientation, voxels.shape[:3])
