@@ -1,0 +1,141 @@
+"""The fusion view: A, the fused volume and B side by side, linked, with a crosshair, and a fade between the three.
+
+It has slice views of its own. Those of the user's layout are not touched, so that leaving is one step back.
+"""
+
+from slicer import (
+    vtkMRMLApplicationLogic,
+    vtkMRMLCrosshairNode,
+    vtkMRMLLayoutNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLScene,
+    vtkMRMLSliceCompositeNode,
+    vtkMRMLSliceNode,
+)
+
+from .i18n import _
+
+LAYOUT_ID = 25986  # of our own; Slicer's are below 1000
+VIEW_GROUP = 25986  # links move only the views of one group
+VIEWS = ("S3IMFusionA", "S3IMFusionFused", "S3IMFusionB")
+ORIENTATIONS = {"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal"}
+
+_ITEM = """<item><view class="vtkMRMLSliceNode" singletontag="{name}">
+<property name="orientation" action="default">Axial</property>
+<property name="viewlabel" action="default">{label}</property>
+<property name="viewcolor" action="default">{color}</property>
+<property name="viewgroup" action="default">{group}</property>
+</view></item>"""
+
+
+class FusionView:
+    """The fusion view of a scene.
+
+    Args:
+        scene: it holds the layout node, the slice views and the crosshair.
+        application_logic: knows the slice views on the screen; None where there are none.
+    """
+
+    def __init__(self, scene: vtkMRMLScene, application_logic: vtkMRMLApplicationLogic | None = None) -> None:
+        self._scene = scene
+        self._application_logic = application_logic
+        self._volumes: tuple[vtkMRMLScalarVolumeNode, ...] = ()
+        self._former_arrangement = vtkMRMLLayoutNode.SlicerLayoutInitialView
+        self._former_crosshair: tuple[int, int] | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the fusion view is the layout now."""
+        layout = self._layout_node()
+        return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
+
+    def show(
+        self,
+        source_a: vtkMRMLScalarVolumeNode,
+        source_b: vtkMRMLScalarVolumeNode,
+        fused: vtkMRMLScalarVolumeNode,
+        plane: str = "axial",
+        fade: float = 0.0,
+    ) -> None:
+        """Shows A, the fused volume and B, in slices of a plane (``"axial"``, ..., ``"in-plane"``)."""
+        layout = self._layout_node()
+        if layout is None:
+            return
+        self._volumes = (source_a, fused, source_b)
+        if not self.is_shown:
+            self._former_arrangement = layout.GetViewArrangement()
+            if not layout.IsLayoutDescription(LAYOUT_ID):
+                layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
+            layout.SetViewArrangement(LAYOUT_ID)
+            self._show_crosshair()
+        for name, volume in zip(VIEWS, self._volumes, strict=True):
+            self._fill(name, volume, plane)
+        self.set_fade(fade)
+
+    def set_fade(self, fade: float) -> None:
+        """Fades the middle view from the fused volume (0) to A (-100) or to B (100)."""
+        if not self.is_shown or not self._volumes:
+            return
+        source_a, _fused, source_b = self._volumes
+        composite = self._composite_node(VIEWS[1])
+        composite.SetForegroundVolumeID((source_a if fade < 0 else source_b).GetID())
+        composite.SetForegroundOpacity(min(abs(fade) / 100.0, 1.0))
+
+    def leave(self) -> None:
+        """Goes back to the layout and the crosshair that there were before."""
+        if self.is_shown:
+            self._layout_node().SetViewArrangement(self._former_arrangement)
+        if self._former_crosshair is not None:
+            crosshair = self._crosshair_node()
+            if crosshair is not None:
+                mode, behavior = self._former_crosshair
+                crosshair.SetCrosshairMode(mode)
+                crosshair.SetCrosshairBehavior(behavior)
+            self._former_crosshair = None
+
+    def _fill(self, name: str, volume: vtkMRMLScalarVolumeNode, plane: str) -> None:
+        composite = self._composite_node(name)
+        composite.SetBackgroundVolumeID(volume.GetID())
+        composite.SetForegroundVolumeID(None)
+        composite.SetLabelVolumeID(None)
+        composite.SetLinkedControl(True)
+        composite.SetHotLinkedControl(True)
+        slice_node = self._scene.GetNodeByID(f"vtkMRMLSliceNode{name}")
+        if isinstance(slice_node, vtkMRMLSliceNode):
+            if plane in ORIENTATIONS:
+                slice_node.SetOrientation(ORIENTATIONS[plane])
+            else:
+                slice_node.RotateToVolumePlane(self._volumes[1])
+        logic = self._application_logic and self._application_logic.GetSliceLogicByLayoutName(name)
+        if logic:
+            logic.FitSliceToBackground()
+
+    def _show_crosshair(self) -> None:
+        crosshair = self._crosshair_node()
+        if crosshair is not None:
+            self._former_crosshair = (crosshair.GetCrosshairMode(), crosshair.GetCrosshairBehavior())
+            crosshair.SetCrosshairMode(vtkMRMLCrosshairNode.ShowBasic)
+            crosshair.SetCrosshairBehavior(vtkMRMLCrosshairNode.OffsetJumpSlice)
+
+    def _layout_node(self) -> vtkMRMLLayoutNode | None:
+        return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+
+    def _crosshair_node(self) -> vtkMRMLCrosshairNode | None:
+        return self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+
+    def _composite_node(self, name: str) -> vtkMRMLSliceCompositeNode:
+        for index in range(self._scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+            node = self._scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+            if node.GetLayoutName() == name:
+                return node
+        node = self._scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
+        node.UnRegister(None)
+        node.SetLayoutName(name)
+        return self._scene.AddNode(node)
+
+
+def _layout_description() -> str:
+    labels = dict(zip(VIEWS, (_("A"), _("Fused"), _("B")), strict=True))
+    colors = dict(zip(VIEWS, ("#d95f02", "#1b9e77", "#7570b3"), strict=True))
+    items = [_ITEM.format(name=name, label=labels[name], color=colors[name], group=VIEW_GROUP) for name in VIEWS]
+    return f'<layout type="horizontal" split="true">{"".join(items)}</layout>'

@@ -1,0 +1,144 @@
+"""The parameter node: every choice of the user, typed, saved with the scene. A field and its widget have one name."""
+
+from enum import Enum
+from typing import Annotated
+
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from .i18n import _
+from .settings import FusionSettings
+
+
+class Reference(Enum):
+    """Whose grid the fused volume has."""
+
+    A = "a"
+    B = "b"
+    FINER = "finer"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        return {"a": _("Image A"), "b": _("Image B"), "finer": _("The finer one")}[self.value]
+
+
+class Plane(Enum):
+    """Plane of the slices that the network sees."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+    IN_PLANE = "in-plane"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        return {
+            "axial": _("Axial"),
+            "coronal": _("Coronal"),
+            "sagittal": _("Sagittal"),
+            "in-plane": _("As acquired"),
+        }[self.value]
+
+
+class Modality(Enum):
+    """What a volume shows."""
+
+    GUESS = None
+    CT = "ct"
+    MR = "mr"
+    PET = "pet"
+    SPECT = "spect"
+    ULTRASOUND = "us"
+    GENERIC = "generic"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        names = {None: _("Recognise"), "us": _("Ultrasound"), "generic": _("Other")}
+        return names.get(self.value) or self.name
+
+
+class Registration(Enum):
+    """How B is brought into register with A first."""
+
+    NONE = "none"
+    RIGID = "rigid"
+    AFFINE = "affine"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        return {"none": _("No: they are in register"), "rigid": _("Rigid"), "affine": _("Affine")}[self.value]
+
+
+class Window(Enum):
+    """The range of a CT."""
+
+    BRAIN = "brain"
+    SOFT_TISSUE = "soft_tissue"
+    BONE = "bone"
+    FULL = "full"
+    DISPLAY = "display"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        return {
+            "brain": _("Brain (0 to 80 HU)"),
+            "soft_tissue": _("Soft tissue (-160 to 240 HU)"),
+            "bone": _("Bone (-450 to 1050 HU)"),
+            "full": _("All (-1000 to 2000 HU)"),
+            "display": _("As displayed"),
+        }[self.value]
+
+
+class ColorMap(Enum):
+    """The colours of a PET or SPECT."""
+
+    USUAL = None
+    AFMHOT = "afmhot"
+    HOT = "hot"
+    INFERNO = "inferno"
+    MAGMA = "magma"
+    VIRIDIS = "viridis"
+    JET = "jet"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        return self.value or _("As displayed, or of the modality")
+
+
+@parameterNodeWrapper
+class FusionParameters:
+    """What the user chose; the names are those of :class:`FusionSettings`."""
+
+    source_a: vtkMRMLScalarVolumeNode
+    source_b: vtkMRMLScalarVolumeNode
+    fused: vtkMRMLScalarVolumeNode
+    all_frames: bool = False
+    fade: Annotated[float, WithinRange(-100, 100)] = 0.0
+    modality_a: Modality = Modality.GUESS
+    modality_b: Modality = Modality.GUESS
+    reference: Reference = Reference.A
+    register: Registration = Registration.NONE
+    plane: Plane = Plane.AXIAL
+    window: Window = Window.BRAIN
+    color_map: ColorMap = ColorMap.USUAL
+    gray: bool = False
+    device: str = "auto"
+    slice_batch: Annotated[int, WithinRange(1, 64)] = 8
+    weights: str = ""
+
+
+def fusion_settings(parameters: FusionParameters) -> FusionSettings:
+    """The settings of a run, from the parameter node."""
+    return FusionSettings(
+        reference=parameters.reference.value,
+        plane=parameters.plane.value,
+        modality_a=parameters.modality_a.value,
+        modality_b=parameters.modality_b.value,
+        register=parameters.register.value,
+        window=parameters.window.value,
+        color_map=parameters.color_map.value,
+        gray=parameters.gray,
+        device=parameters.device,
+        slice_batch=parameters.slice_batch,
+        weights=parameters.weights or None,
+    )

@@ -1,0 +1,278 @@
+"""The module's panel. It shows and asks; the logic computes."""
+
+from pathlib import Path
+from typing import Any
+
+import ctk  # noqa: F401 - widgets of the .ui file
+import qt
+import slicer
+import vtk
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from .i18n import _
+from .install import ensure_packages, missing_packages
+from .layout import FusionView
+from .logic import DeviceChoice, FusionLogic
+from .parameters import FusionParameters, Reference, fusion_settings
+from .run import FusionRun
+from .sequences import proxy_of
+
+POLL_MS = 100
+
+
+class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel; the module's own class says how its logic is made."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: Any = None
+        self.view: FusionView | None = None
+        self.parameters: FusionParameters | None = None
+        self._gui_tag: int | None = None
+        self._run: FusionRun | None = None
+        self._run_parameters: FusionParameters | None = None
+        self._logged = 0
+        self._devices: list[str] = []
+        self._devices_are_known = False
+
+    def make_logic(self) -> FusionLogic:
+        """The logic of this scene, with ``getParameterNode()``."""
+        raise NotImplementedError
+
+    def setup(self) -> None:
+        """Builds the panel."""
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath("UI/S3IMFusion.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.logic = self.make_logic()
+        self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic())
+
+        self.timer = qt.QTimer()
+        self.timer.setInterval(POLL_MS)
+        self.timer.connect("timeout()", self.onTimer)
+        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
+        self.ui.cancelButton.connect("clicked(bool)", self.onCancelButton)
+        self.ui.viewButton.connect("clicked(bool)", self.onViewButton)
+        self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
+        self.ui.device.connect("currentIndexChanged(int)", self.onDeviceChanged)
+        self.ui.weights.connect("currentPathChanged(QString)", self.onWeightsChanged)
+
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.NodeAddedEvent, self.updatePanel)
+        self.addObserver(scene, scene.NodeRemovedEvent, self.updatePanel)
+        self._fill_devices([("auto", _("Automatic")), ("cpu", _("CPU"))])
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Ends what runs, when Slicer closes or the module is reloaded."""
+        self.timer.stop()
+        if self._run is not None:
+            self._run.cancel()
+        self._set_parameter_node(None)
+        self.removeObservers()
+        self.logic.close()
+
+    def enter(self) -> None:
+        """Called each time the user opens the module."""
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """Called each time the user opens another module."""
+        self._set_parameter_node(None)
+
+    def onSceneStartClose(self, _caller: Any = None, _event: Any = None) -> None:
+        """The volumes go away: so does the run on them."""
+        if self._run is not None:
+            self._run.cancel()
+            self._finish()
+        self.view.leave()
+        self._set_parameter_node(None)
+
+    def onSceneEndClose(self, _caller: Any = None, _event: Any = None) -> None:
+        """A new parameter node, if the module is open."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
+        self._set_parameter_node(FusionParameters(self.logic.getParameterNode()))
+        if self.parameters.source_a is None and self.parameters.source_b is None:
+            volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is_image(node)]
+            if len(volumes) >= 2:
+                self.parameters.source_a, self.parameters.source_b = volumes[:2]
+
+    def _set_parameter_node(self, parameters: FusionParameters | None) -> None:
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._gui_tag)
+            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
+        self.parameters = parameters
+        if parameters is not None:
+            self._gui_tag = parameters.connectGui(self.ui)
+            self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
+        self.updatePanel()
+
+    def onApplyButton(self, _checked: bool = False) -> None:
+        """Asks for packages if some are missing, and starts."""
+        with slicer.util.tryWithErrorDisplay(_("The volumes could not be fused.")):
+            if not ensure_packages(self._requirements()):
+                self.ui.statusLabel.text = _("Nothing was installed, and nothing was changed.")
+                return
+            self._logged = 0
+            self.ui.logText.clear()
+            self._run = self._start(self.parameters)
+            self._run_parameters = self.parameters
+            self.ui.statusLabel.text = _("Starting ...")
+            self.timer.start()
+        self.updatePanel()
+
+    def _start(self, chosen: FusionParameters) -> FusionRun:
+        settings = fusion_settings(chosen)
+        for warning in self.logic.warnings(chosen.source_a, chosen.source_b, settings):
+            self.ui.logText.appendPlainText(warning)
+        sequence_a = _sequence_of(chosen.source_a)
+        if chosen.all_frames and sequence_a is not None:
+            source_b = _sequence_of(chosen.source_b) or chosen.source_b
+            return self.logic.start_sequence(sequence_a, source_b, _sequence_of(chosen.fused), settings)
+        return self.logic.start(chosen.source_a, chosen.source_b, chosen.fused, settings)
+
+    def onCancelButton(self, _checked: bool = False) -> None:
+        """Stops what runs."""
+        if self._run is not None:
+            self._run.cancel()
+            self._finish()
+
+    def onTimer(self) -> None:
+        """Looks how far the run is."""
+        if self._run is None:
+            self.timer.stop()
+            return
+        self._run.poll()
+        for line in self._run.log[self._logged :]:
+            self.ui.logText.appendPlainText(line)
+        self._logged = len(self._run.log)
+        done, total = self._run.progress
+        self.ui.progressBar.maximum = total  # 0 of 0: busy
+        self.ui.progressBar.value = done
+        if total:
+            self.ui.statusLabel.text = _("Slice {done} of {total}").format(done=done, total=total)
+        if self._run.state != "running":
+            self._finish()
+
+    def _finish(self) -> None:
+        run, self._run = self._run, None
+        self.timer.stop()
+        if run.state == "done":
+            self._show_result(run.output_node)
+        elif run.state == "cancelled":
+            self.ui.statusLabel.text = _("Cancelled: the scene is as it was.")
+        else:
+            self.ui.statusLabel.text = _("Not fused: {reason}").format(reason=run.error)
+            slicer.util.errorDisplay(run.error, windowTitle=_("S3IMFusion"), detailedText="\n".join(run.log))
+        self.updatePanel()
+
+    def _show_result(self, node: Any) -> None:
+        self.ui.statusLabel.text = _("Fused: {name}").format(name=node.GetName())
+        chosen = self._run_parameters
+        chosen.fused = proxy_of(slicer.mrmlScene, node) if node.IsA("vtkMRMLSequenceNode") else node
+        chosen.fade = 0.0
+        self._show_view(chosen)
+
+    def onViewButton(self, _checked: bool = False) -> None:
+        """Goes to the fusion view, or back."""
+        if self.view.is_shown:
+            self.view.leave()
+        else:
+            self._show_view(self.parameters)
+        self.updatePanel()
+
+    def _show_view(self, chosen: FusionParameters) -> None:
+        self.view.show(chosen.source_a, chosen.source_b, chosen.fused, chosen.plane.value, chosen.fade)
+
+    def onAdvancedCollapsed(self, collapsed: bool) -> None:
+        """Looks once what there is to compute on: for that, torch has to be loaded."""
+        if collapsed or self._devices_are_known or self._run is not None:
+            return
+        with slicer.util.tryWithErrorDisplay(_("The devices could not be listed."), waitCursor=True):
+            if not missing_packages(self._requirements()):
+                self._fill_devices([(choice.name, _device_label(choice)) for choice in self.logic.device_choices()])
+                self._devices_are_known = True
+
+    def _fill_devices(self, devices: list[tuple[str, str]]) -> None:
+        chosen = self.parameters.device if self.parameters is not None else "auto"
+        self._devices = [name for name, _label in devices]
+        self.ui.device.blockSignals(True)
+        self.ui.device.clear()
+        for _name, label in devices:
+            self.ui.device.addItem(label)
+        self.ui.device.currentIndex = self._devices.index(chosen) if chosen in self._devices else 0
+        self.ui.device.blockSignals(False)
+
+    def onDeviceChanged(self, index: int) -> None:
+        """Keeps the choice in the parameter node."""
+        if self.parameters is not None and 0 <= index < len(self._devices):
+            self.parameters.device = self._devices[index]
+
+    def onWeightsChanged(self, path: str) -> None:
+        """Keeps the choice in the parameter node."""
+        if self.parameters is not None:
+            self.parameters.weights = path
+
+    def updatePanel(self, _caller: Any = None, _event: Any = None) -> None:
+        """Shows what can be done now, and says why where it cannot."""
+        chosen, is_running = self.parameters, self._run is not None
+        problems = self._problems() if chosen is not None and not is_running else []
+        self.ui.applyButton.enabled = chosen is not None and not problems and not is_running
+        self.ui.applyButton.toolTip = "\n".join(problems) or _("Fuses the two volumes into one.")
+        self.ui.inputsCollapsibleButton.enabled = not is_running
+        self.ui.advancedCollapsibleButton.enabled = not is_running
+        self.ui.progressFrame.visible = is_running
+        if chosen is None:
+            return
+        if chosen.device in self._devices:
+            self.ui.device.currentIndex = self._devices.index(chosen.device)
+        self.ui.weights.currentPath = chosen.weights
+        self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
+        self.ui.memoryLabel.text = self._memory_text()
+        is_shown = self.view.is_shown
+        self.ui.viewButton.enabled = is_shown or None not in (chosen.source_a, chosen.source_b, chosen.fused)
+        self.ui.viewButton.checked = is_shown
+        self.ui.viewButton.text = _("Former view") if is_shown else _("Fusion view")
+        self.ui.fade.enabled = is_shown
+        self.view.set_fade(chosen.fade)
+
+    def _problems(self) -> list[str]:
+        chosen = self.parameters
+        return self.logic.check(chosen.source_a, chosen.source_b, fusion_settings(chosen), chosen.fused)
+
+    def _memory_text(self) -> str:
+        chosen = self.parameters
+        reference = chosen.source_b if chosen.reference is Reference.B else chosen.source_a
+        if reference is None or reference.GetImageData() is None:
+            return ""
+        needed = self.logic.estimate_memory(reference.GetImageData().GetDimensions(), chosen.slice_batch)
+        return _("Needs about {size} GB of memory.").format(size=f"{needed / 1e9:.1f}")
+
+    def _requirements(self) -> Path:
+        return Path(self.resourcePath("requirements.txt"))
+
+
+def _device_label(choice: DeviceChoice) -> str:
+    if choice.free is None:
+        return choice.label
+    return _("{device}, {size} GB free").format(device=choice.label, size=f"{choice.free / 1e9:.1f}")
+
+
+def _sequence_of(node: Any) -> Any:
+    """The sequence that a volume node plays; None if it plays none."""
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else []
+    return next((sequence for browser in browsers if (sequence := browser.GetSequenceNode(node))), None)
+
+
+def _is_image(node: Any) -> bool:
+    return not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None
