@@ -1,0 +1,89 @@
+"""Who may use the server: the token, the session's cookie, and what a browser says of where a request comes from."""
+
+import hmac
+import ipaddress
+import secrets
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+COOKIE = "s3im_session"
+TOKEN_VARIABLE = "S3IM_WEB_TOKEN"  # noqa: S105 - the variable's name
+MIN_TOKEN_LENGTH = 16
+HEADERS = {
+    # Vue compiles the page's templates in the browser: 'unsafe-eval'. Nothing may come from, or go to, another host.
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class AccessError(ValueError):
+    """A server that must not be started as asked; the message is one sentence with the remedy."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine alone."""
+    name = host.strip("[]")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.casefold() == "localhost"
+
+
+def choose_token(host: str, given: str | None) -> str | None:
+    """The token that a server bound to ``host`` asks for: the given one; a new one beyond loopback; None on loopback.
+
+    Raises:
+        AccessError: if the given token is too short.
+    """
+    if given:
+        if len(given) < MIN_TOKEN_LENGTH:
+            raise AccessError(f"{TOKEN_VARIABLE} must have {MIN_TOKEN_LENGTH} characters or more: take a longer one")
+        return given
+    return None if is_loopback(host) else secrets.token_urlsafe(32)
+
+
+class Access:
+    """The rules that every request passes, page, websocket, upload and download alike.
+
+    Args:
+        token: what a new session must show; None: nothing, for a server on loopback.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether a new session must show the token."""
+        return self._token is not None
+
+    def accepts(self, given: str) -> bool:
+        """Whether ``given`` is the token, told in a time that does not depend on where they differ."""
+        return self._token is None or hmac.compare_digest(self._token.encode(), given.encode())
+
+    def refusal(self, request: web.Request) -> str | None:
+        """Why a request is refused whatever its cookie, in one sentence; None if it is not.
+
+        Without a token only the name of this machine's loopback is served: a foreign page that makes its own name
+        point here (DNS rebinding) is refused, and so is a proxy, which others can reach.
+        """
+        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+        if self._token is None and not is_loopback(host):
+            return f"This server answers on loopback only: to reach it by another name, start it with {TOKEN_VARIABLE}."
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+            return "This request comes from another site: open the page itself."
+        if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} and request.method != "GET":
+            return "This request comes from another site: open the page itself."
+        return None
+
+
+def set_cookie(response: web.StreamResponse, request: web.Request, session: str) -> None:
+    """Give the browser its session; no script and no other site can read or send it."""
+    is_secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+    response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", secure=is_secure, path="/")
