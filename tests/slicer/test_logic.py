@@ -5,6 +5,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from S3IMFusionLib.settings import FusionSettings
 from sample_images import blobs, write_volume
 from scene_tools import in_ras_order, load, matrix_of, read, rotation, save, voxels_of
@@ -76,6 +77,80 @@ def test_a_sheared_volume_is_resampled_right(logic, add_volume, add_transform, t
     moved = map_coordinates(b.astype(float), to_b[:3, :3] @ index + to_b[:3, 3:], order=1).reshape(A_SHAPE)
     expected = voxels_of(logic.process(node_a, add_volume("CT", moved.astype(np.float32).T, A_GRID), settings=settings))
     np.testing.assert_allclose(fused, expected, atol=2e-5)
+
+
+def show_in(scene, node, colors):
+    """Show a volume in a colour table, (256, 3) of 0 to 255."""
+    table = scene.AddNewNodeByClass("vtkMRMLColorTableNode", "Table")
+    table.SetTypeToUser()
+    table.SetNumberOfColors(256)
+    for index, (red, green, blue) in enumerate(colors / 255):
+        table.SetColor(index, red, green, blue, 1.0)
+    node.GetDisplayNode().SetAndObserveColorNodeID(table.GetID())
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_uptake_has_the_colours_in_which_slicer_shows_it(logic, scene, add_volume, tmp_path, gray):
+    a, b = values_of(A_SHAPE, 1), values_of(B_SHAPE, 2)
+    node_a, node_b = add_volume("MR", a.T, A_GRID), add_volume("PET", b.T, B_GRID)
+    colors = np.stack([np.arange(256), 255 - np.arange(256), np.full(256, 7)], axis=-1)
+    show_in(scene, node_b, colors)
+    fused = logic.process(node_a, node_b, settings=FusionSettings(gray=gray))
+
+    np.savetxt(tmp_path / "colors.txt", colors, fmt="%d")
+    files = [
+        write_volume(tmp_path / f"{name}.nrrd", array=array, affine=grid)
+        for name, array, grid in (("a", a, A_GRID), ("b", b, B_GRID))
+    ]
+    options = ["--modality-a", "mr", "--modality-b", "pet", "--color-map", str(tmp_path / "colors.txt")]
+    voxels, _ = fused_by_command(tmp_path, *files, *options, *(["--gray"] if gray else []))
+    assert fused.GetClassName() == ("vtkMRMLScalarVolumeNode" if gray else "vtkMRMLVectorVolumeNode")
+    np.testing.assert_array_equal(voxels_of(fused).swapaxes(0, 2), voxels)
+
+
+@pytest.mark.parametrize("components", [3, 4])
+def test_rgb_is_fused_as_the_command_does(logic, add_volume, tmp_path, components):
+    a = values_of(A_SHAPE, 1)
+    rgb = np.stack([values_of(A_SHAPE, seed, 255) for seed in range(components)], axis=-1).astype(np.uint8)
+    fused = logic.process(add_volume("MR", a.T, A_GRID), add_volume("Photo", rgb.swapaxes(0, 2), A_GRID))
+
+    file_a = write_volume(tmp_path / "a.nrrd", array=a, affine=A_GRID)
+    image, geometry = sitk.GetImageFromArray(rgb.swapaxes(0, 2), isVector=True), sitk.ReadImage(str(file_a))
+    image.CopyInformation(geometry)
+    sitk.WriteImage(image, str(tmp_path / "b.nrrd"))
+    voxels, _ = fused_by_command(tmp_path, file_a, tmp_path / "b.nrrd", "--modality-a", "mr")
+    assert voxels.dtype == np.uint8
+    np.testing.assert_array_equal(voxels_of(fused).swapaxes(0, 2), voxels)
+
+
+def test_rgb_of_equal_channels_is_gray(logic, add_volume):
+    gray = values_of(A_SHAPE, 2, 255).astype(np.uint8).T
+    fused = logic.process(add_volume("MR", values_of(A_SHAPE, 1).T), add_volume("Photo", np.stack([gray] * 3, axis=-1)))
+    assert fused.GetClassName() == "vtkMRMLScalarVolumeNode"
+
+
+def test_displayed_window_of_a_ct_is_used_where_it_is_asked_for(logic, add_volume):
+    mr, ct = add_volume("MR", values_of(A_SHAPE, 1).T), add_volume("CT", (values_of(A_SHAPE, 2, 1500) - 900).T)
+    ct.GetDisplayNode().SetAutoWindowLevel(False)
+    ct.GetDisplayNode().SetWindowLevel(300, 40)
+    as_shown = logic.process(mr, ct, settings=FusionSettings(window="display"))
+    np.testing.assert_array_equal(
+        voxels_of(as_shown), voxels_of(logic.process(mr, ct, settings=FusionSettings(window="-110,190")))
+    )
+    usual = voxels_of(logic.process(mr, ct))
+    ct.GetDisplayNode().SetWindowLevel(2000, 0)
+    np.testing.assert_array_equal(voxels_of(logic.process(mr, ct)), usual)
+    assert not np.array_equal(usual, voxels_of(as_shown))
+
+
+def test_finer_grid_is_that_of_the_smaller_voxels_in_the_world(logic, add_volume, add_transform):
+    """B's voxels are smaller in its own frame, 1.5 mm^3 of 2, and larger in the world, where B is twice as long."""
+    a = add_volume("MR", values_of(A_SHAPE, 1).T, np.diag([1.0, 1.0, 2.0, 1.0]))
+    b = add_volume("MR b", values_of(B_SHAPE, 2).T, np.diag([1.0, 1.0, 1.5, 1.0]))
+    settings = FusionSettings(reference="finer")
+    assert voxels_of(logic.process(a, b, settings=settings)).shape == B_SHAPE[::-1]
+    add_transform(np.diag([2.0, 1.0, 1.0, 1.0]), b)
+    assert voxels_of(logic.process(a, b, settings=settings)).shape == A_SHAPE[::-1]
 
 
 def landmark(shape, grid, point, sigma=4.0):
