@@ -139,11 +139,15 @@ def _result_of(row: dict[str, str], folder: Path) -> CaseResult:
 
 def _text(cell: str) -> str:
     """What a cell stands for: without the apostrophe that keeps a spreadsheet from running it."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and _is_risky(cell) else cell
+
+
+def _is_risky(text: str) -> bool:
+    return text.lstrip("'").startswith(_FORMULA)
 
 
 def _cell(value: str | float | None) -> str:
     """What stands in a cell: no formula that a spreadsheet would run, no nan, no infinity."""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return f"'{value}" if _is_risky(value) else value
     return "" if value is None or not math.isfinite(value) else str(value)

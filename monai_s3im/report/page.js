@@ -49,7 +49,8 @@ let viewer = null;
 const stage = document.createElement("div");
 stage.className = "stage";
 stage.innerHTML = `<div class="film"><canvas tabindex="0" role="application" aria-label="Three planes of the volume. Arrow keys and page up and down move the crosshair."></canvas></div>
-<div class="bar"><label class="fade"><span>A</span><input type="range" min="-1" max="1" step="0.05" value="0" aria-label="Fade from A over fused to B"><span>B</span></label>
+<div class="bar"><label class="fade"><span>A</span><input type="range" min="-1" max="1" step="0.05" value="0" list="fades" aria-label="Fade from A over fused to B"><span>B</span></label>
+<datalist id="fades"><option value="-1"></option><option value="0"></option><option value="1"></option></datalist>
 <output></output><button type="button">Close</button></div>`;
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -74,11 +75,13 @@ async function loadViewer() {
   const made = new Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [0.3, 0.7, 1, 0.8],
-    crosshairWidth: 1,
+    crosshairWidth: 0.6,
+    crosshairWidthUnit: "percent",
     dragAndDropEnabled: false,
     isRadiologicalConvention: true,
     loadingText: "",
     logLevel: "error",
+    multiplanarPadPixels: 10,
     multiplanarShowRender: SHOW_RENDER.NEVER,
     sagittalNoseLeft: true,
     showAllOrientationMarkers: true,

@@ -1,0 +1,201 @@
+"""The report in a real Chromium: no network is asked, the viewer draws, the controls work by mouse and keys."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, reported):
+    """Open the report from its file; it must have asked for nothing, failed at nothing and run nothing of others."""
+    visits = []
+
+    def open_report(**settings):
+        context = browser.new_context(viewport={"width": 1200, "height": 800}, **settings)
+        page, told = context.new_page(), SimpleNamespace(requests=[], errors=[], dialogs=[])
+        visits.append((context, told))
+
+        def answer(route):
+            if route.request.url.split(":")[0] in {"file", "data", "blob"}:
+                route.continue_()
+            else:
+                told.requests.append(route.request.url)
+                route.abort()
+
+        def dismiss(dialog):
+            told.dialogs.append(dialog.message)
+            dialog.dismiss()
+
+        page.route("**/*", answer)
+        page.on("console", lambda message: told.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: told.errors.append(str(error)))
+        page.on("dialog", dismiss)
+        page.goto(reported.page.as_uri())
+        return page
+
+    yield open_report
+    for context, told in visits:
+        context.close()
+        assert (told.requests, told.errors, told.dialogs) == ([], [], [])
+
+
+def opened_viewer(page, name):
+    place = page.locator("article", has=page.get_by_role("heading", name=name, exact=True))
+    place.get_by_role("button", name="Look at the fused volume in three planes").click()
+    page.wait_for_selector(".stage[data-ready]")
+    return place.locator("canvas")
+
+
+def picture_of(locator):
+    """Drawn pixels, (rows, columns, 3); waits for the frame to be drawn."""
+    locator.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("RGB")).astype(int)
+
+
+def colored_part(picture):
+    return (np.abs(picture[..., 0] - picture[..., 2]) > 30).mean()
+
+
+def test_the_page_opens_and_shows_every_montage(visit, reported):
+    page = visit()
+    assert page.title() == f"Fusion report: {reported.folder.name}"
+    images = page.locator("article img")
+    for index in range(images.count()):
+        images.nth(index).scroll_into_view_if_needed()
+        assert images.nth(index).evaluate("async (image) => { await image.decode(); return image.naturalWidth }") > 200
+
+
+def test_the_viewer_draws_and_follows_the_crosshair_and_the_fade(visit, tmp_path):
+    page = visit()
+    canvas = opened_viewer(page, "uptake")
+    first = picture_of(canvas)
+    page.screenshot(path=tmp_path / "viewer.png")
+    assert first.std() > 20
+    place = page.locator("output").text_content
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+    moved, there = picture_of(canvas), place()
+    assert np.abs(moved - first).mean() > 1
+    page.locator(".fade input").fill("-1")
+    of_a = picture_of(canvas)
+    page.locator(".fade input").fill("1")
+    of_b = picture_of(canvas)
+    assert np.abs(of_a - moved).mean() > 1
+    assert np.abs(of_b - of_a).mean() > 1
+    assert colored_part(of_a) < 0.05  # the crosshair
+    assert colored_part(of_b) > colored_part(of_a) + 0.01  # uptake
+    canvas.focus()
+    page.keyboard.press("ArrowLeft")
+    assert there
+    assert place() != there
+
+
+def test_one_viewer_goes_from_case_to_case_and_gives_the_focus_back(visit):
+    page = visit()
+    of_volume = picture_of(opened_viewer(page, "volume"))
+    of_uptake = picture_of(opened_viewer(page, "uptake"))
+    assert page.locator("canvas").count() == 1
+    assert of_volume.shape != of_uptake.shape or np.abs(of_volume - of_uptake).mean() > 1
+    page.get_by_role("button", name="Close").click()
+    assert page.locator("canvas").count() == 0
+    focused = page.evaluate("() => document.activeElement.closest('article').dataset.name")
+    assert focused.startswith("uptake")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".stage[data-ready]")
+
+
+def test_the_list_is_filtered_and_sorted(visit):
+    page = visit()
+    shown = page.locator("#list tbody tr:visible th")
+    values = page.locator("#list tbody tr:visible td:nth-child(4)")
+    page.get_by_role("button", name="failed").click()
+    assert shown.count() == 2
+    assert page.locator("article:visible").count() == 0
+    page.get_by_role("button", name="14 cases").click()
+    page.get_by_label("Find").fill("MR + CT")
+    assert sorted(shown.all_text_contents()) == [f"picture {index}" for index in range(9)]
+    assert page.get_by_role("status").text_content() == "9 of 14 shown"
+    header = page.get_by_role("button", name="EN", exact=True)
+    header.focus()
+    page.keyboard.press("Enter")
+    rising = [float(text) for text in values.all_text_contents()]
+    assert rising == sorted(rising)
+    page.keyboard.press("Enter")
+    assert [float(text) for text in values.all_text_contents()] == rising[::-1]
+    assert page.locator("th[aria-sort=descending]").text_content() == "EN"
+
+
+def test_the_keyboard_reaches_the_cases(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "To the cases"
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.getElementById('cases').getBoundingClientRect().top") < 800
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_either_scheme(visit, scheme):
+    page = visit(color_scheme=scheme)
+    for selector in ("h1", ".hint", ".chip.fine", ".chip.warning", ".failed-cases p", "#list a", "figcaption", ".kind"):
+        ink, ground = page.locator(selector).first.evaluate(
+            """(element) => {
+                const ink = getComputedStyle(element).color;
+                const ground = () => getComputedStyle(element).backgroundColor;
+                while (ground() === "rgba(0, 0, 0, 0)") element = element.parentElement;
+                return [ink, ground()];
+            }"""
+        )
+        assert contrast(ink, ground) >= 4.5, selector  # WCAG 2.2, level AA
+
+
+def contrast(*colors):
+    """Contrast ratio of two colours as WCAG 2.2 defines it."""
+    luminances = []
+    for color in colors:
+        levels = np.array([float(part) for part in color[color.index("(") + 1 : -1].split(",")[:3]]) / 255
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        luminances.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    return (max(luminances) + 0.05) / (min(luminances) + 0.05)
+
+
+def test_a_narrow_page_does_not_run_out_of_its_width(visit):
+    page = visit()
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+
+
+def test_on_paper_the_cases_stay_and_the_controls_go(visit):
+    page = visit()
+    page.emulate_media(media="print")
+    assert page.locator("article img:visible").count() == 12
+    assert page.locator(".viewer:visible").count() == 0
+    assert page.locator("input:visible").count() == 0
