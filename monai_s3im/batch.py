@@ -1,6 +1,5 @@
 """Fuse many pairs: one after the other or in several processes, from the start or where it was left."""
 
-import json
 import logging
 import platform
 import time
@@ -14,7 +13,7 @@ from .data.atomic import marked, remove_leftovers
 from .data.pair_checks import problems_of
 from .data.pairs import Pair
 from .data.reading import is_volume
-from .data.saving import movement_path, record_path
+from .data.saving import movement_path, read_record
 from .data.writing import sha256_of
 from .errors import InputError, OutputError
 from .evaluate import evaluate
@@ -111,7 +110,7 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
     The record beside it tells: software versions, weights and settings must be those of ``fuser``; modalities, names
     and SHA256 of the sources those of ``pair``; and the output must have the SHA256 that the record names.
     """
-    record = _record_of(output)
+    record = read_record(output)
     if any(record.get(name) != value for name, value in fuser.record_settings.items()):
         return False
     try:
@@ -136,15 +135,6 @@ def _is_made_of(source: dict[str, Any], file: Path, modality: str | None) -> boo
     return (source["file"], source["sha256"]) == (file.name, sha256_of(file))
 
 
-def _record_of(output: Path) -> dict[str, Any]:
-    """The record beside an output, empty where there is none or it is damaged."""
-    try:
-        record = json.loads(record_path(output).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: bool) -> CaseResult:
     """Fuse one case, or find it finished."""
     start = time.monotonic()
@@ -153,10 +143,8 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         skipped = resume and is_finished(pair, output, fuser)
         if not skipped:
             fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
-        record = _record_of(output)
-        # evaluate() takes the sources where they lie, which is not where registration brought image B
-        is_measured = metrics and not record.get("registration")
-        values = evaluate(output, pair.image_a, pair.image_b).mean if is_measured else {}
+        record = read_record(output)
+        values = evaluate(output, pair.image_a, pair.image_b).mean if metrics else {}
     except (InputError, OutputError) as error:
         return CaseResult(pair.name, "failed", str(error), seconds=time.monotonic() - start)
     except Exception as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -22,6 +23,7 @@ from monai_s3im.data.writing import write_json, write_text
 from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
 from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
+from monai_s3im.transforms.movement import moved_by, ras_to_lps
 
 LARGEST_BATCH = 16
 _LUMA = (0.299, 0.587, 0.114)
@@ -83,8 +85,9 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path) -> E
     0.114 B). 16-bit pictures are brought to the 0..255 scale.
 
     A volume is measured slice by slice in the axial plane, on the fused volume's grid, with its sources scaled as they
-    were for fusing (modalities, window and colour map are read from the JSON file beside the fused volume, and guessed
-    where there is none); its values are the means over the slices in which a source has content.
+    were for fusing and the second where registration brought it (modalities, window, colour map and movement are read
+    from the JSON file beside the fused volume; where there is none, they are guessed, and nothing is moved); its values
+    are the means over the slices in which a source has content.
 
     Args:
         fused: a picture or volume, or a folder of them.
@@ -144,6 +147,8 @@ def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, fl
     }
     for key in ("image_a", "image_b"):
         item[key] = NormalizeModality(sources.get(key, {}).get("modality"), window)(item[key])
+    if matrix := (made.get("registration") or {}).get("matrix_lps"):
+        item["image_b"] = moved_by(ras_to_lps(np.array(matrix, dtype=np.float64)), item["image_b"])
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
     for transform in (
         AlignSourcesd(["fused", "image_a", "image_b"]),

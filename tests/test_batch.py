@@ -20,10 +20,11 @@ from monai_s3im import batch
 from monai_s3im.batch import fuse_batch, is_finished, output_path
 from monai_s3im.cli import app
 from monai_s3im.data.atomic import remove_leftovers
-from monai_s3im.data.pairs import Pair
-from monai_s3im.data.writing import write_text
+from monai_s3im.data.pairs import Pair, read_pairs
+from monai_s3im.data.writing import write_text, write_transform
 from monai_s3im.errors import InputError
 from monai_s3im.evaluate import evaluate
+from monai_s3im.fuse import Fuser
 from monai_s3im.metrics import FUSION_METRICS
 from monai_s3im.summary import CaseResult, Summary
 from monai_s3im.worker_pool import LostWorkerError
@@ -393,10 +394,20 @@ def test_metrics_are_those_of_evaluate(tmp_path, out):
         assert row["EN"]
 
 
-def test_a_registered_pair_is_not_measured_where_it_did_not_lie(make_pairs, out):
-    fuser = FakeFuser(registration={"kind": "given", "file": "b.tfm"})
-    (result,) = fuse_batch(make_pairs("one"), out, fuser, metrics=True)
-    assert (result.status, result.metrics) == ("fused", {})
+def test_a_registered_pair_is_measured_where_registration_brought_it(tmp_path, out):
+    shift = np.eye(4)
+    shift[:3, 3] = (3.0, 0.0, 0.0)
+    write_volume(tmp_path / "a.nii.gz", 0)
+    write_volume(tmp_path / "b.nii.gz", 5, affine=GRID)
+    write_volume(tmp_path / "displaced.nii.gz", 5, affine=shift @ GRID)
+    (tmp_path / "pairs.csv").write_text("name,image_a,image_b\nthere,a.nii.gz,b.nii.gz\naway,a.nii.gz,displaced.nii.gz")
+    there, away = read_pairs(tmp_path / "pairs.csv")
+    back = np.eye(4)
+    back[:3, 3] = (-3.0, 0.0, 0.0)  # LPS
+    write_transform(back, tmp_path / "back.tfm")
+    (expected,) = fuse_batch([there], out, Fuser(device="cpu"), metrics=True)
+    (found,) = fuse_batch([away], out, Fuser(device="cpu", transform=tmp_path / "back.tfm"), metrics=True)
+    assert found.metrics == pytest.approx(expected.metrics, rel=1e-3, nan_ok=True)
 
 
 def test_patterns_find_the_pairs_of_a_bids_tree(tmp_path, out):

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from references.metrics_reference import REFERENCES
 from rich.console import Console
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.evaluate import Evaluation, evaluate, read_luma
@@ -230,6 +231,40 @@ def test_folders_of_volumes_are_measured(three_volumes):
     result = evaluate(*(path.parent for path in three_volumes))
     assert list(result.cases) == ["case"]
     assert result.cases["case"] == pytest.approx(evaluate(*three_volumes).cases["case"], nan_ok=True)
+
+
+def test_a_registered_source_is_measured_where_registration_brought_it(tmp_path):
+    random = np.random.default_rng(2)
+    grid, moved_grid = np.diag([-1.0, 2.0, 3.0, 1.0]), np.diag([1.2, 1.2, 2.0, 1.0])
+    moved_grid[:3, 3] = (-40, -20, -20)
+    angle = np.radians(10)
+    movement = np.eye(4)  # from a point of A to its like in B, LPS mm
+    movement[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    movement[:3, 3] = (3.0, -2.0, 1.5)
+
+    def save(name, array, affine):
+        nib.save(nib.Nifti1Image(array.astype(np.float32), affine), tmp_path / f"{name}.nii.gz")
+        return tmp_path / f"{name}.nii.gz"
+
+    source_b = np.clip(12 * gaussian_filter(random.uniform(-1000, 1000, (60, 60, 30)), 1), -1000, 1000)
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0])
+    points = lps @ grid @ np.vstack([np.indices((24, 20, 8)).reshape(3, -1), np.ones(24 * 20 * 8)])
+    voxels = np.linalg.solve(lps @ moved_grid, movement @ points)[:3]
+    assert voxels.min() > 5
+    by_hand = map_coordinates(source_b, voxels, order=1, mode="constant", cval=np.nan).reshape(24, 20, 8)
+    assert np.isfinite(by_hand).all()
+    source_b_file, by_hand_file = save("b", source_b, moved_grid), save("by_hand", by_hand, grid)
+    fused, source_a = save("fused", random.random((24, 20, 8)), grid), random.uniform(-1000, 1000, (24, 20, 8))
+    source_a_file = save("a", source_a, grid)
+    made = {"sources": {key: {"modality": "ct"} for key in ("image_a", "image_b")}, "window": [-1000, 1000]}
+    (tmp_path / "fused.json").write_text(json.dumps(made))
+    expected = evaluate(fused, source_a_file, by_hand_file).mean
+    not_moved = evaluate(fused, source_a_file, source_b_file).mean
+    registration = {"kind": "rigid", "matrix_lps": movement.tolist(), "file": "fused.tfm"}
+    (tmp_path / "fused.json").write_text(json.dumps({**made, "registration": registration}))
+    values = evaluate(fused, source_a_file, source_b_file).mean
+    assert values == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    assert values["MI"] != pytest.approx(not_moved["MI"], rel=1e-2)
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing_behind(three_files, tmp_path):

@@ -222,6 +222,34 @@ def test_a_source_is_never_overwritten(fuser, pictures, tmp_path, which):
     assert pictures[which].read_bytes() == before
 
 
+def test_an_estimated_movement_goes_with_the_image_that_it_was_made_for(fuser, volumes, tmp_path):
+    output, movement = tmp_path / "out.nii.gz", tmp_path / "out.tfm"
+    Fuser(device="cpu", register="rigid")(*volumes, output)
+    assert movement.is_file()
+    estimate = movement.read_bytes()
+    Fuser(device="cpu", transform=movement)(*volumes, output)
+    assert movement.read_bytes() == estimate, "it was given now, and is the user's"
+    fuser(*volumes, output)
+    assert movement.read_bytes() == estimate
+    Fuser(device="cpu", register="rigid")(*volumes, output)
+    fuser(*volumes, output)
+    assert not movement.exists()
+
+
+def test_a_user_s_own_movement_beside_the_output_is_left_alone(fuser, volumes, tmp_path, monkeypatch):
+    (tmp_path / "out.tfm").write_text("mine")
+    fuser(*volumes, tmp_path / "out.nii.gz")
+    assert (tmp_path / "out.tfm").read_text() == "mine"
+    monkeypatch.setattr("monai_s3im.data.saving.write_json", full_disk)
+    with pytest.raises(OutputError):
+        fuser(*volumes, tmp_path / "out.nii.gz")
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.tfm"]
+
+
+def full_disk(record, path):
+    raise OutputError(f"{path} cannot be written (no space left on the device)")
+
+
 def test_neither_image_nor_record_is_left_when_the_image_cannot_be_written(fuser, pictures, tmp_path, monkeypatch):
     def full(image, path):
         raise OutputError("no space left")

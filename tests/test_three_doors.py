@@ -108,3 +108,29 @@ def test_single_pairs_by_the_bundle_s_workflow_give_the_same_voxels(pairs, expec
         suffix = OUTPUTS[pair.name].removeprefix(pair.name)
         stem = pair.image_a.name.removesuffix(suffix)
         assert (tmp_path / pair.name / f"{stem}{suffix}").read_bytes() == expected[OUTPUTS[pair.name]]
+
+
+def test_a_registered_pair_gives_the_same_bytes_by_all_three_doors(pairs, tmp_path):
+    image_a, image_b = pairs.parent / "a.nii.gz", pairs.parent / "pet.nii.gz"
+    Fuser(device="cpu", register="rigid")(image_a, image_b, tmp_path / "function" / "a.nii.gz")
+    options = ["--device", "cpu", "--register", "rigid"]
+    output = tmp_path / "command" / "a.nii.gz"
+    result = CliRunner().invoke(app, ["fuse", str(image_a), str(image_b), "-o", str(output), *options])
+    assert result.exit_code == 0, result.stderr
+    workflow = Inference(
+        image_a=str(image_a),
+        image_b=str(image_b),
+        output_dir=str(tmp_path / "bundle"),
+        device="cpu",
+        register="rigid",
+        logging_file=False,
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    function, command, bundle = (
+        {path.name: path.read_bytes() for path in (tmp_path / door).iterdir()}
+        for door in ("function", "command", "bundle")
+    )
+    assert sorted(function) == ["a.json", "a.nii.gz", "a.tfm"]
+    assert function == command == bundle

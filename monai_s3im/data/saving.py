@@ -88,6 +88,15 @@ def record_path(fused: Path) -> Path:
     return _beside(fused, ".json")
 
 
+def read_record(fused: Path) -> dict[str, Any]:
+    """The record beside a fused image, empty where there is none or it is damaged."""
+    try:
+        record = json.loads(record_path(fused).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def movement_path(fused: Path) -> Path:
     """The file beside a fused image with the estimated movement of the second source."""
     return _beside(fused, ".tfm")
@@ -172,17 +181,28 @@ class SaveFusedd(MapTransform):
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
+            registration = _registration_of(result)
+            movement = movement_path(path)
+            estimates = [
+                found for found in (registration, read_record(path).get("registration")) if _is_estimate(found)
+            ]
+            is_given = (registration or {}).get("file") == movement.name  # and so the user's
+            files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
             remarks = self._write(image, path, result, files)
             record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **self.settings}
-            movement = movement_path(path)
             try:
-                record["registration"] = _save_movement(json.loads(result.get("registration", "[]")), movement)
+                if movement in files_of_ours:
+                    movement.unlink(missing_ok=True)
+                if registration is not None and _is_estimate(registration):
+                    write_transform(registration["matrix_lps"], movement)
+                    registration["file"] = movement.name
+                record["registration"] = registration
                 record["warnings"] = [*json.loads(result.get("warnings", "[]")), *remarks]
                 write_json(record, record_path(path))
             except BaseException:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-                for file in (path, movement, record_path(path)):
+                for file in (path, *files_of_ours):
                     file.unlink(missing_ok=True)
                 raise
             result["output"] = str(path)
@@ -215,12 +235,12 @@ class SaveFusedd(MapTransform):
         return self.output_dir / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
 
 
-def _save_movement(registrations: list[dict[str, Any]], path: Path) -> dict[str, Any] | None:
-    """Write an estimated movement of the second source; return what there is to record of it."""
-    if not registrations or registrations[0]["kind"] == "none":
-        return None
-    registration = registrations[0]
-    if registration["file"] is None:
-        write_transform(registration["matrix_lps"], path)
-        registration["file"] = path.name
-    return registration
+def _registration_of(data: Mapping[Hashable, Any]) -> dict[str, Any] | None:
+    """What there is to record of how the second source was moved."""
+    registrations = json.loads(data.get("registration", "[]"))
+    return registrations[0] if registrations and registrations[0]["kind"] != "none" else None
+
+
+def _is_estimate(registration: Any) -> bool:
+    """Whether a movement is of our own making, and so its file, which may be replaced or removed."""
+    return isinstance(registration, dict) and registration.get("kind") in {"rigid", "affine"}

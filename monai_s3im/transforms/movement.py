@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+import torch
+from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
@@ -31,6 +33,18 @@ def affine_transform(matrix: NDArray[np.float64]) -> sitk.AffineTransform:
 def ras_to_lps(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same movement, (4, 4), between LPS (ITK, DICOM) and RAS (NIfTI, here); both ways."""
     return np.asarray(_LPS @ matrix @ _LPS)
+
+
+def moved_by(movement: NDArray[np.float64], image: MetaTensor) -> MetaTensor:
+    """Bring a volume to where a reference lies: the same voxels with another affine.
+
+    Args:
+        movement: (4, 4), from points of the reference to points of the image, RAS mm.
+        image: (C, X, Y, Z) with affine, RAS mm.
+    """
+    affine = torch.as_tensor(np.linalg.solve(movement, np.asarray(image.affine.cpu(), dtype=np.float64)))
+    meta = {key: value for key, value in image.meta.items() if key != "affine"}
+    return MetaTensor(image.as_tensor(), affine=affine, meta=meta)
 
 
 def read_movement(path: str | Path) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
 
-from .movement import ras_to_lps, read_movement
+from .movement import moved_by, ras_to_lps, read_movement
 from .mutual_information import MutualInformation
 from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
 
@@ -60,8 +59,7 @@ class Register(Transform):
             return MetaTensor(image.as_tensor(), affine=image.affine, meta={**_meta(image), "registration": found})
         information = MutualInformation(reference, image)
         movement = information.maximise(self.kind) if self.movement is None else self.movement
-        affine = torch.as_tensor(np.linalg.solve(movement, np.asarray(image.affine.cpu(), dtype=np.float64)))
-        moved = MetaTensor(image.as_tensor(), affine=affine, meta=_meta(image))
+        moved = moved_by(movement, image)
         centre = np.asarray(reference.affine.cpu()) @ [*(np.array(reference.shape[1:]) - 1) / 2, 1.0]
         faults = [
             *overlap_faults(reference, moved),
