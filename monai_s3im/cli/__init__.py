@@ -1,4 +1,4 @@
-"""The command ``s3im``: fuse, evaluate, train, data.
+"""The command ``s3im``: fuse, report, evaluate, train, data.
 
 Exit codes: 0 all well, 1 some cases of a batch failed, 2 bad usage or input. Heavy imports happen inside the commands,
 so that ``s3im --help`` is quick.
@@ -6,9 +6,11 @@ so that ``s3im --help`` is quick.
 
 import typer
 
+from .benchmark import benchmark_app
 from .data import data_app
 from .evaluate import evaluate
 from .fuse import fuse
+from .report import report
 from .train import train
 
 app = typer.Typer(
@@ -18,9 +20,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(fuse)
+app.command()(report)
 app.command()(evaluate)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 app.add_typer(data_app, name="data")
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ import typer
 from monai_s3im.errors import InputError, OutputError
 
 from .common import fail, progress_bar, show_log
+from .pairs import find_pairs
+from .report import report_batch
 
 _MODALITIES = "ct, mr, pet, spect, us, visible, infrared or generic; guessed if not given"
 
@@ -35,6 +37,9 @@ def fuse(
         str | None, typer.Option(help="HOST:PORT or auto; else RAY_ADDRESS, else a cluster of this machine alone.")
     ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="Measure each fused image, for summary.csv.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html about the batch beside its output.")
+    ] = False,
     modality_a: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
     modality_b: Annotated[str | None, typer.Option(help=_MODALITIES)] = None,
     plane: Annotated[str, typer.Option(help="Slices of a volume: axial, coronal, sagittal or in-plane.")] = "axial",
@@ -68,25 +73,18 @@ def fuse(
     if output is None:
         fail("say where the result goes with -o FILE (one pair) or -o FOLDER (many)")
     show_log()
-    from monai_s3im.data.inference import fusion_pairs
     from monai_s3im.data.reading import is_image_folder
 
     try:
         is_single = pairs is None and root is None and not is_image_folder(str(image_a))
-        if is_single and (resume or metrics or (workers or 1) > 1 or engine != "local"):
+        if is_single and (resume or metrics or report or (workers or 1) > 1 or engine != "local"):
             fail(
-                "--resume, --workers, --engine and --metrics are for folders, lists and patterns: "
+                "--resume, --workers, --engine, --metrics and --report are for folders, lists and patterns: "
                 "leave them out for one pair"
             )
         if transform is not None and not is_single:
             fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
-        refused: dict[str, str] = {}
-        if root is not None or pattern_a is not None or pattern_b is not None:
-            if root is None or pattern_a is None or pattern_b is None or image_a is not None or pairs is not None:
-                fail("--root, --pattern-a and --pattern-b go together, without images or --pairs")
-            found, refused = _matched(root, pattern_a, pattern_b, modality_a, modality_b)
-        else:
-            found = fusion_pairs(image_a, image_b, pairs, modality_a, modality_b)
+        found, refused = find_pairs(image_a, image_b, pairs, root, pattern_a, pattern_b, modality_a, modality_b)
         settings = {
             "device": device,
             "plane": plane,
@@ -112,21 +110,9 @@ def fuse(
                 "metrics": metrics,
                 "refused": refused,
             }
-            _fuse_many(found, output, settings, batch)
+            _fuse_many(found, output, settings, batch, report)
     except (InputError, OutputError) as error:
         fail(error)
-
-
-def _matched(
-    root: Path, pattern_a: str, pattern_b: str, modality_a: str | None, modality_b: str | None
-) -> tuple[list[Any], dict[str, str]]:
-    """The pairs that patterns find, and why others are none; tell what has no partner."""
-    from monai_s3im.data.patterns import match_patterns
-
-    match = match_patterns(root, pattern_a, pattern_b, modality_a, modality_b)
-    for file in match.unpaired:
-        typer.echo(f"note: {file} has no partner", err=True)
-    return match.pairs, match.ambiguous
 
 
 def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
@@ -145,7 +131,7 @@ def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
     typer.echo(str(output))
 
 
-def _fuse_many(pairs: list[Any], output: Path, settings: dict[str, Any], batch: dict[str, Any]) -> None:
+def _fuse_many(pairs: list[Any], output: Path, settings: dict[str, Any], batch: dict[str, Any], report: bool) -> None:
     """Fuse with a bar of the cases on a terminal; tell what fails as it fails, and exit by what became of all."""
     from contextlib import closing
 
@@ -168,5 +154,6 @@ def _fuse_many(pairs: list[Any], output: Path, settings: dict[str, Any], batch: 
     done = counts["fused"] + counts["skipped"]
     earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""
     typer.echo(f"{done} of {total} pairs fused into {output}{earlier}")
-    if done < total:
+    is_reported = not report or report_batch(output, pairs, settings["color_map"])
+    if done < total or not is_reported:
         raise typer.Exit(1 if done else 2)

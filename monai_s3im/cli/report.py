@@ -1,0 +1,63 @@
+"""The command ``s3im report``, and the report at the end of ``s3im fuse``."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monai_s3im.errors import InputError, OutputError
+
+from .common import fail, progress_bar, show_log
+from .pairs import find_pairs
+
+logger = logging.getLogger(__name__)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Output folder of a batch.")],
+    image_a: Annotated[Path | None, typer.Argument(help="The sources as they were named to s3im fuse.")] = None,
+    image_b: Annotated[Path | None, typer.Argument(help="The other folder.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Or the list of pairs.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Or the folder in which two patterns find the images.")] = None,
+    pattern_a: Annotated[str | None, typer.Option(help="With --root.")] = None,
+    pattern_b: Annotated[str | None, typer.Option(help="With --root.")] = None,
+    color_map: Annotated[str | None, typer.Option(help="The file of a colour map, if the batch had one.")] = None,
+) -> None:
+    """Write report.html into the output folder of a batch; without the sources, of the fused images alone."""
+    show_log()
+    named = any(value is not None for value in (image_a, pairs, root, pattern_a, pattern_b))
+    try:
+        found, _ = find_pairs(image_a, image_b, pairs, root, pattern_a, pattern_b) if named else ([], {})
+        typer.echo(str(_write(folder, found, color_map)))
+    except (InputError, OutputError) as error:
+        fail(error)
+
+
+def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None) -> bool:
+    """Write the report of a batch that is done; if that fails, say so, and leave the batch as it is."""
+    try:
+        typer.echo(f"report: {_write(folder, pairs, color_map)}")
+    except (InputError, OutputError) as error:
+        typer.echo(f"error: no report: {error}", err=True)
+    except Exception as error:
+        logger.exception("the report failed")
+        typer.echo(f"error: no report: unexpected {type(error).__name__}: {error}", err=True)
+    else:
+        return True
+    return False
+
+
+def _write(folder: Path, pairs: Sequence[Any], color_map: str | None) -> Path:
+    """Write it, with a bar of its cases on a terminal."""
+    from monai_s3im.report import write_report
+
+    with progress_bar() as progress:
+        cases = progress.add_task("report", total=None)
+        return write_report(
+            folder,
+            pairs,
+            color_map=color_map,
+            progress=lambda done, total: progress.update(cases, completed=done, total=total),
+        )

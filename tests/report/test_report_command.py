@@ -1,0 +1,100 @@
+"""The report from the command: at the end of a batch, and afterwards."""
+
+import pytest
+from page_reading import read_page
+from sample_images import write_picture
+from typer.testing import CliRunner
+
+from monai_s3im.cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of two pictures each."""
+    for index, name in enumerate(("one", "two")):
+        write_picture(tmp_path / "a" / f"{name}.png", index)
+        write_picture(tmp_path / "b" / f"{name}.png", index + 5)
+    return tmp_path / "a", tmp_path / "b"
+
+
+def shown_by_case(folder):
+    page = read_page(folder / "report.html")
+    return {article.one("h3").text: article.one("img").attributes["alt"] for article in page.all("article")}
+
+
+BOTH = "A: generic, B: generic, fused, checkerboard of A and B"
+
+
+def test_a_batch_ends_with_its_report(folders, tmp_path):
+    out = tmp_path / "out"
+    result = run("fuse", *folders, "-o", out, "--report", "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
+    assert shown_by_case(out) == {"one": f"one: {BOTH}", "two": f"two: {BOTH}"}
+
+
+def test_a_resumed_batch_reports_what_was_finished_earlier(folders, tmp_path):
+    out = tmp_path / "out"
+    run("fuse", *folders, "-o", out, "--device", "cpu")
+    result = run("fuse", *folders, "-o", out, "--resume", "--report", "--device", "cpu")
+    assert "2 of them earlier" in result.stdout
+    assert shown_by_case(out) == {"one": f"one: {BOTH}", "two": f"two: {BOTH}"}
+
+
+def test_a_report_that_cannot_be_made_loses_nothing_and_is_told(folders, tmp_path):
+    out = tmp_path / "out"
+    (out / "report.html").mkdir(parents=True)
+    result = run("fuse", *folders, "-o", out, "--report", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "2 of 2 pairs fused" in result.stdout
+    assert "error: no report:" in result.stderr
+    assert "report.html cannot be written" in result.stderr
+    assert {"one.png", "two.png", "summary.csv"} <= {path.name for path in out.iterdir()}
+
+
+def test_a_fault_in_the_report_loses_nothing_and_is_told(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("monai_s3im.report._page", lambda *arguments: 1 / 0)
+    result = run("fuse", *folders, "-o", tmp_path / "out", "--report", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "error: no report: unexpected ZeroDivisionError" in result.stderr
+    assert (tmp_path / "out" / "two.png").exists()
+
+
+def test_a_report_of_failures_alone_is_made(folders, tmp_path):
+    for path in folders[1].iterdir():
+        path.write_bytes(b"no picture")
+    result = run("fuse", *folders, "-o", tmp_path / "out", "--report", "--device", "cpu")
+    assert result.exit_code == 2
+    page = read_page(tmp_path / "out" / "report.html")
+    assert [case.one("h3").text for case in page.one(class_="failed-cases").all("li")] == ["one", "two"]
+    assert page.all("article") == []
+
+
+def test_a_report_is_made_afterwards_of_the_folder_and_the_sources(folders, tmp_path):
+    out = tmp_path / "out"
+    run("fuse", *folders, "-o", out, "--device", "cpu")
+    result = run("report", out, *folders)
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(out / "report.html")
+    assert shown_by_case(out) == {"one": f"one: {BOTH}", "two": f"two: {BOTH}"}
+    assert run("report", out).exit_code == 0
+    assert shown_by_case(out) == {"one": "one: fused", "two": "two: fused"}
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    result = run("report", tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"error: {tmp_path / 'summary.csv'} does not exist: give the output folder of a batch"
+    ]
+
+
+def test_one_pair_has_no_report(folders, tmp_path):
+    files = [folder / "one.png" for folder in folders]
+    result = run("fuse", *files, "-o", tmp_path / "one.png", "--report")
+    assert result.exit_code == 2
+    assert "--report are for folders, lists and patterns" in result.stderr
