@@ -20,18 +20,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def scene() -> Iterator[Any]:
-    """An empty scene with Slicer's colour nodes and slice orientations."""
+def application_logic() -> Iterator[Any]:
+    """Slicer's application logic, with a scene that has Slicer's colour nodes and slice orientations."""
     slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
-    scene, colors = slicer.vtkMRMLScene(), slicer.vtkSlicerColorLogic()
+    scene, application, colors = slicer.vtkMRMLScene(), slicer.vtkMRMLApplicationLogic(), slicer.vtkSlicerColorLogic()
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
-    application = slicer.vtkMRMLApplicationLogic()
+    application.SetMRMLScene(scene)
+    application.SetModuleLogic("Colors", colors)
     colors.SetMRMLApplicationLogic(application)
     colors.SetMRMLScene(scene)
     colors.AddDefaultColorNodes()
-    yield scene
+    yield application
     colors.SetMRMLScene(None)
+    application.SetMRMLScene(None)
     scene.Clear(True)
+
+
+@pytest.fixture
+def scene(application_logic: Any) -> Any:
+    """A scene without volumes."""
+    return application_logic.GetMRMLScene()
 
 
 @pytest.fixture(scope="session")
