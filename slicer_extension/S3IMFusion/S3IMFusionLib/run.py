@@ -40,7 +40,8 @@ class FusionRun:
         error: why the fusion failed, in a sentence.
         log: what the library says on the way, line by line; at a failure also what the process has printed.
         output_node: the fused volume or sequence, when done.
-        seconds: of the parts, summed over the pairs: ``"import"``, ``"set up"``, ``"fuse"`` in the process.
+        seconds: of the parts, summed over the pairs: ``"import"``, ``"set up"``, ``"fuse"`` in the process, and
+            ``"into scene"``.
 
     Args:
         worker: the process, which works for this run only.
@@ -161,7 +162,9 @@ class FusionRun:
         if len(self._fused) < len(self._pairs):
             self._begin_pair()
         else:
+            begin = time.perf_counter()
             self.output_node = self._into_scene(self._fused)
+            self.seconds["into scene"] = time.perf_counter() - begin
             self._end("done")
 
     def _with_names(self, text: str) -> str:
