@@ -213,10 +213,7 @@ def _write_slices(common: Dataset, pixels: NDArray[Any], affine: NDArray[np.floa
     common.file_meta = FileMetaDataset()
     common.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     common.SOPClassUID, common.SOPInstanceUID = SecondaryCaptureImageStorage, common.SeriesInstanceUID
-    encoded = io.BytesIO()
-    common.save_as(encoded, enforce_file_format=True)
-    encoded.seek(0)
-    plane = pydicom.dcmread(encoded)  # the long sequences stay bytes, and are written as they are
+    plane = pydicom.dcmread(io.BytesIO(_encoded(common)))  # the long sequences stay bytes, and are written as they are
     for index, values in enumerate(pixels):
         plane.InstanceNumber = index + 1
         plane.SOPInstanceUID = generate_uid(entropy_srcs=[common.SeriesInstanceUID, str(index + 1)])
@@ -224,4 +221,11 @@ def _write_slices(common: Dataset, pixels: NDArray[Any], affine: NDArray[np.floa
         plane.ImagePositionPatient = _decimals(affine[:3, 3] + index * affine[:3, 2])
         plane.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
         plane["PixelData"].VR = "OW" if values.itemsize == 2 else "OB"
-        plane.save_as(folder / f"{index + 1:04}.dcm", enforce_file_format=True)
+        (folder / f"{index + 1:04}.dcm").write_bytes(_encoded(plane))
+
+
+def _encoded(image: Dataset) -> bytes:
+    """The bytes of a file, in memory: pydicom would hide the cause of an OSError, such as a full disk."""
+    stream = io.BytesIO()
+    image.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()

@@ -1,5 +1,6 @@
 """Fused volumes as DICOM series: valid, where they should lie, in the patient's study, and the same at every run."""
 
+import errno
 import shutil
 import subprocess
 import tempfile
@@ -379,3 +380,19 @@ def test_a_real_series_comes_back_on_its_own_grid(shared_data, tmp_path, name):
     assert itk.GetSize() == tuple(image.shape[1:])
     np.testing.assert_allclose(itk.GetOrigin(), image.affine.numpy()[:3, 3] * (-1, -1, 1), atol=1e-4)
     assert [fault for fault in faults_by_dciodvfy(tmp_path / "out" / "0002.dcm") if "Illegal root" not in fault] == []
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, mr, monkeypatch):
+    write_bytes, written = Path.write_bytes, []
+
+    def until_full(file, content):
+        written.append(file)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(file, content)
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    with pytest.raises(OutputError, match=r"out cannot be written \(no space left on the device\): free some space"):
+        write(an_image(AXIAL_LAS), tmp_path / "out", mr)
+    assert len(written) == 3
+    assert list(tmp_path.iterdir()) == []
