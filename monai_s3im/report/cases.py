@@ -12,6 +12,8 @@ from monai_s3im.data.saving import record_path
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.summary import CaseResult, read_summary
 
+from .images import OWN_OF_A_CASE
+
 FEWEST_FOR_OUTLIERS = 8
 _FURTHEST = 3.5  # modified z-score
 _SIGMA_OF_MAD = 0.6745  # median absolute deviation of a normal distribution, in standard deviations
@@ -128,13 +130,12 @@ def read_batch(output_dir: Path) -> Batch:
 
 def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:
     """What the records of all fused cases have in common beside their sources: versions, weights, settings."""
-    own = {"fused", "fused_sha256", "sources", "registration", "warnings"}
     records = [case.record for case in cases if case.record]
     first = records[0] if records else {}
     return {
         name: value
         for name, value in first.items()
-        if name not in own and all(record.get(name) == value for record in records)
+        if name not in OWN_OF_A_CASE and all(record.get(name) == value for record in records)
     }
 
 

@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from monai_s3im.data.reading import read_image
 from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, own_errors
 from monai_s3im.transforms import RestoreGridd, SplitChrominanced, on_same_grid
+
+OWN_OF_A_CASE = {"fused", "fused_sha256", "sources", "registration", "warnings"}
+"""What a record says of its case alone; the rest are versions, weights and settings."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +77,32 @@ def read_case_images(
 
 def _aligned(fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str | None) -> dict[Hashable, Any]:
     """The sources as they are before their luma is split off, in the array order of the result."""
-    settings = {**record, "register": "none", "transform": None}
+    settings = {name: value for name, value in record.items() if name not in OWN_OF_A_CASE}
+    settings |= {"register": "none", "transform": None}
     if movement := record.get("registration"):
         settings["transform"] = str(fused.with_name(movement["file"]))
     if settings.get("color_map") and settings["color_map"] not in mpl.colormaps:
         settings["color_map"] = color_map or settings["color_map"]
-    parser = bundle_parser("inference")
-    parser.update({name: value for name, value in settings.items() if name in parser.config})
     made_of = record["sources"]
     item: dict[Hashable, Any] = {"image_a": str(pair.image_a), "image_b": str(pair.image_b)}
     item |= {f"modality_{key}": made_of[f"image_{key}"]["modality"] for key in "ab"}
     with own_errors(), _told_before():
-        pipeline = parser.get_parsed_content("preprocessing").transforms
-        for transform in takewhile(lambda step: not isinstance(step, SplitChrominanced), pipeline):
+        for transform in _pipeline(json.dumps(settings)):
             item = transform(item)
     for key, source in json.loads(item["provenance"]).items():
         if source["sha256"] != made_of[key]["sha256"]:
             raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
     keys = ["image_a", "image_b", "covered"] if "covered" in item else ["image_a", "image_b"]
     return RestoreGridd(keys)(item)
+
+
+@lru_cache(maxsize=2)
+def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
+    """The transforms of the inference config up to where luma is split off, by what a record says (JSON)."""
+    parser = bundle_parser("inference")
+    parser.update({name: value for name, value in json.loads(settings).items() if name in parser.config})
+    steps = parser.get_parsed_content("preprocessing").transforms
+    return tuple(takewhile(lambda step: not isinstance(step, SplitChrominanced), steps))
 
 
 @contextmanager

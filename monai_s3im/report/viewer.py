@@ -92,4 +92,4 @@ def _nifti(volume: MetaTensor) -> bytes:
     voxels = levels[..., 0] if levels.shape[-1] == 1 else levels.view(_RGB24)[..., 0]
     image = nib.Nifti1Image(voxels, volume.affine.cpu().numpy())
     image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), 6, mtime=0)
+    return gzip.compress(image.to_bytes(), 4, mtime=0)
