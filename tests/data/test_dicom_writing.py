@@ -4,6 +4,7 @@ import errno
 import shutil
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -396,3 +397,22 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, mr, monkeypatch):
         write(an_image(AXIAL_LAS), tmp_path / "out", mr)
     assert len(written) == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_with_values_that_break_the_rules_is_copied_without_a_word(tmp_path, capfd, caplog):
+    odd = {"PatientID": "PLANTED" * 12, "PatientAge": "PLANTED", "StudyDate": "1986.08.10", "PatientSex": "PLANTED"}
+    source = tmp_path / "mr"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make_series(source, **odd)
+    caplog.clear()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        write(an_image(AXIAL_LAS), tmp_path / "out", source)
+        check_series_output(tmp_path / "out", [source])
+    said = "".join([*capfd.readouterr(), caplog.text, *[str(warning.message) for warning in warned]])
+    assert said == ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert headers(tmp_path / "out")[0].PatientID == odd["PatientID"]
+        assert headers(tmp_path / "out")[0].StudyDate == odd["StudyDate"]
