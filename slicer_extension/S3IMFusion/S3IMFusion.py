@@ -1,5 +1,6 @@
 """S3IMFusion for 3D Slicer: fuse two volumes of one patient into one."""
 
+import sys
 from pathlib import Path
 
 import slicer
@@ -54,6 +55,12 @@ class S3IMFusionWidget(FusionWidget):
         """The logic of Slicer's scene."""
         return S3IMFusionLogic()
 
+    def onReload(self) -> None:
+        """Reloads the parts too, for the developer."""
+        for name in [name for name in sys.modules if name.startswith("S3IMFusionLib.")]:
+            del sys.modules[name]
+        FusionWidget.onReload(self)
+
 
 class S3IMFusionLogic(ScriptedLoadableModuleLogic, FusionLogic):
     """The logic of Slicer's scene; see :class:`S3IMFusionLib.logic.FusionLogic` for what it can do."""
@@ -79,7 +86,7 @@ class S3IMFusionTest(ScriptedLoadableModuleTest):
         """The fused volume has the grid of A. Without torch in Slicer's Python it says so and ends."""
         from S3IMFusionLib.install import missing_packages
 
-        missing = missing_packages(Path(self.resourcePath("requirements.txt")))
+        missing = missing_packages(Path(__file__).parent / "Resources" / "requirements.txt")
         if missing:
             self.delayDisplay(_("Skipped, not installed: {packages}").format(packages=", ".join(missing)))
             return

@@ -95,3 +95,44 @@ def add_transform(scene: Any) -> Callable[..., Any]:
         return transform
 
     return add
+
+
+@pytest.fixture
+def layout_logic(scene: Any) -> Iterator[Any]:
+    """Slicer's layouts: the layout node and the slice views of the layout that is chosen."""
+    import slicer
+
+    logic = slicer.vtkMRMLLayoutLogic()
+    logic.SetMRMLScene(scene)
+    yield logic
+    logic.SetMRMLScene(None)
+
+
+@pytest.fixture
+def shown_errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the user would have been shown in a dialog."""
+    import slicer.util
+
+    shown: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: shown.append(text))
+    return shown
+
+
+@pytest.fixture
+def panel(scene: Any, application_logic: Any, layout_logic: Any, worker: Any, shown_errors: list[str]) -> Iterator[Any]:
+    """The panel of the module in stand-ins of Slicer's widgets, on the scene, with the process of all tests."""
+    pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+    import stand_ins
+
+    with stand_ins.in_place(scene, application_logic) as application:
+        from S3IMFusion import S3IMFusionWidget
+
+        panel = S3IMFusionWidget()
+        panel.setup()
+        panel.application, own_worker, panel.logic.worker = application, panel.logic.worker, worker
+        panel.parent.resize(420, 640)
+        panel.parent.show()
+        yield panel
+        panel.logic.worker = own_worker  # which was never started
+        panel.cleanup()
+        stand_ins.delete(panel.parent)

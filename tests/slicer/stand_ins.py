@@ -5,7 +5,7 @@ They follow PythonQt: a Qt property is an attribute (``lineEdit.text``), a signa
 Slicer's sources, named by ``SLICER_BASE_PYTHON``, takes the place of the base classes here.
 """
 
-# ruff: noqa: N802 - names of Qt and Slicer
+# ruff: noqa: N801, N802, N805, N815, PT018 - names of Qt and Slicer
 
 import os
 import sys
@@ -20,6 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+import shiboken6
 import slicer
 import slicer.util
 import vtk
@@ -28,6 +29,7 @@ from PySide6.QtCore import Property, Signal
 
 EXTENSION = Path(__file__).resolve().parents[2] / "slicer_extension" / "S3IMFusion"
 BASE_PYTHON = os.environ.get("SLICER_BASE_PYTHON")
+QT_APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])  # outlives all widgets
 
 
 class PythonQt:
@@ -82,7 +84,7 @@ class QTimer(PythonQt, QtCore.QTimer):
     pass
 
 
-class ctkCollapsibleButton(PythonQt, QtWidgets.QWidget):  # noqa: N801
+class ctkCollapsibleButton(PythonQt, QtWidgets.QWidget):
     contentsCollapsed = Signal(bool)
     HEADER = 22
 
@@ -110,11 +112,11 @@ class ctkCollapsibleButton(PythonQt, QtWidgets.QWidget):  # noqa: N801
 
     def paintEvent(self, event):
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, QtWidgets.QWidget.width(self), self.HEADER - 3, self.palette.button())
+        painter.fillRect(0, 0, QtWidgets.QWidget.width(self), self.HEADER - 3, QtGui.QColor("#dde2e8"))
         painter.drawText(6, 14, ("▸ " if self._collapsed else "▾ ") + self._text)
 
 
-class ctkSliderWidget(PythonQt, QtWidgets.QWidget):  # noqa: N801
+class ctkSliderWidget(PythonQt, QtWidgets.QWidget):
     valueChanged = Signal(float)
 
     def __init__(self, parent=None):
@@ -143,7 +145,7 @@ class ctkSliderWidget(PythonQt, QtWidgets.QWidget):  # noqa: N801
     )
 
 
-class ctkPathLineEdit(PythonQt, QtWidgets.QWidget):  # noqa: N801
+class ctkPathLineEdit(PythonQt, QtWidgets.QWidget):
     currentPathChanged = Signal(str)
 
     def __init__(self, parent=None):
@@ -159,14 +161,14 @@ class ctkPathLineEdit(PythonQt, QtWidgets.QWidget):  # noqa: N801
     nameFilters = Property("QStringList", lambda self: self._filters, lambda self, v: self.__dict__.update(_filters=v))
 
 
-class qMRMLWidget(PythonQt, QtWidgets.QWidget):  # noqa: N801
+class qMRMLWidget(PythonQt, QtWidgets.QWidget):
     mrmlSceneChanged = Signal(object)
 
     def setMRMLScene(self, scene):
         self.mrmlSceneChanged.emit(scene)
 
 
-class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):  # noqa: N801
+class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):
     """Lists the nodes of its types; follows the scene."""
 
     currentNodeChanged = Signal(object)
@@ -204,7 +206,7 @@ class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):  # noqa: N801
         nodes = [
             node
             for kind in self._values["nodeTypes"]
-            for node in slicer.util.getNodesByClass(kind, self._scene)
+            for node in (slicer.util.getNodesByClass(kind, self._scene) if self._scene else ())
             if not any(node.IsA(hidden) for hidden in self._values["hideChildNodeTypes"])
         ]
         self._nodes = [None, *nodes]
@@ -237,7 +239,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         return widget
 
     def load(self, file):
-        tree = ET.fromstring(bytes(file.readAll()))
+        tree = ET.fromstring(bytes(file.readAll()))  # noqa: S314 - our own file
         connections = tree.find("connections")
         tree.remove(connections)
         buffer = QtCore.QBuffer()
@@ -464,6 +466,13 @@ def _base_modules():
     return {base.__name__: base, wrapper.__name__: wrapper}
 
 
+def delete(widget):
+    """Ends a panel for good: its selectors no longer watch the scene."""
+    for selector in widget.findChildren(qMRMLNodeComboBox):
+        selector.setMRMLScene(None)
+    shiboken6.delete(widget)
+
+
 @contextmanager
 def in_place(scene, application_logic=None):
     """Puts the stand-ins where Slicer has the real things, and takes them away again.
@@ -471,11 +480,8 @@ def in_place(scene, application_logic=None):
     Yields:
         The :class:`Application`.
     """
-    qt_application = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
     application = Application(application_logic)
-    qt = _module(
-        "qt", **PLAIN, QTimer=QTimer, QUiLoader=QUiLoader, QFile=QtCore.QFile, QApplication=qt_application, Qt=QtCore.Qt
-    )
+    qt = _module("qt", **PLAIN, QTimer=QTimer, QUiLoader=QUiLoader, QFile=QtCore.QFile, Qt=QtCore.Qt)
     modules = {"qt": qt, "ctk": _module("ctk", **CTK), **_base_modules()}
     attributes = {**MRML, "app": application, "mrmlScene": scene, "modules": types.SimpleNamespace()}
     search_path = list(slicer.__path__)

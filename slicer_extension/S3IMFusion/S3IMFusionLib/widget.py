@@ -64,8 +64,8 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.NodeAddedEvent, self.updatePanel)
-        self.addObserver(scene, scene.NodeRemovedEvent, self.updatePanel)
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
+            self.addObserver(scene, event, self.updatePanel)
         self._fill_devices([("auto", _("Automatic")), ("cpu", _("CPU"))])
         self.initializeParameterNode()
 
@@ -225,6 +225,8 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def updatePanel(self, _caller: Any = None, _event: Any = None) -> None:
         """Shows what can be done now, and says why where it cannot."""
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
         chosen, is_running = self.parameters, self._run is not None
         problems = self._problems() if chosen is not None and not is_running else []
         self.ui.applyButton.enabled = chosen is not None and not problems and not is_running

@@ -1,0 +1,381 @@
+"""The panel of the module, on a real scene and with the real logic, in stand-ins of Slicer's widgets.
+
+This is not a test in Slicer: stand_ins.py tells what stands for what.
+"""
+
+# ruff: noqa: E402 - slicer-core may be absent
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+
+import stand_ins
+from PySide6 import QtWidgets
+from S3IMFusionLib import install, settings
+from S3IMFusionLib.sample_data import Grid, head_phantom
+from scene_tools import state_of
+
+from monai_s3im.modalities import CT_WINDOWS, MODALITIES
+from monai_s3im.transforms.slices import PLANES
+
+GRID = Grid((48, 56, 12), (4.0, 4.0, 12.0))
+IJK_TO_RAS = np.array([[4.0, 0, 0, -94], [0, 4, 0, -110], [0, 0, 12, -66], [0, 0, 0, 1]])
+BY_HAND = {"device", "weights"}  # widgets whose choices are not known before torch is loaded, or are paths
+WAIT_S = 120
+
+
+@pytest.fixture
+def pair(panel, add_volume):
+    """MR and CT of the head phantom, coarse, in the scene and chosen."""
+    mr, ct = head_phantom(GRID)
+    volumes = [add_volume("MR", mr, IJK_TO_RAS), add_volume("CT", ct, IJK_TO_RAS)]
+    panel.enter()
+    return volumes
+
+
+def finish(panel):
+    """Lets Qt's events run until the fusion is over."""
+    end = time.monotonic() + WAIT_S
+    while panel.ui.progressFrame.visible and time.monotonic() < end:
+        QtWidgets.QApplication.processEvents()
+        time.sleep(0.01)
+    assert not panel.ui.progressFrame.visible
+
+
+def fields_of(panel):
+    return panel.parameters.fields if hasattr(panel.parameters, "fields") else panel.parameters.allParameters
+
+
+def test_first_seen_are_two_inputs_an_output_apply_and_the_fade(panel):
+    shown = {name for name, widget in vars(panel.ui).items() if not widget.visibleRegion().isEmpty()}
+    assert {"source_a", "source_b", "fused", "applyButton", "fade", "noticeLabel"} <= shown
+    assert panel.ui.advancedCollapsibleButton.collapsed
+    assert panel.ui.logCollapsibleButton.collapsed
+    assert not panel.ui.progressFrame.visible
+    assert "Research use only" in panel.ui.noticeLabel.text
+
+
+def test_every_field_has_a_widget_of_its_name(panel):
+    for name in fields_of(panel):
+        assert vars(panel.ui)[name].property("SlicerParameterName") == (None if name in BY_HAND else name)
+
+
+def test_every_widget_says_what_it_is_for(panel):
+    inputs = (*fields_of(panel), "applyButton", "cancelButton", "viewButton")
+    assert [name for name in inputs if len(vars(panel.ui)[name].toolTip) < 15] == []
+
+
+def test_the_choices_are_those_of_the_logic_and_the_library(panel):
+    from S3IMFusionLib import parameters
+
+    values = {
+        name: {member.value for member in getattr(parameters, name)}
+        for name in ("Reference", "Registration", "Modality", "Plane", "Window")
+    }
+    assert values["Reference"] == set(settings.REFERENCES)
+    assert values["Registration"] == set(settings.REGISTRATIONS)
+    assert values["Modality"] == set(MODALITIES) - {"visible", "infrared"} | {None}
+    assert values["Plane"] == set(PLANES) | {"in-plane"}
+    assert values["Window"] == set(CT_WINDOWS) | {settings.WINDOW_OF_DISPLAY}
+    for window, (lower, upper) in CT_WINDOWS.items():
+        assert f"({lower:g} to {upper:g} HU)" in parameters.Window(window).label()
+
+
+def test_the_defaults_are_those_of_the_command(panel):
+    from S3IMFusionLib.parameters import fusion_settings
+
+    assert fusion_settings(panel.parameters) == settings.FusionSettings()
+
+
+def test_what_is_chosen_in_the_panel_is_in_the_settings(panel):
+    from S3IMFusionLib.parameters import fusion_settings
+
+    ui = panel.ui
+    for name, index in (("reference", 2), ("register", 1), ("modality_b", 3), ("plane", 1), ("window", 2)):
+        getattr(ui, name).currentIndex = index
+    ui.color_map.currentIndex, ui.gray.checked, ui.slice_batch.value, ui.device.currentIndex = 1, True, 4, 1
+    ui.weights.currentPath = "own.pt"
+    assert fusion_settings(panel.parameters) == settings.FusionSettings(
+        reference="finer",
+        register="rigid",
+        modality_b="pet",
+        plane="coronal",
+        window="bone",
+        color_map="afmhot",
+        gray=True,
+        slice_batch=4,
+        device="cpu",
+        weights="own.pt",
+    )
+
+
+def test_the_panel_shows_what_a_script_has_set(panel):
+    from S3IMFusionLib.parameters import Reference, Window
+
+    panel.parameters.reference, panel.parameters.window = Reference.B, Window.FULL
+    panel.parameters.weights, panel.parameters.device = "own.pt", "cpu"
+    assert panel.ui.reference.currentText == "Image B"
+    assert panel.ui.window.currentText.startswith("All")
+    assert (panel.ui.weights.currentPath, panel.ui.device.currentText) == ("own.pt", "CPU")
+
+
+def test_the_choices_are_saved_with_the_scene_and_read_again(panel, pair, tmp_path, scene):
+    from S3IMFusionLib.parameters import FusionParameters, Plane
+
+    panel.parameters.plane, panel.parameters.slice_batch = Plane.SAGITTAL, 3
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    loaded = slicer.vtkMRMLScene()
+    loaded.RegisterNodeClass(slicer.vtkMRMLScriptedModuleNode())
+    loaded.SetURL(scene.GetURL())
+    loaded.Import()
+    read = FusionParameters(loaded.GetSingletonNode("S3IMFusion", "vtkMRMLScriptedModuleNode"))
+    assert (read.plane, read.slice_batch, read.source_b.GetName()) == (Plane.SAGITTAL, 3, "CT")
+
+
+def test_closing_the_scene_leaves_an_empty_panel(panel, pair, scene):
+    scene.Clear(False)
+    assert panel.parameters.source_a is None
+    assert not panel.ui.applyButton.enabled
+    assert panel.ui.source_a.currentNode() is None
+
+
+def test_closing_the_scene_ends_what_runs(panel, pair, scene):
+    panel.ui.applyButton.click()
+    assert panel.ui.progressFrame.visible
+    scene.Clear(False)
+    assert not panel.ui.progressFrame.visible
+    assert slicer.util.getNodesByClass("vtkMRMLVolumeNode", scene) == []
+
+
+def test_the_first_two_volumes_are_chosen_at_the_start(panel, pair):
+    assert [panel.ui.source_a.currentNode().GetName(), panel.ui.source_b.currentNode().GetName()] == ["MR", "CT"]
+    assert panel.ui.applyButton.enabled
+
+
+def test_a_label_map_is_not_offered(panel, pair, add_volume):
+    add_volume("labels", np.ones((4, 4, 4), np.int16), class_name="vtkMRMLLabelMapVolumeNode")
+    assert "labels" not in [node.GetName() for node in panel.ui.source_a._nodes if node is not None]
+
+
+@pytest.mark.parametrize(("choice", "reason"), [(None, "Choose volume B"), ("MR", "the same")])
+def test_apply_is_off_and_says_why(panel, pair, choice, reason):
+    panel.parameters.source_b = pair[0] if choice else None
+    assert not panel.ui.applyButton.enabled
+    assert reason in panel.ui.applyButton.toolTip
+
+
+def test_the_need_of_memory_is_told(panel, pair):
+    assert re.fullmatch(r"Needs about \d+\.\d GB of memory\.", panel.ui.memoryLabel.text)
+
+
+def test_apply_fuses_and_shows_the_result(panel, pair, scene):
+    panel.ui.applyButton.click()
+    assert panel.ui.cancelButton.visible
+    assert not panel.ui.applyButton.enabled
+    finish(panel)
+    fused = panel.ui.fused.currentNode()
+    assert fused.GetImageData().GetDimensions() == GRID.shape
+    assert panel.ui.statusLabel.text == f"Fused: {fused.GetName()}"
+    assert panel.view.is_shown
+    assert panel.ui.fade.enabled
+    middle = next(
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene)
+        if node.GetLayoutName() == "S3IMFusionFused"
+    )
+    panel.ui.fade.value = -100
+    assert (middle.GetBackgroundVolumeID(), middle.GetForegroundVolumeID()) == (fused.GetID(), pair[0].GetID())
+    assert middle.GetForegroundOpacity() == 1.0
+    assert panel.ui.viewButton.text == "Former view"
+    panel.ui.viewButton.click()
+    assert not panel.view.is_shown
+    assert (panel.ui.viewButton.text, panel.ui.fade.enabled) == ("Fusion view", False)
+    assert panel.ui.applyButton.enabled
+
+
+def test_a_second_run_fills_the_same_volume(panel, pair, scene):
+    for _ in range(2):
+        panel.ui.applyButton.click()
+        finish(panel)
+    assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)) == 3
+
+
+def test_the_devices_are_listed_when_advanced_is_opened(panel):
+    assert [panel.ui.device.itemText(i) for i in range(panel.ui.device.count)] == ["Automatic", "CPU"]
+    panel.parameters.device = "cpu"
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    labels = [panel.ui.device.itemText(i) for i in range(panel.ui.device.count)]
+    assert labels[0].startswith("Automatic: ")
+    assert panel.ui.device.currentText.startswith("CPU")
+    assert any(re.search(r"\d GB free$", label) for label in labels)
+
+
+def test_a_declined_installation_leaves_the_scene_and_the_panel_as_they_were(panel, pair, scene, monkeypatch):
+    asked = []
+    panel.application.is_testing = False
+    monkeypatch.setattr(install, "missing_packages", lambda requirements: ["monai>=1.6,<1.7"])
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: asked.append(text))
+    before = state_of(scene)
+    panel.ui.applyButton.click()
+    assert len(asked) == 1
+    assert state_of(scene) == before
+    assert panel.ui.statusLabel.text == "Nothing was installed, and nothing was changed."
+    assert panel.ui.applyButton.enabled
+
+
+def test_without_the_pytorch_extension_a_dialog_names_it(panel, pair, scene, shown_errors, monkeypatch):
+    panel.application.is_testing = False
+    monkeypatch.setattr(install, "missing_packages", lambda requirements: [install.TORCH])
+    before = state_of(scene)
+    panel.ui.applyButton.click()
+    assert "install the extension named PyTorch" in shown_errors[0]
+    assert state_of(scene) == before
+
+
+def test_a_failed_fusion_is_told_and_leaves_the_scene_as_it_was(panel, pair, scene, shown_errors, tmp_path):
+    weights = tmp_path / "damaged.pt"
+    weights.write_bytes(b"not weights")
+    panel.ui.weights.currentPath = str(weights)
+    before = state_of(scene)
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert "damaged.pt" in shown_errors[0]
+    assert panel.ui.statusLabel.text == f"Not fused: {shown_errors[0]}"
+    assert state_of(scene) == before
+    assert panel.ui.applyButton.enabled
+
+
+def test_every_time_point_of_a_sequence_is_fused(panel, pair, scene, request):
+    sequences = slicer.vtkSlicerSequencesLogic()
+    sequences.SetMRMLScene(scene)
+    request.addfinalizer(lambda: sequences.SetMRMLScene(None))
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "dynamic")
+    for time_point in ("0", "1"):
+        sequence.SetDataNodeAtValue(pair[0], time_point)
+    browser.AddSynchronizedSequenceNode(sequence)
+    assert not panel.ui.all_frames.visible
+    panel.parameters.source_a = browser.GetProxyNode(sequence)
+    panel.ui.all_frames.checked = True
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert panel.view.is_shown
+    fused = next(
+        node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode", scene) if "fused" in node.GetName()
+    )
+    assert fused.GetNumberOfDataNodes() == 2
+    assert panel.ui.fused.currentNode() is browser.GetProxyNode(fused)
+
+
+def test_leaving_the_module_does_not_end_a_fusion(panel, pair):
+    panel.ui.applyButton.click()
+    panel.exit()
+    finish(panel)
+    panel.enter()
+    assert panel.ui.fused.currentNode() is not None
+
+
+def test_cancelling_leaves_the_scene_as_it_was(panel, pair, scene):
+    before = state_of(scene)
+    panel.ui.applyButton.click()
+    begin = time.monotonic()
+    panel.ui.cancelButton.click()
+    assert time.monotonic() - begin < 2.0
+    assert state_of(scene) == before
+    assert panel.ui.statusLabel.text == "Cancelled: the scene is as it was."
+    assert panel.ui.applyButton.enabled
+
+
+def test_the_module_registers_its_sample_data_when_slicer_has_started(panel, monkeypatch, tmp_path):
+    import sys
+    from types import ModuleType, SimpleNamespace
+
+    import S3IMFusion
+
+    registered = {}
+    sample_data = ModuleType("SampleData")
+    sample_data.SampleDataLogic = SimpleNamespace(
+        registerCustomSampleDataSource=lambda **named: registered.update(named)
+    )
+    monkeypatch.setitem(sys.modules, "SampleData", sample_data)
+    monkeypatch.setattr(S3IMFusion, "_cache_folder", lambda: tmp_path)
+    S3IMFusion.S3IMFusion(SimpleNamespace())
+    (start,) = panel.application.connected
+    assert start[0] == "startupCompleted()"
+    start[1]()
+    assert Path(registered["thumbnailFileName"]).is_file()
+    assert len(registered["uris"]) == len(registered["checksums"]) == len(registered["nodeNames"]) == 2
+    assert all(uri.startswith("file://") for uri in registered["uris"])
+    assert not list(tmp_path.iterdir())  # made when it is asked for
+
+
+def test_every_text_of_the_panel_can_be_translated():
+    """In the panel's code a text that the user reads goes through _()."""
+    import ast
+
+    for name in ("widget.py", "install.py", "parameters.py", "layout.py"):
+        tree = ast.parse((stand_ins.EXTENSION / "S3IMFusionLib" / name).read_text(encoding="utf-8"))
+        translated = {
+            id(node.args[0]) for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "_"
+        }
+        texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        documentation = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and isinstance(node.body[0], ast.Expr)
+        }
+        documentation |= {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        sentences = [
+            n.value
+            for n in texts
+            if id(n) not in translated | documentation
+            and re.search(r"[A-Za-z]{2} [a-z]", n.value)
+            and "<" not in n.value
+        ]
+        assert [s for s in sentences if not s.startswith("Testing mode")] == []
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SLICER_BASE_PYTHON"),
+    reason="SLICER_BASE_PYTHON is not set: the panel is tried with stand-ins of Slicer's base classes only",
+)
+def test_slicers_own_parameter_node_carries_the_choices(panel):
+    from S3IMFusionLib.parameters import Reference
+    from slicer import parameterNodeWrapper as wrapper  # noqa: N813
+
+    assert wrapper.__file__.startswith(os.environ["SLICER_BASE_PYTHON"])
+    panel.ui.reference.currentIndex = 1
+    assert panel.parameters.reference is Reference.B
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SLICER_EXECUTABLE"), reason="SLICER_EXECUTABLE is not set: nothing is tried in Slicer itself"
+)
+def test_the_modules_own_test_passes_in_slicer():
+    code = "import slicer, S3IMFusion; S3IMFusion.S3IMFusionTest().runTest(); slicer.util.exit(0)"
+    result = subprocess.run(
+        [
+            os.environ["SLICER_EXECUTABLE"],
+            "--testing",
+            "--no-main-window",
+            "--no-splash",
+            "--additional-module-path",
+            stand_ins.EXTENSION,
+            "--python-code",
+            code,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stderr
