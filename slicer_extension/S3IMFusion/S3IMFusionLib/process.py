@@ -191,8 +191,8 @@ class Worker:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2)
         code = self._process.returncode
-        how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-        return f"the fusion process ended {how} before it was done: look at its log, and try again"
+        how = "was killed, perhaps for want of memory," if code == -9 else f"ended with code {code}"
+        return f"the fusion process {how} before it was done: look at its log, and try again"
 
 
 def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -60,12 +60,12 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
     Returns:
         The node.
     """
-    class_name = volume_class_of(voxels)
+    image, class_name = image_of(voxels), volume_class_of(voxels)  # the memory for it, before the scene is touched
     if output is None or output.GetClassName() != class_name:
         name = placement.name if output is None else output.GetName()
         output = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
     modified = output.StartModify()
-    fill_node(output, voxels, placement.ijk_to_ras)
+    fill_node(output, image, placement.ijk_to_ras)
     output.SetAndObserveTransformNodeID(placement.transform_id)
     describe_node(output, placement.attributes, placement.references)
     output.EndModify(modified)
@@ -84,12 +84,16 @@ def volume_class_of(voxels: np.ndarray) -> str:
     return "vtkMRMLVectorVolumeNode" if voxels.ndim == 4 else "vtkMRMLScalarVolumeNode"
 
 
-def fill_node(node: Any, voxels: np.ndarray, ijk_to_ras: np.ndarray) -> None:
-    """Give a volume node its voxels and its IJKToRAS."""
+def image_of(voxels: np.ndarray) -> vtk.vtkImageData:
+    """Voxels, (K, J, I) or (K, J, I, 3), as an image; a copy."""
     image = vtk.vtkImageData()
     image.SetDimensions(*voxels.shape[2::-1])
-    flat = voxels.reshape(-1, *voxels.shape[3:])
-    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True))
+    image.GetPointData().SetScalars(numpy_to_vtk(voxels.reshape(-1, *voxels.shape[3:]), deep=True))
+    return image
+
+
+def fill_node(node: Any, image: vtk.vtkImageData, ijk_to_ras: np.ndarray) -> None:
+    """Give a volume node its voxels and its IJKToRAS."""
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(ijk_to_ras.ravel().tolist())
     node.SetIJKToRASMatrix(matrix)

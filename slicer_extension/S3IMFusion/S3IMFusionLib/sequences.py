@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .appearance import guess_modality
-from .result import Placement, describe_node, fill_node, show_full_range, volume_class_of
+from .result import Placement, describe_node, fill_node, image_of, show_full_range, volume_class_of
 from .scene import Source, matrix_of, problems_of, source_of
 
 
@@ -109,16 +109,18 @@ def put_sequence(
     Returns:
         The sequence node.
     """
+    nodes = []
+    for voxels, source in frames:
+        nodes.append(_new_node(scene, volume_class_of(voxels)))
+        fill_node(nodes[-1], image_of(voxels), matrix_of(source.node))
     output = output or scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(placement.name))
     modified = output.StartModify()
     output.RemoveAllDataNodes()
     output.SetIndexName(sequence.GetIndexName())
     output.SetIndexUnit(sequence.GetIndexUnit())
     output.SetIndexType(sequence.GetIndexType())
-    for index, (voxels, source) in enumerate(frames):
-        frame = _new_node(scene, volume_class_of(voxels))
-        fill_node(frame, voxels, matrix_of(source.node))
-        output.SetDataNodeAtValue(frame, sequence.GetNthIndexValue(index))
+    for index, node in enumerate(nodes):
+        output.SetDataNodeAtValue(node, sequence.GetNthIndexValue(index))
     describe_node(output, placement.attributes, placement.references)
     output.EndModify(modified)
     _play(scene, output, placement, sequence)

@@ -71,7 +71,8 @@ def main() -> None:
 def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
     for line in sys.stdin:
         requests.put(json.loads(line))
-    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists():  # the other thread may still write into it
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
