@@ -150,7 +150,7 @@ class _Crew:
         places = sum(int(node.get(name, 0) // amount) for node in nodes)
         wanted = min(places, self._most or places, items + len(self._refusals))
         while len(self._workers) < wanted and self._losses < TRIES:
-            options = {f"num_{name.lower()}s": amount for name, amount in self._share.items()}
+            options = {"num_cpus": 0} | {f"num_{name.lower()}s": amount for name, amount in self._share.items()}
             worker = self._ray.remote(_Worker).options(**options, scheduling_strategy="SPREAD").remote()
             self._workers.append(worker)
             level = logging.getLogger("monai_s3im").getEffectiveLevel()

@@ -17,6 +17,15 @@ def work(folder, item):
     return item.upper()
 
 
+def visible_gpus(folder, workers):
+    """The GPUs that this process may use, when as many workers have been asked."""
+    Path(folder, str(os.getpid())).touch()
+    end = time.monotonic() + 60
+    while len(list(Path(folder).iterdir())) < workers and time.monotonic() < end:
+        time.sleep(0.05)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def tries(folder, item):
     """How often an item was worked on."""
     return len(list(Path(folder).glob(f"{item}-*")))

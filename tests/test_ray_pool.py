@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from batch_tools import FakeFuser, outputs
-from pool_tools import tries, work
+from pool_tools import tries, visible_gpus, work
 from sample_images import write_picture
 from typer.testing import CliRunner
 
@@ -158,6 +158,18 @@ def test_a_batch_goes_on_when_a_node_is_lost(cluster, pictures, expected, tmp_pa
             cluster.remove_node(node, allow_graceful=False)
     assert sorted(results, key=int) == [str(index) for index in range(24)]
     assert outputs(tmp_path / "out") == expected
+
+
+@pytest.mark.slow
+def test_each_worker_of_a_node_with_gpus_has_one_of_its_own_and_no_other_node_works(cluster, tmp_path):
+    node = cluster.add_node(num_cpus=1, num_gpus=2, object_store_memory=100 * 2**20)  # Ray takes our word for it
+    for folder in ("gpus", "cpus"):
+        (tmp_path / folder).mkdir()
+    results = run_on_ray(visible_gpus, tmp_path / "gpus", [2, 2], address=cluster.address)
+    assert sorted(gpus for _, gpus in results) == ["0", "1"]
+    results = run_on_ray(visible_gpus, tmp_path / "cpus", [3, 3, 3], address=cluster.address, use_gpus=False)
+    assert [gpus for _, gpus in results] == ["", "", ""]
+    cluster.remove_node(node)
 
 
 @pytest.mark.slow
