@@ -12,7 +12,7 @@ from S3IMFusionLib.logic import FusionLogic
 from S3IMFusionLib.process import Worker
 from S3IMFusionLib.settings import FusionSettings
 from sample_images import blobs
-from scene_tools import state_of, voxels_of
+from scene_tools import rotation, state_of, voxels_of
 from test_worker import ends_within
 
 SLOW = FusionSettings(slice_batch=1)
@@ -169,6 +169,14 @@ def test_an_input_that_is_removed_on_the_way_fails_the_run(logic, scene, pair):
     to_the_end(run)
     assert run.error == "a volume was removed from the scene while it was being fused: fuse again"
     assert state_of(scene) == before
+
+
+def test_a_transform_that_is_removed_on_the_way_leaves_the_result_on_its_reference(logic, scene, pair, add_transform):
+    transform = add_transform(rotation(2, 10), *pair)
+    run = logic.start(*pair)
+    scene.RemoveNode(transform)
+    fused = run.wait()
+    assert fused.GetParentTransformNode() is pair[0].GetParentTransformNode() is None
 
 
 def test_an_output_node_is_filled_and_keeps_its_window(logic, scene, pair):

@@ -166,3 +166,15 @@ def test_plane_and_grid_of_b_hold_for_every_frame(logic, add_sequence, add_volum
     settings = FusionSettings(reference="b", plane="coronal", gray=True)
     fused = logic.start_sequence(sequence, mr, settings=settings).wait()
     assert [voxels_of(fused.GetNthDataNode(index)).shape for index in range(2)] == [(3, 12, 14)] * 2
+
+
+def test_displayed_window_of_a_sequence_is_that_of_the_node_that_plays_it(logic, scene, add_sequence, add_volume):
+    sequence = add_sequence("CT", [1.5 * frame_values(1) - 900])
+    display = proxy_of(scene, sequence).GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(300, 40)
+    mr, by_frame = add_volume("MR", frame_values(9), GRID), []
+    for window in ("display", "-110,190"):
+        fused = logic.start_sequence(sequence, mr, settings=FusionSettings(window=window)).wait()
+        by_frame.append(voxels_of(fused.GetNthDataNode(0)))
+    np.testing.assert_array_equal(*by_frame)

@@ -248,7 +248,7 @@ def _reference_of(pair: Pair, settings: FusionSettings) -> int:
 
 
 def _shown_window(pair: Pair) -> tuple[float, float] | None:
-    return next((shown_window_of(source.node) for source in pair if source.modality == "ct"), None)
+    return next((shown_window_of(source.shown) for source in pair if source.modality == "ct"), None)
 
 
 def _placement(reference: Source, pair: Pair, node_a: Any, node_b: Any, settings: FusionSettings) -> Placement:

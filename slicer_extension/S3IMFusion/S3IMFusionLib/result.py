@@ -66,7 +66,7 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
         output = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
     modified = output.StartModify()
     fill_node(output, image, placement.ijk_to_ras)
-    output.SetAndObserveTransformNodeID(placement.transform_id)
+    put_under(output, placement.transform_id)
     describe_node(output, placement.attributes, placement.references)
     output.EndModify(modified)
     if output.GetDisplayNode() is None:
@@ -77,6 +77,12 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
         item = item or hierarchy.CreateItem(placement.folder, output)
         hierarchy.SetItemParent(item, placement.folder)
     return output
+
+
+def put_under(node: Any, transform_id: str | None) -> None:
+    """Put a node under a transform; under none where that was removed meanwhile, and so left the reference, too."""
+    transform = node.GetScene().GetNodeByID(transform_id) if transform_id else None
+    node.SetAndObserveTransformNodeID(transform.GetID() if transform is not None else None)
 
 
 def volume_class_of(voxels: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .appearance import guess_modality
-from .result import Placement, describe_node, fill_node, image_of, show_full_range, volume_class_of
+from .result import Placement, describe_node, fill_node, image_of, put_under, show_full_range, volume_class_of
 from .scene import Source, matrix_of, problems_of, source_of
 
 
@@ -136,7 +136,7 @@ def _play(scene: Any, output: Any, placement: Placement, sequence: Any) -> None:
         browser.AddSynchronizedSequenceNode(output)
     proxy = browser.GetProxyNode(output)
     if proxy is not None:
-        proxy.SetAndObserveTransformNodeID(placement.transform_id)
+        put_under(proxy, placement.transform_id)
         proxy.CreateDefaultDisplayNodes()
         show_full_range(proxy)
 
