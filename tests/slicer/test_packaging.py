@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,7 @@ sys.path.insert(0, sys.argv[1])
 import slicer, vtk
 from vtk.util.numpy_support import numpy_to_vtk
 from S3IMFusionLib.logic import FusionLogic
+from S3IMFusionLib.process import Worker
 from S3IMFusionLib.sample_data import Grid, head_phantom
 scene, volumes = slicer.vtkMRMLScene(), []
 for name, voxels in zip(("MR", "CT"), head_phantom(Grid((48, 56, 12), (4.0, 4.0, 12.0)))):
@@ -82,22 +84,69 @@ for name, voxels in zip(("MR", "CT"), head_phantom(Grid((48, 56, 12), (4.0, 4.0,
     image.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
     volumes.append(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name))
     volumes[-1].SetAndObserveImageData(image)
-logic = FusionLogic(scene)
+logic = FusionLogic(scene, Worker(env={"PYTHONPATH": sys.argv[2]}))
 fused = logic.process(*volumes)
 logic.close()
 print(fused.GetImageData().GetDimensions(), json.loads(fused.GetAttribute("S3IMFusion.Record")))
 """
 
 
+SLICERS_PACKAGES = {"numpy", "requests", "simpleitk", "pydicom"}  # that the library uses, and Slicer brings
+BLOCKER = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in NAMES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def distribution_name(text):
+    return re.match(r"[\w.-]+", text)[0].lower().replace("_", "-")
+
+
+def with_what_they_need(names):
+    """Distributions and those that they need, without extras."""
+    found, waiting = set(), set(names)
+    while waiting:
+        name = waiting.pop()
+        try:
+            needed = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # of another platform
+            continue
+        found.add(name)
+        waiting |= {distribution_name(line) for line in needed if "extra ==" not in line} - found
+    return found
+
+
+@pytest.fixture
+def only_what_slicer_has(tmp_path):
+    """A folder for PYTHONPATH that hides the packages which a Slicer with our requirements would not have."""
+    lines = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    required = {distribution_name(line) for line in lines if line and not line.startswith("#")}
+    there = with_what_they_need(required | SLICERS_PACKAGES | {"torch"})
+    absent = {
+        module
+        for module, names in metadata.packages_distributions().items()
+        if not {distribution_name(name) for name in names} & there
+    }
+    assert {"typer", "ignite", "pytest"} <= absent
+    folder = tmp_path / "only"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"NAMES = {absent!r}\n{BLOCKER}", encoding="utf-8")
+    return folder
+
+
 @needs_cmake
-def test_the_installed_tree_fuses_by_its_own_library(installed, tmp_path):
+def test_the_installed_tree_fuses_by_its_own_library_and_the_listed_packages(installed, only_what_slicer_has, tmp_path):
     pytest.importorskip("slicer", reason="needs slicer-core")
     own = tmp_path / "qt-scripted-modules"
     shutil.copytree(installed, own)
     version = own / "S3IMFusionLib" / "library" / "monai_s3im" / "__init__.py"
     version.write_text('__version__ = "of the installed tree"\n', encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    python = [sys.executable, "-I", "-c", FUSE, own]
+    python = [sys.executable, "-I", "-c", FUSE, own, only_what_slicer_has]
     result = subprocess.run(python, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("(48, 56, 12)")
