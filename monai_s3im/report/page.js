@@ -117,7 +117,7 @@ async function openViewer(place) {
     }));
   }
   for (const image of images) viewer.addVolume(image);
-  viewer.drawScene();
+  viewer.moveCrosshairInVox(0, 0, 0); // tells the place
   button.disabled = false;
   button.hidden = true;
   stage.querySelector("canvas").focus();
