@@ -212,9 +212,9 @@ def fused_record(logic):
 def real_pair(shared_data, folder, name):
     """Two files and their modalities."""
     volumes = shared_data / "data" / "volumes"
-    if name == "PET and MR, left-handed":
+    if name.startswith("PET and MR"):
         files, modalities = [volumes / "pet_mr_template" / file for file in ("T1.nii", "PET.nii")], ("mr", "pet")
-        slices = np.s_[:, :, 40:56]
+        slices = np.s_[:, :, 40:56] if name == "PET and MR, left-handed" else np.s_[:, :, :]
     else:
         files, modalities = (
             [volumes / "chris_t1_pd_pcasl" / f"chris_{kind}.nii.gz" for kind in ("PD", "t1")],
@@ -225,7 +225,14 @@ def real_pair(shared_data, folder, name):
     return folder / "a.nii", files[1], modalities
 
 
-@pytest.mark.parametrize("name", ["PET and MR, left-handed", "PD and T1, oblique"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PET and MR, left-handed",
+        "PD and T1, oblique",
+        pytest.param("PET and MR, all slices", marks=pytest.mark.slow),
+    ],
+)
 def test_real_files_through_the_scene_and_back_have_the_voxels_of_the_command(
     logic, scene, shared_data, tmp_path, name
 ):
