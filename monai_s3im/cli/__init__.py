@@ -6,6 +6,7 @@ so that ``s3im --help`` is quick.
 
 import typer
 
+from .benchmark import benchmark_app
 from .data import data_app
 from .evaluate import evaluate
 from .fuse import fuse
@@ -23,6 +24,7 @@ app.command()(report)
 app.command()(evaluate)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 app.add_typer(data_app, name="data")
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None 
         raise ValueError(f"affine must be 4 x 4, got {matrix.shape}")
     array = unit_range(image)
     if suffix == ".png":
-        _write_bytes(_png(array), path)
+        write_bytes(_png(array), path)
     elif suffix in {".nii", ".nii.gz"}:
         _write_beside(path, lambda temporary: _write_nifti(array, matrix, temporary))
     else:
@@ -83,7 +83,7 @@ def write_text(text: str, path: str | Path) -> None:
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
     """
-    _write_bytes(text.encode(), Path(path))
+    write_bytes(text.encode(), path)
 
 
 def write_transform(matrix: ArrayLike, path: str | Path) -> None:
@@ -210,8 +210,13 @@ def _write_itk(array: NDArray[np.float32], affine: NDArray[np.float64], path: Pa
         raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
 
 
-def _write_bytes(content: bytes, path: Path) -> None:
-    _write_beside(path, lambda temporary: temporary.write_bytes(content))
+def write_bytes(content: bytes, path: str | Path) -> None:
+    """Write a file, beside it first, then renamed.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    _write_beside(Path(path), lambda temporary: temporary.write_bytes(content))
 
 
 def _write_beside(path: Path, write: Callable[[Path], object]) -> None:

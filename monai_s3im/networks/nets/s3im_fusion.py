@@ -49,7 +49,7 @@ class S3IMFusion(nn.Module):
             nn.ReLU(),
             nn.Conv2d(features, out_channels, kernel_size=3, padding=1),
         )
-        self.to(memory_format=torch.channels_last)  # convolutions of few channels are quicker so, on CPU and GPU
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker with few channels
 
     def forward(self, image: Tensor) -> Tensor:
         """Fuse.

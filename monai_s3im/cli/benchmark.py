@@ -1,0 +1,72 @@
+"""The command ``s3im benchmark quality``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monai_s3im.errors import InputError, OutputError
+
+from .common import fail, progress_bar, show_log
+
+benchmark_app = typer.Typer(help="Compare fusion methods.", no_args_is_help=True)
+
+
+@benchmark_app.callback()
+def benchmark() -> None:
+    """Compare fusion methods."""
+
+
+@benchmark_app.command("quality")
+def benchmark_quality(
+    source_a: Annotated[Path, typer.Argument(help="Folder of the MR or visible pictures.")],
+    source_b: Annotated[Path, typer.Argument(help="Folder of the other ones, of the same names.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, pictures and fused images.")],
+    modality_b: Annotated[str, typer.Option(help="Of the second folder: ct, spect, pet, infrared, ...: its guards.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER of fused pictures; any number; the first is the own one.")
+    ] = None,
+    peers: Annotated[Path | None, typer.Option(help="Folder of METHOD/, or METHOD/TASK/, with fused pictures.")] = None,
+    task: Annotated[str | None, typer.Option(help="TASK below the peers' folders.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights to fuse with, where no --method is given; those of the package.")
+    ] = None,
+    patient: Annotated[
+        str, typer.Option(help="Regular expression of a file's stem; the group is the patient.")
+    ] = r"(.+)\d{3}",
+    cases: Annotated[int, typer.Option(min=1, help="Rows of the montage.")] = 3,
+) -> None:
+    """Measure methods on the same pairs of pictures: metrics, guards, wins, ranks, intervals, tables and pictures.
+
+    Without --method, the network fuses the pairs itself, into OUTPUT/S3IMFusion.
+    """
+    show_log()
+    from monai_s3im.quality import run_quality
+
+    try:
+        methods = dict(_named(text) for text in method or [])
+        with progress_bar() as progress:
+            shown = progress.add_task("methods", total=None)
+            report = run_quality(
+                source_a,
+                source_b,
+                output,
+                modality_b,
+                methods=methods,
+                peers=peers,
+                task=task,
+                weights=weights,
+                patient=patient,
+                cases=cases,
+                progress=lambda name: progress.update(shown, description=name),
+            )
+    except (InputError, OutputError) as error:
+        fail(error)
+    typer.echo(report.read_text(encoding="utf-8"))
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not separator or not name or not folder:
+        fail(f"{text} is no NAME=FOLDER: give a method as --method NAME=FOLDER")
+    return name, Path(folder)

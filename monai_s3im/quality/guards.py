@@ -1,0 +1,97 @@
+"""What the metrics cannot tell: whether black stays black, bone and uptake stay bright, and nothing is invented."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_DARK = 5.0
+_SATURATED = 250.0
+_BRIGHTEST = 0.99
+_NEIGHBOURHOOD = 7
+_TOLERANCE = 0.1 * 255
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A bound that a fused image should keep, whatever its metrics.
+
+    Attributes:
+        title: what is measured.
+        bound: the largest or smallest good value.
+        is_upper: whether ``bound`` is the largest one.
+        values: of fused images (B, 1, H, W) and sources (B, 2, H, W) on the 0..255 scale, one value an image; nan where
+            there is nothing to measure.
+    """
+
+    title: str
+    bound: float
+    is_upper: bool
+    values: Callable[[Tensor, Tensor], Tensor]
+
+    def holds(self, value: float) -> bool:
+        """Whether a mean value keeps the bound."""
+        return value <= self.bound if self.is_upper else value >= self.bound
+
+
+def background(fused: Tensor, sources: Tensor) -> Tensor:
+    """Mean of the fused image where both sources are below 5 of 255."""
+    return _mean_where(fused, (sources < _DARK).all(1, keepdim=True))
+
+
+def bone_kept(fused: Tensor, sources: Tensor) -> Tensor:
+    """Mean of the fused image over pixels of source B above 250 of 255, as a part of 255: saturated bone of a CT."""
+    return _mean_where(fused, sources[:, 1:2] > _SATURATED) / 255
+
+
+def uptake_kept(fused: Tensor, sources: Tensor) -> Tensor:
+    """Mean of the fused image over the brightest 1 % of source B, as a part of B's mean there: hot spots."""
+    brightness = sources[:, 1:2]
+    hot = brightness >= torch.quantile(brightness.flatten(1), _BRIGHTEST, dim=1).reshape(-1, 1, 1, 1)
+    return _mean_where(fused, hot) / _mean_where(brightness, hot)
+
+
+def invented(fused: Tensor, sources: Tensor) -> Tensor:
+    """Percentage of pixels more than a tenth of the range outside what the 7 x 7 pixels around hold in both sources."""
+    pad, size = _NEIGHBOURHOOD // 2, _NEIGHBOURHOOD
+    highest = F.max_pool2d(sources, size, stride=1, padding=pad).amax(1, keepdim=True)
+    lowest = -F.max_pool2d(-sources, size, stride=1, padding=pad).amax(1, keepdim=True)
+    outside = (fused > highest + _TOLERANCE) | (fused < lowest - _TOLERANCE)
+    return 100 * outside.to(fused.dtype).mean((1, 2, 3))
+
+
+GUARDS: dict[str, Guard] = {
+    "background": Guard("background, mean of 255", 2.0, True, background),
+    "bone": Guard("saturated bone kept", 0.85, False, bone_kept),
+    "uptake": Guard("uptake kept", 0.9, False, uptake_kept),
+    "invented": Guard("invented pixels, %", 1.0, True, invented),
+}
+_SALIENT = {"ct": "bone", "pet": "uptake", "spect": "uptake"}
+
+
+def guard_values(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, Tensor]:
+    """The guards that make sense for a modality of source B.
+
+    Args:
+        fused: (B, 1, H, W), 0..255.
+        sources: (B, 2, H, W), 0..255.
+        modality_b: name of the modality of the second source; bone is for CT, uptake for PET and SPECT.
+
+    Returns:
+        Guard name -> tensor (B,), nan where an image has nothing to measure.
+
+    Raises:
+        ValueError: if the shapes do not belong together.
+    """
+    if fused.ndim != 4 or fused.shape[1] != 1 or sources.shape != (len(fused), 2, *fused.shape[-2:]):
+        raise ValueError(f"expected (B, 1, H, W) and (B, 2, H, W), got {list(fused.shape)} and {list(sources.shape)}")
+    names = ["background", *([_SALIENT[modality_b]] if modality_b in _SALIENT else []), "invented"]
+    return {name: GUARDS[name].values(fused, sources) for name in names}
+
+
+def _mean_where(images: Tensor, mask: Tensor) -> Tensor:
+    count = mask.sum((1, 2, 3))
+    total = (images * mask).sum((1, 2, 3))
+    return torch.where(count > 0, total / count.clamp(min=1), torch.nan)

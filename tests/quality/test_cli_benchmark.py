@@ -1,0 +1,54 @@
+"""The command s3im benchmark quality."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from monai_s3im.cli import app
+
+
+@pytest.fixture
+def folders(tmp_path):
+    random = np.random.default_rng(1)
+    for name in ("mr", "ct", "mine"):
+        (tmp_path / name).mkdir()
+        for stem in ("1001", "2001"):
+            Image.fromarray(random.integers(0, 256, (32, 40), dtype=np.uint8)).save(tmp_path / name / f"{stem}.png")
+    return tmp_path
+
+
+def run(folders, *arguments):
+    common = ["benchmark", "quality", str(folders / "mr"), str(folders / "ct"), "-o", str(folders / "out")]
+    return CliRunner().invoke(app, [*common, "--modality-b", "ct", *arguments])
+
+
+def test_the_table_is_printed_and_everything_is_written(folders):
+    result = run(folders, "--method", f"mine={folders / 'mine'}")
+    assert result.exit_code == 0, result.output
+    assert "| **mine** |" in result.output
+    assert {file.name for file in (folders / "out").iterdir()} == {
+        "quality.md",
+        "quality.tex",
+        "quality.csv",
+        "quality.json",
+        "radar.png",
+        "boxes.png",
+        "montage.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--method", "mine"], "mine is no NAME=FOLDER"),
+        (["--method", "mine=/nowhere"], "/nowhere is no folder"),
+        (["--peers", "/nowhere"], "/nowhere is no folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_one_line(arguments, sentence, folders):
+    result = run(folders, *arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith("error: ")
+    assert sentence in result.output
+    assert result.output.count("\n") == 1
