@@ -276,6 +276,15 @@ def test_every_time_point_of_a_sequence_is_fused(panel, pair, scene, request):
     assert panel.ui.fused.currentNode() is browser.GetProxyNode(fused)
 
 
+def test_a_result_in_colour_is_shown_as_one_in_gray_is(panel, pair):
+    panel.ui.modality_b.currentIndex = 3
+    assert panel.ui.modality_b.currentText == "PET"
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert panel.ui.fused.currentNode().IsA("vtkMRMLVectorVolumeNode")
+    assert panel.view.is_shown
+
+
 def test_leaving_the_module_does_not_end_a_fusion(panel, pair):
     panel.ui.applyButton.click()
     panel.exit()
@@ -360,22 +369,16 @@ def test_slicers_own_parameter_node_carries_the_choices(panel):
 @pytest.mark.skipif(
     not os.environ.get("SLICER_EXECUTABLE"), reason="SLICER_EXECUTABLE is not set: nothing is tried in Slicer itself"
 )
-def test_the_modules_own_test_passes_in_slicer():
-    code = "import slicer, S3IMFusion; S3IMFusion.S3IMFusionTest().runTest(); slicer.util.exit(0)"
-    result = subprocess.run(
-        [
-            os.environ["SLICER_EXECUTABLE"],
-            "--testing",
-            "--no-main-window",
-            "--no-splash",
-            "--additional-module-path",
-            stand_ins.EXTENSION,
-            "--python-code",
-            code,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+def test_the_modules_own_tests_pass_in_slicer():
+    code = f"""
+import sys, unittest
+import slicer
+sys.path.insert(0, {str(stand_ins.EXTENSION / "Testing" / "Python")!r})
+tests = unittest.defaultTestLoader.loadTestsFromNames(["S3IMFusionSceneTest"])
+tests.addTest(__import__("S3IMFusion").S3IMFusionTest("test_the_sample_pair_is_fused"))
+slicer.util.exit(not unittest.TextTestRunner(verbosity=2).run(tests).wasSuccessful())
+"""
+    slicer_here = [os.environ["SLICER_EXECUTABLE"], "--testing", "--no-main-window", "--no-splash"]
+    arguments = ["--additional-module-path", stand_ins.EXTENSION, "--python-code", code]
+    result = subprocess.run([*slicer_here, *arguments], capture_output=True, text=True, check=False, timeout=600)
     assert result.returncode == 0, result.stderr
