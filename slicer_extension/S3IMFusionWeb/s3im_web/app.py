@@ -70,8 +70,9 @@ class FusionApp:
         web_server.app.router.add_post("/upload/{side}", self._upload)
         web_server.app.router.add_get("/download/{kind}", self._download)
 
-    async def _fuse(self) -> None:
-        await self._work.fuse(self._sources["a"], self._sources["b"])
+    def _fuse(self) -> None:
+        fusion = self._work.fuse(self._sources["a"], self._sources["b"])
+        self._fusion = asyncio.create_task(fusion)  # while it is awaited no other message would be read
 
     def _on_fused(self, fused: vtkMRMLVolumeNode) -> None:
         former, self._fused = self._fused, fused

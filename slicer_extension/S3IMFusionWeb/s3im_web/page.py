@@ -143,9 +143,15 @@ def _actions(fuse: object, cancel: object) -> None:
     v.VAlert("{{ note }}", v_if=("note",), type="info", density="compact", classes="mt-3", id="note")
     with html.Div(v_if=("fused_name",), classes="mt-3"):
         html.Div("{{ fused_name }}", classes="text-subtitle-2 mb-1", id="fused-name")
-        v.VBtn("Save NRRD", href="download/nrrd", prepend_icon="mdi-download", block=True, classes="mb-2")
-        v.VBtn("Save NIfTI", href="download/nii.gz", prepend_icon="mdi-download", block=True, classes="mb-2")
-        v.VBtn("Save record", href="download/json", prepend_icon="mdi-download", block=True)
+        for title, kind in (("Save NRRD", "nrrd"), ("Save NIfTI", "nii.gz"), ("Save record", "json")):
+            v.VBtn(
+                title,
+                href=f"download/{kind}",
+                raw_attrs=["download"],  # a plain link would leave the page
+                prepend_icon="mdi-download",
+                block=True,
+                classes="mb-2",
+            )
 
 
 def _looking(views: FusionViews) -> None:

@@ -1,0 +1,118 @@
+"""Who may come in, and what ends a session; no browser is needed."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from s3im_web.access import Access, AccessError, choose_token, is_loopback
+from s3im_web.gateway import SECRET_HEADER
+from s3im_web.sessions import FullError, Sessions
+from s3im_web.turns import Turn
+
+SETTINGS = {"data": None, "max_bytes": 2**20, "jobs": 1, "device": "cpu"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "[::1]", "localhost"])
+def test_no_token_is_needed_on_loopback(host: str) -> None:
+    assert is_loopback(host)
+    assert choose_token(host, None) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gpu.example.org", "localhost.example.org", ""])  # noqa: S104
+def test_a_new_token_is_made_beyond_loopback(host: str) -> None:
+    first, second = choose_token(host, None), choose_token(host, None)
+    assert len(first) >= 32
+    assert first != second
+
+
+def test_a_given_token_counts_everywhere_and_must_not_be_short() -> None:
+    assert choose_token("127.0.0.1", "0123456789abcdef") == "0123456789abcdef"
+    with pytest.raises(AccessError, match="16 characters"):
+        choose_token("127.0.0.1", "0123456789abcde")
+
+
+def test_only_the_token_itself_is_accepted() -> None:
+    access = Access("0123456789abcdef")
+    assert access.accepts("0123456789abcdef")
+    assert not any(access.accepts(wrong) for wrong in ("", "0123456789abcdeg", "0123456789abcdef0", "Ä"))
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "is_refused"),
+    [
+        (None, {"Host": "127.0.0.1:8642"}, False),
+        (None, {"Host": "[::1]:8642"}, False),
+        (None, {"Host": "evil.example:8642"}, True),
+        (None, {}, True),
+        ("0123456789abcdef", {"Host": "fusion.hospital.example"}, False),
+        ("0123456789abcdef", {"Host": "a.example", "Origin": "https://a.example"}, False),
+        ("0123456789abcdef", {"Host": "a.example", "Origin": "https://b.example"}, True),
+        (None, {"Host": "127.0.0.1:8642", "Origin": "http://127.0.0.1:9999"}, True),
+        (None, {"Host": "127.0.0.1:8642", "Origin": "null"}, True),
+    ],
+)
+def test_other_sites_and_other_names_are_refused(token: str | None, headers: dict[str, str], is_refused: bool) -> None:
+    request = make_mocked_request("POST", "/upload/a", headers=headers)
+    assert (Access(token).refusal(request) is not None) is is_refused
+
+
+def test_turns_are_as_many_as_jobs(tmp_path: Path) -> None:
+    first, second, third = (Turn(tmp_path, jobs=2) for _ in range(3))
+    assert first.take()
+    assert second.take()
+    assert not third.take()
+    second.give_back()
+    assert third.take()
+    first.give_back()
+    third.give_back()
+
+
+def test_a_session_answers_its_gateway_alone_and_leaves_nothing_behind() -> None:
+    async def live() -> None:
+        sessions = Sessions(SETTINGS, max_sessions=1, idle_minutes=1)
+        try:
+            identifier = await sessions.open()
+            session = sessions.find(identifier)
+            assert session.folder.stat().st_mode & 0o077 == 0
+            with pytest.raises(FullError, match="places"):
+                await sessions.open()
+            url = f"http://127.0.0.1:{session.port}"
+            async with aiohttp.ClientSession() as client:
+                for path in ("/index.html", "/ws", "/download/nrrd"):
+                    for headers in ({}, {SECRET_HEADER: "guessed"}):
+                        async with client.get(url + path, headers=headers) as answer:
+                            assert answer.status == 403, path
+                async with client.get(url + "/index.html", headers={SECRET_HEADER: session.secret}) as answer:
+                    assert answer.status == 200
+            await sessions.end_idle()
+            assert sessions.find(identifier) is session
+            session.last_message -= 61
+            (session.folder / "busy").touch()  # a fusion runs
+            await sessions.end_idle()
+            assert sessions.find(identifier) is session
+            (session.folder / "busy").unlink()
+            await sessions.end_idle()
+            assert sessions.find(identifier) is None
+            assert not session.folder.exists()
+            assert session.process.returncode is not None
+        finally:
+            await sessions.end_all()
+        assert not sessions.folder.exists()
+
+    asyncio.run(live())
+
+
+def test_a_session_ends_with_its_server() -> None:
+    async def live() -> None:
+        sessions = Sessions(SETTINGS, max_sessions=1, idle_minutes=1)
+        try:
+            session = sessions.find(await sessions.open())
+            session.process.stdin.close()  # as when the server is killed
+            await asyncio.wait_for(session.process.wait(), 10)
+            assert not session.folder.exists()
+        finally:
+            await sessions.end_all()
+
+    asyncio.run(live())

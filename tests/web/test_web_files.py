@@ -1,0 +1,95 @@
+"""Which files are taken, by name, place and header; no browser is needed."""
+
+import gzip
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from s3im_web.files import FileError, check_volume, list_volumes, plain_name, volume_inside
+
+MEGABYTE = 2**20
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with ``a.nii`` and ``sub/b.nrrd``, a secret beside it, and a link to the secret inside it."""
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "data" / "a.nii")
+    sitk.WriteImage(sitk.Image(4, 5, 6, sitk.sitkFloat32), tmp_path / "data" / "sub" / "b.nrrd")
+    (tmp_path / "secret.nii").write_bytes((tmp_path / "data" / "a.nii").read_bytes())
+    (tmp_path / "data" / "link.nii").symlink_to(tmp_path / "secret.nii")
+    (tmp_path / "data" / "readme.txt").write_text("none")
+    return tmp_path / "data"
+
+
+def test_volumes_of_a_folder_are_listed_without_links_to_the_outside(data: Path) -> None:
+    assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
+
+
+def test_a_volume_inside_the_folder_is_found(data: Path) -> None:
+    assert volume_inside(data, "sub/b.nrrd") == data / "sub" / "b.nrrd"
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.nii", "sub/../../secret.nii", "link.nii", "none.nii", "", ".", "a.nii\0", "~/a.nii"]
+)
+def test_nothing_outside_the_folder_is_found(data: Path, name: str) -> None:
+    with pytest.raises(FileError, match="no such volume"):
+        volume_inside(data, name)
+
+
+def test_an_absolute_path_is_not_taken(data: Path) -> None:
+    with pytest.raises(FileError, match="no such volume"):
+        volume_inside(data, str(data.parent / "secret.nii"))
+
+
+def test_without_a_folder_nothing_is_found() -> None:
+    with pytest.raises(FileError, match="upload"):
+        volume_inside(None, "a.nii")
+
+
+def test_whole_volumes_pass(data: Path) -> None:
+    check_volume(data / "a.nii", 4 * 5 * 6 * 2)
+    check_volume(data / "sub" / "b.nrrd", 4 * 5 * 6 * 4)
+
+
+@pytest.mark.parametrize(("name", "size"), [("a.nii", 4 * 5 * 6 * 2), ("sub/b.nrrd", 4 * 5 * 6 * 4)])
+def test_more_voxels_than_allowed_are_refused(data: Path, name: str, size: int) -> None:
+    with pytest.raises(FileError, match="allowed"):
+        check_volume(data / name, size - 1)
+
+
+def test_a_small_file_of_a_large_volume_is_refused(tmp_path: Path) -> None:
+    header = nibabel.Nifti1Image(np.zeros((1, 1, 1), np.int16), np.eye(4)).header
+    header.set_data_shape((4000, 4000, 4000))
+    bomb = tmp_path / "bomb.nii.gz"
+    bomb.write_bytes(gzip.compress(header.binaryblock + bytes(4)))
+    with pytest.raises(FileError, match="122070 MB"):  # 4000³ · 2 bytes
+        check_volume(bomb, 1024 * MEGABYTE)
+
+
+@pytest.mark.parametrize("field", ["data file: /etc/passwd", "DATAFILE: other.raw", "Data File: LIST"])
+def test_a_header_that_points_to_another_file_is_refused(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "a.nrrd"
+    path.write_text(f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 4 4\nencoding: raw\n{field}\n\n")
+    with pytest.raises(FileError, match="another file"):
+        check_volume(path, MEGABYTE)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd"])
+@pytest.mark.parametrize("content", [b"", b"a text\n", b"NRRD0004\n\n", bytes(400), gzip.compress(b"a text")])
+def test_what_is_no_volume_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"cannot be read as (NIfTI|NRRD)"):
+        check_volume(path, MEGABYTE)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("t1.nii.gz", "t1"), ("../../x.nrrd", "x"), ("C:\\a b\\T1 w.NII", "T1_w"), ("<b>.nii", "b"), ("..nii", "volume")],
+)
+def test_names_lose_folders_suffix_and_signs(name: str, plain: str) -> None:
+    assert plain_name(name) == plain
