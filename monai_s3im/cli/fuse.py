@@ -16,9 +16,13 @@ _MODALITIES = "ct, mr, pet, spect, us, visible, infrared or generic; guessed if 
 
 def fuse(
     image_a: Annotated[
-        Path | None, typer.Argument(help="Image whose grid is kept: the MR or visible one; or a folder.")
+        Path | None,
+        typer.Argument(help="Image whose grid is kept: the MR or visible one; a DICOM folder; or a folder of images."),
     ] = None,
-    image_b: Annotated[Path | None, typer.Argument(help="The other image, or folder.")] = None,
+    image_b: Annotated[
+        Path | None,
+        typer.Argument(help="The other image, DICOM folder, or folder of images; FILE#3: frame 3 of a 4D one."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File for one pair, folder for folders and lists.")
     ] = None,

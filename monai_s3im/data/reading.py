@@ -4,6 +4,7 @@ import gzip
 import logging
 import math
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -36,6 +37,7 @@ MAX_VOXELS = 2**31
 """Headers that announce more voxels than this are refused before anything is read."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SELECTED = re.compile(r"(?P<file>.+)#(?P<frame>[1-9][0-9]{0,8})")
 _MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, TypeError, RuntimeError)
 _READ_ERRORS = (
@@ -49,16 +51,25 @@ _READ_ERRORS = (
 
 def suffix_of(path: str | Path) -> str:
     """The suffix in lower case, '.nii.gz' taken as one; '' when it is no suffix of a known image format."""
-    name = Path(path).name.lower()
+    name = frame_of(path)[0].name.lower()
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
 
 
 def stem_of(path: str | Path) -> str:
-    """The file name without its suffix: 'x' for 'x.nii.gz'; of a DICOM series its folder's name."""
+    """The file name without its suffix: 'x' for 'x.nii.gz', 'x_3' for 'x.nii.gz#3'; of a series its folder's name."""
     if is_series(path):
         return series_name(path)
-    name = Path(path).name
-    return name.removesuffix(name[-len(suffix_of(path)) :]) if suffix_of(path) else Path(path).stem
+    file, frame = frame_of(path)
+    stem = file.name.removesuffix(file.name[-len(suffix_of(file)) :]) if suffix_of(file) else file.stem
+    return f"{stem}_{frame}" if frame else stem
+
+
+def frame_of(path: str | Path) -> tuple[Path, int | None]:
+    """The file of ``FILE#FRAME``, one frame of a 4D volume counted from 1, and the frame; None where none is named."""
+    chosen = _SELECTED.fullmatch(str(path))
+    if chosen is None or Path(path).exists():
+        return Path(path), None
+    return Path(chosen["file"]), int(chosen["frame"])
 
 
 def is_volume(path: str | Path) -> bool:
@@ -75,8 +86,8 @@ def read_image(path: str | Path) -> MetaTensor:
     """Read an image, channel first, with its stored values.
 
     Args:
-        path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, NRRD or MetaImage for a volume, or a DICOM series
-            (see :func:`monai_s3im.data.dicom.read_series`).
+        path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, NRRD or MetaImage for a volume, ``FILE#FRAME`` for one
+            frame of a 4D one, counted from 1; or a DICOM series (see :func:`monai_s3im.data.dicom.read_series`).
 
     Returns:
         float32, (1, H, W) or RGB (3, H, W) for a picture, (1, X, Y, Z) or RGB (3, X, Y, Z) in the file's own array
@@ -87,9 +98,10 @@ def read_image(path: str | Path) -> MetaTensor:
         `modality_tag` where it tells how to treat the volume.
 
     Raises:
-        InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames,
-            voxels that are neither a number nor RGB, NaN or infinite voxels, no content (all voxels equal), more voxels
-            than `MAX_VOXELS`, or an affine that cannot be inverted; or a volume format holds a 2D image.
+        InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames
+            and none is chosen, or not the one that is; it has voxels that are neither a number nor RGB, NaN or infinite
+            voxels, no content (all voxels equal), more voxels than `MAX_VOXELS`, or an affine that cannot be inverted;
+            or a volume format holds a 2D image.
     """
     if is_series(path):
         return _read_dicom(Path(path))
@@ -139,16 +151,16 @@ def _read_dicom(path: Path) -> MetaTensor:
 
 
 def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if path.is_dir():
+    path, whole = Path(path), frame_of(path)[0]
+    if whole.is_dir():
         raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series.")
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path.")
+    if not whole.exists():
+        raise InputError(f"{whole} does not exist: check the path.")
     if not suffix_of(path):
         raise InputError(f"{path} is of no known image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}.")
-    if not os.access(path, os.R_OK):
+    if not os.access(whole, os.R_OK):
         raise InputError(f"{path} may not be read: ask for permission to read it.")
-    if path.stat().st_size == 0:
+    if whole.stat().st_size == 0:
         raise InputError(f"{path} is empty: copy or download it again.")
     return path
 
@@ -201,9 +213,9 @@ def _read_picture(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float 
 
 
 def _open_nifti(path: Path) -> Any:
-    """Load the header, check it, and drop trailing singleton axes."""
+    """Load the header and check it."""
     with _damage_as_input_error(path):
-        image = nib.load(path)
+        image = nib.load(frame_of(path)[0])
         dtype, affine = image.get_data_dtype(), np.asarray(image.affine, dtype=np.float64)
     _check_size(image.shape, path)
     if image.ndim > 4 and image.shape[4] > 1:
@@ -218,14 +230,17 @@ def _open_nifti(path: Path) -> Any:
 def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
     image = _open_nifti(path)
     is_rgb = image.get_data_dtype().names is not None
+    file, frame = frame_of(path)
     with _damage_as_input_error(path):
-        if path.name.lower().endswith(".gz"):
-            with gzip.open(path) as stream:
+        if file.name.lower().endswith(".gz"):
+            with gzip.open(file) as stream:
                 image = type(image).from_bytes(stream.read())  # to the end: the check sum stands there
         if is_rgb:
             voxels = image.dataobj.get_unscaled().reshape(image.shape[:3])
             array = np.stack([voxels[name] for name in "RGB"])
         else:
+            if image.ndim == 4 and frame is not None:
+                image = image.slicer[..., frame - 1 : frame]
             array = image.get_fdata(dtype=np.float32, caching="unchanged").reshape((1, *image.shape[:3]))
         millimetres = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     affine = np.diag([millimetres] * 3 + [1.0]) @ np.asarray(image.affine, dtype=np.float64)
@@ -236,7 +251,7 @@ def _open_itk(path: Path) -> Any:
     """Load and check the header only."""
     with _damage_as_input_error(path), quiet_stderr():
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        reader.SetFileName(str(frame_of(path)[0]))
         reader.ReadImageInformation()
         pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     components = reader.GetNumberOfComponents()
@@ -254,6 +269,9 @@ def _open_itk(path: Path) -> Any:
 def _read_itk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
     reader = _open_itk(path)
     size, components = reader.GetSize()[:3], reader.GetNumberOfComponents()
+    if reader.GetDimension() == 4:
+        reader.SetExtractIndex([0, 0, 0, (frame_of(path)[1] or 1) - 1])
+        reader.SetExtractSize([*size, 0])
     with _damage_as_input_error(path), quiet_stderr():
         array = sitk.GetArrayFromImage(reader.Execute()).reshape((*size[::-1], components)).T
     if components == 1:
@@ -283,11 +301,15 @@ def _check_size(shape: tuple[int, ...], path: Path) -> None:
 def _check_axes(shape: tuple[int, ...], path: Path) -> None:
     if len(shape) < 3:
         raise InputError(f"{path} holds a 2D image: save it as PNG, or as a volume with one slice.")
-    if (frames := math.prod(shape[3:])) > 1:
+    frames, (file, chosen) = math.prod(shape[3:]), frame_of(path)
+    if chosen is None and frames > 1:
         raise InputError(
-            f"{path} is 4D and has {frames} frames: save the one to use as a volume of its own, "
-            f"for example nibabel.load(file).slicer[..., 0] for the first frame of a NIfTI file."
+            f"{path} is 4D and has {frames} frames: name the one to use, from {file}#1 to {file}#{frames}."
         )
+    if chosen is not None and len(shape) != 4:
+        raise InputError(f"{path} names a frame, but the file is not 4D: leave #{chosen} out.")
+    if chosen is not None and chosen > frames:
+        raise InputError(f"{path} is not there: name one of the {frames} frames, the first as {file}#1.")
 
 
 def _check_affine(affine: NDArray[np.float64], path: Path) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from monai_s3im.data.atomic import write_file
 from monai_s3im.data.dicom import is_series, series_files
 from monai_s3im.data.quiet import quiet_stderr
-from monai_s3im.data.reading import LPS_TO_RAS, stem_of, suffix_of
+from monai_s3im.data.reading import LPS_TO_RAS, frame_of, stem_of, suffix_of
 from monai_s3im.errors import InputError
 
 OUTPUT_SUFFIXES = (".png", ".nii.gz", ".nii", ".nrrd", ".mha")
@@ -113,7 +113,8 @@ def write_transform(matrix: ArrayLike, path: str | Path) -> None:
 def sha256_of(path: str | Path) -> str:
     """The SHA256 of a file's bytes, in hexadecimal.
 
-    Of a DICOM series, that of the lines of its files' SHA256, sorted; so it does not depend on their names.
+    Of one frame of a 4D file, that of the whole file. Of a DICOM series, that of the lines of its files' SHA256,
+    sorted; so it does not depend on their names.
 
     Raises:
         InputError: the file cannot be read.
@@ -121,7 +122,7 @@ def sha256_of(path: str | Path) -> str:
     if is_series(path):
         lines = sorted(f"{_sha256_of_file(file)}\n" for file in series_files(path))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
-    return _sha256_of_file(Path(path))
+    return _sha256_of_file(frame_of(path)[0])
 
 
 def _sha256_of_file(path: Path) -> str:

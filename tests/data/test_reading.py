@@ -11,6 +11,7 @@ from PIL import Image
 
 from monai_s3im.data import reading
 from monai_s3im.data.reading import is_volume, read_image, spatial_shape_of, stem_of
+from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError
 
 RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
@@ -321,8 +322,38 @@ def test_4d_is_refused_with_the_number_of_frames(tmp_path, capfd):
     frames = np.random.default_rng(6).normal(size=(4, 5, 6, 7)).astype(np.float32)
     nib.save(nib.Nifti1Image(frames, OBLIQUE), tmp_path / "a.nii.gz")
     sitk.WriteImage(sitk.GetImageFromArray(frames.T, isVector=False), tmp_path / "a.nrrd")
-    assert_refused(tmp_path / "a.nii.gz", "has 7 frames", "slicer[..., 0]", capfd=capfd)
+    assert_refused(tmp_path / "a.nii.gz", "has 7 frames", "a.nii.gz#1 to", "a.nii.gz#7", capfd=capfd)
     assert_refused(tmp_path / "a.nrrd", "has 7 frames", capfd=capfd)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd"])
+def test_one_frame_of_4d_is_read_where_it_is_named(name, tmp_path):
+    frames = np.random.default_rng(6).integers(-900, 900, size=(4, 5, 6, 7)).astype(np.int16)
+    if name == "a.nrrd":
+        sitk.WriteImage(sitk.GetImageFromArray(frames.T, isVector=False), tmp_path / name)
+        expected, affine = frames, np.diag([-1.0, -1.0, 1.0, 1.0])
+    else:
+        image = nib.Nifti1Image(frames, OBLIQUE)
+        image.header.set_slope_inter(0.5, 3)
+        nib.save(image, tmp_path / name)
+        expected, affine = 0.5 * frames + 3, OBLIQUE
+    for frame in (1, 3, 7):
+        read = read_image(tmp_path / f"{name}#{frame}")
+        np.testing.assert_allclose(read.numpy()[0], expected[..., frame - 1], rtol=1e-6)
+        np.testing.assert_allclose(read.affine, affine, atol=1e-5)
+    assert spatial_shape_of(f"{tmp_path / name}#2") == (4, 5, 6)
+    assert stem_of(f"{tmp_path / name}#2") == "a_2"
+    assert sha256_of(f"{tmp_path / name}#2") == sha256_of(tmp_path / name)
+
+
+def test_a_frame_that_is_not_there_is_refused(tmp_path, capfd):
+    frames = np.random.default_rng(6).normal(size=(4, 5, 6, 7)).astype(np.float32)
+    nib.save(nib.Nifti1Image(frames, OBLIQUE), tmp_path / "a.nii.gz")
+    nib.save(nib.Nifti1Image(frames[..., 0], OBLIQUE), tmp_path / "b.nii.gz")
+    assert_refused(tmp_path / "a.nii.gz#8", "is not there", "of the 7 frames", capfd=capfd)
+    assert_refused(tmp_path / "b.nii.gz#1", "is not 4D", "leave #1 out", capfd=capfd)
+    with pytest.raises(InputError, match=r"c\.nii\.gz does not exist"):
+        read_image(tmp_path / "c.nii.gz#1")
 
 
 def test_tiff_of_several_pages_is_refused(tmp_path, gray, capfd):
