@@ -17,6 +17,7 @@ import numpy as np
 
 from .appearance import shown_window_of
 from .errors import FusionError
+from .i18n import _
 from .process import Worker
 from .result import Placement, placement_on, put_fused
 from .run import Fused, FusionRun, Pair
@@ -61,9 +62,11 @@ class FusionLogic:
         """
         problems = problems_of(source_a, "A") + problems_of(source_b, "B")
         if source_a is not None and source_a is source_b:
-            return ["Volumes A and B are the same: choose two different volumes."]
+            return [_("Volumes A and B are the same: choose two different volumes.")]
         if output is not None and output in (source_a, source_b):
-            problems.append(f"The output, '{output.GetName()}', is an input: choose another, or a new volume.")
+            problems.append(
+                _("The output, '{name}', is an input: choose another, or a new volume.").format(name=output.GetName())
+            )
         if problems:
             return problems
         return self._problems_of_pair(*_pair_of(source_a, source_b, settings), settings)
@@ -74,13 +77,19 @@ class FusionLogic:
             return []
         pair = _pair_of(source_a, source_b, settings)
         told = [
-            f"The modality of '{source.name}' is not known and will be recognised by its values: choose it if you can."
+            _(
+                "The modality of '{name}' is not known and will be recognised by its values: choose it if you can."
+            ).format(name=source.name)
             for source in pair
             if source.modality is None
         ]
         tables = [source.colors for source in pair if source.colors is not None]
         if len(tables) == 2 and settings.color_map is None and not np.array_equal(*tables):
-            told.append(f"Both volumes are shown in colour: the colours of '{pair[1].name}' are taken for both.")
+            told.append(
+                _("Both volumes are shown in colour: the colours of '{name}' are taken for both.").format(
+                    name=pair[1].name
+                )
+            )
         return told
 
     def start(self, source_a: Any, source_b: Any, output: Any = None, settings: FusionSettings = DEFAULTS) -> FusionRun:
@@ -134,7 +143,7 @@ class FusionLogic:
         pairs = frames_of(self.scene, sequence_a, source_b, settings.modality_a, settings.modality_b)
         for number, pair in enumerate(pairs, start=1):
             if problems := self._problems_of_pair(*pair, settings):
-                raise FusionError(f"Frame {number}: {' '.join(problems)}")
+                raise FusionError(_("Frame {number}: {problems}").format(number=number, problems=" ".join(problems)))
         chosen = _reference_of(pairs[0], settings)
         placement = _placement(pairs[0][chosen], pairs[0], sequence_a, source_b, settings)
 
@@ -182,7 +191,7 @@ class FusionLogic:
         self._check_idle()
         found = [DeviceChoice(**device) for device in self.worker.call("devices")["devices"]]
         best = next((device for device in found if device.name.startswith("cuda")), found[0])
-        return [DeviceChoice("auto", f"Automatic: {best.label}", best.free), *found]
+        return [DeviceChoice("auto", _("Automatic: {device}").format(device=best.label), best.free), *found]
 
     @staticmethod
     def estimate_memory(shape: Sequence[int], slice_batch: int) -> int:
@@ -205,15 +214,19 @@ class FusionLogic:
         problems = []
         if settings.register == "none" and not do_overlap(source_a, source_b):
             problems.append(
-                f"'{source_a.name}' and '{source_b.name}' do not overlap in space: "
-                "check that they are of one patient, and register them."
+                _(
+                    "'{name_a}' and '{name_b}' do not overlap in space: "
+                    "check that they are of one patient, and register them."
+                ).format(name_a=source_a.name, name_b=source_b.name)
             )
         if settings.weights is not None and not Path(settings.weights).is_file():
             problems.append(
-                f"The weights {settings.weights} do not exist: choose another file, or those of the module."
+                _("The weights {file} do not exist: choose another file, or those of the module.").format(
+                    file=settings.weights
+                )
             )
         if settings.window == WINDOW_OF_DISPLAY and _shown_window((source_a, source_b)) is None:
-            problems.append("The displayed window is to be used, but no volume is a CT: choose the modalities.")
+            problems.append(_("The displayed window is to be used, but no volume is a CT: choose the modalities."))
         return problems
 
     def _started(self, pairs: Sequence[Pair], settings: FusionSettings, into_scene: Any) -> FusionRun:
@@ -228,11 +241,11 @@ class FusionLogic:
 
     def _check_idle(self) -> None:
         if self._run is not None and self._run.state == "running":
-            raise FusionError("A fusion is under way: wait for it, or cancel it.")
+            raise FusionError(_("A fusion is under way: wait for it, or cancel it."))
 
     def _check_still_there(self, *nodes: Any) -> None:
         if any(node is not None and node.GetScene() is not self.scene for node in nodes):
-            raise FusionError("a volume was removed from the scene while it was being fused: fuse again")
+            raise FusionError(_("a volume was removed from the scene while it was being fused: fuse again"))
 
 
 def _pair_of(source_a: Any, source_b: Any, settings: FusionSettings) -> Pair:

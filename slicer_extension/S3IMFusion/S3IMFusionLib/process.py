@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FusionError
+from .i18n import _
 from .paths import library_paths
 
 _MAIN = Path(__file__).with_name("worker_main.py")
@@ -37,7 +38,7 @@ def find_python() -> str:
     inside = shutil.which("PythonSlicer", path=str(Path(home) / "bin")) if home else None
     python = inside or shutil.which("PythonSlicer") or sys.executable
     if not python:
-        raise FusionError("no Python interpreter found: reinstall Slicer, it comes with PythonSlicer")
+        raise FusionError(_("no Python interpreter found: reinstall Slicer, it comes with PythonSlicer"))
     return python
 
 
@@ -114,7 +115,11 @@ class Worker:
                 )
         except OSError as error:
             self.close()
-            raise FusionError(f"{command[0]} cannot be started ({error.strerror}): reinstall Slicer") from error
+            raise FusionError(
+                _("{program} cannot be started ({reason}): reinstall Slicer").format(
+                    program=command[0], reason=error.strerror
+                )
+            ) from error
         assert self._process.stdout is not None  # noqa: S101
         os.set_blocking(self._process.stdout.fileno(), False)
         self._received = b""
@@ -148,7 +153,7 @@ class Worker:
             FusionError: if the process has ended.
         """
         if self._process is None or self._process.stdout is None:
-            raise FusionError("the fusion process does not run")
+            raise FusionError(_("the fusion process does not run"))
         has_ended = False
         with suppress(BlockingIOError):
             while chunk := os.read(self._process.stdout.fileno(), 65536):
@@ -176,7 +181,9 @@ class Worker:
                 if reply["id"] == number and reply["event"] == "error":
                     raise FusionError(reply["message"])
             time.sleep(_PAUSE_S)
-        raise FusionError(f"the fusion process did not answer within {timeout_s:g} s: look at its log")
+        raise FusionError(
+            _("the fusion process did not answer within {seconds:g} s: look at its log").format(seconds=timeout_s)
+        )
 
     def close(self) -> None:
         """End the process with all that it started, and remove its folder; :meth:`start` starts a new one."""
@@ -191,8 +198,14 @@ class Worker:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2)
         code = self._process.returncode
-        how = "was killed, perhaps for want of memory," if code == -9 else f"ended with code {code}"
-        return f"the fusion process {how} before it was done: look at its log, and try again"
+        if code == -9:
+            return _(
+                "the fusion process was killed, perhaps for want of memory, before it was done: "
+                "look at its log, and try again"
+            )
+        return _("the fusion process ended with code {code} before it was done: look at its log, and try again").format(
+            code=code
+        )
 
 
 def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:

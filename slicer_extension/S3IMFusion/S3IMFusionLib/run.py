@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import FusionCancelledError, FusionError
+from .i18n import _
 from .process import Worker
 from .result import read_nifti_voxels
 from .scene import Source
@@ -103,7 +104,7 @@ class FusionRun:
                 self.cancel()
             time.sleep(_PAUSE_S)
         if self.state == "cancelled":
-            raise FusionCancelledError("The fusion was cancelled.")
+            raise FusionCancelledError(_("The fusion was cancelled."))
         if self.state == "failed":
             raise FusionError(self.error)
         if progress is not None and self.progress != told:
@@ -123,9 +124,17 @@ class FusionRun:
         except FusionError as error:
             self._fail(str(error))
         except OSError as error:
-            self._fail(f"the volumes cannot be handed to the fusion process ({error.strerror}): free some disk space")
+            self._fail(
+                _("the volumes cannot be handed to the fusion process ({reason}): free some disk space").format(
+                    reason=error.strerror
+                )
+            )
         except Exception as error:  # noqa: BLE001
-            self._fail(f"the fusion failed ({type(error).__name__}: {error}): look at the log")
+            self._fail(
+                _("the fusion failed ({kind}: {reason}): look at the log").format(
+                    kind=type(error).__name__, reason=error
+                )
+            )
 
     def _begin_pair(self) -> None:
         source_a, source_b = self._pairs[len(self._fused)]

@@ -12,6 +12,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .appearance import FUNCTIONAL, guess_modality, shown_colors_of
+from .i18n import _
 
 
 @dataclass(frozen=True)
@@ -50,32 +51,44 @@ def problems_of(node: Any, letter: str) -> list[str]:
         letter: ``"A"`` or ``"B"``.
     """
     if node is None:
-        return [f"Choose volume {letter}."]
-    name = f"Volume {letter}, '{node.GetName()}',"
+        return [_("Choose volume {letter}.").format(letter=letter)]
+    name = _("Volume {letter}, '{name}',").format(letter=letter, name=node.GetName())
     if node.IsA("vtkMRMLSequenceNode"):
-        return [f"{name} is a sequence: fuse sequences, or choose the volume of one time point."]
+        return [_("{name} is a sequence: fuse sequences, or choose the volume of one time point.").format(name=name)]
     if not node.IsA("vtkMRMLScalarVolumeNode"):
-        return [f"{name} is no volume: choose a scalar or colour volume."]
+        return [_("{name} is no volume: choose a scalar or colour volume.").format(name=name)]
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        return [f"{name} is a label map, whose numbers are names: choose an image."]
+        return [_("{name} is a label map, whose numbers are names: choose an image.").format(name=name)]
     image = node.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
-        return [f"{name} is empty: load or choose another volume."]
+        return [_("{name} is empty: load or choose another volume.").format(name=name)]
     problems = []
     components, kind = image.GetNumberOfScalarComponents(), image.GetScalarTypeAsString()
     is_colour = components in {3, 4} and kind in {"unsigned char", "unsigned short"}
     if node.IsA("vtkMRMLMultiVolumeNode") or node.IsA("vtkMRMLDiffusionWeightedVolumeNode"):
-        problems.append(f"{name} is 4D with {components} frames: choose one frame, as a volume of its own.")
+        problems.append(
+            _("{name} is 4D with {components} frames: choose one frame, as a volume of its own.").format(
+                name=name, components=components
+            )
+        )
     elif components > 1 and not (node.IsA("vtkMRMLVectorVolumeNode") and is_colour):
-        problems.append(f"{name} has {components} values of type {kind} per voxel, no RGB: choose another volume.")
+        problems.append(
+            _("{name} has {components} values of type {kind} per voxel, no RGB: choose another volume.").format(
+                name=name, components=components, kind=kind
+            )
+        )
     transform = node.GetParentTransformNode()
     if transform is not None and not transform.IsTransformToWorldLinear():
         problems.append(
-            f"{name} stands under the nonlinear transform '{transform.GetName()}': harden it on the volume first "
-            "(Data module, right-click on the volume's transform, Harden transform)."
+            _(
+                "{name} stands under the nonlinear transform '{transform}': harden it on the volume first "
+                "(Data module, right-click on the volume's transform, Harden transform)."
+            ).format(name=name, transform=transform.GetName())
         )
     elif abs(np.linalg.det((parent_matrix_of(node) @ matrix_of(node))[:3, :3])) < 1e-12:
-        problems.append(f"{name} has a flat geometry, its axes span no space: repair its spacing or transform.")
+        problems.append(
+            _("{name} has a flat geometry, its axes span no space: repair its spacing or transform.").format(name=name)
+        )
     return problems
 
 

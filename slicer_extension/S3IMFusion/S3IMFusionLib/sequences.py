@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .appearance import guess_modality
+from .i18n import _
 from .result import Placement, describe_node, fill_node, image_of, put_under, show_full_range, volume_class_of
 from .scene import Source, matrix_of, problems_of, source_of
 
@@ -20,17 +21,21 @@ def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: An
         output: sequence node for the result, or None.
     """
     if _new_node(scene, "vtkMRMLSequenceBrowserNode") is None:
-        return ["Sequences cannot be fused here: Slicer's Sequences module is absent."]
+        return [_("Sequences cannot be fused here: Slicer's Sequences module is absent.")]
     if sequence_a is None or not sequence_a.IsA("vtkMRMLSequenceNode"):
-        return ["Choose a sequence of volumes as A."]
+        return [_("Choose a sequence of volumes as A.")]
     if sequence_a is source_b or (output is not None and output in (sequence_a, source_b)):
-        return ["The same node is chosen twice: choose different ones."]
+        return [_("The same node is chosen twice: choose different ones.")]
     problems = _problems_of_frames(scene, sequence_a, "A")
     if source_b is not None and source_b.IsA("vtkMRMLSequenceNode"):
         problems += _problems_of_frames(scene, source_b, "B")
         count_a, count_b = sequence_a.GetNumberOfDataNodes(), source_b.GetNumberOfDataNodes()
         if count_a != count_b:
-            problems.append(f"A has {count_a} frames and B has {count_b}: choose sequences of the same length.")
+            problems.append(
+                _("A has {count_a} frames and B has {count_b}: choose sequences of the same length.").format(
+                    count_a=count_a, count_b=count_b
+                )
+            )
     else:
         problems += problems_of(source_b, "B")
     return problems
@@ -38,7 +43,9 @@ def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: An
 
 def _problems_of_frames(scene: Any, sequence: Any, letter: str) -> list[str]:
     if sequence.GetNumberOfDataNodes() == 0:
-        return [f"Sequence {letter}, '{sequence.GetName()}', is empty: choose another."]
+        return [
+            _("Sequence {letter}, '{name}', is empty: choose another.").format(letter=letter, name=sequence.GetName())
+        ]
     frames = (sequence.GetNthDataNode(index) for index in range(sequence.GetNumberOfDataNodes()))
     found = next((problems for frame in frames if (problems := problems_of(frame, letter))), [])
     proxy = proxy_of(scene, sequence)
@@ -46,7 +53,9 @@ def _problems_of_frames(scene: Any, sequence: Any, letter: str) -> list[str]:
     if transform is not None and not transform.IsTransformToWorldLinear():
         found = [
             *found,
-            f"'{proxy.GetName()}' stands under the nonlinear transform '{transform.GetName()}': remove it.",
+            _("'{name}' stands under the nonlinear transform '{transform}': remove it.").format(
+                name=proxy.GetName(), transform=transform.GetName()
+            ),
         ]
     return found
 
