@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from s3im_web.files import FileError, check_volume, list_volumes, plain_name, volume_inside
 
 MEGABYTE = 2**20
@@ -17,7 +17,7 @@ def data(tmp_path: Path) -> Path:
     """A folder with ``a.nii`` and ``sub/b.nrrd``, a secret beside it, and a link to the secret inside it."""
     (tmp_path / "data" / "sub").mkdir(parents=True)
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "data" / "a.nii")
-    sitk.WriteImage(sitk.Image(4, 5, 6, sitk.sitkFloat32), tmp_path / "data" / "sub" / "b.nrrd")
+    SimpleITK.WriteImage(SimpleITK.Image(4, 5, 6, SimpleITK.sitkFloat32), tmp_path / "data" / "sub" / "b.nrrd")
     (tmp_path / "secret.nii").write_bytes((tmp_path / "data" / "a.nii").read_bytes())
     (tmp_path / "data" / "link.nii").symlink_to(tmp_path / "secret.nii")
     (tmp_path / "data" / "readme.txt").write_text("none")

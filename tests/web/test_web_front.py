@@ -14,7 +14,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -173,7 +173,7 @@ def test_one_plane_can_be_seen_large(page: Any) -> None:
     page.wait_for_timeout(1000)
     large = settled_picture(page, "Fused · coronal")
     assert large.shape[0] > 2 * small[0]
-    assert large.std() > 20
+    assert 0.1 < (large > 20).mean() < 0.8  # the head, and air around it
     page.get_by_role("button", name="All planes").click()
     page.wait_for_timeout(500)
 
@@ -181,8 +181,8 @@ def test_one_plane_can_be_seen_large(page: Any) -> None:
 def test_the_saved_nrrd_is_what_the_command_writes(page: Any, tmp_path: Path, fused_by_command: Path) -> None:
     path = saved(page, "Save NRRD", tmp_path)
     assert path.name == "t1___ct_fused.nrrd"
-    ours, command = sitk.ReadImage(path), sitk.ReadImage(fused_by_command)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(ours), sitk.GetArrayFromImage(command))
+    ours, command = SimpleITK.ReadImage(path), SimpleITK.ReadImage(fused_by_command)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(ours), SimpleITK.GetArrayFromImage(command))
     for what in ("GetOrigin", "GetSpacing", "GetDirection"):
         np.testing.assert_allclose(getattr(ours, what)(), getattr(command, what)(), atol=1e-4)
 
@@ -191,7 +191,7 @@ def test_the_saved_nifti_holds_the_same_and_the_record_tells_how(
     page: Any, tmp_path: Path, pair: Path, fused_by_command: Path
 ) -> None:
     image = nibabel.load(saved(page, "Save NIfTI", tmp_path))
-    command = sitk.GetArrayFromImage(sitk.ReadImage(fused_by_command)).transpose(2, 1, 0)
+    command = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(fused_by_command)).transpose(2, 1, 0)
     np.testing.assert_array_equal(np.asarray(image.dataobj), command)
     np.testing.assert_allclose(image.affine, nibabel.load(pair / "t1.nii.gz").affine, atol=1e-4)
     record = json.loads(saved(page, "Save record", tmp_path).read_text())

@@ -1,5 +1,6 @@
 """Nine slice views: A, B and the fused volume in three planes, linked, with a fade from the fused one to A and B."""
 
+import asyncio
 from collections.abc import Callable
 
 from slicer import vtkMRMLVolumeNode
@@ -12,6 +13,8 @@ from trame_slicer.views import Layout, LayoutDirection, SliceView, ViewLayoutDef
 PLANES = ("Axial", "Coronal", "Sagittal")
 ROWS = ("A", "B", "Fused")
 ALL_PLANES = "All planes"
+SAME_SIZE_PIXELS = 2
+RESIZE_SECONDS = 0.3
 
 
 class FusionViews:
@@ -39,7 +42,8 @@ class FusionViews:
             key: app.view_manager.get_view(definition.singleton_tag) for key, definition in definitions.items()
         }
         self._volumes: dict[str, vtkMRMLVolumeNode | None] = dict.fromkeys(ROWS)
-        self._is_linking = False
+        self._sizes: dict[tuple[str, str], tuple[int, int]] = {}
+        self._is_linking = self._is_fit_due = False
         for key, view in self._views.items():
             view.modified.connect(self._link(key))
         self.layouts.set_layout(ALL_PLANES)
@@ -68,11 +72,23 @@ class FusionViews:
 
     def fit(self) -> None:
         """Look at the middle of what is shown, whole."""
-        shown = next((row for row in ("Fused", "A", "B") if self._volumes[row] is not None), None)
-        if shown is not None:
-            for plane in PLANES:
-                self._views[shown, plane].set_orientation(plane)
-                self._views[shown, plane].fit_view_to_content()
+        for plane in PLANES:
+            for view in self._leading(plane):
+                view.set_orientation(plane)
+                view.fit_view_to_content()
+
+    def _fit_resized(self) -> None:
+        """Show the slices whole again in views of another size; the slices stay."""
+        self._is_fit_due = False
+        for plane in PLANES:
+            for view in self._leading(plane):
+                offset = view.get_slice_value()
+                view.fit_view_to_content()
+                view.set_slice_value(offset)
+
+    def _leading(self, plane: str) -> list[SliceView]:
+        """The view that the others of a plane follow; none where nothing is shown."""
+        return [self._views[row, plane] for row in ("Fused", "A", "B") if self._volumes[row] is not None][:1]
 
     def _link(self, key: tuple[str, str]) -> Callable[..., None]:
         """Let the other rows of a plane follow a view: slice, centre and zoom."""
@@ -81,6 +97,11 @@ class FusionViews:
         def follow(*_: object) -> None:
             if self._is_linking:
                 return
+            size = self._views[key].get_view_node().GetDimensions()[:2]
+            if _differ(size, self._sizes.get(key, size)) and not self._is_fit_due:
+                self._is_fit_due = True
+                asyncio.get_running_loop().call_later(RESIZE_SECONDS, self._fit_resized)
+            self._sizes[key] = size
             self._is_linking = True
             try:
                 for other in ROWS:
@@ -94,16 +115,22 @@ class FusionViews:
 
 def _look_as(view: SliceView, model: SliceView) -> None:
     node, model_node = view.get_view_node(), model.get_view_node()
-    (width, height, _), field = model_node.GetDimensions(), model_node.GetFieldOfView()
-    pixel = field[0] / max(width, 1), field[1] / max(height, 1)
-    own_width, own_height, _ = node.GetDimensions()
+    (width, height, _), (model_width, model_height, _) = node.GetDimensions(), model_node.GetDimensions()
+    if _differ((width, height), (model_width, model_height)):
+        return  # the layout changes, and each view is about to be resized
     was_modifying = node.StartModify()
     node.GetSliceToRAS().DeepCopy(model_node.GetSliceToRAS())
-    node.SetFieldOfView(pixel[0] * max(own_width, 1), pixel[1] * max(own_height, 1), field[2])
+    field = model_node.GetFieldOfView()
+    node.SetFieldOfView(field[0] * width / model_width, field[1] * height / model_height, field[2])
     node.SetXYZOrigin(*model_node.GetXYZOrigin())
     node.UpdateMatrices()
     node.EndModify(was_modifying)
     view.schedule_render()
+
+
+def _differ(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes are not of one layout, whose views may differ by a pixel."""
+    return max(abs(one - another) for one, another in zip(size, other, strict=True)) > SAME_SIZE_PIXELS
 
 
 def _view_label(_server: Server, view_id: str, _view: SliceView) -> None:
