@@ -48,7 +48,9 @@ def upload(page: Any, side: str, path: Path) -> None:
 
 def choose(page: Any, label: str, item: str) -> None:
     page.get_by_role("combobox", name=label).or_(page.get_by_label(label, exact=True)).first.click(force=True)
-    page.get_by_role("option", name=item, exact=True).click()
+    option = page.get_by_role("option", name=item, exact=True)
+    option.click()
+    option.wait_for(state="hidden")
 
 
 def settled_picture(page: Any, label: str) -> np.ndarray:
