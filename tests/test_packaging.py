@@ -55,3 +55,12 @@ def test_the_installed_package_fuses_from_any_folder(site, tmp_path):
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "fused.png") as fused:
         assert fused.size == (30, 40)
+
+
+def test_the_wheel_finds_the_library_for_the_process_of_the_web_front(site, tmp_path):
+    assert (site / "s3im_web" / "serve" / "upload.js").is_file()
+    code = "from S3IMFusionLib.paths import library_paths; print(*library_paths())"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [str(site)]

@@ -1,4 +1,4 @@
-"""Where the library that fuses lies: beside this package when installed, in the checkout during development."""
+"""Where the library that fuses lies: inside this package in Slicer, beside it in a wheel, else in the checkout."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def library_paths() -> list[Path]:
         FileNotFoundError: if the extension is incomplete.
     """
     here = Path(__file__).resolve().parent
-    for folder in (here / "library", here.parents[2]):
+    for folder in (here / "library", here.parent, here.parents[2]):
         if (folder / "monai_s3im" / "__init__.py").is_file():
             return [folder]
     raise FileNotFoundError(f"monai_s3im is not in {here / 'library'}: install the S3IMFusion extension again")
