@@ -36,6 +36,7 @@ class Gateway:
         app = web.Application(middlewares=[self._guard])
         app.router.add_post("/login", self._login)
         app.router.add_get("/", self._enter)
+        app.router.add_get("/index.html", self._reload)
         app.router.add_get("/ws", self._websocket)
         app.router.add_route("*", "/{path:.*}", self._pass_on)
         app.cleanup_ctx.append(self._run)
@@ -73,6 +74,12 @@ class Gateway:
         if self._access.needs_token:
             return _page(401, "Enter the token that the server printed when it was started.", ASK_FORM)
         return await self._open(request, "")
+
+    async def _reload(self, request: web.Request) -> web.StreamResponse:
+        """The page where it is after it was opened; reloaded after its session has ended, it enters anew."""
+        if self._sessions.find(request.cookies.get(COOKIE)) is None:
+            raise web.HTTPSeeOther("/", headers=HEADERS)
+        return await self._pass_on(request)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         return await self._open(request, str((await request.post()).get("token", "")))
