@@ -36,7 +36,8 @@ def page(browser: Any, server: Any) -> Iterator[Any]:
     page.asked = []
     page.on("request", lambda request: page.asked.append(request.url))
     page.set_default_timeout(PATIENCE)
-    page.goto(server.url)
+    answer = page.goto(server.url)
+    assert answer.ok, answer.text()
     page.get_by_role("button", name="Fuse", exact=True).wait_for()
     yield page
     context.close()
