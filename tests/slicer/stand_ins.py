@@ -32,15 +32,24 @@ BASE_PYTHON = os.environ.get("SLICER_BASE_PYTHON")
 QT_APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])  # outlives all widgets
 
 
+_ASKED: set[tuple[int, str]] = set()
+
+
 class PythonQt:
     """Properties as attributes, and ``connect`` by signature."""
 
     def __getattribute__(self, name):
         if name == "connect":
             return self._connect
-        if not name.startswith("_") and QtCore.QObject.metaObject(self).indexOfProperty(name) >= 0:
+        plain = super().__getattribute__
+        is_asked = (id(self), name) in _ASKED  # in Python 3.12 Qt comes back here to see whether Python has the property
+        if is_asked or name.startswith("_") or QtCore.QObject.metaObject(self).indexOfProperty(name) < 0:
+            return plain(name)
+        _ASKED.add((id(self), name))
+        try:
             return QtCore.QObject.property(self, name)
-        return super().__getattribute__(name)
+        finally:
+            _ASKED.discard((id(self), name))
 
     def __setattr__(self, name, value):
         if QtCore.QObject.metaObject(self).indexOfProperty(name) >= 0:
