@@ -56,15 +56,15 @@ def linear(inputs, outputs):
 
 def test_the_default_network_has_the_parameters_counted_by_hand():
     stem = conv(2, 16, 3)
-    salient = conv(16, 12, 3) + 2 * 12  # batch norm: scale and shift
-    detail = conv(16, 12, 3) + conv(16, 12, 5) + 2 * (conv(24, 12, 3) + conv(24, 12, 5))  # one stage and two more
+    salient = conv(16, 16, 3) + 2 * 16  # batch norm: scale and shift
+    detail = conv(16, 16, 3) + conv(16, 16, 5) + 2 * (conv(32, 16, 3) + conv(32, 16, 5))  # one stage and two more
     layer_norm = 2 * 64
     unit = layer_norm + linear(64, 3 * 64) + linear(64, 64) + layer_norm + linear(64, 128) + linear(128, 64)
-    correlation = conv(36, 64, 8) + conv(64, 64, 3, groups=64) + 2 * unit + layer_norm + conv(64, 36, 1)
-    fusion = 3 * 12
-    reconstruction = conv(12, 16, 3) + conv(16, 1, 3)
+    correlation = conv(48, 64, 8) + conv(64, 64, 3, groups=64) + 2 * unit + layer_norm + conv(64, 48, 1)
+    fusion = 3 * 16
+    reconstruction = conv(16, 16, 3) + conv(16, 1, 3)
     total = stem + salient + detail + correlation + fusion + reconstruction
-    assert total == 247_749
+    assert total == 316_289
     assert sum(parameter.numel() for parameter in S3IMFusion().parameters()) == total
 
 
@@ -91,17 +91,17 @@ def test_intermediates_have_the_documented_shapes_and_ranges(network):
     found = network.intermediates(images)
     assert {name: tuple(value.shape) for name, value in found.items()} == {
         "hybrid": (2, 16, 21, 30),
-        "saliency": (2, 12, 21, 30),
-        "salient": (2, 12, 21, 30),
-        "fine": (2, 12, 21, 30),
-        "coarse": (2, 12, 21, 30),
-        "correlated": (2, 36, 21, 30),
-        "weights": (3, 12),
+        "saliency": (2, 16, 21, 30),
+        "salient": (2, 16, 21, 30),
+        "fine": (2, 16, 21, 30),
+        "coarse": (2, 16, 21, 30),
+        "correlated": (2, 48, 21, 30),
+        "weights": (3, 16),
         "fused": (2, 1, 21, 30),
     }
     assert found["saliency"].min() > 0
     assert found["saliency"].max() < 1
-    torch.testing.assert_close(found["weights"].sum(0), torch.ones(12))
+    torch.testing.assert_close(found["weights"].sum(0), torch.ones(16))
     assert torch.equal(found["fused"], network(images))
 
 
@@ -112,7 +112,7 @@ def test_intermediates_follow_fig_2(network):
     assert torch.equal(found["hybrid"], torch.relu(network.stem(images)))
     branches = torch.cat([found["salient"], found["fine"], found["coarse"]], dim=1)
     assert torch.equal(found["correlated"], network.correlation(branches))
-    joined = (found["correlated"].unflatten(1, (3, 12)) * found["weights"][None, :, :, None, None]).sum(1)
+    joined = (found["correlated"].unflatten(1, (3, 16)) * found["weights"][None, :, :, None, None]).sum(1)
     torch.testing.assert_close(found["fused"], torch.tanh(network.reconstruction(joined)))
 
 

@@ -30,7 +30,7 @@ class S3IMFusion(nn.Module):
         in_channels: int = 2,
         out_channels: int = 1,
         features: int = 16,
-        branch_features: int = 12,
+        branch_features: int = 16,
         stages: int = 3,
         token_features: int = 64,
         depth: int = 2,
