@@ -42,7 +42,7 @@ class PythonQt:
         if name == "connect":
             return self._connect
         plain = super().__getattribute__
-        is_asked = (id(self), name) in _ASKED  # in Python 3.12 Qt comes back here to see whether Python has the property
+        is_asked = (id(self), name) in _ASKED  # Qt asks here whether Python has the property (3.12)
         if is_asked or name.startswith("_") or QtCore.QObject.metaObject(self).indexOfProperty(name) < 0:
             return plain(name)
         _ASKED.add((id(self), name))
