@@ -33,7 +33,7 @@ def write_volumes(folder: Path) -> list[Pair]:
 
 def resident_mib() -> float:
     """Resident memory of this process now, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

@@ -39,7 +39,7 @@ _LOSS = re.compile(r"Epoch: (\d+)/(\d+), Iter: \d+/(\d+) -- train_loss: ([\d.]+)
 def loss_of_each_epoch(log: Path) -> dict[int, float]:
     """Mean training loss by epoch."""
     losses: dict[int, list[float]] = {}
-    for match in _LOSS.finditer(log.read_text()):
+    for match in _LOSS.finditer(log.read_text(encoding="utf-8")):
         losses.setdefault(int(match[1]), []).append(float(match[4]))
     return {epoch: float(np.mean(values)) for epoch, values in losses.items()}
 
@@ -124,7 +124,7 @@ def main() -> None:
         for task, found in pairs.items()
     }
     losses = loss_of_each_epoch(arguments.log)
-    iterations = int(_LOSS.search(arguments.log.read_text())[3])  # type: ignore[index]
+    iterations = int(_LOSS.search(arguments.log.read_text(encoding="utf-8"))[3])  # type: ignore[index]
     history = {}
     for path in arguments.run.glob("checkpoints/checkpoint_iteration=*.pt"):
         epoch, rest = divmod(int(path.stem.partition("=")[2]), iterations)
@@ -163,7 +163,7 @@ def main() -> None:
         "validation of the final weights": final,
     }
     (arguments.out / f"{arguments.name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    peers = json.loads(arguments.peers.read_text())
+    peers = json.loads(arguments.peers.read_text(encoding="utf-8"))
     lines = [
         f"# Training record of `{arguments.weights.name}`",
         "",

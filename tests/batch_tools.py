@@ -42,7 +42,7 @@ class FakeFuser:
 def called(folder: Path) -> list[str]:
     """Cases that a fake fuser was called for, in order."""
     log = folder / "calls.log"
-    return log.read_text().splitlines() if log.exists() else []
+    return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -52,5 +52,5 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 def are_whole(folder: Path) -> bool:
     """Whether each record in a folder names the SHA256 that its image has."""
-    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     return all(record["fused_sha256"] == sha256_of(folder / record["fused"]) for record in records)

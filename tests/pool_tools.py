@@ -33,4 +33,4 @@ def tries(folder, item):
 
 def processes(folder):
     """Processes that worked."""
-    return {int(path.read_text() or 0) for path in Path(folder).iterdir()}
+    return {int(path.read_text(encoding="utf-8") or 0) for path in Path(folder).iterdir()}

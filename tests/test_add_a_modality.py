@@ -10,7 +10,7 @@ from monai_s3im import modalities
 from monai_s3im.fuse import fuse
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "add_a_modality.md"
-ENTRY, TEST = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+ENTRY, TEST = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_the_test_of_the_page_fails_without_the_entry_and_passes_with_it(request
 
 
 def test_each_argument_of_the_table_is_one_of_a_modality():
-    named = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), flags=re.MULTILINE)
+    named = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert named == list(modalities.Modality.__dataclass_fields__)
 
 

@@ -84,7 +84,7 @@ def test_without_resume_all_is_done_again(make_pairs, out):
 
 
 def edit_record(out, **changes):
-    record = json.loads((out / "one.json").read_text())
+    record = json.loads((out / "one.json").read_text(encoding="utf-8"))
     (out / "one.json").write_text(json.dumps({**record, **changes}))
 
 
@@ -306,7 +306,7 @@ def test_in_a_mixed_batch_each_good_case_is_done_and_each_bad_one_named(tmp_path
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == len(faults)
     rows = {row["name"]: row for row in summary_of(out)}
-    assert list(rows) == [line.split(",")[0] for line in pairs.read_text().splitlines()[1:]]
+    assert list(rows) == [line.split(",")[0] for line in pairs.read_text(encoding="utf-8").splitlines()[1:]]
     for name, words in faults.items():
         assert [line for line in errors if line.startswith(f"error: {name}: ") and words in line]
         assert rows[name]["status"] == "failed"
@@ -332,7 +332,10 @@ def a_small_disk(tmp_path):
 def test_a_full_disk_fails_the_case_that_does_not_fit_and_no_other(tmp_path, a_small_disk):
     random = np.random.default_rng(0).integers(0, 1000, (48, 48, 48)).astype(np.int16)
     write_volume(tmp_path / "large.nii.gz", array=random)
-    rows = a_mixed_list(tmp_path, []).read_text() + "\nlarge,large.nii.gz,large.nii.gz\nafter,a.nii.gz,b.nii.gz"
+    rows = (
+        a_mixed_list(tmp_path, []).read_text(encoding="utf-8")
+        + "\nlarge,large.nii.gz,large.nii.gz\nafter,a.nii.gz,b.nii.gz"
+    )
     (tmp_path / "pairs.csv").write_text(rows)
     result = run("--pairs", tmp_path / "pairs.csv", "-o", a_small_disk)
     assert result.exit_code == 1
@@ -349,7 +352,7 @@ def test_the_summary_tells_what_became_of_each_case(make_pairs, out):
     assert (refused["name"], refused["status"], refused["error"]) == ("sub-9", "failed", "fits two alike")
     assert (one["name"], one["status"], one["error"], one["output"]) == ("one", "fused", "", "one.png")
     assert one["warnings"] == "warned of one"
-    assert one["fused_sha256"] == json.loads((out / "one.json").read_text())["fused_sha256"]
+    assert one["fused_sha256"] == json.loads((out / "one.json").read_text(encoding="utf-8"))["fused_sha256"]
     assert 0 <= float(one["seconds"]) < 60
     assert (broken["status"], broken["output"]) == ("failed", "")
 
@@ -377,7 +380,7 @@ def test_another_summary_is_not_overwritten(make_pairs, out):
     (out / "summary.csv").write_text("patient,age\n1,50\n")
     with pytest.raises(InputError, match="is no summary of a batch and would be overwritten"):
         list(fuse_batch(make_pairs("one"), out, FakeFuser()))
-    assert (out / "summary.csv").read_text() == "patient,age\n1,50\n"
+    assert (out / "summary.csv").read_text(encoding="utf-8") == "patient,age\n1,50\n"
     assert called(out) == []
 
 

@@ -99,11 +99,11 @@ def test_evaluate_prints_a_table_and_writes_json_and_csv(data_set, tmp_path):
     files = ["--json", tmp_path / "v.json", "--csv", tmp_path / "v.csv"]
     result = s3im("evaluate", data_set / "image_a", *sources, *files)
     assert "Qabf" in result.output
-    values = json.loads((tmp_path / "v.json").read_text())
+    values = json.loads((tmp_path / "v.json").read_text(encoding="utf-8"))
     assert list(values["cases"]) == ["0", "1", "2", "3"]
     assert list(values["mean"]) == ["EN", "AG", "MI", "SSIM", "PSNR", "Qabf", "SCD", "SF", "SD", "VIF"]
     assert values["mean"]["EN"] == pytest.approx(np.mean([case["EN"] for case in values["cases"].values()]))
-    assert len((tmp_path / "v.csv").read_text().splitlines()) >= 5
+    assert len((tmp_path / "v.csv").read_text(encoding="utf-8").splitlines()) >= 5
 
 
 def test_evaluate_asks_for_two_sources(data_set):

@@ -152,7 +152,7 @@ def test_pairs_that_cannot_be_registered_are_refused(images, tmp_path):
 def test_modalities_may_be_written_as_people_write_them(images):
     options = ["--modality-a", "MRI", "--modality-b", "CT", "--device", "cpu"]
     assert run(images / "a.png", images / "b.png", "-o", images / "out.png", *options).exit_code == 0
-    sources = json.loads((images / "out.json").read_text())["sources"]
+    sources = json.loads((images / "out.json").read_text(encoding="utf-8"))["sources"]
     assert [sources[key]["modality"] for key in ("image_a", "image_b")] == ["mr", "ct"]
 
 
@@ -198,7 +198,7 @@ def test_cases_of_one_name_are_refused_and_the_rest_is_done(images, tmp_path):
 def test_modalities_of_the_command_fill_what_the_list_leaves_open(images, tmp_path):
     pairs = a_list(images, "one,a.png,b.png,", "two,a.png,b.png,spect", header="name,image_a,image_b,modality_b")
     assert run("--pairs", pairs, "-o", tmp_path, "--modality-b", "pet", "--device", "cpu").exit_code == 0
-    records = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two")]
+    records = [json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in ("one", "two")]
     assert [record["sources"]["image_b"]["modality"] for record in records] == ["pet", "spect"]
 
 

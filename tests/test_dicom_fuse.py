@@ -50,7 +50,7 @@ def test_series_fuse_as_their_nifti_copies_do(series):
 def test_command_takes_series_and_its_record_names_folder_hash_and_modality(series):
     result = run(series / "mr", series / "study#3", "-o", series / "out.nii.gz")
     assert result.exit_code == 0, result.output
-    sources = json.loads((series / "out.json").read_text())["sources"]
+    sources = json.loads((series / "out.json").read_text(encoding="utf-8"))["sources"]
     assert [source["file"] for source in sources.values()] == ["mr", "study#3"]
     assert [source["modality"] for source in sources.values()] == ["mr", "ct"]
     assert nothing_planted_in(nib.load(series / "out.nii.gz").to_bytes() + (series / "out.json").read_bytes())

@@ -74,7 +74,7 @@ def test_patient_s_data_is_in_the_series_and_nowhere_else(sources, tmp_path, cap
     result = run(sources / "mr", sources / "ct", "-o", tmp_path / "out", "--dicom")
     assert result.exit_code == 0, result.output
     assert headers(tmp_path / "out")[0].PatientName == PLANTED[0]
-    record = (tmp_path / "out.json").read_text()
+    record = (tmp_path / "out.json").read_text(encoding="utf-8")
     for text in (*PLANTED, "1.2.840.99999"):
         assert text not in record + result.output + caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.json"]

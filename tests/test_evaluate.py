@@ -97,7 +97,9 @@ def test_16_bit_pictures_are_brought_to_the_8_bit_scale(three_files, tmp_path):
 
 
 def test_real_cases_equal_the_evaluator_of_the_field(shared_data):
-    expected = json.loads((shared_data / "reference" / "metric_values.json").read_text())["RoadScene"]["U2Fusion"]
+    expected = json.loads((shared_data / "reference" / "metric_values.json").read_text(encoding="utf-8"))["RoadScene"][
+        "U2Fusion"
+    ]
     sources = (shared_data / "data" / "roadscene" / "val" / folder for folder in ("vi", "ir"))
     result = evaluate(shared_data / "peers" / "val" / "U2Fusion" / "RoadScene", *sources)
     for file, values in expected.items():
@@ -108,7 +110,10 @@ def test_real_cases_equal_the_evaluator_of_the_field(shared_data):
 def test_the_json_file_has_the_cases_and_their_mean(three_folders, tmp_path):
     result = evaluate(*three_folders)
     result.write_json(tmp_path / "values.json")
-    assert json.loads((tmp_path / "values.json").read_text()) == {"cases": result.cases, "mean": result.mean}
+    assert json.loads((tmp_path / "values.json").read_text(encoding="utf-8")) == {
+        "cases": result.cases,
+        "mean": result.mean,
+    }
 
 
 def test_the_csv_file_has_a_row_per_case_and_the_mean_last(three_folders, tmp_path):
@@ -127,11 +132,13 @@ def test_a_value_that_is_not_finite_is_null_in_json_empty_in_csv_and_left_out_of
     )
     result.write_json(tmp_path / "values.json")
     result.write_csv(tmp_path / "values.csv")
-    content = json.loads((tmp_path / "values.json").read_text(), parse_constant=pytest.fail)
+    content = json.loads((tmp_path / "values.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert content["cases"]["a"] == values | {"SCD": None, "VIF": None}
     assert content["cases"]["b"] == values | {"PSNR": None, "VIF": None}
     assert content["mean"] == values | {"PSNR": None, "VIF": None}
-    assert (tmp_path / "values.csv").read_text().splitlines()[1] == "a,1.0,1.0,1.0,1.0,1.0,1.0,,1.0,1.0,"
+    assert (tmp_path / "values.csv").read_text(encoding="utf-8").splitlines()[
+        1
+    ] == "a,1.0,1.0,1.0,1.0,1.0,1.0,,1.0,1.0,"
 
 
 def test_the_table_shows_every_case_and_the_mean(three_folders):

@@ -121,7 +121,7 @@ def test_tensors_give_what_their_files_give(fuser, volumes, pictures, tmp_path):
         tensors = [read_image(path) for path in images]
         assert torch.equal(fuser(*tensors, modality_a="mr"), fuser(*images, modality_a="mr"))
     fuser(*[read_image(path) for path in volumes], tmp_path / "out.nii.gz")
-    record = json.loads((tmp_path / "out.json").read_text())
+    record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert record["sources"]["image_a"]["file"] is record["sources"]["image_a"]["sha256"] is None
 
 
@@ -159,7 +159,7 @@ def test_unusable_tensors_are_refused_by_name(fuser, image, words):
 
 def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
     fuser(*volumes, tmp_path / "out.nii.gz", "mr", "pet")
-    record = json.loads((tmp_path / "out.json").read_text())
+    record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert record["fused"] == "out.nii.gz"
     assert record["fused_sha256"] == hashlib.sha256((tmp_path / "out.nii.gz").read_bytes()).hexdigest()
     assert record["sources"]["image_b"]["file"] == "b.nii.gz"
@@ -171,7 +171,7 @@ def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
     assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
     assert record["software"]["torch"] == torch.__version__
     assert (record["device"], record["plane"], record["gray"]) == ("cpu", "axial", False)
-    assert str(tmp_path) not in (tmp_path / "out.json").read_text()
+    assert str(tmp_path) not in (tmp_path / "out.json").read_text(encoding="utf-8")
 
 
 def test_progress_counts_the_slices_of_a_volume(volumes):
@@ -239,7 +239,7 @@ def test_an_estimated_movement_goes_with_the_image_that_it_was_made_for(fuser, v
 def test_a_user_s_own_movement_beside_the_output_is_left_alone(fuser, volumes, tmp_path, monkeypatch):
     (tmp_path / "out.tfm").write_text("mine")
     fuser(*volumes, tmp_path / "out.nii.gz")
-    assert (tmp_path / "out.tfm").read_text() == "mine"
+    assert (tmp_path / "out.tfm").read_text(encoding="utf-8") == "mine"
     monkeypatch.setattr("monai_s3im.data.saving.write_json", full_disk)
     with pytest.raises(OutputError):
         fuser(*volumes, tmp_path / "out.nii.gz")

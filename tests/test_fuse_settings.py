@@ -132,7 +132,7 @@ def test_the_window_reaches_a_ct(tmp_path):
     fused = {}
     for window in ("brain", "bone", (-1000, 2000)):
         fused[window] = fuse(ct, ct, tmp_path / "out.nii.gz", window=window, device="cpu")
-        record = json.loads((tmp_path / "out.json").read_text())
+        record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
         ends = {"brain": [0, 80], "bone": [-450, 1050]}.get(window, [-1000, 2000])
         assert record["sources"]["image_a"]["intensity_range"] == ends
     inside = (0, 6, 5, 4)
@@ -156,7 +156,7 @@ def test_a_lut_file_is_recorded_by_its_name_alone(volumes, tmp_path):
     fused = fuse(*volumes, tmp_path / "out.nii.gz", modality_a="mr", modality_b="pet", color_map=lut, device="cpu")
     assert (fused[2] >= fused[0]).all()
     assert (fused[2] > fused[0]).any()
-    text = (tmp_path / "out.json").read_text()
+    text = (tmp_path / "out.json").read_text(encoding="utf-8")
     assert json.loads(text)["color_map"] == "blue.lut"
     assert str(tmp_path) not in text
 
@@ -187,7 +187,7 @@ def test_the_settings_are_the_same_by_all_three_doors(volumes, tmp_path):
         expected = (tmp_path / "function" / name).read_bytes()
         assert (tmp_path / "command" / name).read_bytes() == expected
         assert (tmp_path / "bundle" / name).read_bytes() == expected
-    record = json.loads((tmp_path / "function" / "a.json").read_text())
+    record = json.loads((tmp_path / "function" / "a.json").read_text(encoding="utf-8"))
     assert {key: record[key] for key in OPTIONS} == OPTIONS
 
 

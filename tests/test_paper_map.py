@@ -9,7 +9,9 @@ import pytest
 from monai_s3im.metrics import FUSION_METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = [line for line in (ROOT / "docs" / "paper_map.md").read_text().splitlines() if line.startswith("| ")][1:]
+ROWS = [
+    line for line in (ROOT / "docs" / "paper_map.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")
+][1:]
 NAMES = [name for row in ROWS for name in re.findall(r"`([^`]+)`", row)]
 SYMBOLS = sorted({name for name in NAMES if name.startswith("monai_s3im.")})
 FILES = sorted({name for name in NAMES if "/" in name})

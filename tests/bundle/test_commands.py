@@ -34,7 +34,7 @@ def test_training_in_the_bundle_folder_then_evaluation_of_its_weights(bundle, ti
     evaluation = ["run", "--config_file", "['configs/train.json','configs/evaluate.json']", "--device", "cpu"]
     evaluation += ["--ckpt_path", str(tmp_path / "training" / "model.pt"), "--output_dir", str(tmp_path / "values")]
     monai_bundle(*evaluation, *data, cwd=bundle)
-    rows = (tmp_path / "values" / "Qabf_raw.csv").read_text().splitlines()
+    rows = (tmp_path / "values" / "Qabf_raw.csv").read_text(encoding="utf-8").splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["4", "5"]
 
 
@@ -56,7 +56,7 @@ def test_training_with_no_config_file_named_runs_on_the_phantom(tmp_path):
 
 def test_inference_in_the_bundle_folder(bundle, tiny_dataset, tmp_path):
     pairs = tmp_path / "pairs.csv"
-    items = json.loads((tiny_dataset / "datalist.json").read_text())["validation"]
+    items = json.loads((tiny_dataset / "datalist.json").read_text(encoding="utf-8"))["validation"]
     lines = [
         f"case{i},{tiny_dataset / item['image_a']},{tiny_dataset / item['image_b']}" for i, item in enumerate(items)
     ]
@@ -70,4 +70,4 @@ def test_inference_in_the_bundle_folder(bundle, tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "inference", "multi_gpu_train", "metadata"])
 def test_configs_are_json(bundle, name):
-    assert json.loads((bundle / "configs" / f"{name}.json").read_text())
+    assert json.loads((bundle / "configs" / f"{name}.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 
 @pytest.fixture(scope="module")
 def metadata(bundle):
-    return json.loads((bundle / "configs" / "metadata.json").read_text())
+    return json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def files_of(text):
 
 
 def contents(folder):
-    return {file.name: file.read_text() for file in folder.iterdir()}
+    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
 
 
 def test_a_folder_is_replaced_with_all_that_is_in_it(tmp_path):

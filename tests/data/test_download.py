@@ -250,7 +250,7 @@ def test_a_data_set_arrives_with_its_source_and_its_terms_are_shown(site, datase
     folder = fetch_dataset(dataset, tmp_path / "tiny", progress=False)
     assert (folder / "CT-MRI/CT/2004.png").read_bytes() == b"ct"
     assert (folder / "CT-MRI/MRI/2004.png").read_bytes() == b"mr"
-    source = json.loads((folder / "SOURCE.json").read_text())
+    source = json.loads((folder / "SOURCE.json").read_text(encoding="utf-8"))
     assert source["sha256"] == hashlib.sha256(site.content).hexdigest()
     assert source["url"] == site.url
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", source["date"])

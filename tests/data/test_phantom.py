@@ -223,14 +223,14 @@ def test_datalist_is_one_that_monai_and_the_pair_list_read(written):
 
 
 def test_no_subject_is_in_training_and_in_validation(written):
-    lists = json.loads((written / "datalist.json").read_text())
+    lists = json.loads((written / "datalist.json").read_text(encoding="utf-8"))
     training, validation = ({item["case"] for item in lists[section]} for section in ("training", "validation"))
     assert training == {"s00", "s01", "s02"}
     assert validation == {"s03"}
 
 
 def test_pictures_are_eight_bit_of_256_pixels_and_spect_is_rgb(written):
-    for item in json.loads((written / "datalist.json").read_text())["training"]:
+    for item in json.loads((written / "datalist.json").read_text(encoding="utf-8"))["training"]:
         with Image.open(written / item["image_a"]) as mr, Image.open(written / item["image_b"]) as partner:
             assert mr.size == partner.size == (256, 256)
             assert mr.mode == "L"

@@ -424,7 +424,7 @@ def rows_of_the_volumes_table(folder: Path) -> list[tuple[Path, list[int], list[
     )
     return [
         (folder / name, [int(n) for n in size.split("x")], [float(n) for n in mm.split(" x ")], axes, float(highest))
-        for name, size, mm, axes, highest in row.findall((folder / "README.md").read_text())
+        for name, size, mm, axes, highest in row.findall((folder / "README.md").read_text(encoding="utf-8"))
     ]
 
 

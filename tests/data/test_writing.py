@@ -234,7 +234,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, nam
         write_image(torch.rand(1, 4, 4) if name.endswith("png") else torch.rand(1, 4, 4, 4), path)
     assert str(path) in str(raised.value)
     assert [file.name for file in tmp_path.iterdir()] == [name]
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 @pytest.mark.parametrize("name", ["fused.nrrd", "fused.mha"])
@@ -321,6 +321,6 @@ def test_sha256_of_a_missing_file_is_refused(tmp_path):
 
 def test_shared_files_have_the_sha256_of_their_list(shared_data):
     folder = shared_data / "data"
-    for line in (folder / "SHA256SUMS").read_text().splitlines()[:5]:
+    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()[:5]:
         digest, name = line.split(maxsplit=1)
         assert sha256_of(folder / name) == digest

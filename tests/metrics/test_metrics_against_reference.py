@@ -27,7 +27,7 @@ def fused_image(method: str, task: str, file: str, sources: torch.Tensor, shared
 
 
 def measured_and_expected(method: str, task: str, shared: Path, dtype: torch.dtype, device: str = "cpu"):
-    values = json.loads((shared / "reference" / "metric_values.json").read_text())
+    values = json.loads((shared / "reference" / "metric_values.json").read_text(encoding="utf-8"))
     for file, expected in values[task][method].items():
         sources = torch.cat([read_luma(shared / folder / file) for folder in TASKS[task]])[None]
         fused = fused_image(method, task, file, sources, shared)

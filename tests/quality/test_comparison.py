@@ -45,7 +45,7 @@ def test_means_are_those_stored_for_the_methods_of_others(task, method, shared_d
     data, other = FOLDERS[task]
     val = shared_data / "data" / "harvard" / data / "val"
     found = compare({method: shared_data / "peers" / "val" / method / task}, val / "MRI", val / other)
-    stored = json.loads((shared_data / "peers" / "scores_val.json").read_text())[task]
+    stored = json.loads((shared_data / "peers" / "scores_val.json").read_text(encoding="utf-8"))[task]
     for name in PAPER_METRICS:
         assert found.mean(method, name) == pytest.approx(stored[method][name], abs=5.1e-5)  # stored with four decimals
     assert found.mean("Max", "Qabf") == pytest.approx(stored["Max"]["Qabf"], abs=5.1e-5)
@@ -107,18 +107,18 @@ def test_an_expression_that_names_no_patient_is_refused(expression, small_pairs)
 def test_tables_hold_the_means_and_mark_the_best(tmp_path):
     found = made_up({"we_1": [1, 3], "they": [4, 4]}, ["p", "q"])
     markdown, latex, table, record = write_tables(found, tmp_path, "A title")
-    rows = [line for line in markdown.read_text().splitlines() if line.startswith("| ")]
+    rows = [line for line in markdown.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     assert rows[1].startswith("| they | **4.000** |")
     assert rows[1].endswith("| 1.00 | 0 of 8 |")
     assert rows[2].startswith("| **we_1** | 2.000 |")
-    assert "we\\_1 & 2.000" in latex.read_text()
-    assert "\\textbf{4.000}" in latex.read_text()
-    cells = list(csv.DictReader(table.read_text().splitlines()))
+    assert "we\\_1 & 2.000" in latex.read_text(encoding="utf-8")
+    assert "\\textbf{4.000}" in latex.read_text(encoding="utf-8")
+    cells = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert [(row["method"], row["case"], row["EN"]) for row in cells][:2] == [
         ("we_1", "case0", "1"),
         ("we_1", "case1", "3"),
     ]
-    assert json.loads(record.read_text())["mean"]["we_1"]["EN"] == 2
+    assert json.loads(record.read_text(encoding="utf-8"))["mean"]["we_1"]["EN"] == 2
 
 
 def test_the_region_enlarged_is_where_both_sources_have_edges():
@@ -147,8 +147,8 @@ def test_the_whole_run_fuses_compares_and_draws(small_pairs):
         progress=seen.append,
     )
     assert seen == ["S3IMFusion", "S3IMFusion", "theirs"]
-    assert table.read_text().count("| theirs |") == 3
-    assert "other_task_only" not in table.read_text()
+    assert table.read_text(encoding="utf-8").count("| theirs |") == 3
+    assert "other_task_only" not in table.read_text(encoding="utf-8")
     for name in ("radar.png", "boxes.png", "montage.png"):
         with Image.open(out / name) as picture:
             assert min(picture.size) > 300

@@ -28,5 +28,5 @@ def reported(tmp_path_factory):
     pairs += [Pair("missing", t1, images / "none.nii.gz"), Pair(HOSTILE_NAME, t1, ct)]
     assert len(list(fuse_batch(pairs, out, Fuser(device="cpu"), metrics=True))) == len(pairs)
     record = record_path(out / f"{WARNED_NAME}.nii.gz")
-    record.write_text(json.dumps({**json.loads(record.read_text()), "warnings": [HOSTILE_WARNING]}))
+    record.write_text(json.dumps({**json.loads(record.read_text(encoding="utf-8")), "warnings": [HOSTILE_WARNING]}))
     return SimpleNamespace(folder=out, pairs=pairs, page=write_report(out, pairs))

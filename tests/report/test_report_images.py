@@ -25,7 +25,7 @@ def fused_pair(tmp_path):
         image_b = write_volume(tmp_path / "b.nii.gz", 5, shape_b, affine_b, array_b)
         pair = Pair("one", image_a, image_b, "mr", "pet")
         Fuser(device="cpu", **settings)(image_a, image_b, tmp_path / "one.nii.gz", "mr", "pet")
-        return pair, tmp_path / "one.nii.gz", json.loads((tmp_path / "one.json").read_text())
+        return pair, tmp_path / "one.nii.gz", json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
 
     return fuse
 

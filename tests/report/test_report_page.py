@@ -76,7 +76,7 @@ def test_names_and_warnings_are_text_whatever_they_hold(reported, page):
     assert not [image for image in page.all("img") if image.attributes.get("src") == "x"]
     assert not [element for element in page.all() if any(name.startswith("on") for name in element.attributes)]
     assert not any("alert(" in script.text for script in page.all("script"))
-    assert "alert('warned')" not in reported.page.read_text()
+    assert "alert('warned')" not in reported.page.read_text(encoding="utf-8")
 
 
 def test_nothing_in_the_page_comes_from_elsewhere(page):
@@ -143,7 +143,7 @@ def test_metrics_are_those_of_the_summary_and_stand_among_those_of_like_cases(re
 
 
 def test_settings_and_versions_are_those_of_the_records(reported, page):
-    record = json.loads((reported.folder / "volume.json").read_text())
+    record = json.loads((reported.folder / "volume.json").read_text(encoding="utf-8"))
     settings = page.all("dl", class_="settings")[0]
     lines = {line.one("dt").text: line.one("dd").text for line in settings.all("div")}
     assert lines["torch"] == record["software"]["torch"]
@@ -226,5 +226,5 @@ def test_an_interrupted_report_leaves_the_one_before(reported, tmp_path):
 def test_the_viewer_is_the_file_that_its_readme_names():
     folder = Path(monai_s3im.report.__file__).parent / "niivue"
     digest = hashlib.sha256((folder / "niivue.umd.js").read_bytes()).hexdigest()
-    assert f"`{digest}`" in (folder / "README.md").read_text()
-    assert "Copyright (c) 2021, Niivue" in (folder / "LICENSE").read_text()
+    assert f"`{digest}`" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "Copyright (c) 2021, Niivue" in (folder / "LICENSE").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ EXTENSION = Path(__file__).resolve().parents[2] / "slicer_extension" / "S3IMFusi
 def is_alive(pid):
     """Whether a process runs; one that has ended and is not yet reaped does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 
@@ -32,7 +32,7 @@ def ends_within(seconds, *pids):
 
 
 def children_of(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
 
 
 def a_launcher(folder, arguments=""):

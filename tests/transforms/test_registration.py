@@ -128,7 +128,7 @@ def test_a_given_transform_resamples_as_simpleitk_does(tmp_path, transform):
 def test_the_saved_transform_is_recorded_and_gives_the_same_image_again(tmp_path, head):
     a, b = head["t1"], moved_by(RIGID, head["t2"])
     first = Fuser(device="cpu", register="rigid")(a, b, tmp_path / "first.nii.gz", "mr", "mr")
-    record = json.loads((tmp_path / "first.json").read_text())
+    record = json.loads((tmp_path / "first.json").read_text(encoding="utf-8"))
     assert (record["registration"]["kind"], record["registration"]["file"]) == ("rigid", "first.tfm")
     assert record["warnings"] == []
     assert farthest(read_movement(tmp_path / "first.tfm"), RIGID, a) < 0.3
@@ -137,7 +137,7 @@ def test_the_saved_transform_is_recorded_and_gives_the_same_image_again(tmp_path
     np.testing.assert_allclose(sitk.ReadTransform(str(tmp_path / "first.tfm")).TransformPoint(point), expected[:3])
     again = Fuser(device="cpu", transform=tmp_path / "first.tfm")(a, b, tmp_path / "again.nii.gz", "mr", "mr")
     np.testing.assert_allclose(again.numpy(), first.numpy(), atol=1e-5)
-    record = json.loads((tmp_path / "again.json").read_text())
+    record = json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))
     assert (record["registration"]["kind"], record["registration"]["file"]) == ("given", "first.tfm")
     assert not (tmp_path / "again.tfm").exists()
 
@@ -211,7 +211,9 @@ def test_a_damaged_or_missing_transform_gets_one_sentence(tmp_path, content):
 @pytest.mark.slow
 def test_the_known_movement_of_a_real_head_is_found(shared_data):
     folder = shared_data / "data" / "volumes" / "stroke_t1_t2_flair"
-    truth = json.loads((folder / "T2_displaced.truth.json").read_text())["world_RAS_matrix_applied_to_header"]
+    truth = json.loads((folder / "T2_displaced.truth.json").read_text(encoding="utf-8"))[
+        "world_RAS_matrix_applied_to_header"
+    ]
     files = {"image_a": str(folder / "T1.nii.gz"), "image_b": str(folder / "T2_displaced.nii.gz")}
     a, b = (NormalizeModality("mr")(image) for image in LoadSourcesd(KEYS)(files).values())
     found = matrix_of(Register("rigid")(b, a))

@@ -197,7 +197,7 @@ def test_the_saved_nifti_holds_the_same_and_the_record_tells_how(
     command = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(fused_by_command)).transpose(2, 1, 0)
     np.testing.assert_array_equal(np.asarray(image.dataobj), command)
     np.testing.assert_allclose(image.affine, nibabel.load(pair / "t1.nii.gz").affine, atol=1e-4)
-    record = json.loads(saved(page, "Save record", tmp_path).read_text())
+    record = json.loads(saved(page, "Save record", tmp_path).read_text(encoding="utf-8"))
     assert [record["sources"][f"image_{side}"]["modality"] for side in "ab"] == ["mr", "ct"]
 
 
@@ -224,7 +224,7 @@ def test_the_page_asked_nothing_from_elsewhere(page: Any, server: Any) -> None:
 
 
 def test_the_log_names_no_file(page: Any, server: Any) -> None:
-    log = server.log.read_text()
+    log = server.log.read_text(encoding="utf-8")
     assert not re.search("DOE_JOHN|t1|nii|nrrd", log), log
 
 
@@ -272,4 +272,4 @@ def test_beyond_loopback_all_is_refused_without_the_token(start_server: Callable
     assert websocket_status(server.port, **headers) == 101
     assert websocket_status(server.port, **headers, Origin="https://elsewhere.example") == 403
     context.close()
-    assert token not in server.log.read_text()
+    assert token not in server.log.read_text(encoding="utf-8")
