@@ -68,7 +68,14 @@ def test_no_worker_outlives_the_process_that_started_it(tmp_path, sign):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "out").mkdir()
     command = [sys.executable, tmp_path / "script.py", Path(__file__).parent, tmp_path / "out"]
-    script = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True)
+    script = subprocess.Popen(  # a shell that starts the tests in the background has them ignore Ctrl-C
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (nothing else runs here)
+    )
     wait_until(lambda: tries(tmp_path / "out", "slow1") and tries(tmp_path / "out", "slow2"))
     start = time.monotonic()
     if sign == signal.SIGINT:
