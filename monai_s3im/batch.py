@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -195,7 +196,8 @@ def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None
 
 def _settle_on_node(settle: Settle, fuser: Fuser, pair: Pair) -> CaseResult:
     for image in (pair.image_a, pair.image_b):
-        if not image.exists():
+        whole = Path(re.sub(r"#[0-9.]+$", "", str(image)))  # of FILE#FRAME, of FOLDER#SERIES
+        if not (image.exists() or whole.exists()):
             sentence = f"{image} is not there on {platform.node()}: put it on a file system that all nodes share"
             return CaseResult(pair.name, "failed", sentence)
     return settle(fuser, pair)
