@@ -1,0 +1,254 @@
+"""Ablations: the paper's recipe with one thing changed at a time, each run by config, seed and hashes.
+
+Command:  python benchmarks/ablations.py --dataset_dir DATA --run runs/ablations --out docs
+Duration: with the default 12 epochs about 4 minutes a run on one CPU core, 14 runs; --epochs 100 --patch_size 256 is
+          the full recipe (on a GPU: --device cuda:0). A run that is done is skipped, so that the command can be given
+          again.
+Result:   DATA's validation pairs by task: docs/ablations.md and docs/ablations.json; what stands in ablations.md from
+          the heading "Reading" on is kept. In the folder of each run: weights.pt and result.json.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from monai_s3im.bundle_config import bundle_root
+from monai_s3im.data.dataset_layouts import dataset_pairs
+from monai_s3im.data.pairs import Pair
+from monai_s3im.data.writing import sha256_of, write_json, write_text
+from monai_s3im.evaluate import read_luma
+from monai_s3im.metrics import fusion_metrics
+from monai_s3im.networks import S3IMFusion
+from monai_s3im.quality import PAPER_METRICS, guard_values
+from monai_s3im.workflows import Training
+
+REFERENCE = "L_total"
+_BRANCHES = ("salient", "fine", "coarse")
+
+
+class NoFeatures(nn.Module):
+    """In the place of a block that gives two tensors: zeros of the same shapes.
+
+    Args:
+        channels: of each tensor.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Zeros, (B, channels, H, W) twice."""
+        empty = features.new_zeros(len(features), self.channels, *features.shape[-2:])
+        return empty, empty
+
+
+class AblatedS3IMFusion(S3IMFusion):
+    """The network with one part left out; a branch that is left out has no weight in the fusion either.
+
+    Args:
+        without: ``"salient"``, ``"detail"`` or ``"transformer"``.
+
+    Raises:
+        ValueError: if there is no such part.
+    """
+
+    def __init__(self, without: str) -> None:
+        super().__init__()
+        channels = self.fusion.logits.shape[1]
+        if without == "transformer":
+            self.correlation = nn.Identity()
+            return
+        if without == "salient":
+            self.salient, gone = NoFeatures(channels), ["salient"]
+        elif without == "detail":
+            self.detail, gone = NoFeatures(channels), ["fine", "coarse"]
+        else:
+            raise ValueError(f"no part {without!r}: leave out salient, detail or transformer")
+        with torch.no_grad():
+            self.fusion.logits[[_BRANCHES.index(name) for name in gone]] = -torch.inf
+
+
+def _loss(name: str = "S3IMFusionLoss", **arguments: Any) -> dict[str, Any]:
+    return {"loss": {"_target_": f"monai_s3im.losses.{name}", **arguments}}
+
+
+def _network(without: str) -> dict[str, Any]:
+    return {"network_def": {"_target_": f"{AblatedS3IMFusion.__module__}.AblatedS3IMFusion", "without": without}}
+
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    REFERENCE: ("Eq. (8): 10 S3IM (M 10, k 4) + 5 texture + 1 smooth", {}),
+    "L_ab": ("Eq. (9): ordinary SSIM (11 x 11, Gaussian) in the place of S3IM", _loss("AblationLoss")),
+    "no S3IM": ("5 texture + 1 smooth", _loss(gamma_1=0.0)),
+    "no salient branch": ("the two detail branches alone", _network("salient")),
+    "no detail branches": ("the salient branch alone", _network("detail")),
+    "no transformer": ("branches joined as they are", _network("transformer")),
+    "M = 1": ("one draw in place of 10", _loss(draws=1)),
+    "M = 30": ("30 draws", _loss(draws=30)),
+    "k = 2": ("windows of 2 x 2 in place of 4 x 4", _loss(kernel_size=2)),
+    "k = 8": ("windows of 8 x 8", _loss(kernel_size=8)),
+}
+"""Name -> what it is, and the overrides of the ids of configs/train.json."""
+
+
+def train_one(variant: str, seed: int, settings: Mapping[str, Any], folder: Path) -> S3IMFusion:
+    """Train by configs/train.json with the overrides of a variant; the network after the last epoch."""
+    overrides = {"seed": seed, "output_dir": str(folder), "val_interval": settings["epochs"] + 1, **settings}
+    workflow = Training(logging_file=False, **overrides, **VARIANTS[variant][1])
+    workflow.initialize()
+    workflow.run()
+    network: S3IMFusion = workflow.parser.get_parsed_content("network")
+    workflow.finalize()
+    return network.cpu().eval()
+
+
+def validation_sources(pairs: Sequence[Pair]) -> dict[str, Tensor]:
+    """Modality of the second source -> pairs, (B, 2, H, W) on the 0..255 scale; the pictures of one size."""
+    return {
+        str(modality): torch.stack(
+            [torch.cat([read_luma(p.image_a), read_luma(p.image_b)]) for p in pairs if p.modality_b == modality]
+        )
+        for modality in sorted({str(pair.modality_b) for pair in pairs})
+    }
+
+
+def measured(network: S3IMFusion, sources: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
+    """Means of metrics and guards by task, of fused images rounded to 8 bits."""
+    found = {}
+    for modality, batch in sources.items():
+        with torch.no_grad():
+            fused = torch.cat([network(pair[None].float() / 255) for pair in batch]).clamp(0, 1)
+        rounded = (fused * 255).round().double()
+        values = {**fusion_metrics(rounded, batch, data_range=255.0), **guard_values(rounded, batch, modality)}
+        found[modality] = {name: float(column.nanmean()) for name, column in values.items()}
+    return found
+
+
+def data_sha256(pairs: Sequence[Pair]) -> str:
+    """One hash of all images, in their order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update((sha256_of(pair.image_a) + sha256_of(pair.image_b)).encode())
+    return digest.hexdigest()
+
+
+def run_all(
+    runs: Sequence[tuple[str, int]], settings: Mapping[str, Any], root: Path, datalist: str | None
+) -> list[dict[str, Any]]:
+    """Results of all runs; those that lie in their folders with the same settings are taken from there."""
+    folder = Path(settings["dataset_dir"])
+    sources = validation_sources(dataset_pairs(folder, "validation", datalist))
+    training = dataset_pairs(folder, "training", datalist)
+    hashes = {
+        "training data SHA256": data_sha256(training),
+        "config SHA256": sha256_of(bundle_root() / "configs" / "train.json"),
+    }
+    shown = {name: value for name, value in settings.items() if name not in {"dataset_dir", "datalist", "device"}}
+    results = []
+    for variant, seed in runs:
+        described = {"variant": variant, "seed": seed, "overrides": {**shown, **VARIANTS[variant][1]}, **hashes}
+        place = root / f"{variant.replace(' ', '_')}-{seed}"
+        file = place / "result.json"
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if any(found.get(name) != value for name, value in described.items()):
+            network = train_one(variant, seed, settings, place)
+            torch.save(network.state_dict(), place / "weights.pt")
+            found = {
+                **described,
+                "training pairs": len(training),
+                "steps": settings["epochs"] * -(-len(training) // settings["batch_size"]),
+                "parameters": sum(weight.numel() for weight in network.parameters()),
+                "weights SHA256": sha256_of(place / "weights.pt"),
+                "validation": measured(network, sources),
+            }
+            write_json(found, file)
+        results.append(found)
+        print(f"{variant}, seed {seed}: done", flush=True)
+    return results
+
+
+def table(results: Sequence[Mapping[str, Any]], modality: str) -> list[str]:
+    """Means over the seeds of each variant, and how far they are from L_total's; bold: more than twice its spread."""
+    by_variant: dict[str, list[Mapping[str, float]]] = {}
+    for result in results:
+        by_variant.setdefault(result["variant"], []).append(result["validation"][modality])
+    names = [*PAPER_METRICS, *[name for name in results[0]["validation"][modality] if name in {"bone", "uptake"}]]
+    reference = {name: np.array([values[name] for values in by_variant[REFERENCE]]) for name in names}
+    spread = {name: column.std(ddof=1) if len(column) > 1 else np.nan for name, column in reference.items()}
+    lines = [f"| run | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    cells = [f"{reference[name].mean():.3f} ± {spread[name]:.3f}" for name in names]
+    lines.append(f"| **{REFERENCE}** | {len(by_variant[REFERENCE])} | {' | '.join(cells)} |")
+    for variant, found in by_variant.items():
+        if variant == REFERENCE:
+            continue
+        cells = []
+        for name in names:
+            mean = float(np.mean([values[name] for values in found]))
+            difference = mean - reference[name].mean()
+            mark = "**" if abs(difference) > 2 * spread[name] else ""
+            cells.append(f"{mean:.3f} ({mark}{difference:+.3f}{mark})")
+        lines.append(f"| {variant} | {len(found)} | {' | '.join(cells)} |")
+    return lines
+
+
+def page(results: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str:
+    """The generated part of docs/ablations.md."""
+    first = results[0]
+    settings = ", ".join(f"{name} {value}" for name, value in first["overrides"].items())
+    how = (
+        "The paper's recipe (`bundle/configs/train.json`) with one thing changed at a time, by "
+        f"`python benchmarks/ablations.py`. Each run: {settings}; {first['steps']} steps on {first['training pairs']} "
+        "pairs, the weights after the last step, no choice among epochs."
+    )
+    values = (
+        "Values are means over the validation pairs, fused images rounded to 8 bits; of L_total the mean and the "
+        "standard deviation over its seeds, of the others in brackets the difference to it, bold where it is more than "
+        "twice that standard deviation."
+    )
+    lines = ["# Ablations", "", how, "", values, "", "| run | what is changed | parameters |", "|---|---|---|"]
+    parameters = {result["variant"]: result["parameters"] for result in results}
+    lines += [f"| {name} | {VARIANTS[name][0]} | {count:,} |" for name, count in parameters.items()]
+    for modality, count in counts.items():
+        lines += ["", f"## MR and {modality.upper()}, {count} pairs", "", *table(results, modality)]
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Train what is not done yet, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("dataset_dir", "run", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--datalist", help="name of the datalist in DATA; found by the folder's layout if not given")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--patch_size", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, default=3, help=f"of {REFERENCE} and L_ab; the others have one")
+    arguments = parser.parse_args()
+
+    settings = {name: getattr(arguments, name) for name in ("epochs", "patch_size", "batch_size", "device")}
+    settings |= {"dataset_dir": str(arguments.dataset_dir), "datalist": arguments.datalist}
+    runs = [(variant, 0) for variant in arguments.variants]
+    several = [variant for variant in (REFERENCE, "L_ab") if variant in arguments.variants]
+    runs += [(variant, seed) for seed in range(1, arguments.seeds) for variant in several]
+    results = run_all(runs, settings, arguments.run, arguments.datalist)
+    pairs = dataset_pairs(arguments.dataset_dir, "validation", arguments.datalist)
+    counts = {m: sum(pair.modality_b == m for pair in pairs) for m in results[0]["validation"]}
+    write_json({"runs": results}, arguments.out / "ablations.json")
+    document = arguments.out / "ablations.md"
+    before = document.read_text(encoding="utf-8") if document.is_file() else ""
+    reading = before[before.index("\n## Reading") :] if "\n## Reading" in before else ""
+    write_text(page(results, counts) + reading, document)
+
+
+if __name__ == "__main__":
+    main()
