@@ -81,7 +81,7 @@ def _loss(name: str = "S3IMFusionLoss", **arguments: Any) -> dict[str, Any]:
 
 
 def _network(without: str) -> dict[str, Any]:
-    return {"network_def": {"_target_": f"{AblatedS3IMFusion.__module__}.AblatedS3IMFusion", "without": without}}
+    return {"network_def": {"_target_": "ablations.AblatedS3IMFusion", "without": without}}
 
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
