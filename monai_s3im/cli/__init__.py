@@ -8,6 +8,7 @@ import typer
 
 from .benchmark import benchmark_app
 from .data import data_app
+from .doctor import doctor
 from .evaluate import evaluate
 from .fuse import fuse
 from .report import report
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command()(fuse)
 app.command()(report)
 app.command()(evaluate)
+app.command()(doctor)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")

@@ -16,6 +16,9 @@ def train(
     config: Annotated[
         str, typer.Option(help="train (the paper's recipe), train_salient (laid over it), or a JSON file.")
     ] = "train",
+    trust_config: Annotated[
+        bool, typer.Option("--trust-config", help="Run a JSON file as config: it is a program, so read it first.")
+    ] = False,
 ) -> None:
     """Train the network by a config of the bundle; every further --ID VALUE overrides an id of the config.
 
@@ -27,10 +30,14 @@ def train(
     from monai_s3im.workflows import Training
 
     configs = bundle_root() / "configs"
-    names = list(dict.fromkeys(["train", config]))
-    files = [str(configs / f"{name}.json") for name in names] if (configs / f"{config}.json").is_file() else [config]
-    if not Path(files[-1]).is_file():
+    own = {file.stem: str(file) for file in configs.glob("*.json")}
+    if Path(config).resolve().parent == configs.resolve():
+        config = Path(config).stem
+    if config not in own and not Path(config).is_file():
         fail(f"{config} is neither a config of the bundle nor a file: use train, train_salient or a JSON file")
+    if config not in own and not trust_config:
+        fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")
+    files = [own[name] for name in dict.fromkeys(["train", config])] if config in own else [config]
     try:
         workflow = Training(config_file=files, **_overrides(context.args))
         workflow.initialize()

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from monai_s3im.data.pairs import SECTIONS, Pair, match_folders, modality_of_folder, read_pairs, uniquely_named
+from monai_s3im.data.pairs import SECTIONS, Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
 from monai_s3im.errors import InputError
 
 _SECTION_FOLDERS = {"training": "train", "validation": "val", "test": "test"}
@@ -38,27 +38,32 @@ def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = 
     Args:
         dataset_dir: the folder of the data set.
         section: 'training', 'validation' or 'test'.
-        datalist: file name in `dataset_dir`, or a path.
+        datalist: file name in `dataset_dir`, or a path; a list that is named so may name files anywhere, one that is
+            found only files in `dataset_dir`.
 
     Raises:
         InputError: the folder is missing, empty or of no known layout, lacks the section, or has several datalists of
-            which none goes first; or a datalist cannot be read.
+            which none goes first; or a datalist cannot be read, or one that was found leads out of the folder.
     """
     folder = Path(dataset_dir)
     if section not in SECTIONS:
         raise InputError(f"unknown section '{section}': use one of {', '.join(SECTIONS)}.")
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give the folder of {_KNOWN}.")
-    for name in (datalist,) if datalist else ("datalist.json", _HARVARD_DATALIST):
-        if datalist or (folder / name).is_file():
-            return read_pairs(folder / name, section)
+    if datalist:
+        return read_pairs(folder / datalist, section)
+    for name in ("datalist.json", _HARVARD_DATALIST):
+        if (folder / name).is_file():
+            return inside(folder, folder / name, read_pairs(folder / name, section))
     for names in (_HARVARD_DEFAULT, ("PET-MRI",)):
         if sets := [folder / name for name in names if (folder / name).is_dir()]:
             return uniquely_named([pair for one_set in sets for pair in _section_pairs(one_set, section)])
     datalists = sorted(file.name for file in folder.glob("datalist*.json"))
     if len(datalists) > 1:
         raise InputError(f"{folder} has several datalists: choose one of {', '.join(datalists)}.")
-    return read_pairs(folder / datalists[0], section) if datalists else _section_pairs(folder, section)
+    if datalists:
+        return inside(folder, folder / datalists[0], read_pairs(folder / datalists[0], section))
+    return _section_pairs(folder, section)
 
 
 def _section_pairs(folder: Path, section: str) -> list[Pair]:

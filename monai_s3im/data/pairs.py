@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -50,17 +51,20 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
     Args:
         path: a CSV file with the header `name,image_a,image_b,modality_a,modality_b`, of which only `image_a` and
             `image_b` are needed, or a MONAI (Decathlon) datalist in JSON, or a folder with one of them. Relative paths
-            in it are relative to its folder. A pair without a name is named after image_a, and where that is not
-            unique also after the modality of image_b ('28005_ct').
+            in it are relative to its folder. A list that is named may name files anywhere; one that is found in a
+            folder only files below it. A pair without a name is named after image_a, and where that is not unique also
+            after the modality of image_b ('28005_ct').
         section: 'training', 'validation' or 'test' of a datalist; all when None.
 
     Raises:
         InputError: there is no such file, the folder holds none or several, a column or value is missing, the file is
-            not CSV or JSON text, the section is not there, or there is no pair.
+            not CSV or JSON text, the section is not there, there is no pair, or a list that was found in a folder leads
+            out of it.
     """
     path = Path(path)
     if path.is_dir():
-        path = _only_list_in(path)
+        found = _only_list_in(path)
+        return inside(path, found, read_pairs(found, section))
     if path.suffix.lower() not in {".csv", ".json"}:
         raise InputError(
             f"{path} is no list of pairs: give a .csv file, a .json datalist or a folder with one of them."
@@ -79,6 +83,28 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
         raise InputError(f"{path} lists no pair: give image_a and image_b of at least one.")
     given = {str(row["name"]) for row in rows if row.get("name")}
     return uniquely_named([_pair(row, path) for row in rows], given)
+
+
+def inside(folder: Path, datalist: Path, pairs: list[Pair]) -> list[Pair]:
+    """The pairs, if all their files are below a folder by their names; links are followed wherever they lead.
+
+    Args:
+        folder: what the user named.
+        datalist: the list that was found there.
+        pairs: of the list.
+
+    Raises:
+        InputError: if an image is elsewhere.
+    """
+    root = os.path.abspath(folder)  # noqa: PTH100 (without following links)
+    for pair in pairs:
+        for image in (pair.image_a, pair.image_b):
+            if not Path(os.path.abspath(image)).is_relative_to(root):  # noqa: PTH100
+                raise InputError(
+                    f"{datalist} leads out of its folder, to {image}: if that is meant, name the list itself, "
+                    "not its folder"
+                )
+    return pairs
 
 
 def match_folders(

@@ -1,11 +1,17 @@
 """Weights of a network, from a file."""
 
+import hashlib
+import io
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from monai_s3im.errors import InputError
+
+MANIFEST = "manifest.json"  # beside the weights of the package; written by .ci/weights.py
 
 
 def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
@@ -13,22 +19,52 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 
     Args:
         network: on any device.
-        path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code.
+        path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code. If a manifest
+            beside it names it, as for the weights of the package, its SHA256 must be the one that is told there.
 
     Returns:
         The network.
 
     Raises:
-        InputError: if the file is missing, damaged or of another network.
+        InputError: if the file is missing, damaged, not the one that its manifest names, or of another network.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no weights at {path}: name a file of weights, or install the package again")
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"no weights at {path}: name a file of weights, or install the package again") from error
+    entry = read_manifest(path.parent).get(path.name)
+    if entry is not None and hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise InputError(
+            f"{path} is not the file that {MANIFEST} beside it names (its SHA256 differs): install the package again, "
+            "or give weights of your own a name of their own"
+        )
+    try:
+        network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{path} holds no weights of this network ({reason}): name another file, or install the package again"
         ) from error
     return network.eval()
+
+
+def read_manifest(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """What the manifest in a folder of weights tells of each file; empty where there is no manifest.
+
+    Returns:
+        By file name: ``sha256``, and ``answer``, the fused values of the known pair of :mod:`monai_s3im.doctor`.
+
+    Raises:
+        InputError: if the manifest is damaged.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(entry["sha256"], str) for entry in manifest.values()):
+            raise TypeError
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read: install the package again") from error
+    return dict(manifest)

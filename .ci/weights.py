@@ -1,0 +1,61 @@
+"""Put weights into the bundle, and renew the manifest beside them, which names the SHA256 of each and a known answer.
+
+    python .ci/weights.py                             # renew the manifest of all bundle/models/*.pt as they are
+    python .ci/weights.py model=runs/mine/model.pt    # first copy state dicts: NAME=FILE, any number
+
+A few seconds. Every file is loaded into the network as a user's would be, and fuses the known pair of ``s3im doctor``.
+"""
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+import torch
+
+from monai_s3im.bundle_config import bundle_parser, bundle_root
+from monai_s3im.data.atomic import write_file
+from monai_s3im.data.writing import write_json
+from monai_s3im.doctor import known_answer
+from monai_s3im.errors import InputError
+from monai_s3im.networks import load_weights
+from monai_s3im.networks.weights import MANIFEST
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", nargs="*", help="NAME=FILE")
+    parser.add_argument("--models", type=Path, default=bundle_root() / "models", help="folder of the weights")
+    arguments = parser.parse_args()
+    try:
+        renew(arguments.models, dict(text.split("=", 1) for text in arguments.weights))
+    except (InputError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def renew(models: Path, new: dict[str, str]) -> None:
+    """Copy what is new, and write the manifest.
+
+    The old manifest goes first, once it is sure that the new weights fit: it must not refuse what replaces its files.
+
+    Raises:
+        InputError: if a file holds no weights of this network; then nothing is changed.
+    """
+    parser = bundle_parser("inference")
+    states = {
+        name: load_weights(parser.get_parsed_content("network_def", instantiate=True), file).state_dict()
+        for name, file in new.items()
+    }
+    (models / MANIFEST).unlink(missing_ok=True)
+    for name, state in states.items():
+        write_file(models / f"{name}.pt", lambda path, state=state: torch.save(state, path), ".pt")
+    manifest = {}
+    for file in sorted(models.glob("*.pt")):
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        manifest[file.name] = {"sha256": sha256, "bytes": file.stat().st_size, "answer": known_answer(file)}
+        print(f"{file.name} {sha256}")
+    write_json(manifest, models / MANIFEST)
+
+
+if __name__ == "__main__":
+    main()
