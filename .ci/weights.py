@@ -41,11 +41,7 @@ def renew(models: Path, new: dict[str, str]) -> None:
     Raises:
         InputError: if a file holds no weights of this network; then nothing is changed.
     """
-    parser = bundle_parser("inference")
-    states = {
-        name: load_weights(parser.get_parsed_content("network_def", instantiate=True), file).state_dict()
-        for name, file in new.items()
-    }
+    states = {name: load_weights(_network(), file).state_dict() for name, file in new.items()}
     (models / MANIFEST).unlink(missing_ok=True)
     for name, state in states.items():
         write_file(models / f"{name}.pt", lambda path, state=state: torch.save(state, path), ".pt")
@@ -55,6 +51,10 @@ def renew(models: Path, new: dict[str, str]) -> None:
         manifest[file.name] = {"sha256": sha256, "bytes": file.stat().st_size, "answer": known_answer(file)}
         print(f"{file.name} {sha256}")
     write_json(manifest, models / MANIFEST)
+
+
+def _network() -> torch.nn.Module:
+    return bundle_parser("inference").get_parsed_content("network_def")
 
 
 if __name__ == "__main__":

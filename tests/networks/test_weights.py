@@ -1,3 +1,5 @@
+import hashlib
+import json
 import pickle
 
 import pytest
@@ -88,3 +90,31 @@ def test_a_file_with_code_is_refused_and_the_code_does_not_run(tmp_path, save):
     with pytest.raises(InputError, match=r"model\.pt holds no weights"):
         load_weights(small_network(), path)
     assert not marker.exists()
+
+
+def write_with_manifest(folder, sha256=None, name="model.pt"):
+    torch.save(small_network().state_dict(), folder / "model.pt")
+    sha256 = sha256 or hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps({name: {"sha256": sha256}}))
+    return folder / "model.pt"
+
+
+def test_weights_that_their_manifest_names_are_loaded(tmp_path):
+    load_weights(small_network(), write_with_manifest(tmp_path))
+
+
+def test_weights_of_another_sha256_than_their_manifest_names_are_refused(tmp_path):
+    path = write_with_manifest(tmp_path, sha256="0" * 64)
+    with pytest.raises(InputError, match=r"model\.pt is not the file that manifest\.json beside it names"):
+        load_weights(small_network(), path)
+
+
+def test_weights_that_a_manifest_does_not_name_are_loaded(tmp_path):
+    load_weights(small_network(), write_with_manifest(tmp_path, sha256="0" * 64, name="other.pt"))
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    path = write_with_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json cannot be read: install the package again"):
+        load_weights(small_network(), path)
