@@ -26,14 +26,15 @@ def bundle_parser(config: str, **overrides: Any) -> ConfigParser:
         **overrides: values of the config's top-level ids. Text is text: none of it is run, as a config would.
 
     Raises:
-        InputError: if a value is text that a config takes for an expression, a reference or a macro.
+        InputError: if a value is one that a config takes for code: text of an expression, a reference or a macro, or a
+            dictionary.
     """
     for name, value in overrides.items():
-        for text in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(text, str) and _CODE.search(text):
+        for part in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(part, list | dict) or (isinstance(part, str) and _CODE.search(part)):
                 raise InputError(
-                    f"the setting {name} cannot be {text!r}, which a config would run: for a file write ./NAME, and "
-                    "leave out the signs $ @ % at the beginning and :: anywhere"
+                    f"the setting {name} cannot be {str(part)[:60]!r}, which a config would run: a file is ./NAME; "
+                    "no text may begin with $ @ %, or have :: in it"
                 )
     parser = ConfigParser()
     parser.read_config(bundle_root() / "configs" / f"{config}.json")

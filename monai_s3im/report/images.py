@@ -99,8 +99,10 @@ def _aligned(fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str 
 @lru_cache(maxsize=2)
 def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
     """The transforms of the inference config up to where luma is split off, by what a record says (JSON)."""
-    parser = bundle_parser("inference")
-    parser.update({name: value for name, value in json.loads(settings).items() if name in parser.config})
+    recorded = bundle_parser("inference")["saving"]["settings"].keys() - {"_target_"}
+    parser = bundle_parser(
+        "inference", **{name: value for name, value in json.loads(settings).items() if name in recorded}
+    )
     steps = parser.get_parsed_content("preprocessing").transforms
     return tuple(takewhile(lambda step: not isinstance(step, SplitChrominanced), steps))
 
