@@ -1,0 +1,54 @@
+"""What the site shows beside the pages in docs/: files that stand elsewhere in the repository, under links that hold.
+
+Pages are written for a reader of the repository, with links relative to the file. On the site a link to a file that is
+shown leads there; one to a file that is not shown, such as source code, becomes plain text.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "bundle/docs/README.md": "model_card.md",
+    "slicer_extension/README.md": "slicer.md",
+    **{
+        path.relative_to(ROOT).as_posix(): f"slicer/{path.name}"
+        for path in sorted((ROOT / "slicer_extension" / "Screenshots").glob("*.png"))
+    },
+}
+_LINK = re.compile(r"(?P<before>!?)\[(?P<text>[^\[\]]*)\]\((?P<target>[^()\s]+)\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what stands outside docs/."""
+    for source, shown in SHOWN.items():
+        files.append(File.generated(config, shown, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs)
+    """Lead the links of a page to where the site shows what they name."""
+    shown_at = page.file.src_uri
+    source = next((path for path, shown in SHOWN.items() if shown == shown_at), f"docs/{shown_at}")
+    return _LINK.sub(lambda link: site_link(link, source, shown_at), markdown)
+
+
+def site_link(link: re.Match[str], source: str, shown_at: str) -> str:
+    """One link of the page `source`, which the site shows at `shown_at`."""
+    path, hash_sign, anchor = link["target"].partition("#")
+    if not path or re.match(r"[a-z]+:", path):
+        return link[0]
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+    target = SHOWN.get(target, target.removeprefix("docs/") if target.startswith("docs/") else "")
+    if not target:
+        return link["text"]
+    relative = posixpath.relpath(target, posixpath.dirname(shown_at) or ".")
+    return f"{link['before']}[{link['text']}]({relative}{hash_sign}{anchor})"

@@ -1,0 +1,157 @@
+"""The code on the pages runs as printed: README, start and tutorials, all blocks of a page in order, in one folder.
+
+A block after `<!-- test: skip, REASON -->` is not run; one after `<!-- test: slow -->` is run with its page by
+`pytest -m slow`. The phantom has larger voxels here than for users, so that the pages run in seconds.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from monai_s3im.cli import app
+from monai_s3im.data.pairs import read_pairs
+from monai_s3im.data.phantom import head_phantom, training_set, write_phantom
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = [
+    "README.md",
+    "docs/start.md",
+    *(f"docs/{p.relative_to(ROOT / 'docs')}" for p in sorted((ROOT / "docs/tutorials").glob("*.md"))),
+]
+_BLOCK = re.compile(
+    r"(?:<!-- test: (?P<mark>skip|slow)[^>]*-->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL
+)
+_HERE_DOCUMENT = re.compile(r"<<(\w+)\n.*?\n\1(?=\n)", re.DOTALL)
+
+
+def blocks_of(page: str) -> list[dict[str, str | None]]:
+    """The code blocks of a page: mark (skip, slow or None), language, code."""
+    return [block.groupdict() for block in _BLOCK.finditer((ROOT / page).read_text(encoding="utf-8"))]
+
+
+def commands_of(code: str) -> list[str]:
+    """A shell block in commands: continued lines and here-documents stay whole, comments go."""
+    whole = code.replace("\\\n", " ")
+    kept: list[str] = []
+
+    def keep(document: re.Match[str]) -> str:
+        kept.append(document[0])
+        return f"@{len(kept) - 1}@"
+
+    lines = re.sub(r"(?m)(^|\s)#(?!\d).*$", "", _HERE_DOCUMENT.sub(keep, whole)).splitlines()
+    return [re.sub(r"@(\d+)@", lambda number: kept[int(number[1])], line) for line in lines if line.strip()]
+
+
+def run_shell(code: str) -> None:
+    """Run a block: our own commands in this process, which has PyTorch loaded, the others by bash."""
+    for command in commands_of(code):
+        if command.startswith("s3im "):
+            result = CliRunner().invoke(app, shlex.split(command)[1:])
+            assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception}"
+        else:
+            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            subprocess.run(["bash", "-ec", command], check=True, env={**os.environ, "PATH": path}, timeout=500)
+
+
+def run_page(page: str, with_slow: bool) -> int:
+    """Run the blocks of a page in the current folder; how many were run."""
+    names: dict[str, object] = {}
+    ran = 0
+    for block in blocks_of(page):
+        if block["mark"] == "skip" or (block["mark"] == "slow" and not with_slow):
+            continue
+        if block["language"] == "bash":
+            run_shell(block["code"])
+        else:
+            exec(compile(block["code"], page, "exec"), names)  # noqa: S102 (our own pages)
+        ran += 1
+    return ran
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """What `s3im data phantom demo` writes, in larger voxels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_set, "head_phantom", partial(small_head, training_set.SLICE_GRID))
+        folder = tmp_path_factory.mktemp("phantom") / "demo"
+        write_phantom(folder, volumes=True)
+    return folder
+
+
+def small_head(slice_grid, *grid, seed=0):
+    """The slices as they are, the volumes with voxels of 4.5 mm."""
+    return (
+        head_phantom(*grid)
+        if grid and grid[0] == slice_grid
+        else head_phantom((44, 52, 42), (4.5, 4.5, 4.5), seed=seed)
+    )
+
+
+@pytest.fixture
+def folder(demo, tmp_path, monkeypatch):
+    """The folder of a reader, in which the phantom lies already; writing it again finds it there."""
+    shutil.copytree(demo, tmp_path / "demo")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def your_files(folder):
+    """The files that the README speaks of."""
+    for name in ("t1", "ct"):
+        shutil.copy(folder / "demo" / "volumes" / f"{name}.nii.gz", folder)
+    pairs = {pair.modality_b: pair for pair in read_pairs(folder / "demo", "validation")}
+    shutil.copy(pairs["spect"].image_a, "mri.png")
+    shutil.copy(pairs["spect"].image_b, "spect.png")
+    for name, image in (("mri", pairs["ct"].image_a), ("ct", pairs["ct"].image_b)):
+        Path(name).mkdir()
+        shutil.copy(image, f"{name}/p01.png")
+    Path("pairs.csv").write_text("name,image_a,image_b\np01,mri/p01.png,ct/p01.png\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_the_code_of_the_page_runs(page, your_files):
+    assert run_page(page, with_slow=False) > 0 or all(block["mark"] for block in blocks_of(page))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in NAMES if any(block["mark"] == "slow" for block in blocks_of(page))])
+def test_the_code_of_the_page_runs_with_its_slow_blocks(page, your_files):
+    assert run_page(page, with_slow=True) > 0
+
+
+def test_a_block_that_fails_is_told(your_files):
+    with pytest.raises(AssertionError, match=r"none\.png does not exist"):
+        run_shell("s3im fuse none.png none2.png -o out.png  # comment\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        run_shell("ls nothing-here\n")
+
+
+def test_commands_are_cut_at_lines_but_not_within_a_here_document():
+    code = "s3im fuse a b \\\n    -o c  # why\n# only a comment\ncat > f <<END\n# kept\nx\nEND\ns3im fuse 'study#4'\n"
+    commands = [" ".join(command.split(" ")).strip() for command in commands_of(code)]
+    assert [shlex.split(commands[0]), commands[1], commands[2]] == [
+        ["s3im", "fuse", "a", "b", "-o", "c"],
+        "cat > f <<END\n# kept\nx\nEND",
+        "s3im fuse 'study#4'",
+    ]
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel, of the extra test")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(ROOT / "docs" / "tutorials" / "quickstart.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert (tmp_path / "fused.nii.gz").is_file()
