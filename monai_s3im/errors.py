@@ -31,7 +31,8 @@ def own_errors() -> Iterator[None]:
     except RuntimeError as error:
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, InputError | OutputError) or type(cause).__name__ == "OutOfMemoryError":
+            is_full = type(cause).__name__ in {"MemoryError", "OutOfMemoryError"}
+            if isinstance(cause, InputError | OutputError) or is_full:
                 raise cause from None
             cause = cause.__cause__
         raise

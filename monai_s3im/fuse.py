@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 
 from .bundle_config import bundle_parser
-from .data.reading import is_volume
+from .data.reading import MAX_GIB, is_volume
 from .data.saving import check_output
 from .errors import InputError, own_errors
 
@@ -37,8 +37,13 @@ def _errors_of(device: str) -> Iterator[None]:
     try:
         with own_errors():
             yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(f"the images do not fit into the memory of {device}: use another device") from error
+    except (MemoryError, RuntimeError) as error:
+        is_full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not is_full:
+            raise
+        raise InputError(
+            f"the images do not fit into the memory of {device}: crop or resample them, or use another device"
+        ) from error
 
 
 class Fuser:
@@ -61,6 +66,8 @@ class Fuser:
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
         weights: a file of weights; None: those that come with the package.
         slice_batch: slices that the network sees at once.
+        max_gib: most memory in GiB that one image may take, as its header tells; larger ones are refused before they
+            are read.
         progress: called with the slices done and all slices of a volume.
 
     Raises:
@@ -81,10 +88,12 @@ class Fuser:
         dicom: bool = False,
         weights: str | Path | None = None,
         slice_batch: int = 8,
+        max_gib: float = MAX_GIB,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name not in {"self", "progress"}}
         self.dicom = dicom
+        self.max_gib = max_gib
         self._device = choose_device(device)
         overrides: dict[str, Any] = {
             "device": self._device,
@@ -98,6 +107,7 @@ class Fuser:
             "gray": gray,
             "dicom": dicom,
             "slice_batch": slice_batch,
+            "max_gib": max_gib,
             "output_dir": ".",
         }
         if weights is not None:

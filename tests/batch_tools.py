@@ -14,6 +14,7 @@ class FakeFuser:
 
     device_asked = "auto"
     dicom = False
+    max_gib = 4.0
 
     def __init__(self, **record_settings):
         self.record_settings = {"weights_sha256": "0" * 64, "plane": "axial", **record_settings}

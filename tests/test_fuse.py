@@ -265,7 +265,7 @@ def test_images_too_large_for_the_device_are_told_in_a_sentence(fuser, pictures,
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(fuser, "_network", out_of_memory)
-    with pytest.raises(InputError, match="do not fit into the memory of cpu: use another device"):
+    with pytest.raises(InputError, match="do not fit into the memory of cpu: crop or resample them"):
         fuser(*pictures)
 
 

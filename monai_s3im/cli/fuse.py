@@ -70,6 +70,7 @@ def fuse(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
     slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
+    max_gib: Annotated[float, typer.Option(min=0, help="Most memory that one image may take; larger are refused.")] = 4,
 ) -> None:
     """Fuse one pair, two folders matched by file name, a list of pairs, or what patterns find; pictures or volumes."""
     if image_a is None and pairs is None and root is None:
@@ -102,6 +103,7 @@ def fuse(
             "dicom": dicom,
             "weights": weights,
             "slice_batch": slice_batch,
+            "max_gib": max_gib,
         }
         if is_single:
             _fuse_one(found, output, settings)
@@ -124,7 +126,7 @@ def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
     from monai_s3im.data.pair_checks import problems_of
     from monai_s3im.fuse import Fuser
 
-    for name, lines in problems_of(pairs).items():
+    for name, lines in problems_of(pairs, settings["max_gib"]).items():
         for line in lines:
             typer.echo(f"error: {line.removeprefix(f'{name}: ')}", err=True)
         raise typer.Exit(2)

@@ -8,7 +8,7 @@ from monai_s3im.errors import InputError
 from .pair_checks import check_pairs
 from .pairs import Pair, datalist_items, match_folders, read_pairs
 from .phantom import write_phantom
-from .reading import is_image_folder, stem_of
+from .reading import MAX_GIB, is_image_folder, stem_of
 
 _MOST_NAMED = 10
 
@@ -58,6 +58,7 @@ def inference_items(
     modality_a: str | None = None,
     modality_b: str | None = None,
     phantom_dir: str | Path = "phantom",
+    max_gib: float = MAX_GIB,
 ) -> list[dict[str, str | None]]:
     """Items for a MONAI dataset of the pairs to fuse; without any, the volumes of the head phantom.
 
@@ -68,6 +69,7 @@ def inference_items(
         modality_a: see :func:`fusion_pairs`.
         modality_b: see :func:`fusion_pairs`.
         phantom_dir: where the phantom goes.
+        max_gib: most memory that one image may take.
 
     Raises:
         InputError: as :func:`fusion_pairs`, and if any pair cannot be used.
@@ -76,5 +78,5 @@ def inference_items(
         found = read_pairs(write_phantom(phantom_dir, subjects=2, volumes=True).parent / "volumes" / "pairs.csv")
     else:
         found = fusion_pairs(image_a, image_b, pairs, modality_a, modality_b)
-    check_pairs(found)
+    check_pairs(found, max_gib)
     return datalist_items(found)

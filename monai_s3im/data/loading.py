@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from monai_s3im.errors import InputError
 
-from .reading import read_image
+from .reading import MAX_GIB, read_image
 
 
 class LoadSourcesd(MapTransform):
@@ -22,7 +23,12 @@ class LoadSourcesd(MapTransform):
 
     Args:
         keys: sources, paths or tensors.
+        max_gib: most memory that one image may take, as its header tells; larger ones are refused before they are read.
     """
+
+    def __init__(self, keys: KeysCollection, max_gib: float = MAX_GIB) -> None:
+        super().__init__(keys)
+        self.max_gib = max_gib
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read.
@@ -36,7 +42,7 @@ class LoadSourcesd(MapTransform):
             if isinstance(source, MetaTensor):
                 result[key] = _checked(source, str(key))
             elif isinstance(source, str | Path):
-                result[key] = read_image(source)
+                result[key] = read_image(source, self.max_gib)
             else:
                 raise InputError(f"{key} is a {type(source).__name__}: give a path or a monai.data.MetaTensor")
         return result

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import spatial_shape_of
+from monai_s3im.data.reading import MAX_GIB, spatial_shape_of
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import modality_named
 
@@ -14,7 +14,7 @@ _MOST_LINES = 20
 _NOT_IN_A_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
-def check_pairs(pairs: Sequence[Pair]) -> None:
+def check_pairs(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> None:
     """Refuse the pairs if any cannot be used, and tell all that is wrong at once.
 
     Raises:
@@ -23,7 +23,7 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
     """
     if not pairs:
         raise InputError("there is no pair to check: give at least one.")
-    problems = [problem for of_pair in problems_of(pairs).values() for problem in of_pair]
+    problems = [problem for of_pair in problems_of(pairs, max_gib).values() for problem in of_pair]
     if problems:
         shown = [f"- {problem}" for problem in problems[:_MOST_LINES]]
         if len(problems) > _MOST_LINES:
@@ -31,11 +31,12 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
         raise InputError("\n".join([f"{len(problems)} problem(s) in {len(pairs)} pair(s), nothing was run:", *shown]))
 
 
-def problems_of(pairs: Sequence[Pair]) -> dict[str, list[str]]:
+def problems_of(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> dict[str, list[str]]:
     """Look at every header, and tell what is wrong with which pair.
 
     Returns:
-        By the name of the pair, one sentence for each problem: a file is missing or unreadable; the images are 2D and
+        By the name of the pair, one sentence for each problem: a file is missing, unreadable or larger than `max_gib`
+        allows (see :data:`monai_s3im.data.reading.MAX_GIB`); the images are 2D and
         differ in size, or one is 2D and the other 3D; the name is not unique or cannot name a file; a modality is
         unknown. Pairs without a problem are left out.
     """
@@ -51,7 +52,7 @@ def problems_of(pairs: Sequence[Pair]) -> dict[str, list[str]]:
         ]
         for path in (pair.image_a, pair.image_b):
             if path not in shapes:
-                shapes[path] = _shape_or_problem(path)
+                shapes[path] = _shape_or_problem(path, max_gib)
             if isinstance(shape := shapes[path], str):
                 found.append(f"{pair.name}: {shape}")
         found += _shape_problems(pair, shapes[pair.image_a], shapes[pair.image_b])
@@ -81,9 +82,9 @@ def _modality_problem(name: str) -> str | None:
     return None
 
 
-def _shape_or_problem(path: Path) -> tuple[int, ...] | str:
+def _shape_or_problem(path: Path, max_gib: float) -> tuple[int, ...] | str:
     try:
-        return spatial_shape_of(path)
+        return spatial_shape_of(path, max_gib)
     except InputError as error:
         return str(error)
 

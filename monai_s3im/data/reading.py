@@ -33,8 +33,11 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 VOLUME_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
 IMAGE_SUFFIXES = PICTURE_SUFFIXES + VOLUME_SUFFIXES
 
-MAX_VOXELS = 2**31
-"""Headers that announce more voxels than this are refused before anything is read."""
+MAX_GIB = 4.0
+"""Most memory that one image may take, as float32 or as it is stored: its header is asked before anything is read."""
+
+_LARGEST_NIFTI_OFFSET = 2**26  # bytes; extensions of the header stand before it
+_MOST_TRAILING = 2**20  # bytes behind the voxels
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SELECTED = re.compile(r"(?P<file>.+)#(?P<frame>[1-9][0-9]{0,8})")
@@ -82,12 +85,13 @@ def is_image_folder(path: str | Path) -> bool:
     return Path(path).is_dir() and not is_series(path)
 
 
-def read_image(path: str | Path) -> MetaTensor:
+def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
     """Read an image, channel first, with its stored values.
 
     Args:
         path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, NRRD or MetaImage for a volume, ``FILE#FRAME`` for one
             frame of a 4D one, counted from 1; or a DICOM series (see :func:`monai_s3im.data.dicom.read_series`).
+        max_gib: most memory that the image may take, see `MAX_GIB`.
 
     Returns:
         float32, (1, H, W) or RGB (3, H, W) for a picture, (1, X, Y, Z) or RGB (3, X, Y, Z) in the file's own array
@@ -100,14 +104,14 @@ def read_image(path: str | Path) -> MetaTensor:
     Raises:
         InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames
             and none is chosen, or not the one that is; it has voxels that are neither a number nor RGB, NaN or infinite
-            voxels, no content (all voxels equal), more voxels than `MAX_VOXELS`, or an affine that cannot be inverted;
-            or a volume format holds a 2D image.
+            voxels, no content (all voxels equal), more voxels than `max_gib` allows, or an affine that cannot be
+            inverted; or a volume format holds a 2D image.
     """
     if is_series(path):
-        return _read_dicom(Path(path))
+        return _read_dicom(Path(path), max_gib)
     path = _existing(path)
     read = _read_picture if not is_volume(path) else _read_nifti if suffix_of(path) in NIFTI_SUFFIXES else _read_itk
-    array, affine, value_range = read(path)
+    array, affine, value_range = read(path, max_gib)
     if array.shape[0] >= 3:
         array = array[:3]
         array = array[:1] if (array == array[:1]).all() else array
@@ -120,26 +124,26 @@ def read_image(path: str | Path) -> MetaTensor:
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)
 
 
-def spatial_shape_of(path: str | Path) -> tuple[int, ...]:
+def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, ...]:
     """The spatial shape, (H, W) or (X, Y, Z), from the header alone.
 
     Raises:
         InputError: as `read_image`, as far as the header tells.
     """
     if is_series(path):
-        _check_size(shape := series_shape(path), Path(path))
+        _check_size(shape := series_shape(path), Path(path), max_gib)
         return shape
     path = _existing(path)
     if not is_volume(path):
-        with _picture(path) as picture:
+        with _picture(path, max_gib) as picture:
             return picture.height, picture.width
     if suffix_of(path) in NIFTI_SUFFIXES:
-        return tuple(_open_nifti(path).shape[:3])
-    return tuple(_open_itk(path).GetSize()[:3])
+        return tuple(_open_nifti(path, max_gib).shape[:3])
+    return tuple(_open_itk(path, max_gib).GetSize()[:3])
 
 
-def _read_dicom(path: Path) -> MetaTensor:
-    _check_size(series_shape(path), path)
+def _read_dicom(path: Path, max_gib: float) -> MetaTensor:
+    _check_size(series_shape(path), path, max_gib)
     array, affine, modality_tag, value_range = read_series(path)
     _check_content(array, path)
     meta = {"filename_or_obj": str(path), "spatial_dims": 3, "space": "RAS"}
@@ -187,18 +191,18 @@ def _damage_as_input_error(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _picture(path: Path) -> Iterator[Image.Image]:
+def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
     quiet = quiet_stderr() if suffix_of(path) in {".tif", ".tiff"} else nullcontext()
     with _damage_as_input_error(path), quiet, Image.open(path) as picture:
-        _check_size((picture.width, picture.height), path)
+        _check_size((picture.width, picture.height), path, max_gib)
         frames = getattr(picture, "n_frames", 1)
         if frames > 1 and picture.format != "MPO":
             raise InputError(f"{path} has {frames} frames: save the one to use as a file of its own.")
         yield picture
 
 
-def _read_picture(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
-    with _picture(path) as picture:
+def _read_picture(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+    with _picture(path, max_gib) as picture:
         if picture.mode.startswith("I;16"):
             array, value_range = np.asarray(picture), 65535.0
         elif picture.mode in {"1", "L", "LA"}:
@@ -212,12 +216,16 @@ def _read_picture(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float 
     return array if array.ndim == 3 else array[None], np.eye(4), value_range
 
 
-def _open_nifti(path: Path) -> Any:
+def _open_nifti(path: Path, max_gib: float) -> Any:
     """Load the header and check it."""
     with _damage_as_input_error(path):
         image = nib.load(frame_of(path)[0])
         dtype, affine = image.get_data_dtype(), np.asarray(image.affine, dtype=np.float64)
-    _check_size(image.shape, path)
+    is_packed = frame_of(path)[0].name.lower().endswith(".gz")  # then all frames are read, else only the chosen one
+    read = image.shape if is_packed or min(image.shape, default=0) < 1 else image.shape[:3]
+    _check_size(read, path, max_gib, dtype.itemsize)
+    if not 0 <= image.dataobj.offset <= _LARGEST_NIFTI_OFFSET:
+        raise InputError(f"{path} has a damaged header (voxels from byte {image.dataobj.offset}): export it again.")
     if image.ndim > 4 and image.shape[4] > 1:
         raise InputError(f"{path} has {image.shape[4]} values per voxel and is not RGB: save one of them as a volume.")
     if dtype.kind == "c" or (dtype.names is not None and dtype.names[:3] != ("R", "G", "B")):
@@ -227,14 +235,14 @@ def _open_nifti(path: Path) -> Any:
     return image
 
 
-def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
-    image = _open_nifti(path)
+def _read_nifti(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+    image = _open_nifti(path, max_gib)
     is_rgb = image.get_data_dtype().names is not None
     file, frame = frame_of(path)
     with _damage_as_input_error(path):
         if file.name.lower().endswith(".gz"):
-            with gzip.open(file) as stream:
-                image = type(image).from_bytes(stream.read())  # to the end: the check sum stands there
+            size = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+            image = type(image).from_bytes(_decompressed(file, size))
         if is_rgb:
             voxels = image.dataobj.get_unscaled().reshape(image.shape[:3])
             array = np.stack([voxels[name] for name in "RGB"])
@@ -247,7 +255,23 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | 
     return array, affine, 255.0 if is_rgb else None
 
 
-def _open_itk(path: Path) -> Any:
+def _decompressed(file: Path, size: int) -> bytes:
+    """The first `size` bytes of a gzip file, after a look at all of it: the check sum stands at its end.
+
+    Raises:
+        InputError: much more than that comes out of it.
+    """
+    with gzip.open(file) as stream:
+        content = stream.read(size)
+        trailing = 0
+        while chunk := stream.read(_MOST_TRAILING):
+            trailing += len(chunk)
+            if trailing > _MOST_TRAILING:
+                raise InputError(f"{file} holds more data than its header announces: export it again.")
+    return content
+
+
+def _open_itk(path: Path, max_gib: float) -> Any:
     """Load and check the header only."""
     with _damage_as_input_error(path), quiet_stderr():
         reader = sitk.ImageFileReader()
@@ -255,7 +279,7 @@ def _open_itk(path: Path) -> Any:
         reader.ReadImageInformation()
         pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     components = reader.GetNumberOfComponents()
-    _check_size((*reader.GetSize(), components), path)
+    _check_size((*reader.GetSize(), components), path, max_gib)
     is_rgb = components in {3, 4} and pixel_type.endswith(("8-bit unsigned integer", "16-bit unsigned integer"))
     if "complex" in pixel_type or (components > 1 and not is_rgb):
         raise InputError(
@@ -266,8 +290,8 @@ def _open_itk(path: Path) -> Any:
     return reader
 
 
-def _read_itk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
-    reader = _open_itk(path)
+def _read_itk(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+    reader = _open_itk(path, max_gib)
     size, components = reader.GetSize()[:3], reader.GetNumberOfComponents()
     if reader.GetDimension() == 4:
         reader.SetExtractIndex([0, 0, 0, (frame_of(path)[1] or 1) - 1])
@@ -289,12 +313,14 @@ def _itk_affine(reader: Any) -> NDArray[np.float64]:
     return LPS_TO_RAS @ affine
 
 
-def _check_size(shape: tuple[int, ...], path: Path) -> None:
+def _check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: int = 4) -> None:
     if min(shape, default=0) < 1:
         raise InputError(f"{path} has a damaged header (shape {_times(shape)}): copy or export it again.")
-    if math.prod(int(n) for n in shape) > MAX_VOXELS:
+    gib = math.prod(int(n) for n in shape) * max(bytes_each, 4) / 2**30
+    if gib > max_gib:
         raise InputError(
-            f"{path} announces {_times(shape)} voxels, more than {MAX_VOXELS}: export it again, or crop it."
+            f"{path} announces {_times(shape)} voxels, {gib:.3g} GiB, more than the limit of {max_gib:g} GiB: crop or "
+            "resample it, or raise the limit (max_gib)."
         )
 
 

@@ -393,14 +393,36 @@ def test_absurd_dimensions_are_refused_before_anything_is_read(tmp_path, voxels,
     (tmp_path / "a.nrrd").write_text(
         "NRRD0004\ntype: short\ndimension: 3\nsizes: 30000 30000 30000\nendian: little\nencoding: raw\n\n"
     )
-    assert_refused(tmp_path / "a.nii", "30000 x 30000 x 30000", str(2**31), capfd=capfd)
-    assert_refused(tmp_path / "a.nrrd", "30000 x 30000 x 30000", str(2**31), capfd=capfd)
+    assert_refused(tmp_path / "a.nii", "30000 x 30000 x 30000", "more than the limit of 4 GiB", capfd=capfd)
+    assert_refused(tmp_path / "a.nrrd", "30000 x 30000 x 30000", "more than the limit of 4 GiB", capfd=capfd)
 
 
-def test_picture_beyond_the_limit_is_refused(tmp_path, gray, monkeypatch, capfd):
+def test_picture_beyond_the_limit_is_refused(tmp_path, gray):
     Image.fromarray(gray).save(tmp_path / "a.png")
-    monkeypatch.setattr(reading, "MAX_VOXELS", 29)
-    assert_refused(tmp_path / "a.png", "5 x 6", "29", capfd=capfd)
+    with pytest.raises(InputError, match="announces 5 x 6 voxels"):
+        read_image(tmp_path / "a.png", max_gib=29 * 4 / 2**30)
+    assert read_image(tmp_path / "a.png", max_gib=30 * 4 / 2**30).shape == (1, 6, 5)
+
+
+def test_memory_limit_counts_the_frame_of_a_plain_file_and_all_of_a_compressed_one(tmp_path):
+    for suffix in (".nii", ".nii.gz"):
+        frames = np.arange(2 * 3 * 4 * 50, dtype=np.int16).reshape(2, 3, 4, 50)
+        nib.save(nib.Nifti1Image(frames, OBLIQUE), tmp_path / f"a{suffix}")
+    one_frame = 2 * 3 * 4 * 4 / 2**30
+    assert read_image(f"{tmp_path}/a.nii#7", max_gib=one_frame).shape == (1, 2, 3, 4)
+    with pytest.raises(InputError, match="2 x 3 x 4 x 50 voxels"):
+        read_image(f"{tmp_path}/a.nii.gz#7", max_gib=49 * one_frame)
+
+
+def test_compressed_file_that_holds_much_more_than_it_announces_is_refused(tmp_path, voxels):
+    content = nib.Nifti1Image(voxels, OBLIQUE).to_bytes()
+    with gzip.open(tmp_path / "a.nii.gz", "wb") as stream:
+        stream.write(content + bytes(2**20 + 1))
+    with pytest.raises(InputError, match=r"a.nii.gz holds more data than its header announces"):
+        read_image(tmp_path / "a.nii.gz")
+    with gzip.open(tmp_path / "b.nii.gz", "wb") as stream:
+        stream.write(content + bytes(100))
+    assert read_image(tmp_path / "b.nii.gz").shape[1:] == voxels.shape
 
 
 @pytest.mark.parametrize("entry", [0.0, np.nan, np.inf])
