@@ -45,6 +45,7 @@ _HEADER_TAGS = """
     ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices RescaleSlope RescaleIntercept
     SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence
 """.split()  # noqa: SIM905 (as a list it fills a page)
+_COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,8 @@ def _header(file: Path) -> Dataset:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
         for element in header.iterall():  # pydicom converts a value when it is first asked for
             _ = element.value
+        for name in _COUNTS:
+            int(header.get(name) or 0)  # a damaged file has text there
     return header
 
 
