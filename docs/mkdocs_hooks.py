@@ -4,6 +4,7 @@ Pages are written for a reader of the repository, with links relative to the fil
 shown leads there; one to a file that is not shown, such as source code, becomes plain text.
 """
 
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+_logger = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
     "README.md": "index.md",
@@ -24,6 +26,8 @@ SHOWN = {
         for path in sorted((ROOT / "slicer_extension" / "Screenshots").glob("*.png"))
     },
 }
+_FETCHED = re.compile(r"""<(?:script|img|iframe|link rel="stylesheet")[^>]*(?:src|href)="(?:https?:)?//[^>]*>""")
+_ROLE = re.compile(r":(?:class|func|meth|data|mod|attr):<code>([\w.]+)</code>")
 _LINK = re.compile(r"(?P<before>!?)\[(?P<text>[^\[\]]*)\]\((?P<target>[^()\s]+)\)")
 
 
@@ -37,6 +41,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs)
     """Lead the links of a page to where the site shows what they name."""
     shown_at = page.file.src_uri
+    if shown_at == "index.md":
+        page.meta["hide"] = ["navigation"]  # the tabs are enough
     source = next((path for path, shown in SHOWN.items() if shown == shown_at), f"docs/{shown_at}")
     return _LINK.sub(lambda link: site_link(link, source, shown_at), markdown)
 
@@ -52,3 +58,15 @@ def site_link(link: re.Match[str], source: str, shown_at: str) -> str:
         return link["text"]
     relative = posixpath.relpath(target, posixpath.dirname(shown_at) or ".")
     return f"{link['before']}[{link['text']}]({relative}{hash_sign}{anchor})"
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs)
+    """Make links of the roles in docstrings, such as ``:class:`Fuser```, where the site tells of what they name."""
+    return _ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', html)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001 (mkdocs)
+    """Warn, which a strict build does not forgive, of a page that would fetch something from another host."""
+    for tag in _FETCHED.findall(output):
+        _logger.warning("%s fetches from another host: %s", page.file.src_uri, tag)
+    return output
