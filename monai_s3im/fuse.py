@@ -151,8 +151,9 @@ class Fuser:
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
-            batch = item["image"].as_tensor()[None].to(self._device)  # (1, sources, ...)
-            restored = self._restoring({**item, "pred": self._inferer(batch, self._network)[0]})
+            item["pred"] = self._inferer(item["image"].as_tensor()[None].to(self._device), self._network)[0]
+            restored = self._restoring(item)  # takes the sources out of the item: their memory is free
+            item.clear()
             fused: MetaTensor = restored["pred"].cpu()
             if output is not None:
                 self._saving({**restored, "pred": fused, "output": str(output)})

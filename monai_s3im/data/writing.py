@@ -163,12 +163,15 @@ def unit_range(image: torch.Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = torch.as_tensor(image).detach().to("cpu", torch.float32).numpy()
     if not (array.min() >= -1e-6 and array.max() <= 1 + 1e-6):
         raise ValueError(f"image must lie in [0, 1], got {array.min()} to {array.max()}")
-    return array.clip(0.0, 1.0)
+    return array if array.min() >= 0 and array.max() <= 1 else array.clip(0.0, 1.0)
 
 
 def _to_uint8(array: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Channels last, round(255 x)."""
-    return np.ascontiguousarray(np.moveaxis(np.rint(255 * array), 0, -1), dtype=np.uint8)
+    pixels = np.empty((*array.shape[1:], array.shape[0]), dtype=np.uint8)
+    for index in range(array.shape[1]):  # row by row, so that a volume takes no further float copy
+        pixels[index] = np.moveaxis(np.rint(255 * array[:, index]), 0, -1)
+    return pixels
 
 
 def _png(array: NDArray[np.float32]) -> bytes:

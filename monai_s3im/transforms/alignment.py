@@ -43,18 +43,25 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
         whose centre lies in its field of view.
     """
     if on_same_grid(image, reference):
-        return image, torch.ones(1, *reference.shape[1:], dtype=torch.bool)
+        return image, _everywhere(reference)
 
-    def resample(volume: torch.Tensor, interpolator: int) -> torch.Tensor:
-        size = tuple(reversed(reference.shape[1:]))
-        itk, grid = itk_image(volume, image.affine), itk_geometry(reference.affine)
-        moved = sitk.Resample(itk, size, sitk.Transform(), interpolator, *grid, 0.0)
-        return torch.from_numpy(sitk.GetArrayFromImage(moved))
+    def resample_into(result: torch.Tensor, volume: torch.Tensor, interpolator: int) -> None:
+        size, grid = tuple(reversed(reference.shape[1:])), itk_geometry(reference.affine)
+        moved = sitk.Resample(itk_image(volume, image.affine), size, sitk.Transform(), interpolator, *grid, 0.0)
+        np.copyto(result.numpy(), sitk.GetArrayViewFromImage(moved), casting="unsafe")
 
-    channels = [resample(channel, sitk.sitkLinear) for channel in image.as_tensor().float().cpu()]
-    covered = resample(torch.ones(image.shape[1:], dtype=torch.uint8), sitk.sitkNearestNeighbor).bool()
+    channels = torch.empty(image.shape[0], *reference.shape[1:])
+    for channel, volume in zip(channels, image.as_tensor().float().cpu(), strict=True):
+        resample_into(channel, volume, sitk.sitkLinear)
+    covered = torch.empty(1, *reference.shape[1:], dtype=torch.bool)
+    resample_into(covered[0], torch.ones(image.shape[1:], dtype=torch.uint8), sitk.sitkNearestNeighbor)
     meta = {key: value for key, value in image.meta.items() if key != "affine"}
-    return MetaTensor(torch.stack(channels), affine=reference.affine.clone(), meta=meta), covered[None]
+    return MetaTensor(channels, affine=reference.affine.clone(), meta=meta), covered
+
+
+def _everywhere(grid: MetaTensor) -> torch.Tensor:
+    """A bool mask (1, X, Y, Z) of all voxels of a grid, which share one place in memory."""
+    return torch.ones(1, dtype=torch.bool).expand(1, *grid.shape[1:])
 
 
 def itk_image(volume: torch.Tensor, affine: torch.Tensor) -> sitk.Image:
@@ -142,18 +149,20 @@ class AlignSourcesd(MapTransform):
         reference = grid_with_spacing(volumes[chosen], self.spacing) if self.spacing else volumes[chosen]
         in_plane = self.to_slices.plane == "in-plane"
         to_slices = ToSlices(plane_of_volume(reference.affine)) if in_plane else self.to_slices
-        grid = to_slices(reference)
+        grid = to_slices.grid(reference)
         fields = []
         for key, volume in zip(self.keys, volumes, strict=True):
-            moved, field = to_slices(volume), torch.ones(1, *grid.shape[1:], dtype=torch.bool)
-            if not on_same_grid(moved, grid):
+            if on_same_grid(to_slices.grid(volume), grid):
+                moved, field = to_slices(volume), _everywhere(grid)
+            else:
                 moved, field = resample_onto(volume, grid)
             if not field.any():
                 raise InputError(
                     f"{self._name(result, key)} and {self._name(result, self.keys[chosen])} do not overlap in space: "
                     "check that they are of one patient and in one coordinate system, and register them"
                 )
-            result[key] = moved.clamp(0, 1)
+            moved.as_tensor().clamp_(0, 1)  # in memory of its own
+            result[key] = moved
             fields.append(field)
         if not all(field.all() for field in fields):
             result["covered"] = torch.cat(fields)

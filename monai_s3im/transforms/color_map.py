@@ -21,6 +21,7 @@ FULL_COLOR = 0.25
 """From this part of the range on, uptake has the full colour of its map; from 0 on, the colour comes in smoothly."""
 
 _FEWEST_ROWS = 256
+_ROWS_AT_ONCE = 16
 
 
 class ColorMap(Transform):
@@ -53,13 +54,20 @@ class ColorMap(Transform):
 
         RGB leaves [0, 1] where luma and chrominance do not fit together; its luma does not.
         """
+        values = image.as_tensor()
+        colored = values.new_empty(3, *values.shape[1:])
+        for part, rgb in zip(values.split(_ROWS_AT_ONCE, dim=1), colored.split(_ROWS_AT_ONCE, dim=1), strict=True):
+            rgb.copy_(self._colors_of(part))
+        return MetaTensor(colored, meta=dict(image.meta))
+
+    def _colors_of(self, values: Tensor) -> Tensor:
         last = self.table.shape[1] - 1
-        position = image.as_tensor().flatten().clamp(0, 1) * last
+        position = values.flatten().clamp(0, 1) * last
         below = position.int().clamp_max_(last - 1)
         above = below + 1
         fraction = position.sub_(below)
         colors = [torch.lerp(c.index_select(0, below), c.index_select(0, above), fraction) for c in self.table]
-        return MetaTensor(torch.stack(colors).reshape(3, *image.shape[1:]), meta=dict(image.meta))
+        return torch.stack(colors).reshape(3, *values.shape[1:])
 
 
 def map_colors(name: str) -> Tensor:

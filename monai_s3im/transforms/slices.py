@@ -49,25 +49,50 @@ class ToSlices(Transform):
         self.plane = plane
 
     def __call__(self, volume: MetaTensor) -> MetaTensor:
-        """Reorder (C, X, Y, Z) with its affine into slices."""
-        affine = np.asarray(volume.affine.cpu(), dtype=np.float64)
+        """Reorder (C, X, Y, Z) with its affine into slices, in memory of their own."""
+        to_array = self._to_array(volume)
+        slices = _reorder(volume.as_tensor(), to_array[:3, :3].T)
+        return MetaTensor(slices, affine=_affine_of(volume) @ to_array, meta=_meta_without_affine(volume))
+
+    def grid(self, volume: MetaTensor) -> MetaTensor:
+        """The grid of the slices without content, (1, rows, columns, slices) whose voxels share one place in memory."""
+        to_array = self._to_array(volume)
+        shape = [volume.shape[1 + int(old)] for old in to_array[:3, :3].abs().argmax(dim=0)]
+        return MetaTensor(
+            torch.zeros(1).expand(1, *shape), affine=_affine_of(volume) @ to_array, meta=_meta_without_affine(volume)
+        )
+
+    def _to_array(self, volume: MetaTensor) -> torch.Tensor:
+        """The matrix, (4, 4), from an index in the slices to the index in the array."""
         plane = plane_of_volume(volume.affine.cpu()) if self.plane == "in-plane" else self.plane
-        orientation = nib.io_orientation(affine)  # by array axis: which of R, A, S; 1 or -1
-        to_array = np.zeros((4, 4))  # index in the slices -> index in the array
+        orientation = nib.io_orientation(_affine_of(volume).numpy())  # by array axis: which of R, A, S; 1 or -1
+        to_array = np.zeros((4, 4))
         to_array[3, 3] = 1
         for new, (world, sign) in enumerate(nib.orientations.axcodes2ornt(PLANES[plane])):
             old = int(np.flatnonzero(orientation[:, 0] == world)[0])
             to_array[old, new] = sign * orientation[old, 1]
             to_array[old, 3] = 0 if to_array[old, new] > 0 else volume.shape[1 + old] - 1
-        slices = _reorder(volume.as_tensor(), to_array[:3, :3].T)
-        return MetaTensor(slices, affine=torch.as_tensor(affine @ to_array), meta=_meta_without_affine(volume))
+        return torch.as_tensor(to_array)
 
 
-def _reorder(array: torch.Tensor, axes: NDArray[np.float64]) -> torch.Tensor:
-    """Apply a signed permutation, (new, old) with entries -1, 0, 1, to the axes after the first."""
-    old = np.abs(axes).argmax(axis=1)
-    flipped = [1 + new for new in range(3) if axes[new, old[new]] < 0]
-    return array.permute(0, *(1 + old).tolist()).flip(flipped)
+def _affine_of(volume: MetaTensor) -> torch.Tensor:
+    return volume.affine.cpu().double()
+
+
+def _reorder(array: torch.Tensor, axes: NDArray[np.float64] | torch.Tensor) -> torch.Tensor:
+    """Apply a signed permutation, (new, old) with entries -1, 0, 1, to the axes after the first.
+
+    The result is contiguous and the only copy that is made, also where axes are flipped.
+    """
+    signs = np.asarray(axes)
+    old = np.abs(signs).argmax(axis=1)
+    first, *rest = (bool(signs[new, old[new]] < 0) for new in range(3))
+    permuted = array.permute(0, *(1 + old).tolist())
+    reordered = torch.empty(permuted.shape, dtype=array.dtype, device=array.device)
+    flipped = [axis for axis, is_flipped in enumerate(rest, start=1) if is_flipped]
+    for index in range(permuted.shape[1]):
+        reordered[:, index] = permuted[:, -1 - index if first else index].flip(flipped)
+    return reordered
 
 
 def _meta_without_affine(image: MetaTensor) -> dict[str, Any]:
@@ -93,7 +118,7 @@ class RestoreGridd(MapTransform):
         axes = np.rint(np.linalg.solve(grid, slices))[:3, :3]  # (array, slices)
         for key in self.keys:
             restored = _reorder(convert_to_tensor(result[key]), axes)
-            result[key] = MetaTensor(restored.contiguous(), affine=torch.as_tensor(grid))
+            result[key] = MetaTensor(restored, affine=torch.as_tensor(grid))
         return result
 
 
