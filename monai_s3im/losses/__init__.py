@@ -2,17 +2,26 @@
 
 from .detail_texture import DetailTextureLoss
 from .fusion import AblationLoss, GaussianSSIMLoss, S3IMFusionLoss
-from .salient import EdgePreservationLoss, GradientTransferLoss, SalientFusionLoss, SalientIntensityLoss
+from .salient import (
+    ConditionalEntropyLoss,
+    EdgePreservationLoss,
+    GradientTransferLoss,
+    SalientFloorLoss,
+    SalientFusionLoss,
+    SalientIntensityLoss,
+)
 from .smooth import SmoothLoss
 from .stochastic_ssim import StochasticSSIMLoss
 
 __all__ = [
     "AblationLoss",
+    "ConditionalEntropyLoss",
     "DetailTextureLoss",
     "EdgePreservationLoss",
     "GaussianSSIMLoss",
     "GradientTransferLoss",
     "S3IMFusionLoss",
+    "SalientFloorLoss",
     "SalientFusionLoss",
     "SalientIntensityLoss",
     "SmoothLoss",

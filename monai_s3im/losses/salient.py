@@ -35,12 +35,19 @@ class SalientIntensityLoss(nn.Module):
             return F.l1_loss(fused, sources.amax(dim=1, keepdim=True))
 
 
-class GradientTransferLoss(nn.Module):
-    """Mean absolute difference of the Sobel gradient vector to that of the source with the strongest edge.
+class SalientFloorLoss(nn.Module):
+    """What the fused image lacks of a share of the brightest source: ``mean m max(0, s m - I_f)``, ``m = max_i I_i``.
 
-    ``mean (|gx_f - gx_s| + |gy_f - gy_s|)``, s the source of the largest ``gx² + gy²`` at each pixel. Eq. (6) compares
-    strengths alone; here the direction of an edge counts too, and with it the sign of its contrast.
+    It leaves alone what is bright enough, so that it stops the centre of thick bone and the hot spot of an uptake from
+    sinking without drawing all else to the maximum.
+
+    Args:
+        share: s, in (0, 1].
     """
+
+    def __init__(self, share: float = 0.9) -> None:
+        super().__init__()
+        self.share = share
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
         """Score the fused image.
@@ -50,7 +57,86 @@ class GradientTransferLoss(nn.Module):
             sources: (B, N, H, W), values in [0, 1], N >= 2.
 
         Returns:
-            Scalar >= 0; 0 when every source equals the fused image.
+            Scalar in [0, 1]; 0 when every source equals the fused image.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        fused, sources = check_and_promote(fused, sources)
+        with torch.autocast(fused.device.type, enabled=False):
+            brightest = sources.amax(dim=1, keepdim=True)
+            return (brightest * (self.share * brightest - fused).relu()).mean()
+
+
+class ConditionalEntropyLoss(nn.Module):
+    """What the fused image leaves unsaid of its sources, ``mean_i H(I_i | I_f)`` in nats.
+
+    ``H(I_i | I_f) = H(I_i) - I(I_i; I_f)``, and the first term does not depend on the fused image: it falls as the
+    mutual information (the metric MI) rises. The joint histogram of each image pair shares a pixel among the two
+    nearest bins by distance, which makes it differentiable.
+
+    Args:
+        bins: of each axis of the histogram, their centres from 0 to 1.
+    """
+
+    def __init__(self, bins: int = 32) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1]; values outside count as the nearer end.
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar in [0, ln bins]; 0 when every source equals the fused image and all values are bin centres.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        fused, sources = check_and_promote(fused, sources)
+        with torch.autocast(fused.device.type, enabled=False):
+            shares_fused, shares = self._shares(fused), self._shares(sources)  # (B, 1 or N, H W, bins)
+            joint = shares.transpose(2, 3) @ shares_fused / shares.shape[2]  # (B, N, bins of I_i, bins of I_f)
+            of_fused = joint.sum(dim=2, keepdim=True)
+            return (_negative_entropy(of_fused) - _negative_entropy(joint)).mean()
+
+    def _shares(self, image: Tensor) -> Tensor:
+        centres = torch.linspace(0, 1, self.bins, dtype=image.dtype, device=image.device)
+        values = image.clamp(0, 1).flatten(2)[..., None]
+        return (1 - (self.bins - 1) * (values - centres).abs()).relu()
+
+
+def _negative_entropy(histogram: Tensor) -> Tensor:
+    """``sum p ln p`` over the last two dimensions, with a finite gradient where p = 0."""
+    return (histogram * histogram.clamp_min(1e-30).log()).sum((2, 3))
+
+
+class GradientTransferLoss(nn.Module):
+    """Mean absolute difference of the Sobel gradient vector to that of the source with the strongest edge.
+
+    ``mean (|gx_f - g gx_s| + |gy_f - g gy_s|)``, s the source of the largest ``gx² + gy²`` at each pixel. Eq. (6)
+    compares strengths alone; here the direction of an edge counts too, and with it the sign of its contrast.
+
+    Args:
+        gain: g, a little above 1 makes up for the contrast that a fit by absolute differences loses.
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1].
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar >= 0; with a gain of 1, 0 when every source equals the fused image.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -60,7 +146,7 @@ class GradientTransferLoss(nn.Module):
             gradients = sobel_gradient(sources)  # (2, B, N, H, W)
             strongest = gradients.square().sum(0).argmax(dim=1, keepdim=True)  # (B, 1, H, W)
             target = gradients.gather(2, strongest[None].expand(2, *strongest.shape))
-            return (sobel_gradient(fused) - target).abs().sum(0).mean()
+            return (sobel_gradient(fused) - self.gain * target).abs().sum(0).mean()
 
 
 class EdgePreservationLoss(nn.Module):
@@ -101,14 +187,17 @@ class EdgePreservationLoss(nn.Module):
 
 
 class SalientFusionLoss(_WeightedSum):
-    """The loss of the second recipe: S3IM, gradient transfer, salient intensity, SSIM and edge preservation.
+    """The loss of the second recipe: what it weighs stands with each argument.
 
     Args:
         s3im: weight of Eq. (5).
         gradient: weight of :class:`GradientTransferLoss`.
         intensity: weight of :class:`SalientIntensityLoss`.
+        floor: weight of :class:`SalientFloorLoss`.
+        information: weight of :class:`ConditionalEntropyLoss`.
         ssim: weight of :class:`GaussianSSIMLoss`.
         edge: weight of :class:`EdgePreservationLoss`.
+        gradient_gain: gain of the gradient transfer.
         draws: M of Eq. (5).
         patch_size: side in pixels of the rearranged image of Eq. (5).
         generator: makes the draws of Eq. (5) reproducible.
@@ -118,9 +207,12 @@ class SalientFusionLoss(_WeightedSum):
         self,
         s3im: float = 3.0,
         gradient: float = 20.0,
-        intensity: float = 10.0,
+        intensity: float = 6.0,
+        floor: float = 30.0,
+        information: float = 1.6,
         ssim: float = 4.0,
-        edge: float = 4.0,
+        edge: float = 6.0,
+        gradient_gain: float = 1.08,
         draws: int = 10,
         patch_size: int = 64,
         generator: torch.Generator | None = None,
@@ -128,10 +220,20 @@ class SalientFusionLoss(_WeightedSum):
         super().__init__(
             {
                 "s3im": StochasticSSIMLoss(draws, patch_size, generator=generator),
-                "gradient": GradientTransferLoss(),
+                "gradient": GradientTransferLoss(gradient_gain),
                 "intensity": SalientIntensityLoss(),
+                "floor": SalientFloorLoss(),
+                "information": ConditionalEntropyLoss(),
                 "ssim": GaussianSSIMLoss(),
                 "edge": EdgePreservationLoss(),
             },
-            {"s3im": s3im, "gradient": gradient, "intensity": intensity, "ssim": ssim, "edge": edge},
+            {
+                "s3im": s3im,
+                "gradient": gradient,
+                "intensity": intensity,
+                "floor": floor,
+                "information": information,
+                "ssim": ssim,
+                "edge": edge,
+            },
         )

@@ -81,13 +81,15 @@ def salient_intensity(fused, sources):
     return np.mean([np.abs(sources[b].max(0) - fused[b]) for b in range(len(fused))])
 
 
-def gradient_transfer(fused, sources):
+def gradient_transfer(fused, sources, gain=1.0):
     differences = []
     for b in range(len(fused)):
         of_fused, of_sources = gradient_vector(fused[b]), [gradient_vector(source) for source in sources[b]]
         for row, column in np.ndindex(fused[b].shape):
             strongest = max(of_sources, key=lambda g: g[0, row, column] ** 2 + g[1, row, column] ** 2)
-            differences.append(sum(abs(of_fused[axis, row, column] - strongest[axis, row, column]) for axis in (0, 1)))
+            differences.append(
+                sum(abs(of_fused[axis, row, column] - gain * strongest[axis, row, column]) for axis in (0, 1))
+            )
     return np.mean(differences)
 
 
@@ -110,11 +112,42 @@ def edge_preservation(fused, sources):
     return np.mean(losses)
 
 
+def salient_floor(fused, sources, share=0.9):
+    lacks = []
+    for b in range(len(fused)):
+        for row, column in np.ndindex(fused[b].shape):
+            brightest = max(source[row, column] for source in sources[b])
+            lacks.append(brightest * max(0.0, share * brightest - fused[b, row, column]))
+    return np.mean(lacks)
+
+
+def _bin_shares(value, bins):
+    place = value * (bins - 1)
+    lower = min(int(place), bins - 2)
+    return {lower: lower + 1 - place, lower + 1: place - lower}
+
+
+def conditional_entropy(fused, sources, bins=32):
+    entropies = []
+    for b in range(len(fused)):
+        for source in sources[b]:
+            joint = np.zeros((bins, bins))
+            for value_f, value_s in zip(fused[b].flat, source.flat, strict=True):
+                for bin_f, share_f in _bin_shares(value_f, bins).items():
+                    for bin_s, share_s in _bin_shares(value_s, bins).items():
+                        joint[bin_f, bin_s] += share_f * share_s / source.size
+            rows = joint.sum(1)
+            entropies.append(-sum(p * math.log(p / rows[bin_f]) for (bin_f, _), p in np.ndenumerate(joint) if p > 0))
+    return np.mean(entropies)
+
+
 def salient_fusion(fused, sources, positions):
     return (
         3 * stochastic_ssim(fused, sources, positions)
-        + 20 * gradient_transfer(fused, sources)
-        + 10 * salient_intensity(fused, sources)
+        + 20 * gradient_transfer(fused, sources, gain=1.08)
+        + 6 * salient_intensity(fused, sources)
+        + 30 * salient_floor(fused, sources)
+        + 1.6 * conditional_entropy(fused, sources)
         + 4 * gaussian_ssim(fused, sources)
-        + 4 * edge_preservation(fused, sources)
+        + 6 * edge_preservation(fused, sources)
     )
