@@ -55,7 +55,7 @@ def test_the_detail_branches_see_each_other_after_each_stage():
     first_fine = F.conv2d(features, fine_1.weight, fine_1.bias, padding=1).relu()
     first_coarse = F.conv2d(features, coarse_1.weight, coarse_1.bias, padding=2).relu()
     both = torch.cat([first_fine, first_coarse], dim=1)
-    fine, coarse = detail(features)
+    fine, coarse = detail(features).chunk(2, dim=1)
     torch.testing.assert_close(fine, first_fine + F.conv2d(both, fine_2.weight, fine_2.bias, padding=1).relu())
     torch.testing.assert_close(coarse, first_coarse + F.conv2d(both, coarse_2.weight, coarse_2.bias, padding=2).relu())
 
@@ -63,6 +63,17 @@ def test_the_detail_branches_see_each_other_after_each_stage():
 def test_a_detail_branch_without_stages_is_refused():
     with pytest.raises(ValueError, match="stages must be at least 1, got 0"):
         ComplementaryDetail(3, 2, stages=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (2, 3), (9, 7)])
+def test_saliency_is_the_same_with_and_without_gradients(size):
+    branch = spread_out(SalientBranch(3, 5))
+    features = torch.randn(2, 3, *size, dtype=torch.float64)
+    with torch.no_grad():
+        quick, quick_saliency = branch(features)
+    found, saliency = branch(features)
+    assert torch.equal(found, quick)
+    assert torch.equal(saliency, quick_saliency)
 
 
 @torch.no_grad()

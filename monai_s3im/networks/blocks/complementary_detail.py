@@ -27,20 +27,17 @@ class ComplementaryDetail(nn.Module):
         self.fine = nn.ModuleList([nn.Conv2d(width, channels, kernel_size=3, padding=1) for width in inputs])
         self.coarse = nn.ModuleList([nn.Conv2d(width, channels, kernel_size=5, padding=2) for width in inputs])
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor) -> Tensor:
         """Extract details at two scales.
 
         Args:
             features: F, (B, in_channels, H, W).
 
         Returns:
-            Features of the 3x3 and of the 5x5 branch, (B, channels, H, W) each.
+            Features of the 3x3 branch, then of the 5x5 branch, (B, 2 channels, H, W).
         """
-        fine, coarse, shared = torch.zeros(()), torch.zeros(()), features
-        for stage, (fine_conv, coarse_conv) in enumerate(zip(self.fine, self.coarse, strict=True)):
-            fine_update = torch.relu(fine_conv(shared))
-            coarse_update = torch.relu(coarse_conv(shared))
-            fine = fine_update if stage == 0 else fine + fine_update
-            coarse = coarse_update if stage == 0 else coarse + coarse_update
-            shared = torch.cat([fine, coarse], dim=1)  # (B, 2 channels, H, W)
-        return fine, coarse
+        details = features
+        for stage, (fine, coarse) in enumerate(zip(self.fine, self.coarse, strict=True)):
+            found = torch.cat([fine(details), coarse(details)], dim=1).relu_()  # (B, 2 channels, H, W)
+            details = found if stage == 0 else details + found
+        return details

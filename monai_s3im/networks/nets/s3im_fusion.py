@@ -46,7 +46,7 @@ class S3IMFusion(nn.Module):
         self.fusion = WeightedBranchFusion(3, branch_features)
         self.reconstruction = nn.Sequential(
             nn.Conv2d(branch_features, features, kernel_size=3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(features, out_channels, kernel_size=3, padding=1),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker with few channels
@@ -64,7 +64,7 @@ class S3IMFusion(nn.Module):
         Raises:
             ValueError: if ``image`` has not four dimensions or not ``in_channels`` channels.
         """
-        return self.intermediates(image)["fused"]
+        return self._fuse(image)["fused"]
 
     @torch.jit.export
     def intermediates(self, image: Tensor) -> dict[str, Tensor]:
@@ -82,22 +82,27 @@ class S3IMFusion(nn.Module):
         Raises:
             ValueError: if ``image`` has not four dimensions or not ``in_channels`` channels.
         """
+        found = self._fuse(image)
+        branches, size = found["branches"], self.fusion.logits.shape[1]
+        return {
+            "hybrid": found["hybrid"],
+            "saliency": found["saliency"],
+            "salient": branches[:, :size],
+            "fine": branches[:, size : 2 * size],
+            "coarse": branches[:, 2 * size :],
+            "correlated": branches + self.correlation.spread(found["context"], branches),
+            "weights": self.fusion.weights(),
+            "fused": found["fused"],
+        }
+
+    def _fuse(self, image: Tensor) -> dict[str, Tensor]:
         if image.ndim != 4 or image.shape[1] != self.in_channels:
             raise ValueError(f"expected sources of shape (B, {self.in_channels}, H, W), got {list(image.shape)}")
         image = image.contiguous(memory_format=torch.channels_last)
-        hybrid = torch.relu(self.stem(image))  # (B, features, H, W)
+        hybrid = self.stem(image).relu_()  # (B, features, H, W)
         salient, saliency = self.salient(hybrid)  # (B, branch, H, W)
-        fine, coarse = self.detail(hybrid)  # (B, branch, H, W) each
-        correlated = self.correlation(torch.cat([salient, fine, coarse], dim=1))  # (B, 3 branch, H, W)
-        joined = self.fusion(correlated)  # (B, branch, H, W)
+        branches = torch.cat([salient, self.detail(hybrid)], dim=1)  # (B, 3 branch, H, W)
+        context = self.correlation.relate(branches)  # (B, 3 branch, H / patch, W / patch)
+        joined = self.fusion(branches) + self.correlation.spread(self.fusion(context), branches)  # (B, branch, H, W)
         fused = torch.tanh(self.reconstruction(joined))  # (B, out, H, W)
-        return {
-            "hybrid": hybrid,
-            "saliency": saliency,
-            "salient": salient,
-            "fine": fine,
-            "coarse": coarse,
-            "correlated": correlated,
-            "weights": self.fusion.weights(),
-            "fused": fused,
-        }
+        return {"hybrid": hybrid, "saliency": saliency, "branches": branches, "context": context, "fused": fused}
