@@ -35,5 +35,6 @@ class WeightedBranchFusion(nn.Module):
             Tensor (B, channels, H, W).
         """
         # one 1x1 convolution, which writes no weighted copy of the features
-        kernel = torch.diag_embed(self.weights()).transpose(0, 1).flatten(1)  # (channels, branches * channels)
-        return F.conv2d(features, kernel[:, :, None, None])
+        identity = torch.eye(self.logits.shape[1], dtype=features.dtype, device=features.device)
+        kernel = identity * self.weights()[:, None]  # (branches, channels, channels)
+        return F.conv2d(features, kernel.transpose(0, 1).flatten(1)[:, :, None, None])
