@@ -1,4 +1,4 @@
-"""The command ``s3im benchmark quality``."""
+"""The commands ``s3im benchmark quality`` and ``s3im benchmark volumes``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +63,28 @@ def benchmark_quality(
     except (InputError, OutputError) as error:
         fail(error)
     typer.echo(report.read_text(encoding="utf-8"))
+
+
+@benchmark_app.command("volumes")
+def benchmark_volumes(
+    fused: Annotated[Path, typer.Argument(help="Folder of fused volumes, as s3im fuse --pairs wrote them.")],
+    pairs: Annotated[Path, typer.Option(help="The list of pairs that they were made of, CSV or datalist JSON.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the table and pictures in three planes.")],
+) -> None:
+    """Look at fused volumes: guards of pictures by slices, calm between slices, no grid of patches; three planes."""
+    show_log()
+    from monai_s3im.data.pairs import read_pairs
+    from monai_s3im.quality import run_volumes
+
+    try:
+        with progress_bar() as progress:
+            shown = progress.add_task("volumes", total=None)
+            table = run_volumes(
+                fused, read_pairs(pairs), output, progress=lambda name: progress.update(shown, description=name)
+            )
+    except (InputError, OutputError) as error:
+        fail(error)
+    typer.echo(table.read_text(encoding="utf-8"))
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -12,18 +12,19 @@ _SATURATED = 250.0
 _BRIGHTEST = 0.99
 _NEIGHBOURHOOD = 7
 _TOLERANCE = 0.1 * 255
+_PATCH = 8
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A bound that a fused image should keep, whatever its metrics.
+    """A bound that a fused image or volume should keep, whatever its metrics.
 
     Attributes:
         title: what is measured.
         bound: the largest or smallest good value.
         is_upper: whether ``bound`` is the largest one.
         values: of fused images (B, 1, H, W) and sources (B, 2, H, W) on the 0..255 scale, one value an image; nan where
-            there is nothing to measure.
+            there is nothing to measure. Of a volume: (1, H, W, D) and (2, H, W, D) on any one scale, one value.
     """
 
     title: str
@@ -62,11 +63,41 @@ def invented(fused: Tensor, sources: Tensor) -> Tensor:
     return 100 * outside.to(fused.dtype).mean((1, 2, 3))
 
 
+def through_plane(fused: Tensor, sources: Tensor) -> Tensor:
+    """Mean absolute difference between neighbouring slices of the fused volume, as a part of the restless source's."""
+    steps = [volume.diff(dim=-1).abs().double().mean() for volume in (fused[0], *sources)]
+    return steps[0] / torch.stack(steps[1:]).amax()
+
+
+def patch_grid(fused: Tensor, sources: Tensor) -> Tensor:
+    """How much stronger the steps at one phase of the patches are in the fused volume than in the sources.
+
+    Steps between neighbouring pixels are averaged by their position modulo the side of a patch, and divided by the mean
+    of all; that share is 1 at each of the eight positions where nothing knows of patches. The largest ratio of the
+    fused volume's share to the larger share of the sources counts, along rows and columns.
+    """
+    worst = [
+        _shares(fused[0], dim) / torch.stack([_shares(source, dim) for source in sources]).amax(0) for dim in (0, 1)
+    ]
+    return torch.cat(worst).amax()
+
+
+def _shares(volume: Tensor, dim: int) -> Tensor:
+    """Mean absolute step at each position modulo the patch, as a part of the mean, (patch,); volume (H, W, D)."""
+    steps = volume.double().diff(dim=dim).abs().movedim(dim, 0).flatten(1).mean(1)
+    means = torch.stack([steps[phase::_PATCH].mean() for phase in range(_PATCH)])
+    return means / means.mean()
+
+
 GUARDS: dict[str, Guard] = {
     "background": Guard("background, mean of 255", 2.0, True, background),
     "bone": Guard("saturated bone kept", 0.85, False, bone_kept),
     "uptake": Guard("uptake kept", 0.9, False, uptake_kept),
     "invented": Guard("invented pixels, %", 1.0, True, invented),
+}
+VOLUME_GUARDS: dict[str, Guard] = {
+    "calm": Guard("steps between slices, of the sources'", 1.1, True, through_plane),
+    "grid": Guard("steps at one phase of the patches, of the sources'", 1.05, True, patch_grid),
 }
 _SALIENT = {"ct": "bone", "pet": "uptake", "spect": "uptake"}
 

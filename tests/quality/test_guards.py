@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from monai_s3im.quality import GUARDS, guard_values
+from monai_s3im.quality import GUARDS, VOLUME_GUARDS, guard_values
 
 
 def pair(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -82,3 +82,38 @@ def test_images_that_do_not_belong_together_are_refused():
 def test_a_guard_tells_good_from_bad(name, good, bad):
     assert GUARDS[name].holds(good)
     assert not GUARDS[name].holds(bad)
+
+
+def volume(*slices: torch.Tensor) -> torch.Tensor:
+    return torch.stack(slices, dim=-1)[None].double()
+
+
+def test_calm_compares_the_steps_between_slices_with_those_of_the_restless_source():
+    flat = torch.zeros(4, 4)
+    calm, restless = volume(flat, flat + 1, flat + 2), volume(flat, flat + 4, flat)
+    fused = volume(flat, flat + 3, flat + 6)
+    values = VOLUME_GUARDS["calm"].values(fused, torch.cat([calm, restless]))
+    assert values.item() == pytest.approx(3 / 4)
+    assert VOLUME_GUARDS["calm"].holds(1.1)
+    assert not VOLUME_GUARDS["calm"].holds(1.11)
+
+
+def test_what_knows_of_no_patches_has_no_grid():
+    torch.manual_seed(0)
+    sources = torch.rand(2, 128, 128, 8).double()
+    assert VOLUME_GUARDS["grid"].values(sources.mean(0, keepdim=True), sources).item() < 1.05
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("phase", [0, 3, 7])
+def test_a_step_at_every_eighth_pixel_is_a_grid_whatever_its_phase(dim, phase):
+    steps = torch.ones(64)
+    steps[phase::8] = 2
+    ramp = torch.cat([torch.zeros(1), steps.cumsum(0)]).double()  # steps of 1, each eighth of 2
+    fused = ramp.reshape(-1, 1) if dim == 0 else ramp.reshape(1, -1)
+    fused = fused.expand(65, 65)[None, ..., None]
+    plain = (torch.arange(65.0)[:, None] + torch.arange(65.0)).double()[None, ..., None]
+    sources = torch.cat([plain, plain])
+    found = VOLUME_GUARDS["grid"].values(fused + 0.001 * plain, sources).item()
+    assert found == pytest.approx(2.001 / (9.008 / 8), rel=1e-6)  # the share of one step of 2 among seven of 1
+    assert not VOLUME_GUARDS["grid"].holds(found)
