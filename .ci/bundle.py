@@ -1,0 +1,52 @@
+"""Assemble the stand-alone bundle `s3im_fusion` for the MONAI model zoo.
+
+    python .ci/bundle.py FOLDER     # writes FOLDER/s3im_fusion; a second
+
+It is the bundle of this repository with the part of the library that its configs name beside them, so that it runs
+where monai-s3im is not installed: the packages that its metadata names are enough.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "s3im_fusion"
+NOT_NAMED_BY_CONFIGS = {
+    "__main__.py",
+    "batch.py",
+    "cli",
+    "doctor",
+    "evaluate.py",
+    "quality",
+    "ray_pool.py",
+    "report",
+    "summary.py",
+    "worker_pool.py",
+}
+
+
+def assemble(folder: Path) -> Path:
+    """Write the bundle into a folder, in place of an earlier one."""
+    bundle = folder / NAME
+    if bundle.exists():
+        shutil.rmtree(bundle)
+    shutil.copytree(ROOT / "bundle", bundle, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "monai_s3im", bundle / "monai_s3im", ignore=_left_out)
+    file = bundle / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text(encoding="utf-8"))
+    del metadata["required_packages_version"]["monai-s3im"]
+    file.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    return bundle
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    left_out = NOT_NAMED_BY_CONFIGS if Path(folder) == ROOT / "monai_s3im" else set()
+    return {name for name in names if name in left_out or name == "__pycache__"}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    print(assemble(parser.parse_args().folder))
