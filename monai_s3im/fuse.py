@@ -151,7 +151,7 @@ class Fuser:
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
-            item["pred"] = self._inferer(item["image"].as_tensor()[None].to(self._device), self._network)[0]
+            item["pred"] = self._inferer(item["image"].as_tensor()[None], self._network)[0]  # (1, sources, ...)
             restored = self._restoring(item)  # takes the sources out of the item: their memory is free
             item.clear()
             fused: MetaTensor = restored["pred"].cpu()

@@ -139,3 +139,24 @@ def test_a_batch_of_no_slices_is_refused(slice_batch):
 def test_other_shapes_are_refused(shape, words):
     with pytest.raises(ValueError, match=words):
         SliceWiseInferer()(torch.rand(shape), network)
+
+
+def test_the_cpu_takes_few_large_slices_at_once():
+    small_memory = SmallMemory(largest=100)
+    SliceWiseInferer(slice_batch=8)(torch.rand(1, 2, 512, 512, 3), small_memory)
+    assert small_memory.batches == [2, 1]  # 2 x 512 x 512 = 2^19
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_memory_of_the_device_does_not_grow_with_the_number_of_slices():
+    def peak(slices):
+        torch.cuda.reset_peak_memory_stats()
+        inferer = SliceWiseInferer(slice_batch=4, device="cuda")
+        assert (
+            inferer(torch.rand(1, 2, 64, 64, slices), lambda image: image.mean(dim=1, keepdim=True)).device.type
+            == "cpu"
+        )
+        return torch.cuda.max_memory_allocated()
+
+    assert peak(400) == peak(40)
