@@ -33,11 +33,11 @@ REFERENCE = "L_total"
 _BRANCHES = ("salient", "fine", "coarse")
 
 
-class NoFeatures(nn.Module):
-    """In the place of a block that gives two tensors: zeros of the same shapes.
+class NoSalience(nn.Module):
+    """In the place of the salient branch: zeros.
 
     Args:
-        channels: of each tensor.
+        channels: of the branch.
     """
 
     def __init__(self, channels: int) -> None:
@@ -45,9 +45,29 @@ class NoFeatures(nn.Module):
         self.channels = channels
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Zeros, (B, channels, H, W) twice."""
+        """Zeros for the features and the saliency map, (B, channels, H, W) each."""
         empty = features.new_zeros(len(features), self.channels, *features.shape[-2:])
         return empty, empty
+
+
+class NoDetail(NoSalience):
+    """In the place of the two detail branches: zeros."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Zeros, (B, 2 channels, H, W)."""
+        return torch.cat(super().forward(features), dim=1)
+
+
+class NoCorrelation(nn.Module):
+    """In the place of the global-correlation module: adds nothing."""
+
+    def relate(self, branches: Tensor) -> Tensor:
+        """A zero for each channel."""
+        return branches.new_zeros(*branches.shape[:2], 1, 1)
+
+    def spread(self, context: Tensor, branches: Tensor) -> Tensor:
+        """Zeros of the branches' size."""
+        return context.expand(-1, -1, *branches.shape[-2:])
 
 
 class AblatedS3IMFusion(S3IMFusion):
@@ -64,12 +84,12 @@ class AblatedS3IMFusion(S3IMFusion):
         super().__init__()
         channels = self.fusion.logits.shape[1]
         if without == "transformer":
-            self.correlation = nn.Identity()
+            self.correlation = NoCorrelation()
             return
         if without == "salient":
-            self.salient, gone = NoFeatures(channels), ["salient"]
+            self.salient, gone = NoSalience(channels), ["salient"]
         elif without == "detail":
-            self.detail, gone = NoFeatures(channels), ["fine", "coarse"]
+            self.detail, gone = NoDetail(channels), ["fine", "coarse"]
         else:
             raise ValueError(f"no part {without!r}: leave out salient, detail or transformer")
         with torch.no_grad():
