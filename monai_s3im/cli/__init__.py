@@ -4,12 +4,15 @@ Exit codes: 0 all well, 1 some cases of a batch failed, 2 bad usage or input. He
 so that ``s3im --help`` is quick.
 """
 
+import os
+
 import typer
 
 from .benchmark import benchmark_app
 from .data import data_app
 from .doctor import doctor
 from .evaluate import evaluate
+from .export import export
 from .fuse import fuse
 from .report import report
 from .train import train
@@ -23,6 +26,7 @@ app = typer.Typer(
 app.command()(fuse)
 app.command()(report)
 app.command()(evaluate)
+app.command()(export)
 app.command()(doctor)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 app.add_typer(data_app, name="data")
@@ -31,4 +35,5 @@ app.add_typer(benchmark_app, name="benchmark")
 
 def main() -> None:
     """Run the command."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages for large tensors, where Linux has them
     app()

@@ -1,6 +1,7 @@
 """The network of Fig. 2 and its parts."""
 
+from .export import EXPORT_FORMATS, export_network, load_exported
 from .nets.s3im_fusion import S3IMFusion
 from .weights import load_weights, read_manifest
 
-__all__ = ["S3IMFusion", "load_weights", "read_manifest"]
+__all__ = ["EXPORT_FORMATS", "S3IMFusion", "export_network", "load_exported", "load_weights", "read_manifest"]

@@ -11,6 +11,8 @@ from torch import nn
 
 from monai_s3im.errors import InputError
 
+from .export import EXPORT_FORMATS, load_exported
+
 MANIFEST = "manifest.json"  # beside the weights of the package; written by .ci/weights.py
 
 
@@ -20,15 +22,18 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     Args:
         network: on any device.
         path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code. If a manifest
-            beside it names it, as for the weights of the package, its SHA256 must be the one that is told there.
+            beside it names it, as for the weights of the package, its SHA256 must be the one that is told there. Or a
+            whole network that :func:`~monai_s3im.networks.export_network` wrote.
 
     Returns:
-        The network.
+        The network, or the one that was exported.
 
     Raises:
         InputError: if the file is missing, damaged, not the one that its manifest names, or of another network.
     """
     path = Path(path)
+    if path.suffix in EXPORT_FORMATS.values():
+        return load_exported(path)
     try:
         content = path.read_bytes()
     except OSError as error:

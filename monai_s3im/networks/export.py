@@ -1,0 +1,136 @@
+"""The network for other runtimes: TorchScript, ONNX Runtime and OpenVINO, for any size of image."""
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_s3im.errors import InputError, OutputError
+
+EXPORT_FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "openvino": ".xml"}
+"""Formats and the suffixes of their files; OpenVINO writes its weights beside, as .bin."""
+
+_REMEDY = "install what exports and runs it: pip install 'monai-s3im[export]'"
+
+
+def export_network(network: nn.Module, path: str | Path) -> Path:
+    """Write a network as TorchScript (.ts), ONNX (.onnx) or OpenVINO (.xml with .bin).
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        path: file to write; its suffix names the format. Batch, height and width stay free.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: if the suffix is another one, or the format's libraries are not installed.
+        OutputError: if the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in EXPORT_FORMATS.values():
+        raise InputError(f"{path} names no format: give a file that ends in {', '.join(EXPORT_FORMATS.values())}")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}") as folder:
+            written = _WRITERS[path.suffix](network, Path(folder) / path.name)
+            for file in reversed(written):  # the weights before what refers to them
+                file.replace(path.with_suffix(file.suffix))
+    except ImportError as error:
+        raise InputError(f"{path} cannot be made without {error.name}: {_REMEDY}") from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}): name another file") from error
+    return path
+
+
+def _write_torchscript(network: nn.Module, path: Path) -> list[Path]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.freeze(torch.jit.script(network)).save(str(path))
+    return [path]
+
+
+def _write_onnx(network: nn.Module, path: Path) -> list[Path]:
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")  # what the exporter says to itself
+        torch.onnx.export(
+            network,
+            (torch.rand(2, 2, 24, 40),),
+            path,
+            dynamo=True,
+            dynamic_shapes=(free,),
+            input_names=["image"],
+            output_names=["fused"],
+            external_data=False,
+            verbose=False,
+        )
+    return [path]
+
+
+def _write_openvino(network: nn.Module, path: Path) -> list[Path]:
+    import openvino  # noqa: PLC0415
+
+    model = openvino.convert_model(_write_onnx(network, path.with_suffix(".onnx"))[0])
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return [path, path.with_suffix(".bin")]
+
+
+_WRITERS = {".ts": _write_torchscript, ".onnx": _write_onnx, ".xml": _write_openvino}
+
+
+def load_exported(path: str | Path) -> nn.Module:
+    """A network that :func:`export_network` wrote, to run on the CPU in the place of the one that it was.
+
+    ONNX files run in ONNX Runtime, .xml files in OpenVINO, in float32, on as many threads as PyTorch has.
+
+    Raises:
+        InputError: if the file cannot be read, or its runtime is not installed.
+    """
+    path = Path(path)
+    try:
+        return _LOADERS[path.suffix](path).eval()
+    except KeyError as error:
+        raise InputError(f"{path} is no exported network: its suffix is none of {', '.join(_LOADERS)}") from error
+    except ImportError as error:
+        raise InputError(f"{path} cannot run without {error.name}: {_REMEDY}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} cannot be read as a network ({reason}): export it again") from error
+
+
+class _OtherRuntime(nn.Module):
+    """A network that runs elsewhere: arrays in, array out."""
+
+    def __init__(self, run: Any) -> None:
+        super().__init__()
+        self._run = run
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.from_numpy(self._run(image.contiguous().numpy(force=True))).to(image.device)
+
+
+def _load_torchscript(path: Path) -> nn.Module:
+    return torch.jit.load(str(path), map_location="cpu")
+
+
+def _load_onnx(path: Path) -> nn.Module:
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return _OtherRuntime(lambda image: session.run(["fused"], {"image": image})[0])
+
+
+def _load_openvino(path: Path) -> nn.Module:
+    import openvino  # noqa: PLC0415
+
+    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    return _OtherRuntime(lambda image: request.infer([image], share_inputs=True)[0].copy())
+
+
+_LOADERS = {".ts": _load_torchscript, ".onnx": _load_onnx, ".xml": _load_openvino}
