@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from monai_s3im.data.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of, suffix_of
+from monai_s3im.data.saving import read_record, record_path
 from monai_s3im.data.writing import write_json, write_text
 from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
@@ -137,18 +138,16 @@ def read_luma(path: str | Path) -> Tensor:
 
 def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, float]:
     """Mean of each metric over the axial slices of a fused volume."""
-    record = fused.with_name(f"{stem_of(fused)}.json")
-    made = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    sources, window, color_map = made.get("sources", {}), made.get("window", "brain"), made.get("color_map")
+    modalities, window, color_map, matrix = _made_by(fused)
     item: dict[Hashable, Any] = {
         "fused": read_image(fused),
         "image_a": read_image(source_a),
         "image_b": read_image(source_b),
     }
     for key in ("image_a", "image_b"):
-        item[key] = NormalizeModality(sources.get(key, {}).get("modality"), window)(item[key])
-    if matrix := (made.get("registration") or {}).get("matrix_lps"):
-        item["image_b"] = moved_by(ras_to_lps(np.array(matrix, dtype=np.float64)), item["image_b"])
+        item[key] = NormalizeModality(modalities.get(key), window)(item[key])
+    if matrix is not None:
+        item["image_b"] = moved_by(ras_to_lps(matrix), item["image_b"])
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
     for transform in (
         AlignSourcesd(["fused", "image_a", "image_b"]),
@@ -160,6 +159,27 @@ def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, fl
     slices = slices[slices[:, 1:].amax((1, 2, 3)) > 0]  # (S, 3, H, W)
     parts = [fusion_metrics(part[:, :1], part[:, 1:], data_range=1.0) for part in slices.split(LARGEST_BATCH)]
     return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}
+
+
+def _made_by(fused: Path) -> tuple[dict[str, str], Any, str | None, NDArray[np.float64] | None]:
+    """What the record beside a fused volume tells: modalities, window, colour map, movement of the second source.
+
+    Raises:
+        InputError: there is a record, and it is damaged.
+    """
+    record = record_path(fused)
+    if not record.is_file():
+        return {}, "brain", None, None
+    try:
+        made = read_record(fused)
+        modalities = {key: str(made["sources"][key]["modality"]) for key in ("image_a", "image_b")}
+        color_map, movement = made.get("color_map"), (made.get("registration") or {}).get("matrix_lps")
+        matrix = np.array(movement, dtype=np.float64).reshape(4, 4) if movement else None
+        if not isinstance(color_map, str | None) or (matrix is not None and not abs(np.linalg.det(matrix)) > 0):
+            raise TypeError
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{record} is damaged: fuse again, or take it away to measure with guesses.") from error
+    return modalities, made.get("window", "brain"), color_map, matrix
 
 
 def _color_map_of_same_luma(name: str | None) -> str | None:

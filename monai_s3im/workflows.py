@@ -9,7 +9,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from .bundle_config import bundle_root
-from .errors import own_errors
+from .errors import InputError, own_errors
 
 
 class _BundleWorkflow(ConfigWorkflow):
@@ -25,7 +25,11 @@ class _BundleWorkflow(ConfigWorkflow):
         for name, file in (("meta_file", "metadata.json"), ("logging_file", "logging.conf")):
             if override.get(name) is None:
                 override[name] = str(bundle_root() / "configs" / file)
-        super().__init__(config_file=files, **override)
+        try:
+            super().__init__(config_file=files, **override)
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"{config_file or files} cannot be read as config ({reason}): mend it") from error
 
     def initialize(self) -> Any:
         """Run the config's ``initialize``.

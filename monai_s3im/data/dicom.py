@@ -35,6 +35,8 @@ _OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUC
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SELECTED = re.compile(r"(?P<folder>.+)#(?P<series>[0-9][0-9.]*)")
+_MOST_FRAMES = 100_000
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXEL_TAGS = """
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation PixelData FloatPixelData DoubleFloatPixelData
@@ -185,6 +187,8 @@ def damage_as_input_error(file: Path) -> Iterator[None]:
 
 def _header(file: Path) -> Dataset:
     with damage_as_input_error(file):
+        if pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == _DEFLATED:
+            raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed.")
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
         for element in header.iterall():  # pydicom converts a value when it is first asked for
             _ = element.value
@@ -257,7 +261,7 @@ def _slices(headers: list[tuple[Path, Dataset]], path: Path) -> list[_Slice]:
     slices = []
     for file, header in headers:
         _check_pixels(file, header)
-        slices += [_slice(file, header, frame) for frame in range(int(header.get("NumberOfFrames") or 1))]
+        slices += [_slice(file, header, frame) for frame in range(_frames(file, header))]
     if len({_samples(header) for _, header in headers}) > 1:
         raise InputError(f"{path} has slices in gray and in colour: keep those of one kind.")
     if len({item.size for item in slices}) > 1:
@@ -272,6 +276,14 @@ def _slices(headers: list[tuple[Path, Dataset]], path: Path) -> list[_Slice]:
 
 def _samples(header: Dataset) -> int:
     return int(header.get("SamplesPerPixel") or 1)
+
+
+def _frames(file: Path, header: Dataset) -> int:
+    with damage_as_input_error(file):
+        frames = int(header.get("NumberOfFrames") or 1)
+    if not 1 <= frames <= _MOST_FRAMES:
+        raise InputError(f"{file} has a NumberOfFrames that cannot be used: repair it, or export the series again.")
+    return frames
 
 
 def _value_range(header: Dataset) -> float | None:
@@ -301,7 +313,7 @@ def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
     for group in [*per_frame[frame : frame + 1], *(header.get("SharedFunctionalGroupsSequence") or ())]:
         places += [item for element in group if element.VR == "SQ" for item in (element.value or ())]
-    frames = int(header.get("NumberOfFrames") or 1)
+    frames = _frames(file, header)
     is_tomogram = header.get("Modality") == "NM" and "TOMO" in str(header.get("ImageType"))
     places += list(header.get("DetectorInformationSequence") or ()) if is_tomogram else []
     if frames > 1 and len(per_frame) != frames and not is_tomogram:

@@ -11,6 +11,7 @@ from monai_s3im.errors import InputError
 from monai_s3im.modalities import modality_named
 
 _MOST_LINES = 20
+_LONGEST_NAME = 200  # a suffix follows
 _NOT_IN_A_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
@@ -58,7 +59,7 @@ def problems_of(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> dict[str, li
         found += _shape_problems(pair, shapes[pair.image_a], shapes[pair.image_b])
         if found:
             problems.setdefault(pair.name, []).extend(found)
-    return problems
+    return {name: list(dict.fromkeys(lines)) for name, lines in problems.items()}
 
 
 def _name_problems(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
@@ -71,6 +72,8 @@ def _name_problems(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
             problems.append((name, text))
         if _NOT_IN_A_FILE_NAME.search(name) or name.strip() in {"", ".", ".."}:
             problems.append((name, f"{name!r} cannot name a file: leave out path separators and special signs."))
+        if len(name.encode(errors="replace")) > _LONGEST_NAME:
+            problems.append((name, f"{name[:40]}... is too long to name a file: give at most {_LONGEST_NAME} letters."))
     return problems
 
 

@@ -16,6 +16,8 @@ from monai_s3im.modalities import MODALITIES
 
 SECTIONS = ("training", "validation", "test")
 
+_LONGEST_PATH, _LONGEST_NAME = 1024, 255
+_MOST_TOLD = 200  # letters
 _OTHER_NAMES = {
     "mri": "mr",
     "vi": "visible",
@@ -186,10 +188,13 @@ def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
     if not {"image_a", "image_b"} <= set(header):
         raise InputError(f"{path} lacks the columns image_a and image_b: start it with name,image_a,image_b.")
     if unknown := [name for name in header if name not in _CSV_COLUMNS]:
-        raise InputError(f"{path} has unknown columns {', '.join(unknown)}: keep to {', '.join(sorted(_CSV_COLUMNS))}.")
+        raise InputError(
+            f"{path} has unknown columns {', '.join(unknown)[:_MOST_TOLD]}: keep to {', '.join(sorted(_CSV_COLUMNS))}."
+        )
     if wrong := [row for row in cells if len(row) != len(header)]:
         raise InputError(
-            f"{path} has a row of {len(wrong[0])} cells under {len(header)} columns ({wrong[0]}): mend it."
+            f"{path} has a row of {len(wrong[0])} cells under {len(header)} columns "
+            f"({str(wrong[0])[:_MOST_TOLD]}): mend it."
         )
     return [dict(zip(header, row, strict=True)) for row in cells[1:]]
 
@@ -197,8 +202,8 @@ def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
 def _datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str, Any]]:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is no JSON ({error}): mend it.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON ({str(error)[:_MOST_TOLD]}): mend it.") from error
     present = [name for name in SECTIONS if isinstance(content, dict) and isinstance(content.get(name), list)]
     if not present:
         raise InputError(f"{path} has none of the sections {', '.join(SECTIONS)}: write it as a MONAI datalist.")
@@ -222,7 +227,9 @@ def _datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str,
 def _pair(row: dict[str, Any], path: Path) -> Pair:
     for key in ("image_a", "image_b"):
         if not isinstance(row.get(key), str) or not row[key]:
-            raise InputError(f"{path} has a pair without {key} ({row}): give the file.")
+            raise InputError(f"{path} has a pair without {key} ({str(row)[:_MOST_TOLD]}): give the file.")
+        if len(row[key]) > _LONGEST_PATH or max(map(len, Path(row[key]).parts), default=0) > _LONGEST_NAME:
+            raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is no path: give the file.")
     return Pair(
         name=str(row.get("name") or stem_of(row["image_a"])),
         image_a=path.parent / row["image_a"],

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import nibabel as nib
@@ -38,6 +38,9 @@ MAX_GIB = 4.0
 
 _LARGEST_NIFTI_OFFSET = 2**26  # bytes; extensions of the header stand before it
 _MOST_TRAILING = 2**20  # bytes behind the voxels
+_SMALLEST_MM, _LARGEST_MM = 1e-9, 1e9  # of a voxel; of a position
+_DATA_FILE = re.compile(r"^\s*(?:data ?file\s*:|ElementDataFile\s*=)\s*(.*)", re.MULTILINE | re.IGNORECASE | re.DOTALL)
+_LARGEST_TEXT_HEADER = 2**16  # bytes
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SELECTED = re.compile(r"(?P<file>.+)#(?P<frame>[1-9][0-9]{0,8})")
@@ -145,6 +148,7 @@ def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, .
 def _read_dicom(path: Path, max_gib: float) -> MetaTensor:
     _check_size(series_shape(path), path, max_gib)
     array, affine, modality_tag, value_range = read_series(path)
+    _check_affine(affine, path)
     _check_content(array, path)
     meta = {"filename_or_obj": str(path), "spatial_dims": 3, "space": "RAS"}
     if modality_tag is not None:
@@ -182,7 +186,11 @@ def _damage_as_input_error(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise InputError(f"{path} does not fit into memory: crop or resample it.") from error
-    except (*_READ_ERRORS, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"{path} announces more pixels than a picture has: crop it, or check that it is one."
+        ) from error
+    except _READ_ERRORS as error:
         raise InputError(
             f"{path} is damaged, cut short or no {suffix_of(path)} file: copy or export it again."
         ) from error
@@ -273,6 +281,7 @@ def _decompressed(file: Path, size: int) -> bytes:
 
 def _open_itk(path: Path, max_gib: float) -> Any:
     """Load and check the header only."""
+    _check_data_files(frame_of(path)[0])
     with _damage_as_input_error(path), quiet_stderr():
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(frame_of(path)[0]))
@@ -313,6 +322,18 @@ def _itk_affine(reader: Any) -> NDArray[np.float64]:
     return LPS_TO_RAS @ affine
 
 
+def _check_data_files(header: Path) -> None:
+    """Refuse a header that takes its voxels from outside its folder: it could read any file or device."""
+    with header.open("rb") as stream:
+        text = stream.read(_LARGEST_TEXT_HEADER).split(b"\n\n")[0].decode("latin-1")
+    found = _DATA_FILE.search(text)
+    names = [name.strip() for name in found[1].splitlines()] if found else []
+    for name in names if names and names[0].startswith("LIST") else names[:1]:
+        windows, posix = PureWindowsPath(name), PurePosixPath(name)
+        if posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
+            raise InputError(f"{header} takes its voxels from outside its folder: put the data file beside the header.")
+
+
 def _check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: int = 4) -> None:
     if min(shape, default=0) < 1:
         raise InputError(f"{path} has a damaged header (shape {_times(shape)}): copy or export it again.")
@@ -339,10 +360,11 @@ def _check_axes(shape: tuple[int, ...], path: Path) -> None:
 
 
 def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
-    voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
         volume = abs(np.linalg.det(affine[:3, :3] / np.where(voxel_sizes > 0, voxel_sizes, 1.0)))
-    if not np.isfinite(affine).all() or not volume > 1e-6:
+        is_usable = voxel_sizes.min() > _SMALLEST_MM and np.abs(affine).max() < _LARGEST_MM and volume > 1e-6
+    if not np.isfinite(affine).all() or not is_usable:
         raise InputError(
             f"{path} has an affine that cannot be inverted: repair its header (sform and qform, or directions and "
             f"spacing), or export it again."

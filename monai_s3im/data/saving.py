@@ -92,7 +92,7 @@ def read_record(fused: Path) -> dict[str, Any]:
     """The record beside a fused image, empty where there is none or it is damaged."""
     try:
         record = json.loads(record_path(fused).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

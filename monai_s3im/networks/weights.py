@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,24 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
             "or give weights of your own a name of their own"
         )
     try:
+        _check_unpacked(content)
         network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{path} holds no weights of this network ({reason}): name another file, or install the package again"
         ) from error
+    if not all(value.isfinite().all() for value in network.state_dict().values()):
+        raise InputError(f"{path} holds NaN or infinite weights: name another file, or install the package again")
     return network.eval()
+
+
+def _check_unpacked(content: bytes) -> None:
+    """Refuse an archive that unpacks to much more than it is; ``torch.save`` does not compress."""
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > 2 * len(content):
+                raise ValueError("it is compressed")
 
 
 def read_manifest(folder: str | Path) -> dict[str, dict[str, Any]]:

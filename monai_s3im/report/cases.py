@@ -148,7 +148,7 @@ def _record_of(result: CaseResult) -> dict[str, Any]:
         is_whole = {"fused", "fused_sha256", "warnings"} <= record.keys() and all(
             record["sources"][key].keys() >= _TOLD_OF_SOURCES for key in ("image_a", "image_b")
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return record if is_whole else {}
 

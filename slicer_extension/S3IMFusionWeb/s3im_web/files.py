@@ -2,10 +2,12 @@
 
 import math
 import re
+import zlib
 from pathlib import Path
 
 import nibabel
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 MAX_LISTED = 2000
@@ -94,7 +96,7 @@ def check_volume(path: Path, max_bytes: int) -> None:
 def _nifti_bytes(path: Path) -> int:
     try:
         image = nibabel.load(path)
-    except (ImageFileError, OSError, ValueError, EOFError) as error:
+    except (ImageFileError, HeaderDataError, OSError, ValueError, EOFError, zlib.error, OverflowError) as error:
         raise FileError("This file cannot be read as NIfTI: is it whole?") from error
     if type(image) not in {nibabel.Nifti1Image, nibabel.Nifti2Image}:
         raise FileError("This file cannot be read as NIfTI: is it whole?")

@@ -1,0 +1,79 @@
+"""The process in which inputs are tried: with a limit of its memory, so that want of it shows.
+
+It reads lines of JSON (format, door, path, work) from stdin and answers each by a line: what became of it.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import resource
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+HEADROOM_GIB = 2.0
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    warnings.simplefilter("ignore")
+    from fuzz import fuzz_doors
+
+    sys.path.append(str(fuzz_doors.EXTENSION / "S3IMFusionWeb"))
+    _warm_up(fuzz_doors, Path(sys.argv[1]))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = used + int(HEADROOM_GIB * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    doors = {format_: dict(doors) for format_, doors in fuzz_doors.DOORS.items()}
+    answers.write(json.dumps({"state": "ready"}) + "\n")
+    answers.flush()
+    for line in sys.stdin:
+        task = json.loads(line)
+        door = doors[task["format"]][task["door"]]
+        if isinstance(door, type):
+            door = doors[task["format"]][task["door"]] = door()
+        answers.write(json.dumps(_tried(fuzz_doors, door, task)) + "\n")
+        answers.flush()
+
+
+def _tried(fuzz_doors: object, door: object, task: dict[str, str]) -> dict[str, object]:
+    logging.getLogger().handlers.clear()
+    resting = _resting_mib()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    try:
+        door(Path(task["path"]), Path(task["work"]))
+        outcome = {"state": "fused"}
+    except fuzz_doors.Refused as refusal:
+        outcome = {"state": "refused", "said": str(refusal)[:400]}
+    except BaseException:  # noqa: BLE001 (that is what is looked for)
+        outcome = {"state": "crashed", "said": traceback.format_exc()[-3000:]}
+    return {**outcome, "grown_mib": round(_peak_mib() - resting)}
+
+
+def _resting_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def _peak_mib() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def _warm_up(fuzz_doors: object, work: Path) -> None:
+    """Fuse a sound pair of each kind, so that all libraries are loaded before memory is limited."""
+    found = fuzz_doors.partners(work / "partners")
+    for name, door in (("picture", "fuse_a"), ("volume", "fuse_a"), ("picture", "bundle"), ("volume", "evaluate")):
+        folder = work / f"warm_{name}_{door}"
+        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(fuzz_doors.Refused):
+            getattr(fuzz_doors, door)(found[name], folder)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    main()
