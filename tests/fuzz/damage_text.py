@@ -51,15 +51,40 @@ def lists() -> Iterator[Case]:
     """Lists of pairs."""
     images = _good_list()
     good = "name,image_a,image_b,modality_a,modality_b\none,a.png,b.png,mr,ct\n"
-    rows = ("two", "two,a.png", "two,a.png,b.png,mr,ct,9", ",,,,", '"two,a.png', "two,a.png,a\0.png,mr,ct", "two,a.png,.,,",
-            "two,a.png,/dev/zero,mr,ct", "two,a.png,../../../../etc/passwd,,", "../two,a.png,b.png,,", "CON,a.png,b.png,,",
-            "two,a.png,b.png,nonsense,ct", f"{'n' * 300},a.png,b.png,,", "one,a.png,b.png,,", "two,a.png#1,b.png,,",
-            f"two,{'a/' * 3000}a.png,b.png,,", "two, ,b.png,,", "=1+1,a.png,b.png,,", "é\u202e,a.png,b.png,,", ".,a.png,b.png,,",
-            f"two,{'x' * 200_000},b.png,,")  # fmt: skip
+    rows = (
+        "two",
+        "two,a.png",
+        "two,a.png,b.png,mr,ct,9",
+        ",,,,",
+        '"two,a.png',
+        "two,a.png,a\0.png,mr,ct",
+        "two,a.png,.,,",
+        "two,a.png,/dev/zero,mr,ct",
+        "two,a.png,../../../../etc/passwd,,",
+        "../two,a.png,b.png,,",
+        "CON,a.png,b.png,,",
+        "two,a.png,b.png,nonsense,ct",
+        f"{'n' * 300},a.png,b.png,,",
+        "one,a.png,b.png,,",
+        "two,a.png#1,b.png,,",
+        f"two,{'a/' * 3000}a.png,b.png,,",
+        "two, ,b.png,,",
+        "=1+1,a.png,b.png,,",
+        "é\u202e,a.png,b.png,,",
+        ".,a.png,b.png,,",
+        f"two,{'x' * 200_000},b.png,,",
+    )
     for row in rows:
         yield edited("csv", "pairs.csv", f"row {row[:40]!r}", (good + row + "\n").encode(), images)
-    for text in ("image_a\na.png\n", "image_a,image_b,secret\na.png,b.png,1\n", "image_a,image_a,image_b\na.png,a.png,b.png\n",
-                 "name;image_a;image_b\none;a.png;b.png\n", "IMAGE_A,image_b\n", good.replace("\n", "\r"), good * 500):  # fmt: skip
+    for text in (
+        "image_a\na.png\n",
+        "image_a,image_b,secret\na.png,b.png,1\n",
+        "image_a,image_a,image_b\na.png,a.png,b.png\n",
+        "name;image_a;image_b\none;a.png;b.png\n",
+        "IMAGE_A,image_b\n",
+        good.replace("\n", "\r"),
+        good * 500,
+    ):
         yield edited("csv", "pairs.csv", f"table {text[:40]!r}", text.encode(), images)
     for text in ODD_TEXTS:
         yield edited("csv", "pairs.csv", f"odd text {text[:12]!r} ({len(text)})", text, images)
@@ -89,15 +114,35 @@ def transforms() -> Iterator[Case]:
         yield edited(
             "transform", "x.tfm", f"without line {index}", "".join(lines[:index] + lines[index + 1 :]).encode()
         )
-    for numbers in ("nan " * 12, "inf 0 0 0 1 0 0 0 1 0 0 0", "0 " * 12, "1e308 0 0 0 1e308 0 0 0 1e308 0 0 0", "1 2 3",
-                    "1 0 0 0 1 0 0 0 1 1e12 0 0", "1e-9 0 0 0 1 0 0 0 1 0 0 0", "", "a b c", "1 " * 100_000):  # fmt: skip
+    for numbers in (
+        "nan " * 12,
+        "inf 0 0 0 1 0 0 0 1 0 0 0",
+        "0 " * 12,
+        "1e308 0 0 0 1e308 0 0 0 1e308 0 0 0",
+        "1 2 3",
+        "1 0 0 0 1 0 0 0 1 1e12 0 0",
+        "1e-9 0 0 0 1 0 0 0 1 0 0 0",
+        "",
+        "a b c",
+        "1 " * 100_000,
+    ):
         text = good.replace("1 0 0 0 1 0 0 0 1 2 3 4", numbers)
         yield edited("transform", "x.tfm", f"numbers {numbers[:24]!r}", text.encode())
-    for kind in ("AffineTransform_double_2_2", "BSplineTransform_double_3_3", "Nonsense_double_3_3", "AffineTransform_float_3_3",
-                 "CompositeTransform_double_3_3", "DisplacementFieldTransform_double_3_3", "TranslationTransform_double_3_3",
-                 "ThinPlateSplineKernelTransform_double_3_3", "Euler3DTransform_double_3_3", ""):  # fmt: skip
+    for kind in (
+        "AffineTransform_double_2_2",
+        "BSplineTransform_double_3_3",
+        "Nonsense_double_3_3",
+        "AffineTransform_float_3_3",
+        "CompositeTransform_double_3_3",
+        "DisplacementFieldTransform_double_3_3",
+        "TranslationTransform_double_3_3",
+        "ThinPlateSplineKernelTransform_double_3_3",
+        "Euler3DTransform_double_3_3",
+        "",
+    ):
         yield edited("transform", "x.tfm", f"kind {kind}", good.replace("AffineTransform_double_3_3", kind).encode())
-    spline = "#Insight Transform File V1.0\nTransform: DisplacementFieldTransform_double_3_3\nParameters: \nFixedParameters: "
+    spline = good.replace("AffineTransform", "DisplacementFieldTransform").partition("Parameters")[0]
+    spline += "Parameters: \nFixedParameters: "
     yield edited("transform", "x.tfm", "a field of 2^60 points", f"{spline}{'1048576 ' * 3}{'1 ' * 15}\n".encode())
     for text in ODD_TEXTS:
         yield edited("transform", "x.tfm", f"odd text {text[:12]!r} ({len(text)})", text)
@@ -146,31 +191,61 @@ def weights() -> Iterator[Case]:
 
 
 def configs() -> Iterator[Case]:
-    """Configs of the bundle."""
+    """Configs of the bundle, of which one entry is damaged."""
+    whole = json.loads((bundle_root() / "configs" / "train.json").read_text(encoding="utf-8"))
     for text in (*ODD_TEXTS, *ODD_JSON):
         yield edited("config", "config.json", f"odd JSON {text[:20]!r} ({len(text)})", text)
-    for name in ("dataset_dir", "output_dir", "patch_size", "batch_size", "epochs", "device", "learning_rate", "loss", "train",
-                 "run", "initialize", "network_def", "imports"):  # fmt: skip
+    for name in (
+        "dataset_dir",
+        "output_dir",
+        "patch_size",
+        "batch_size",
+        "epochs",
+        "device",
+        "learning_rate",
+        "loss",
+        "train",
+        "run",
+        "initialize",
+        "network_def",
+        "imports",
+    ):
         for value in (None, -1, "nonsense", "@nowhere", "$1/0", "$nonsense(", [], {"_target_": "nowhere.Nothing"}):
-            yield edited("config", "config.json", f"{name} = {value!r}", _json({name: value}))
+            yield edited("config", "config.json", f"{name} = {value!r}", _json({**whole, name: value}))
 
 
 def color_maps() -> Iterator[Case]:
     """Tables of colours."""
     for text in ODD_TEXTS:
         yield edited("color map", "colors.txt", f"odd text {text[:12]!r} ({len(text)})", text)
-    for text in ("nan nan nan\n" * 9, "1 2\n" * 9, "0 0 0\n255 255 256\n", "1e400 0 0\n" * 9, "0 0 0\n" * 9, "0 0 0\n255 255 255\n",
-                 "-1 0 0\n0 0 0\n", "0,0,0\n" * 200_000):  # fmt: skip
+    for text in (
+        "nan nan nan\n" * 9,
+        "1 2\n" * 9,
+        "0 0 0\n255 255 256\n",
+        "1e400 0 0\n" * 9,
+        "0 0 0\n" * 9,
+        "0 0 0\n255 255 255\n",
+        "-1 0 0\n0 0 0\n",
+        "0,0,0\n" * 200_000,
+    ):
         yield edited("color map", "colors.txt", f"table {text[:20]!r}", text.encode())
 
 
 def batch_folders() -> Iterator[Case]:
     """Output folders of a batch: summary, record or fused image damaged. The door makes the sound rest."""
     summary = "name,status,error,warnings,seconds,output,fused_sha256\none,fused,,,0.1,one.png,00\n"
-    for text in (*ODD_TEXTS, summary[:60].encode(), summary.replace("0.1", "soon").encode(), summary.replace("fused,,", "well,,").encode(),
-                 summary.replace("one.png", "../../../etc/passwd").encode(), summary.replace("one.png", "a\0b").encode(),
-                 (summary + summary.splitlines()[1] + "\n").encode(), (summary.strip() + ",9,9,9\n").encode(),
-                 summary.replace("0.1", "nan").encode(), summary.replace("one.png", "").encode()):  # fmt: skip
+    for text in (
+        *ODD_TEXTS,
+        summary[:60].encode(),
+        summary.replace("0.1", "soon").encode(),
+        summary.replace("fused,,", "well,,").encode(),
+        summary.replace("one.png", "../../../etc/passwd").encode(),
+        summary.replace("one.png", "a\0b").encode(),
+        (summary + summary.splitlines()[1] + "\n").encode(),
+        (summary.strip() + ",9,9,9\n").encode(),
+        summary.replace("0.1", "nan").encode(),
+        summary.replace("one.png", "").encode(),
+    ):
         yield edited("batch folder", "summary.csv", f"summary {text[-20:]!r} ({len(text)})", text)
     for text in (*ODD_TEXTS, *ODD_JSON):
         yield edited("batch folder", "one.json", f"record {text[:20]!r} ({len(text)})", text)
@@ -201,10 +276,18 @@ def batch_folders() -> Iterator[Case]:
         yield edited("batch folder", "one.png", f"fused image: cut ({trial})", png[: 40 + 50 * trial])
 
 
-def requests() -> Iterator[Case]:
+def requests() -> Iterator[Case]:  # noqa: C901 (a list)
     """What comes to the worker of the Slicer module: lines of text, and .npy files."""
-    for text in (*ODD_TEXTS[:-4], *ODD_JSON, b'{"id": 1}', b'{"id": "x", "command": "fuse"}', b'{"command": "devices"}',
-                 b'{"id": 1, "command": "eval"}', b'{"id": 1, "command": ["fuse"]}', b'{"id": [], "command": {}}'):  # fmt: skip
+    for text in (
+        *ODD_TEXTS[:-4],
+        *ODD_JSON,
+        b'{"id": 1}',
+        b'{"id": "x", "command": "fuse"}',
+        b'{"command": "devices"}',
+        b'{"id": 1, "command": "eval"}',
+        b'{"id": 1, "command": ["fuse"]}',
+        b'{"id": [], "command": {}}',
+    ):
         line = text.replace(b"\n", b" ") + b"\n"
         yield edited("worker request", "line.txt", f"line {text[:30]!r} ({len(text)})", line)
     for name in ("a", "b", "settings", "output"):
@@ -224,8 +307,17 @@ def requests() -> Iterator[Case]:
     good = _npy(np.zeros((9, 26, 22), np.int16))
     for length in (0, 5, 6, 8, 10, 40, 128, len(good) // 2, len(good) - 1):
         yield edited("worker request", "a.npy", f"volume cut at {length}", good[:length])
-    for array in (np.zeros(0), np.float32(1), np.zeros((2, 2)), np.zeros((3, 3, 3, 3, 3)), np.array([{}], dtype=object),
-                  np.full((9, 26, 22), np.nan), np.zeros((9, 26, 22), complex), np.zeros((9, 26, 22), "M8[s]"), np.zeros((4, 4, 4, 7))):  # fmt: skip
+    for array in (
+        np.zeros(0),
+        np.float32(1),
+        np.zeros((2, 2)),
+        np.zeros((3, 3, 3, 3, 3)),
+        np.array([{}], dtype=object),
+        np.full((9, 26, 22), np.nan),
+        np.zeros((9, 26, 22), complex),
+        np.zeros((9, 26, 22), "M8[s]"),
+        np.zeros((4, 4, 4, 7)),
+    ):
         yield edited("worker request", "a.npy", f"volume {array.dtype} {array.shape}", _npy(array))
     for shape in ("(99999, 99999, 99999)", "(-1, 2, 3)", "(2147483648, 1, 1)", "('x',)", "__import__('os')"):
         head = f"{{'descr': '<i2', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"

@@ -160,17 +160,33 @@ DATA_FILES = (
 NRRD_VALUES = {
     "type": ("block", "nonsense", "float", "int8", "int64", "double", ""),
     "dimension": ("0", "1", "2", "4", "17", "-1", "99999999999", "3.5"),
-    "sizes": ("-1 26 9", "0 0 0", "2147483648 2 2", "22 26", "22 26 9 9", "99999 99999 99999", "nan 1 1", "46000 46000 1"),
+    "sizes": (
+        "-1 26 9",
+        "0 0 0",
+        "2147483648 2 2",
+        "22 26",
+        "22 26 9 9",
+        "99999 99999 99999",
+        "nan 1 1",
+        "46000 46000 1",
+    ),
     "space": ("nonsense", "scanner-xyz", "right-anterior-superior", "3D-right-handed"),
-    "space directions": ("(nan,0,0) (0,7,0) (0,0,12)", "(0,0,0) (0,7,0) (0,0,12)", "none none none", "(1,2) (3,4)",
-                         "(1e308,0,0) (0,1e308,0) (0,0,1e308)", "(inf,0,0) (0,1,0) (0,0,1)", "(8,0,0) (8,0,0) (8,0,0)"),
+    "space directions": (
+        "(nan,0,0) (0,7,0) (0,0,12)",
+        "(0,0,0) (0,7,0) (0,0,12)",
+        "none none none",
+        "(1,2) (3,4)",
+        "(1e308,0,0) (0,1e308,0) (0,0,1e308)",
+        "(inf,0,0) (0,1,0) (0,0,1)",
+        "(8,0,0) (8,0,0) (8,0,0)",
+    ),
     "space origin": ("(nan,0,0)", "(inf,0,0)", "(1e300,0,0)", "(0,0)", "nonsense"),
     "kinds": ("vector domain domain", "complex domain domain", "domain domain domain domain", "nonsense"),
     "endian": ("big", "nonsense"),
     "encoding": ("gzip", "bz2", "ascii", "hex", "nonsense", "bzip2"),
     "byte skip": ("-1", "-2", "1", "4611686018427387904"),
     "line skip": ("-1", "1", "1000000000"),
-}  # fmt: skip
+}
 
 
 def _nrrd_edits(lines: list[str]) -> Iterator[tuple[str, list[str]]]:

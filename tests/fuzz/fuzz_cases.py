@@ -109,7 +109,7 @@ def zeros_deflated(mebibytes: int, head: bytes = b"") -> bytes:
 
 
 def gzip_bomb(mebibytes: int, head: bytes = b"") -> bytes:
-    """A gzip file of `head` and zeros; the check sum at its end is wrong, which only he who reads to the end can see."""
+    """A gzip file of `head` and zeros; its check sum is wrong, which only he who reads to the end can see."""
     return b"\x1f\x8b\x08\x00\0\0\0\0\x02\xff" + zeros_deflated(mebibytes, head) + bytes(8)
 
 

@@ -33,12 +33,17 @@ def main() -> None:
         counts = session.run(tasks, 60 * asked.minutes)
     counts["command"] = f"python tests/fuzz/run.py --minutes {asked.minutes:g} --seed {asked.seed}"
     for failure in counts["failures"]:
-        sys.stdout.write(f"{failure['state']}: {failure['format']}, {failure['door']}, {failure['damage']}\n{failure['said']}\n")
+        sys.stdout.write(
+            f"{failure['state']}: {failure['format']}, {failure['door']}, {failure['damage']}\n{failure['said']}\n"
+        )
     if asked.json:
         asked.json.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
     if asked.markdown:
         write_tables(counts, asked.markdown)
-    sys.stdout.write(str({name: counts[name] for name in ("tried", "refused", "fused", "crashed", "hung", "largest_growth_mib")}) + "\n")
+    sys.stdout.write(
+        str({name: counts[name] for name in ("tried", "refused", "fused", "crashed", "hung", "largest_growth_mib")})
+        + "\n"
+    )
     sys.exit(1 if counts["crashed"] or counts["hung"] else 0)
 
 
