@@ -48,7 +48,7 @@ def bone_kept(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def uptake_kept(fused: Tensor, sources: Tensor) -> Tensor:
-    """Mean of the fused image over the brightest 1 % of source B, as a part of B's mean there: hot spots."""
+    """Mean of the fused image over the brightest 1 % of source B, as a part of B's mean there."""
     brightness = sources[:, 1:2]
     hot = brightness >= torch.quantile(brightness.flatten(1), _BRIGHTEST, dim=1).reshape(-1, 1, 1, 1)
     return _mean_where(fused, hot) / _mean_where(brightness, hot)
@@ -93,13 +93,14 @@ GUARDS: dict[str, Guard] = {
     "background": Guard("background, mean of 255", 2.0, True, background),
     "bone": Guard("saturated bone kept", 0.85, False, bone_kept),
     "uptake": Guard("uptake kept", 0.9, False, uptake_kept),
+    "targets": Guard("hot targets kept", 0.85, False, uptake_kept),
     "invented": Guard("invented pixels, %", 1.0, True, invented),
 }
 VOLUME_GUARDS: dict[str, Guard] = {
     "calm": Guard("steps between slices, of the sources'", 1.1, True, through_plane),
     "grid": Guard("steps at one phase of the patches, of the sources'", 1.05, True, patch_grid),
 }
-_SALIENT = {"ct": "bone", "pet": "uptake", "spect": "uptake"}
+_SALIENT = {"ct": "bone", "pet": "uptake", "spect": "uptake", "infrared": "targets"}
 
 
 def guard_values(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, Tensor]:
@@ -108,7 +109,8 @@ def guard_values(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, T
     Args:
         fused: (B, 1, H, W), 0..255.
         sources: (B, 2, H, W), 0..255.
-        modality_b: name of the modality of the second source; bone is for CT, uptake for PET and SPECT.
+        modality_b: name of the modality of the second source; bone is for CT, uptake for PET and SPECT, hot
+            targets for infrared.
 
     Returns:
         Guard name -> tensor (B,), nan where an image has nothing to measure.

@@ -63,7 +63,7 @@ def run_quality(
         if progress is not None:
             progress(OWN)
         found[OWN] = _fuse_all(source_a, source_b, output_dir / OWN, modality_b, weights)
-    found |= {name: folder for name, folder in _peers(peers, task).items() if name not in found}
+    found |= {name: folder for name, folder in peers_of(peers, task).items() if name not in found}
     comparison = compare(found, source_a, source_b, modality_b=modality_b, patient=patient, progress=progress)
     title = f"{task or f'{source_a.name} and {source_b.name}'}: fusion quality"
     table = write_tables(comparison, output_dir, title)[0]
@@ -82,7 +82,12 @@ def _fuse_all(source_a: Path, source_b: Path, folder: Path, modality_b: str, wei
     return folder
 
 
-def _peers(folder: Path | None, task: str | None) -> dict[str, Path]:
+def peers_of(folder: Path | None, task: str | None) -> dict[str, Path]:
+    """Method -> folder of its fused pictures, ``METHOD`` or ``METHOD/TASK``; one without pictures is left out.
+
+    Raises:
+        InputError: there is no such folder, or none of it has fused pictures.
+    """
     if folder is None:
         return {}
     if not folder.is_dir():
