@@ -9,6 +9,7 @@ from monai.engines import SupervisedTrainer
 from PIL import Image
 from typer.testing import CliRunner
 
+from monai_s3im import __version__
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.data import download
@@ -130,8 +131,13 @@ def test_data_names_a_folder_that_holds_nothing(command, tmp_path):
     assert str(tmp_path) in s3im("data", command, tmp_path, code=2).stderr
 
 
+def test_the_version_is_told():
+    assert s3im("--version").output == f"{__version__}\n"
+
+
 def test_data_phantom_writes_a_set_that_checks(tmp_path):
-    s3im("data", "phantom", tmp_path / "phantom", "--subjects", 2)
+    output = s3im("data", "phantom", tmp_path / "phantom", "--subjects", 2).output
+    assert all(str(tmp_path / "phantom" / name) in output for name in ("datalist.json", "volumes/pairs.csv"))
     assert "0 problems" in s3im("data", "check", tmp_path / "phantom").output
     assert "3 pairs, 0 problems" in s3im("data", "check", tmp_path / "phantom" / "volumes" / "pairs.csv").output
 

@@ -5,8 +5,11 @@ so that ``s3im --help`` is quick.
 """
 
 import os
+from typing import Annotated
 
 import typer
+
+from monai_s3im import __version__
 
 from .benchmark import benchmark_app
 from .data import data_app
@@ -18,11 +21,27 @@ from .report import report
 from .train import train
 
 app = typer.Typer(
-    help="Fuse CT, MR, PET and SPECT into one image, train the fusion network, and measure fused images.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def s3im(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Fuse CT, MR, PET and SPECT into one image, train the fusion network, and measure fused images."""
+
+
 app.command()(fuse)
 app.command()(report)
 app.command()(evaluate)

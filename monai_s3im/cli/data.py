@@ -64,12 +64,16 @@ def write_phantom_data(
     seed: Annotated[int, typer.Option(help="Another seed, other heads.")] = 0,
 ) -> None:
     """Write the head phantom: a training set of slices, and the volumes of one head with a list of pairs."""
+    from rich.console import Console
+
     from monai_s3im.data.phantom import write_phantom
 
     try:
-        typer.echo(str(write_phantom(folder, subjects=subjects, seed=seed, volumes=True)))
+        with Console(stderr=True).status("Making heads"):
+            datalist = write_phantom(folder, subjects=subjects, seed=seed, volumes=True)
     except (InputError, OutputError) as error:
         fail(error)
+    typer.echo(f"{folder / 'volumes' / 'pairs.csv'}: volumes to fuse\n{datalist}: slices to train on")
 
 
 @data_app.command("download")

@@ -61,7 +61,7 @@ class NormalizeModality(Transform):
             name = image.meta.get("filename_or_obj", "a volume")
             if modality is None:
                 modality = guess_modality(image)
-                logger.info("%s is taken for %s", name, modality.label)
+                logger.info("%s is taken for %s: name its modality if that is wrong", name, modality.label)
             if modality.window is not None and not is_hounsfield(image):
                 logger.warning(
                     "%s is not in HU (no air, nothing below -500): robust percentiles take the place of the CT window",

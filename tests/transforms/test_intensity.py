@@ -46,8 +46,8 @@ def test_a_guess_is_told(caplog):
         assert NormalizeModality()(a_ct(0, 1500)).meta["modality"] == "ct"
         assert NormalizeModality()(MetaTensor(torch.rand(1, 4, 4, 4))).meta["modality"] == "generic"
     assert [record.message for record in caplog.records] == [
-        "a volume is taken for CT",
-        "a volume is taken for generic",
+        "a volume is taken for CT: name its modality if that is wrong",
+        "a volume is taken for generic: name its modality if that is wrong",
     ]
 
 
