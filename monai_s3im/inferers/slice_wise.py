@@ -1,13 +1,19 @@
 """A 2D network over the slices of a volume."""
 
 import logging
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 from torch import Tensor
+
+from monai_s3im.errors import InputError
+
+from .one_way import one_way
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +24,12 @@ _SIGNS_OF_FULL_MEMORY = (
 )  # of the CPU's and MPS' allocators
 
 _PIXELS_AT_ONCE = 2**19
-"""More at once make the network no faster on a CPU, and it takes about 1 KiB a pixel."""
+"""More at once make the network no faster on a CPU."""
+
+_BYTES_A_PIXEL = 1024
+"""About what the network takes, in float32."""
+
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class SliceWiseInferer(Inferer):
@@ -32,7 +43,15 @@ class SliceWiseInferer(Inferer):
     Args:
         slice_batch: slices that the network sees at once, at most; on the CPU no more than 2^19 pixels, or one slice.
         progress: called after each batch with the number of slices done and of all slices.
-        device: where the network is, if not where the inputs are: only the slices at work are there.
+        device: where the network is, if not where the inputs are: only the slices at work are there. Between the CPU
+            and CUDA they travel while the network computes.
+        precision: ``"float32"``, or ``"bfloat16"`` or ``"float16"`` for autocast, which pays where the device computes
+            with it; the result is float32.
+        deterministic: compute one way only (:func:`one_way`), slice by slice: the same bytes whatever the number of
+            threads and ``slice_batch``, and slower.
+
+    Raises:
+        InputError: if ``precision`` is another one.
     """
 
     def __init__(
@@ -40,13 +59,19 @@ class SliceWiseInferer(Inferer):
         slice_batch: int = 8,
         progress: Callable[[int, int], None] | None = None,
         device: str | torch.device | None = None,
+        precision: str = "float32",
+        deterministic: bool = False,
     ) -> None:
         super().__init__()
         if slice_batch < 1:
             raise ValueError(f"slice_batch must be at least 1, got {slice_batch}")
+        if precision not in _PRECISIONS:
+            raise InputError(f"the precision {precision!r} is unknown: use {', '.join(_PRECISIONS)}")
         self.slice_batch = slice_batch
         self.progress = progress
         self.device = torch.device(device) if device is not None else None
+        self.precision = precision
+        self.deterministic = deterministic
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Fuse.
@@ -65,23 +90,36 @@ class SliceWiseInferer(Inferer):
             torch.OutOfMemoryError: if a single slice is too large for the device.
         """
         inputs = convert_to_tensor(inputs)  # without metadata, which cost time in every layer
+        with one_way() if self.deterministic else nullcontext():
+            return self._fuse(inputs, network, *args, **kwargs)
+
+    def _fuse(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         if inputs.ndim == 4:
-            return network(inputs.to(self.device or inputs.device), *args, **kwargs).to(inputs.device)
+            fused = self._run(network, inputs.to(self.device or inputs.device), *args, **kwargs)
+            return fused.to(inputs.device)
         if inputs.ndim != 5:
             raise ValueError(f"expected (B, N, H, W) or (B, N, H, W, D), got shape {tuple(inputs.shape)}")
-        fused = [self._fuse_volume(volume, network, *args, **kwargs) for volume in inputs]
-        return fused[0][None] if len(fused) == 1 else torch.stack(fused)
+        volumes = [self._fuse_volume(volume, network, *args, **kwargs) for volume in inputs]
+        return volumes[0][None] if len(volumes) == 1 else torch.stack(volumes)
+
+    def _run(self, network: Callable[..., Tensor], image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if self.precision == "float32":
+            return network(image, *args, **kwargs)
+        with torch.autocast(image.device.type, _PRECISIONS[self.precision]):
+            return network(image, *args, **kwargs).float()
 
     def _fuse_volume(self, volume: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         total, device = volume.shape[-1], self.device or volume.device
-        fused: Tensor | None = None
-        start, batch = 0, min(self.slice_batch, total)
-        if device.type == "cpu":
-            batch = max(1, min(batch, _PIXELS_AT_ONCE // (volume.shape[1] * volume.shape[2])))
+        if total == 0:
+            raise ValueError(f"a volume of shape {tuple(volume.shape)} has no slices")
+        travel = _Travel(volume, device)
+        pixels = volume.shape[1] * volume.shape[2]
+        most = 1 if self.deterministic else self.slice_batch
+        start, batch = 0, max(1, min(most, total, _most_pixels(device) // pixels))
         while start < total:
-            slices = volume[..., start : start + batch].movedim(-1, 0)  # (S, N, H, W)
             try:
-                result = network(slices.contiguous().to(device), *args, **kwargs).movedim(0, -1)  # (C, H, W, S)
+                result = self._run(network, travel.slices(start, batch), *args, **kwargs)  # (S, C, H, W)
+                travel.keep(start, result)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -90,15 +128,74 @@ class SliceWiseInferer(Inferer):
                 batch //= 2
                 logger.warning("too little memory for %d slices at once: going on with %d", 2 * batch, batch)
                 continue
-            if fused is None:
-                fused = torch.empty((*result.shape[:-1], total), dtype=result.dtype, device=volume.device)
-            fused[..., start : start + result.shape[-1]] = result
-            start += result.shape[-1]
+            start += len(result)
             if self.progress is not None:
                 self.progress(start, total)
-        if fused is None:
-            raise ValueError(f"a volume of shape {tuple(volume.shape)} has no slices")
-        return fused
+        return travel.fused()
+
+
+class _Travel:
+    """Slices of a volume to the device, and their results back, from and to the CPU while CUDA computes."""
+
+    def __init__(self, volume: Tensor, device: torch.device) -> None:
+        self._volume, self._device = volume, device
+        self._aside = torch.cuda.Stream(device) if device.type == "cuda" and volume.device.type == "cpu" else None
+        self._fused: Tensor | None = None
+        self._coming: tuple[int, Tensor, torch.cuda.Event] | None = None
+
+    def slices(self, start: int, count: int) -> Tensor:
+        """(S, N, H, W) on the device."""
+        slices = self._volume[..., start : start + count].movedim(-1, 0)
+        if self._aside is None:
+            return slices.contiguous().to(self._device)
+        pinned = torch.empty(slices.shape, dtype=slices.dtype, pin_memory=True).copy_(slices)
+        with torch.cuda.stream(self._aside):
+            sent = pinned.to(self._device, non_blocking=True)
+        at_work = torch.cuda.current_stream(self._device)
+        at_work.wait_stream(self._aside)
+        sent.record_stream(at_work)
+        return sent
+
+    def keep(self, start: int, result: Tensor) -> None:
+        """Put (S, C, H, W) of the device where it belongs; while it comes, the one before is put."""
+        if self._aside is None:
+            self._put(start, result)
+            return
+        pinned = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+        pinned.copy_(result, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(self._device))
+        self._put_what_came()
+        self._coming = start, pinned, arrived
+
+    def fused(self) -> Tensor:
+        """(C, H, W, D) on the device of the volume."""
+        self._put_what_came()
+        assert self._fused is not None  # noqa: S101
+        return self._fused
+
+    def _put_what_came(self) -> None:
+        if self._coming is not None:
+            start, pinned, arrived = self._coming
+            self._coming = None
+            arrived.synchronize()
+            self._put(start, pinned)
+
+    def _put(self, start: int, result: Tensor) -> None:
+        if self._fused is None:
+            shape = (*result.shape[1:], self._volume.shape[-1])
+            self._fused = torch.empty(shape, dtype=result.dtype, device=self._volume.device)
+        self._fused[..., start : start + len(result)] = result.movedim(0, -1)
+
+
+def _most_pixels(device: torch.device) -> int:
+    """Pixels that the network may see at once: what pays on a CPU, what fits into the free memory of a GPU."""
+    if device.type == "cpu":
+        return _PIXELS_AT_ONCE
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for what comes
+        return (torch.cuda.mem_get_info(device)[0] + kept) // _BYTES_A_PIXEL
+    return sys.maxsize
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
