@@ -9,8 +9,11 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from batch_tools import FakeFuser, outputs
+from dicom_samples import series_of, stored_volume, write_slices
 from pool_tools import tries, visible_gpus, work
 from sample_images import write_picture
 from typer.testing import CliRunner
@@ -222,6 +225,20 @@ def test_an_image_that_a_node_does_not_see_is_named(tmp_path):
     assert result.status == "failed"
     assert result.error.startswith(f"{tmp_path / 'b.png'} is not there on ")
     assert result.error.endswith(": put it on a file system that all nodes share")
+
+
+def test_a_node_takes_one_frame_of_a_file_and_one_series_of_a_folder(tmp_path):
+    write_slices(tmp_path / "study", series_of(stored_volume()), uid="1.2.9")
+    write_slices(tmp_path / "study", series_of(stored_volume(seed=1)), [f"b{n}.dcm" for n in range(6)], uid="1.2.10")
+    affine = np.array([[-0.8, 0, 0, -10], [0, -0.7, 0, 20], [0, 0, 2, 30], [0, 0, 0, 1]])
+    values = np.random.default_rng(0).random((4, 5, 6, 2), dtype=np.float32)
+    nib.save(nib.Nifti1Image(values, affine), tmp_path / "pet.nii.gz")
+    settle = partial(batch._settle, output_dir=tmp_path / "out", resume=False, metrics=False)
+    pair = Pair("one", tmp_path / "study#1.2.9", tmp_path / "pet.nii.gz#2", "ct", "pet")
+    result = batch._settle_on_node(settle, Fuser(device="cpu", reference="b"), pair)
+    assert (result.status, result.error) == ("fused", None)
+    gone = batch._settle_on_node(settle, FakeFuser(), Pair("two", tmp_path / "study#1.2.9", tmp_path / "mr.nii#2"))
+    assert gone.error.startswith(f"{tmp_path / 'mr.nii#2'} is not there on ")
 
 
 @pytest.mark.parametrize(

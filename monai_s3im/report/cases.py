@@ -1,6 +1,5 @@
 """What a report tells of: the cases of a batch as its output folder holds them, and how their metrics compare."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from statistics import median
 from typing import Any, Literal
 
 from monai_s3im.data.reading import is_volume
-from monai_s3im.data.saving import record_path
+from monai_s3im.data.saving import read_record
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.summary import CaseResult, read_summary
 
@@ -143,12 +142,12 @@ def _record_of(result: CaseResult) -> dict[str, Any]:
     """The record of a case, empty where there is none or it lacks what a report tells."""
     if result.output is None:
         return {}
+    record = read_record(result.output)
     try:
-        record = json.loads(record_path(result.output).read_text(encoding="utf-8"))
         is_whole = {"fused", "fused_sha256", "warnings"} <= record.keys() and all(
             record["sources"][key].keys() >= _TOLD_OF_SOURCES for key in ("image_a", "image_b")
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, AttributeError):
         return {}
     return record if is_whole else {}
 

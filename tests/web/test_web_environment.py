@@ -1,6 +1,8 @@
 """Says so where the web front is not tested."""
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +13,17 @@ def test_the_web_front_is_tested_in_an_environment_of_its_own() -> None:
     import s3im_web
 
     assert s3im_web.__doc__
+
+
+@pytest.mark.parametrize("missing", ["aiohttp", "trame_slicer", "trame_vuetify"])
+def test_without_the_extra_it_is_named(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "slicer_extension" / "S3IMFusionWeb")
+    from s3im_web.command import main
+
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "s3im-web: the web front is not installed: pip install 'monai-s3im[web]'\n"

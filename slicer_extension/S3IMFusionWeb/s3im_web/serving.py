@@ -1,0 +1,66 @@
+"""Serve the web front: options, address, token."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from .access import TOKEN_VARIABLE, Access, AccessError, choose_token
+from .gateway import Gateway
+from .sessions import Sessions
+
+
+def serve() -> None:
+    """Serve the web front until interrupted."""
+    options = _options()
+    logging.basicConfig(level=logging.WARNING)
+    try:
+        token = choose_token(options.host, os.environ.pop(TOKEN_VARIABLE, None))
+        if options.data is not None and not options.data.is_dir():
+            raise AccessError(f"{options.data} is no folder: give --data a folder with volumes")
+    except AccessError as error:
+        sys.exit(f"s3im-web: {error}")
+    settings = {
+        "data": str(options.data.resolve()) if options.data else None,
+        "max_bytes": options.max_megabytes * 2**20,
+        "jobs": options.jobs,
+        "device": options.device,
+    }
+    sessions = Sessions(settings, options.max_sessions, options.idle_minutes)
+    gateway = Gateway(Access(token), sessions)
+    web.run_app(
+        gateway.application(),
+        host=options.host,
+        port=options.port,
+        access_log=None,  # it would hold the token and the names of files
+        print=lambda *_: _announce(options.host, options.port, token),
+        shutdown_timeout=1,
+    )
+
+
+def _announce(host: str, port: int, token: str | None) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    query = f"?token={token}" if token else ""
+    sys.stdout.write(f"S3IMFusion is at http://{shown}:{port}/{query}\nResearch use only. Stop it with Ctrl+C.\n")
+    sys.stdout.flush()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="s3im-web",
+        description="Fuse volumes in a browser. Research use only.",
+        epilog=f"Beyond loopback a token is needed: that of the variable {TOKEN_VARIABLE}, or a new one, printed once.",
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s, this machine alone)")
+    add("--port", type=int, default=8642, help="port (default: %(default)s)")
+    add("--data", type=Path, metavar="DIR", help="folder of this machine whose volumes may be loaded")
+    add("--device", default="auto", help="where to compute: auto, cpu, cuda:1 (default: %(default)s)")
+    add("--jobs", type=int, default=1, help="fusions at a time, over all users (default: %(default)s)")
+    add("--max-sessions", type=int, default=4, help="users at a time (default: %(default)s)")
+    add("--max-megabytes", type=int, default=2048, help="of a file and of a volume's voxels (default: %(default)s)")
+    add("--idle-minutes", type=float, default=30, help="an unused session ends after them (default: %(default)s)")
+    return parser.parse_args()
