@@ -79,6 +79,15 @@ def test_train_refuses_what_is_no_override(arguments):
     assert "is no --ID VALUE" in s3im("train", *arguments, code=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("--epoch", "did you mean --epochs?"), ("--qqq", "config"), ("--los#gamma_1", "--loss?")]
+)
+def test_train_refuses_an_id_that_the_config_lacks(name, said, tmp_path):
+    message = s3im("train", "--output_dir", tmp_path, name, 1, code=2).stderr
+    assert f"{name} is no id of the config" in message
+    assert message.strip().endswith(said)
+
+
 def test_train_that_is_interrupted_says_so_and_can_be_resumed(data_set, tmp_path, monkeypatch):
     step = SupervisedTrainer._iteration
 

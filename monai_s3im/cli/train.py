@@ -38,8 +38,10 @@ def train(
     if config not in own and not trust_config:
         fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")
     files = [own[name] for name in dict.fromkeys(["train", config])] if config in own else [config]
+    overrides = _overrides(context.args)
+    _refuse_unknown(overrides, files)
     try:
-        workflow = Training(config_file=files, **_overrides(context.args))
+        workflow = Training(config_file=files, **overrides)
         workflow.initialize()
         workflow.run()
         workflow.finalize()
@@ -59,3 +61,20 @@ def _overrides(arguments: list[str]) -> dict[str, Any]:
         except ValueError:
             values[name[2:]] = text
     return values
+
+
+def _refuse_unknown(overrides: dict[str, Any], files: list[str]) -> None:
+    """A misspelt id would be taken for a new one, and the training run with the value of the right one."""
+    import json
+    from difflib import get_close_matches
+
+    try:
+        keys = {key for file in files for key in json.loads(Path(file).read_text(encoding="utf-8"))}
+    except (OSError, ValueError):
+        return  # the workflow tells what is wrong with the file
+    known = {key.split("#")[0] for key in keys} | {"logging_file", "meta_file", "tracking"}
+    for name in overrides:
+        key = name.replace("::", "#").split("#")[0]
+        if key not in known:
+            near = get_close_matches(key, sorted(known), n=1)
+            fail(f"--{name} is no id of the config{f': did you mean --{near[0]}?' if near else ''}")
