@@ -66,6 +66,8 @@ class Fuser:
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
         weights: a file of weights; None: those that come with the package.
         slice_batch: slices that the network sees at once.
+        precision: of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the halves pay on a GPU.
+        deterministic: the same bytes on every run of one machine, whatever the threads and ``slice_batch``; slower.
         max_gib: most memory in GiB that one image may take, as its header tells; larger ones are refused before they
             are read.
         progress: called with the slices done and all slices of a volume.
@@ -88,6 +90,8 @@ class Fuser:
         dicom: bool = False,
         weights: str | Path | None = None,
         slice_batch: int = 8,
+        precision: str = "float32",
+        deterministic: bool = False,
         max_gib: float = MAX_GIB,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -107,6 +111,8 @@ class Fuser:
             "gray": gray,
             "dicom": dicom,
             "slice_batch": slice_batch,
+            "precision": precision,
+            "deterministic": deterministic,
             "max_gib": max_gib,
             "output_dir": ".",
         }

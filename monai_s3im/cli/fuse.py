@@ -70,6 +70,10 @@ def fuse(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
     slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
+    precision: Annotated[str, typer.Option(help="Of the network: float32, bfloat16 or float16; for a GPU.")] = "float32",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bytes on every run of one machine; slower.")
+    ] = False,
     max_gib: Annotated[float, typer.Option(min=0, help="Most memory that one image may take; larger are refused.")] = 4,
 ) -> None:
     """Fuse one pair, two folders matched by file name, a list of pairs, or what patterns find; pictures or volumes."""
@@ -103,6 +107,8 @@ def fuse(
             "dicom": dicom,
             "weights": weights,
             "slice_batch": slice_batch,
+            "precision": precision,
+            "deterministic": deterministic,
             "max_gib": max_gib,
         }
         if is_single:
@@ -123,9 +129,11 @@ def fuse(
 
 def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
     """Fuse a pair, with a bar of its slices on a terminal."""
+    from monai_s3im.data.atomic import remove_leftovers
     from monai_s3im.data.pair_checks import problems_of
     from monai_s3im.fuse import Fuser
 
+    remove_leftovers(output.parent)
     for name, lines in problems_of(pairs, settings["max_gib"]).items():
         for line in lines:
             typer.echo(f"error: {line.removeprefix(f'{name}: ')}", err=True)
