@@ -10,11 +10,18 @@ from monai_s3im.errors import InputError, OutputError
 
 from .common import fail, show_log
 
+# A config lies over train and over those named here.
+_BETWEEN = {"train_ct_mri": ["train_salient"], "train_spect_mri": ["train_salient"]}
+
 
 def train(
     context: typer.Context,
     config: Annotated[
-        str, typer.Option(help="train (the paper's recipe), train_salient (laid over it), or a JSON file.")
+        str,
+        typer.Option(
+            help="train (the paper's recipe), train_salient (laid over it), train_ct_mri or train_spect_mri (laid over "
+            "both), or a JSON file."
+        ),
     ] = "train",
     trust_config: Annotated[
         bool, typer.Option("--trust-config", help="Run a JSON file as config: it is a program, so read it first.")
@@ -34,10 +41,11 @@ def train(
     if Path(config).resolve().parent == configs.resolve():
         config = Path(config).stem
     if config not in own and not Path(config).is_file():
-        fail(f"{config} is neither a config of the bundle nor a file: use train, train_salient or a JSON file")
+        fail(f"{config} is neither a config of the bundle nor a file: s3im train --help names the configs")
     if config not in own and not trust_config:
         fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")
-    files = [own[name] for name in dict.fromkeys(["train", config])] if config in own else [config]
+    layers = ["train", *_BETWEEN.get(config, []), config]
+    files = [own[name] for name in dict.fromkeys(layers)] if config in own else [config]
     overrides = _overrides(context.args)
     _refuse_unknown(overrides, files)
     try:

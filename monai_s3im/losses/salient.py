@@ -194,6 +194,7 @@ class SalientFusionLoss(_WeightedSum):
         gradient: weight of :class:`GradientTransferLoss`.
         intensity: weight of :class:`SalientIntensityLoss`.
         floor: weight of :class:`SalientFloorLoss`.
+        floor_share: share of the brightest source that it keeps.
         information: weight of :class:`ConditionalEntropyLoss`.
         ssim: weight of :class:`GaussianSSIMLoss`.
         edge: weight of :class:`EdgePreservationLoss`.
@@ -208,7 +209,8 @@ class SalientFusionLoss(_WeightedSum):
         s3im: float = 3.0,
         gradient: float = 20.0,
         intensity: float = 6.0,
-        floor: float = 30.0,
+        floor: float = 15.0,
+        floor_share: float = 0.9,
         information: float = 1.6,
         ssim: float = 4.0,
         edge: float = 6.0,
@@ -222,7 +224,7 @@ class SalientFusionLoss(_WeightedSum):
                 "s3im": StochasticSSIMLoss(draws, patch_size, generator=generator),
                 "gradient": GradientTransferLoss(gradient_gain),
                 "intensity": SalientIntensityLoss(),
-                "floor": SalientFloorLoss(),
+                "floor": SalientFloorLoss(floor_share),
                 "information": ConditionalEntropyLoss(),
                 "ssim": GaussianSSIMLoss(),
                 "edge": EdgePreservationLoss(),

@@ -146,7 +146,7 @@ def salient_fusion(fused, sources, positions):
         3 * stochastic_ssim(fused, sources, positions)
         + 20 * gradient_transfer(fused, sources, gain=1.08)
         + 6 * salient_intensity(fused, sources)
-        + 30 * salient_floor(fused, sources)
+        + 15 * salient_floor(fused, sources)
         + 1.6 * conditional_entropy(fused, sources)
         + 4 * gaussian_ssim(fused, sources)
         + 6 * edge_preservation(fused, sources)
