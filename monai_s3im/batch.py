@@ -115,6 +115,8 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
     if any(record.get(name) != value for name, value in fuser.record_settings.items()):
         return False
     try:
+        if fuser.weights_sha256[record["task"]] != record["weights_sha256"]:
+            return False
         movement = (record.get("registration") or {}).get("file")
         if movement == movement_path(output).name and not movement_path(output).is_file():
             return False
@@ -166,7 +168,7 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
 def _on_ray(settle: Settle, fuser: Fuser, pairs: Sequence[Pair], workers: int | None, address: str | None) -> Outcomes:
     """Settle the cases on a cluster whose nodes see the output folder and would do the very same."""
     with marked(settle.keywords["output_dir"]) as mark:
-        check = partial(_check_worker, settings=fuser.record_settings, mark=mark)
+        check = partial(_check_worker, settings={**fuser.record_settings, "weights": fuser.weights_sha256}, mark=mark)
         use_gpus = fuser.device_asked != "cpu"
         run = partial(_settle_on_node, settle)
         for pair, outcome in run_on_ray(run, fuser, pairs, workers, address=address, check=check, use_gpus=use_gpus):
@@ -189,7 +191,8 @@ def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None
                 f"{mark.parent} is another folder here: give an output folder on a file system that all nodes share"
             )
         time.sleep(0.1)
-    differing = [name for name, value in settings.items() if name != "device" and fuser.record_settings[name] != value]
+    own = {**fuser.record_settings, "weights": fuser.weights_sha256}
+    differing = [name for name, value in settings.items() if name != "device" and own[name] != value]
     if differing:
         raise InputError(f"{' and '.join(differing)} differ here: install the same on all nodes")
 

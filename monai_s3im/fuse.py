@@ -14,6 +14,7 @@ from .bundle_config import bundle_parser
 from .data.reading import MAX_GIB, is_volume
 from .data.saving import check_output
 from .errors import InputError, own_errors
+from .modalities import OWN_WEIGHTS
 
 
 def choose_device(device: str = "auto") -> str:
@@ -64,7 +65,9 @@ class Fuser:
             :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
         gray: leave the colour out of the result.
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
-        weights: a file of weights; None: those that come with the package.
+        task: whose weights: ``"medical"``, ``"infrared-visible"``, or ``"auto"``, by the modalities of each pair; see
+            :data:`monai_s3im.modalities.TASKS`.
+        weights: a file of weights for every pair, in the place of those of the task, which come with the package.
         slice_batch: slices that the network sees at once.
         precision: of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the halves pay on a GPU.
         deterministic: the same bytes on every run of one machine, whatever the threads and ``slice_batch``; slower.
@@ -88,6 +91,7 @@ class Fuser:
         color_map: str | None = None,
         gray: bool = False,
         dicom: bool = False,
+        task: str = "auto",
         weights: str | Path | None = None,
         slice_batch: int = 8,
         precision: str = "float32",
@@ -110,17 +114,17 @@ class Fuser:
             "color_map": color_map,
             "gray": gray,
             "dicom": dicom,
+            "task": task,
+            "ckpt_path": str(weights) if weights is not None else None,
             "slice_batch": slice_batch,
             "precision": precision,
             "deterministic": deterministic,
             "max_gib": max_gib,
             "output_dir": ".",
         }
-        if weights is not None:
-            overrides["ckpt_path"] = str(weights)
         parser = bundle_parser("inference", **overrides)
         with _errors_of(self._device):
-            self._network = parser.get_parsed_content("weights")
+            self._network = parser.get_parsed_content("network")
             self._preprocessing = parser.get_parsed_content("preprocessing")
             self._inferer = parser.get_parsed_content("inferer")
             self._restoring = parser.get_parsed_content("restoring")
@@ -138,8 +142,15 @@ class Fuser:
 
     @property
     def record_settings(self) -> dict[str, Any]:
-        """What the record of every output says beside its sources: versions, weights and settings."""
-        return dict(json.loads(json.dumps(self._saving.settings)))
+        """What the record of every output says beside its sources and weights: versions and settings."""
+        settings = {name: value for name, value in self._saving.settings.items() if name != "weights"}
+        return dict(json.loads(json.dumps(settings)))
+
+    @property
+    def weights_sha256(self) -> dict[str | None, str]:
+        """The SHA256 of the weights of each task that may be used; the task of own weights is None."""
+        weights = self._saving.settings["weights"].items()
+        return {None if task == OWN_WEIGHTS else task: file["sha256"] for task, file in weights}
 
     def __call__(
         self,
@@ -157,7 +168,9 @@ class Fuser:
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
-            item["pred"] = self._inferer(item["image"].as_tensor()[None], self._network)[0]  # (1, sources, ...)
+            batch = item["image"].as_tensor()[None]  # (1, sources, ...)
+            item["pred"] = self._inferer(batch, self._network, task=item["task"])[0]
+            del batch
             restored = self._restoring(item)  # takes the sources out of the item: their memory is free
             item.clear()
             fused: MetaTensor = restored["pred"].cpu()

@@ -1,8 +1,9 @@
-"""The one place for a modality: its name, its display range, its colour map. To add one, add an entry to MODALITIES."""
+"""The one place for modalities and tasks. To add one, add an entry to MODALITIES or to TASKS."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -58,6 +59,58 @@ MODALITIES = {
     )
 }
 """Modality by name."""
+
+_LIGHT = {"visible", "infrared"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a file of weights is for.
+
+    Attributes:
+        weights: the file's name among the bundle's models.
+        fits: whether a pair is of the task, from the names of its two modalities, in either order.
+    """
+
+    weights: str
+    fits: Callable[[str, str], bool]
+
+
+TASKS = {
+    "medical": Task("model.pt", lambda a, b: not {a, b} & _LIGHT),
+    "infrared-visible": Task("model_infrared.pt", lambda a, b: {a, b} <= {*_LIGHT, "generic"}),
+}
+"""Task by name; the first that fits a pair is its own, so a narrow one stands before a wide one."""
+
+AUTO_TASK = "auto"
+OWN_WEIGHTS = "own"
+"""In the place of a task where the user's own weights are used for every pair."""
+
+
+def task_of(modality_a: str, modality_b: str) -> str | None:
+    """The name of the task that a pair is of; None if there is none."""
+    return next((name for name, task in TASKS.items() if task.fits(modality_a, modality_b)), None)
+
+
+def task_weights(task: str | None, models: str | Path, own: str | Path | None = None) -> dict[str, Path]:
+    """The files of weights that may be needed.
+
+    Args:
+        task: a name of :data:`TASKS`; ``"auto"`` or None: chosen pair by pair.
+        models: folder of the weights that come with the package.
+        own: a file that takes the place of all of them.
+
+    Returns:
+        Task -> file; with ``own``, :data:`OWN_WEIGHTS` -> that file.
+
+    Raises:
+        InputError: if there is no such task.
+    """
+    if task not in {None, AUTO_TASK, *TASKS}:
+        raise InputError(f"unknown task {task!r}: use one of {', '.join([AUTO_TASK, *TASKS])}")
+    if own is not None:
+        return {OWN_WEIGHTS: Path(own)}
+    return {name: Path(models) / each.weights for name, each in TASKS.items() if task in {None, AUTO_TASK, name}}
 
 
 def modality_named(name: str) -> Modality:

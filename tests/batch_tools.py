@@ -17,7 +17,8 @@ class FakeFuser:
     max_gib = 4.0
 
     def __init__(self, **record_settings):
-        self.record_settings = {"weights_sha256": "0" * 64, "plane": "axial", **record_settings}
+        self.record_settings = {"plane": "axial", **record_settings}
+        self.weights_sha256 = {"medical": "0" * 64}
 
     def __call__(self, image_a, image_b, output, modality_a=None, modality_b=None):
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +38,7 @@ class FakeFuser:
             for key, file, modality in (("image_a", image_a, modality_a), ("image_b", image_b, modality_b))
         }
         record = {"fused": output.name, "fused_sha256": sha256_of(output), "sources": sources, **self.record_settings}
+        record |= {"task": "medical", "weights_sha256": self.weights_sha256["medical"]}
         write_json({**record, "warnings": [f"warned of {image_a.stem}"]}, record_path(output))
 
 

@@ -261,7 +261,7 @@ def test_neither_image_nor_record_is_left_when_the_image_cannot_be_written(fuser
 
 
 def test_images_too_large_for_the_device_are_told_in_a_sentence(fuser, pictures, monkeypatch):
-    def out_of_memory(image):
+    def out_of_memory(image, task):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(fuser, "_network", out_of_memory)

@@ -1,5 +1,7 @@
 """The bundle's command, s3im and fuse() are one pipeline: the same files, byte for byte."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -14,12 +16,21 @@ from monai_s3im.data.inference import fusion_pairs
 from monai_s3im.fuse import Fuser
 from monai_s3im.workflows import Inference
 
-OUTPUTS = {"gray": "gray.png", "colour": "colour.png", "volume": "volume.nii.gz", "uptake": "uptake.nii.gz"}
+OUTPUTS = {
+    "gray": "gray.png",
+    "colour": "colour.png",
+    "night": "night.png",
+    "volume": "volume.nii.gz",
+    "uptake": "uptake.nii.gz",
+}
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """A list of a gray pair, a coloured pair, a pair of volumes on one grid, and a PET with a grid of its own."""
+    """A list of a gray pair, two coloured pairs, a pair of volumes on one grid, and a PET with a grid of its own.
+
+    One pair is infrared and visible light, of the other task, and stands between medical ones.
+    """
     folder = tmp_path_factory.mktemp("pairs")
     write_picture(folder / "gray_a.png", 0)
     write_picture(folder / "gray_b.png", 5)
@@ -31,6 +42,7 @@ def pairs(tmp_path_factory):
         "name,image_a,image_b,modality_a,modality_b",
         "gray,gray_a.png,gray_b.png,mr,ct",
         "colour,gray_a.png,colour_b.png,mr,pet",
+        "night,colour_b.png,gray_b.png,visible,infrared",
         "volume,a.nii.gz,b.nii.gz,,",
         "uptake,a.nii.gz,pet.nii.gz,mr,pet",
     ]
@@ -45,6 +57,16 @@ def expected(pairs, tmp_path_factory):
     for pair in fusion_pairs(pairs=pairs):
         fuser(pair.image_a, pair.image_b, folder / OUTPUTS[pair.name], pair.modality_a, pair.modality_b)
     return written_to(folder)
+
+
+def test_each_pair_is_fused_by_the_weights_of_its_task(expected):
+    used = {name: json.loads(expected[f"{name}.json"]) for name in OUTPUTS}
+    models = {"medical": "model.pt", "infrared-visible": "model_infrared.pt"}
+    for name, record in used.items():
+        task = "infrared-visible" if name == "night" else "medical"
+        assert (record["task"], record["weights_file"]) == (task, models[task])
+        weights = (bundle_root() / "models" / models[task]).read_bytes()
+        assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def written_to(folder):

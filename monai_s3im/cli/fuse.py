@@ -68,7 +68,10 @@ def fuse(
         bool, typer.Option("--dicom", help="Write a DICOM series in the patient's study: -o names its folder.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
+    task: Annotated[
+        str, typer.Option(help="Whose weights: medical, infrared-visible, or auto, by the modalities of each pair.")
+    ] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Other weights, for every pair, than those of the task.")] = None,
     slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
     precision: Annotated[str, typer.Option(help="Of the network: float32, bfloat16 or float16; for a GPU.")] = "float32",
     deterministic: Annotated[
@@ -105,6 +108,7 @@ def fuse(
             "color_map": color_map,
             "gray": gray,
             "dicom": dicom,
+            "task": task,
             "weights": weights,
             "slice_batch": slice_batch,
             "precision": precision,

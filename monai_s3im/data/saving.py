@@ -16,6 +16,7 @@ from monai.transforms import MapTransform
 
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.modalities import OWN_WEIGHTS
 
 from .dicom import is_series
 from .dicom_writing import check_series_output, write_series
@@ -63,19 +64,22 @@ def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> 
 
 
 def pipeline_settings(
-    weights: str | Path, color_map: str | None = None, transform: str | Path | None = None, **settings: Any
+    weights: Mapping[str, str | Path],
+    color_map: str | None = None,
+    transform: str | Path | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """What made a fused image, for the record beside it: versions, weights and settings.
 
     Args:
-        weights: the file of weights.
+        weights: task -> file of weights, of which the name and the SHA256 are told.
         color_map: name, or file, of which only the name is told.
         transform: file, of which the name and the SHA256 are told.
         **settings: further settings, as they are.
     """
     return {
         "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},
-        "weights_sha256": sha256_of(weights),
+        "weights": {task: {"file": Path(file).name, "sha256": sha256_of(file)} for task, file in weights.items()},
         "color_map": Path(color_map).name if color_map else None,
         "transform": Path(transform).name if transform else None,
         "transform_sha256": sha256_of(transform) if transform else None,
@@ -144,7 +148,8 @@ class SaveFusedd(MapTransform):
     Args:
         keys: fused images, (1 or 3, ...) in [0, 1].
         output_dir: folder; made when needed.
-        settings: what to record beside the sources: version, weights, device.
+        settings: what to record beside the sources: version, weights, device; of ``weights``, task -> ``file`` and
+            ``sha256``, those of ``data["task"]``.
         dicom: write a DICOM series in the study of the first source that is one; see :func:`write_series`.
     """
 
@@ -188,8 +193,9 @@ class SaveFusedd(MapTransform):
             ]
             is_given = (registration or {}).get("file") == movement.name  # and so the user's
             files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
-            remarks = self._write(image, path, result, files)
-            record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **self.settings}
+            settings = self._settings_of(result)
+            remarks = self._write(image, path, result, files, settings)
+            record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **settings}
             try:
                 if movement in files_of_ours:
                     movement.unlink(missing_ok=True)
@@ -208,8 +214,22 @@ class SaveFusedd(MapTransform):
             result["output"] = str(path)
         return result
 
+    def _settings_of(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
+        """The settings with the weights of this pair's task."""
+        if "weights" not in self.settings:
+            return self.settings
+        task = data["task"]
+        weights = self.settings["weights"][task]
+        used = {"task": None if task == OWN_WEIGHTS else task, "weights_file": weights["file"]}
+        return {**self.settings, **used, "weights_sha256": weights["sha256"]}
+
     def _write(
-        self, image: MetaTensor, path: Path, data: Mapping[Hashable, Any], files: Mapping[str, str]
+        self,
+        image: MetaTensor,
+        path: Path,
+        data: Mapping[Hashable, Any],
+        files: Mapping[str, str],
+        settings: Mapping[str, Any],
     ) -> list[str]:
         """Write the image; return what is to be said."""
         if not self.dicom:
@@ -222,7 +242,7 @@ class SaveFusedd(MapTransform):
         if not is_moved and frame_of not in series:
             frame_of = next(iter(series))  # in register as they are: the space of both
         modalities = [source["modality"] for source in sources.values()]
-        remarks = write_series(image, path, series, frame_of if frame_of in series else None, modalities, self.settings)
+        remarks = write_series(image, path, series, frame_of if frame_of in series else None, modalities, settings)
         for remark in remarks:
             logger.warning("%s", remark)
         return remarks

@@ -1,7 +1,16 @@
 """The network of Fig. 2 and its parts."""
 
+from .by_task import TaskNetworks
 from .export import EXPORT_FORMATS, export_network, load_exported
 from .nets.s3im_fusion import S3IMFusion
 from .weights import load_weights, read_manifest
 
-__all__ = ["EXPORT_FORMATS", "S3IMFusion", "export_network", "load_exported", "load_weights", "read_manifest"]
+__all__ = [
+    "EXPORT_FORMATS",
+    "S3IMFusion",
+    "TaskNetworks",
+    "export_network",
+    "load_exported",
+    "load_weights",
+    "read_manifest",
+]

@@ -7,10 +7,12 @@ from .intensity import NormalizeModality, NormalizeModalityd
 from .movement import read_movement
 from .registration import Register, RegisterSourcesd
 from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
+from .task import ChooseTaskd
 
 __all__ = [
     "PLANES",
     "AlignSourcesd",
+    "ChooseTaskd",
     "ColorMap",
     "ColorMapd",
     "NormalizeModality",

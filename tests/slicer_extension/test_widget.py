@@ -24,7 +24,7 @@ from S3IMFusionLib import install, settings
 from S3IMFusionLib.sample_data import Grid, head_phantom
 from scene_tools import state_of
 
-from monai_s3im.modalities import CT_WINDOWS, MODALITIES
+from monai_s3im.modalities import AUTO_TASK, CT_WINDOWS, MODALITIES, TASKS
 from monai_s3im.transforms.slices import PLANES
 
 GRID = Grid((48, 56, 12), (4.0, 4.0, 12.0))
@@ -80,13 +80,14 @@ def test_the_choices_are_those_of_the_logic_and_the_library(panel):
 
     values = {
         name: {member.value for member in getattr(parameters, name)}
-        for name in ("Reference", "Registration", "Modality", "Plane", "Window")
+        for name in ("Reference", "Registration", "Modality", "Plane", "Window", "Task")
     }
     assert values["Reference"] == set(settings.REFERENCES)
     assert values["Registration"] == set(settings.REGISTRATIONS)
     assert values["Modality"] == set(MODALITIES) - {"visible", "infrared"} | {None}
     assert values["Plane"] == set(PLANES) | {"in-plane"}
     assert values["Window"] == set(CT_WINDOWS) | {settings.WINDOW_OF_DISPLAY}
+    assert values["Task"] == set(settings.TASKS) == {AUTO_TASK, *TASKS}
     for window, (lower, upper) in CT_WINDOWS.items():
         assert f"({lower:g} to {upper:g} HU)" in parameters.Window(window).label()
 
@@ -101,7 +102,7 @@ def test_what_is_chosen_in_the_panel_is_in_the_settings(panel):
     from S3IMFusionLib.parameters import fusion_settings
 
     ui = panel.ui
-    for name, index in (("reference", 2), ("register", 1), ("modality_b", 3), ("plane", 1), ("window", 2)):
+    for name, index in (("reference", 2), ("register", 1), ("modality_b", 3), ("plane", 1), ("window", 2), ("task", 1)):
         getattr(ui, name).currentIndex = index
     ui.color_map.currentIndex, ui.gray.checked, ui.slice_batch.value, ui.device.currentIndex = 1, True, 4, 1
     ui.weights.currentPath = "own.pt"
@@ -115,6 +116,7 @@ def test_what_is_chosen_in_the_panel_is_in_the_settings(panel):
         gray=True,
         slice_batch=4,
         device="cpu",
+        task="medical",
         weights="own.pt",
     )
 

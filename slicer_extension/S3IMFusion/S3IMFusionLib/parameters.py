@@ -105,6 +105,23 @@ class ColorMap(Enum):
         return self.value or _("As displayed, or of the modality")
 
 
+class Task(Enum):
+    """Whose weights fuse the volumes."""
+
+    AUTO = "auto"
+    MEDICAL = "medical"
+    INFRARED_VISIBLE = "infrared-visible"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        names = {
+            "auto": _("By the modalities"),
+            "medical": _("Medical images"),
+            "infrared-visible": _("Infrared and visible light"),
+        }
+        return names[self.value]
+
+
 @parameterNodeWrapper
 class FusionParameters:
     """What the user chose; the names are those of :class:`FusionSettings`."""
@@ -124,6 +141,7 @@ class FusionParameters:
     gray: bool = False
     device: str = "auto"
     slice_batch: Annotated[int, WithinRange(1, 64)] = 8
+    task: Task = Task.AUTO
     weights: str = ""
 
 
@@ -140,5 +158,6 @@ def fusion_settings(parameters: FusionParameters) -> FusionSettings:
         gray=parameters.gray,
         device=parameters.device,
         slice_batch=parameters.slice_batch,
+        task=parameters.task.value,
         weights=parameters.weights or None,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 REFERENCES = ("a", "b", "finer")
 REGISTRATIONS = ("none", "rigid", "affine")
+TASKS = ("auto", "medical", "infrared-visible")
 WINDOW_OF_DISPLAY = "display"
 
 
@@ -27,10 +28,11 @@ class FusionSettings:
         gray: leave the colour out of the result.
         device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
         slice_batch: slices that the network sees at once; halved when the memory is too small.
-        weights: a file of weights; None: those that come with the extension.
+        task: whose weights: ``"medical"``, ``"infrared-visible"``, or ``"auto"``, by the modalities.
+        weights: a file of weights in the place of those of the task; None: those that come with the extension.
 
     Raises:
-        ValueError: if ``reference``, ``register`` or ``slice_batch`` is none of these.
+        ValueError: if ``reference``, ``register``, ``task`` or ``slice_batch`` is none of these.
     """
 
     reference: str = "a"
@@ -43,6 +45,7 @@ class FusionSettings:
     gray: bool = False
     device: str = "auto"
     slice_batch: int = 8
+    task: str = "auto"
     weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +53,8 @@ class FusionSettings:
             raise ValueError(f"unknown reference {self.reference!r}: choose one of {', '.join(REFERENCES)}")
         if self.register not in REGISTRATIONS:
             raise ValueError(f"unknown registration {self.register!r}: choose one of {', '.join(REGISTRATIONS)}")
+        if self.task not in TASKS:
+            raise ValueError(f"unknown task {self.task!r}: choose one of {', '.join(TASKS)}")
         if self.slice_batch < 1:
             raise ValueError(f"slice_batch must be at least 1, got {self.slice_batch}")
 

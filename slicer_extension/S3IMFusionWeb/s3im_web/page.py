@@ -21,6 +21,7 @@ CHOICES = {
     "plane": ("Plane of the slices", ["axial", "coronal", "sagittal", "in-plane"]),
     "register": ("Register B onto A", ["none", "rigid", "affine"]),
     "window": ("Window of a CT", ["brain", "soft_tissue", "bone", "full"]),
+    "task": ("Weights for", ["auto", "medical", "infrared-visible"]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "hot", "inferno", "viridis", "gray"]),
 }
 STATE = {
@@ -41,6 +42,7 @@ STATE = {
     "plane": "axial",
     "register": "none",
     "window": "brain",
+    "task": "auto",
     "color_map": OWN_COLOURS,
     "gray": False,
     "is_running": False,

@@ -1,0 +1,54 @@
+"""Which weights a pair is fused with, by its modalities."""
+
+import json
+import logging
+from collections.abc import Collection, Hashable, Mapping
+from typing import Any
+
+from monai.transforms import Transform
+
+from monai_s3im.errors import InputError
+from monai_s3im.modalities import MODALITIES, OWN_WEIGHTS, TASKS, task_of
+
+logger = logging.getLogger(__name__)
+
+
+class ChooseTaskd(Transform):
+    """Add ``task``, the name of the task whose weights the pair is fused with.
+
+    Where several are to choose from, it is that of the pair's modalities, which are read from ``provenance``; where
+    only one is, that one, with one of ``warnings`` (JSON text of a list) if it does not fit the modalities.
+
+    Args:
+        tasks: names to choose from, see :func:`monai_s3im.modalities.task_weights`.
+    """
+
+    def __init__(self, tasks: Collection[str]) -> None:
+        self.tasks = list(tasks)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Choose.
+
+        Raises:
+            InputError: if the modalities belong to no task together.
+        """
+        result = dict(data)
+        names = [source["modality"] for source in json.loads(result["provenance"]).values()]
+        labels = " and ".join(MODALITIES[name].label for name in names)
+        if len(self.tasks) > 1:
+            task = task_of(names[0], names[1])
+            if task is None:
+                raise InputError(
+                    f"{labels} belong to no task together: name the right modalities, or choose the weights by the "
+                    f"task, {' or '.join(TASKS)}"
+                )
+            return {**result, "task": task}
+        task = self.tasks[0]
+        if task != OWN_WEIGHTS and not TASKS[task].fits(names[0], names[1]):
+            warning = (
+                f"the pair is {labels}, and the weights are those of the task {task}: look at the result before you "
+                "use it"
+            )
+            logger.warning("%s", warning)
+            result["warnings"] = json.dumps([*json.loads(result.get("warnings", "[]")), warning])
+        return {**result, "task": task}

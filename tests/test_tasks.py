@@ -1,0 +1,228 @@
+"""Weights by task: chosen by the modalities of each pair, or by name."""
+
+import hashlib
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sample_images import write_picture, write_volume
+from typer.testing import CliRunner
+
+from monai_s3im.batch import fuse_batch
+from monai_s3im.bundle_config import bundle_root
+from monai_s3im.cli import app
+from monai_s3im.data.inference import fusion_pairs
+from monai_s3im.data.pairs import Pair
+from monai_s3im.errors import InputError
+from monai_s3im.fuse import Fuser
+from monai_s3im.modalities import MODALITIES, TASKS, task_of, task_weights
+from monai_s3im.networks import S3IMFusion, TaskNetworks
+
+MODELS = bundle_root() / "models"
+
+
+@pytest.fixture(scope="module")
+def fuser():
+    return Fuser(device="cpu")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return write_picture(tmp_path / "a.png", 0), write_picture(tmp_path / "b.png", 5)
+
+
+def record_of(output):
+    return json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def sha256(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def by_hand(weights, image_a, image_b):
+    """What the network with these weights makes of two gray pictures, 0..255."""
+    network = S3IMFusion().eval()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    pair = np.stack([np.asarray(Image.open(file), dtype=np.float32) for file in (image_a, image_b)]) / 255
+    with torch.no_grad():
+        return (network(torch.from_numpy(pair)[None])[0, 0].clamp(0, 1) * 255).round().numpy()
+
+
+@pytest.mark.parametrize(
+    ("modality_a", "modality_b", "task"),
+    [
+        ("mr", "ct", "medical"),
+        ("pet", "mr", "medical"),
+        ("us", "generic", "medical"),
+        ("generic", "generic", "medical"),
+        ("visible", "infrared", "infrared-visible"),
+        ("infrared", "visible", "infrared-visible"),
+        ("generic", "infrared", "infrared-visible"),
+        ("visible", "visible", "infrared-visible"),
+        ("ct", "infrared", None),
+        ("visible", "mr", None),
+    ],
+)
+def test_the_modalities_of_a_pair_tell_its_task(modality_a, modality_b, task):
+    assert task_of(modality_a, modality_b) == task
+
+
+def test_every_modality_belongs_to_a_task_with_its_like():
+    assert {task_of(name, name) for name in MODALITIES} == {"medical", "infrared-visible"}
+
+
+def test_each_task_has_weights_of_its_own_that_the_package_brings():
+    files = [MODELS / task.weights for task in TASKS.values()]
+    assert len({sha256(file) for file in files}) == len(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "task", "weights"),
+    [
+        (("mr", "ct"), "medical", "model.pt"),
+        (("visible", "infrared"), "infrared-visible", "model_infrared.pt"),
+        ((None, None), "medical", "model.pt"),
+        ((None, "infrared"), "infrared-visible", "model_infrared.pt"),
+    ],
+)
+def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, modalities, task, weights):
+    fuser(*pictures, tmp_path / "out.png", *modalities)
+    fused = np.asarray(Image.open(tmp_path / "out.png"), dtype=np.float32)
+    np.testing.assert_allclose(fused, by_hand(MODELS / weights, *pictures), rtol=0, atol=1)
+    record = record_of(tmp_path / "out.png")
+    told = {name: record[name] for name in ("task", "weights_file", "weights_sha256", "warnings")}
+    expected = {"task": task, "weights_file": weights, "weights_sha256": sha256(MODELS / weights), "warnings": []}
+    assert told == expected
+    other = by_hand(MODELS / ({"model.pt", "model_infrared.pt"} - {weights}).pop(), *pictures)
+    assert np.abs(fused - other).max() > 3
+
+
+def test_modalities_of_different_tasks_are_refused_in_a_sentence(fuser, pictures, tmp_path):
+    sentence = (
+        "CT and infrared belong to no task together: name the right modalities, or choose the weights by the task, "
+        "medical or infrared-visible"
+    )
+    with pytest.raises(InputError) as refusal:
+        fuser(*pictures, tmp_path / "out.png", "ct", "infrared")
+    assert str(refusal.value) == sentence
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_task_against_the_modalities_is_warned_of_and_recorded(pictures, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        Fuser(device="cpu", task="medical")(*pictures, tmp_path / "out.png", "visible", "infrared")
+    sentence = (
+        "the pair is visible light and infrared, and the weights are those of the task medical: look at the result "
+        "before you use it"
+    )
+    assert caplog.messages == [sentence]
+    record = record_of(tmp_path / "out.png")
+    assert (record["task"], record["weights_file"], record["warnings"]) == ("medical", "model.pt", [sentence])
+
+
+def test_a_warning_of_the_task_stands_beside_those_of_the_registration(tmp_path):
+    volumes = write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", 5)
+    plain, warned = tmp_path / "plain.nii.gz", tmp_path / "warned.nii.gz"
+    Fuser(device="cpu", register="rigid")(*volumes, plain, "mr", "pet")
+    Fuser(device="cpu", register="rigid", task="infrared-visible")(*volumes, warned, "mr", "pet")
+    before, after = (
+        json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["warnings"] for name in ("plain", "warned")
+    )
+    assert after[:-1] == before
+    assert after[-1].startswith("the pair is MR and PET, and the weights are those of the task infrared-visible")
+
+
+def test_a_named_task_that_fits_is_used_without_a_word(pictures, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        Fuser(device="cpu", task="infrared-visible")(*pictures, tmp_path / "out.png")
+    assert caplog.messages == []
+    assert record_of(tmp_path / "out.png")["weights_file"] == "model_infrared.pt"
+
+
+@pytest.mark.parametrize("modalities", [("mr", "ct"), ("visible", "infrared"), ("ct", "infrared")])
+@pytest.mark.parametrize("task", ["auto", "medical"])
+def test_own_weights_are_used_for_every_pair_whatever_the_task(pictures, tmp_path, caplog, modalities, task):
+    own = tmp_path / "own.pt"
+    torch.manual_seed(0)
+    torch.save(S3IMFusion().state_dict(), own)
+    with caplog.at_level(logging.WARNING):
+        Fuser(device="cpu", task=task, weights=own)(*pictures, tmp_path / "out.png", *modalities)
+    assert caplog.messages == []
+    record = record_of(tmp_path / "out.png")
+    assert (record["task"], record["weights_file"], record["weights_sha256"]) == (None, "own.pt", sha256(own))
+    fused = np.asarray(Image.open(tmp_path / "out.png"), dtype=np.float32)
+    np.testing.assert_allclose(fused, by_hand(own, *pictures), rtol=0, atol=1)
+
+
+def test_an_unknown_task_is_refused_by_function_and_command(pictures, tmp_path):
+    sentence = "unknown task 'thermal': use one of auto, medical, infrared-visible"
+    with pytest.raises(InputError, match=sentence):
+        Fuser(device="cpu", task="thermal")
+    images = [str(file) for file in pictures]
+    result = CliRunner().invoke(app, ["fuse", *images, "-o", str(tmp_path / "out.png"), "--task", "thermal"])
+    assert (result.exit_code, result.stderr) == (2, f"error: {sentence}\n")
+
+
+@pytest.fixture
+def mixed(pictures, tmp_path):
+    """A list of pairs of both tasks in turn, and of one that is of neither."""
+    rows = [("one", "mr", "ct"), ("two", "visible", "infrared"), ("odd", "ct", "infrared"), ("three", "mr", "pet")]
+    lines = ["name,image_a,image_b,modality_a,modality_b", *[f"{n},a.png,b.png,{a},{b}" for n, a, b in rows]]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines), encoding="utf-8")
+    return fusion_pairs(pairs=tmp_path / "pairs.csv")
+
+
+def test_a_batch_of_both_tasks_loads_each_file_once(mixed, tmp_path, monkeypatch):
+    loaded, load = [], torch.load
+
+    def counted(*arguments, **options):
+        loaded.append(arguments)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", counted)
+    results = list(fuse_batch(mixed, tmp_path / "out", Fuser(device="cpu")))
+    assert len(loaded) == len(TASKS)
+    assert [result.status for result in results] == ["fused", "fused", "failed", "fused"]
+    assert results[2].error.startswith("CT and infrared belong to no task together")
+    used = [record_of(tmp_path / "out" / f"{name}.png")["task"] for name in ("one", "two", "three")]
+    assert used == ["medical", "infrared-visible", "medical"]
+
+
+def test_a_resumed_batch_does_again_what_another_task_is_asked_for(mixed, tmp_path, fuser):
+    pairs = [pair for pair in mixed if pair.name != "odd"]
+    list(fuse_batch(pairs, tmp_path / "out", fuser))
+
+    def statuses(settings):
+        fuser = Fuser(device="cpu", **settings)
+        return [result.status for result in fuse_batch(pairs, tmp_path / "out", fuser, resume=True)]
+
+    assert statuses({}) == ["skipped"] * 3
+    assert statuses({"task": "medical"}) == ["skipped", "fused", "skipped"]
+    assert statuses({"weights": MODELS / "model_paper.pt"}) == ["fused"] * 3
+    assert statuses({"weights": MODELS / "model_paper.pt"}) == ["skipped"] * 3
+
+
+def test_workers_choose_by_pair_too(mixed, tmp_path, fuser):
+    pairs: list[Pair] = [pair for pair in mixed if pair.name != "odd"]
+    list(fuse_batch(pairs, tmp_path / "out", fuser, workers=2))
+    used = {name: record_of(tmp_path / "out" / f"{name}.png")["task"] for name in ("one", "two", "three")}
+    assert used == {"one": "medical", "two": "infrared-visible", "three": "medical"}
+
+
+def test_only_the_files_that_may_be_needed_are_named():
+    assert task_weights("auto", "models") == {name: MODELS.__class__("models") / t.weights for name, t in TASKS.items()}
+    assert list(task_weights("medical", "models")) == ["medical"]
+    assert list(task_weights(None, "models", "own.pt")) == ["own"]
+
+
+def test_a_batch_of_tensors_is_of_one_task():
+    networks = TaskNetworks(S3IMFusion(), task_weights("auto", MODELS))
+    pair = torch.rand(2, 2, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(networks(pair, ["medical", "medical"]), networks(pair, "medical"))
+        assert not torch.equal(networks(pair, "infrared-visible"), networks(pair, "medical"))
+        with pytest.raises(ValueError, match="of one task, not of infrared-visible, medical"):
+            networks(pair, ["medical", "infrared-visible"])
