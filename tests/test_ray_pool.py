@@ -191,7 +191,8 @@ class OtherElsewhere(FakeFuser):
     """A copy in another process has other weights."""
 
     def __init__(self):
-        super().__init__(weights_sha256="1" * 64)
+        super().__init__()
+        self.weights_sha256 = {"medical": "1" * 64}
 
     def __reduce__(self):
         return FakeFuser, ()
@@ -207,7 +208,7 @@ def test_workers_with_other_weights_get_no_work(cluster, tmp_path):
         workers=1,
         ray_address=cluster.address,
     )
-    with pytest.raises(InputError, match=r"^worker .*: weights_sha256 differ here: install the same on all nodes$"):
+    with pytest.raises(InputError, match=r"^worker .*: weights differ here: install the same on all nodes$"):
         list(run)
     assert list((tmp_path / "out").glob("*.png")) == []
 

@@ -96,6 +96,7 @@ def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, m
     told = {name: record[name] for name in ("task", "weights_file", "weights_sha256", "warnings")}
     expected = {"task": task, "weights_file": weights, "weights_sha256": sha256(MODELS / weights), "warnings": []}
     assert told == expected
+    assert "weights" not in record  # those of the other task
     other = by_hand(MODELS / ({"model.pt", "model_infrared.pt"} - {weights}).pop(), *pictures)
     assert np.abs(fused - other).max() > 3
 

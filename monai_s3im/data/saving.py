@@ -218,10 +218,10 @@ class SaveFusedd(MapTransform):
         """The settings with the weights of this pair's task."""
         if "weights" not in self.settings:
             return self.settings
-        task = data["task"]
-        weights = self.settings["weights"][task]
-        used = {"task": None if task == OWN_WEIGHTS else task, "weights_file": weights["file"]}
-        return {**self.settings, **used, "weights_sha256": weights["sha256"]}
+        settings, task = dict(self.settings), data["task"]
+        used = settings.pop("weights")[task]
+        settings["task"] = None if task == OWN_WEIGHTS else task
+        return {**settings, "weights_file": used["file"], "weights_sha256": used["sha256"]}
 
     def _write(
         self,
