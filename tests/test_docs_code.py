@@ -1,7 +1,8 @@
 """The code on the pages runs as printed: README, start and tutorials, all blocks of a page in order, in one folder.
 
 A block after `<!-- test: skip, REASON -->` is not run; one after `<!-- test: slow -->` is run with its page by
-`pytest -m slow`. The phantom has larger voxels here than for users, so that the pages run in seconds.
+`pytest -m slow`. Python after "`NAME.py`:" is also written to that file. The phantom has
+larger voxels here than for users, so that the pages run in seconds.
 """
 
 import os
@@ -27,13 +28,15 @@ NAMES = [
     *(f"docs/{p.relative_to(ROOT / 'docs')}" for p in sorted((ROOT / "docs/tutorials").glob("*.md"))),
 ]
 _BLOCK = re.compile(
-    r"(?:<!-- test: (?P<mark>skip|slow)[^>]*-->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL
+    r"(?:`(?P<file>\w+\.py)`:\n+)?"
+    r"(?:<!-- test: (?P<mark>skip|slow)[^>]*-->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```",
+    re.DOTALL,
 )
 _HERE_DOCUMENT = re.compile(r"<<(\w+)\n.*?\n\1(?=\n)", re.DOTALL)
 
 
 def blocks_of(page: str) -> list[dict[str, str | None]]:
-    """The code blocks of a page: mark (skip, slow or None), language, code."""
+    """The code blocks of a page: file, mark (skip, slow or None), language, code."""
     return [block.groupdict() for block in _BLOCK.finditer((ROOT / page).read_text(encoding="utf-8"))]
 
 
@@ -71,6 +74,8 @@ def run_page(page: str, with_slow: bool) -> int:
         if block["language"] == "bash":
             run_shell(block["code"])
         else:
+            if block["file"]:
+                Path(block["file"]).write_text(block["code"], encoding="utf-8")
             exec(compile(block["code"], page, "exec"), names)  # noqa: S102 (our own pages)
         ran += 1
     return ran
