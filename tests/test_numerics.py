@@ -1,8 +1,10 @@
 """The same image by every way of computing it, within the bounds of docs/numerics.md."""
 
+import json
+
 import pytest
 import torch
-from sample_images import write_volume
+from sample_images import write_picture, write_volume
 from typer.testing import CliRunner
 
 from monai_s3im.bundle_config import bundle_root
@@ -12,6 +14,7 @@ from monai_s3im.fuse import Fuser
 from monai_s3im.inferers import SliceWiseInferer
 from monai_s3im.networks import S3IMFusion, load_weights
 from monai_s3im.transforms import NormalizeModality
+from monai_s3im.workflows import Training
 
 SMALL = ((40, 48, 6), (4.8, 4.8, 20.0))
 BOUNDS = {"TorchScript": 1e-5, "threads": 1e-5, "slices at once": 1e-5, "GPU, float32": 1e-4, "GPU, TF32": 5e-3}
@@ -136,3 +139,22 @@ def test_function_and_command_know_the_setting(pair, tmp_path):
     Fuser(device="cpu", deterministic=True)(*pair, tmp_path / "function.nii.gz")
     assert (tmp_path / "command.nii.gz").read_bytes() == (tmp_path / "function.nii.gz").read_bytes()
     assert '"deterministic": true' in (tmp_path / "command.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("config", [None, ["train", "train_salient"]])
+def test_training_takes_deterministic_algorithms_where_it_is_told_to(config, tmp_path):
+    files = [str(bundle_root() / "configs" / f"{name}.json") for name in config] if config else None
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in "ab":
+        write_picture(folder / f"{name}.png", ord(name))
+    items = [{"image_a": "a.png", "image_b": "b.png"}]
+    (folder / "datalist.json").write_text(json.dumps({"training": items, "validation": items}))
+    settings = {"dataset_dir": str(folder), "output_dir": str(tmp_path / "run"), "device": "cpu", "logging_file": False}
+    workflow = Training(files, deterministic=True, **settings)
+    try:
+        workflow.initialize()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
