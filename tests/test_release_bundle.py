@@ -105,6 +105,7 @@ def test_it_fuses_from_inside_and_from_outside_its_folder(bundle, pair, python, 
     assert (tmp_path / "inside" / "a.png").read_bytes() == (tmp_path / "outside" / "a.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_it_trains_from_its_folder(bundle, python, pair, tmp_path):
     items = [{"image_a": "a.png", "image_b": "b.png", "modality_a": "mr", "modality_b": "ct"}]
     (tmp_path / "datalist.json").write_text(json.dumps({"training": items, "validation": items}))
