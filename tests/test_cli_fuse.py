@@ -288,3 +288,10 @@ def test_the_package_runs_as_a_module():
     result = python("-m", "monai_s3im", "--help")
     assert result.returncode == 0
     assert "evaluate" in result.stdout
+
+
+def test_several_pairs_are_not_written_into_the_name_of_one_image(images, tmp_path):
+    result = run(images, images, "-o", tmp_path / "out.nii.gz")
+    assert result.exit_code == 2
+    assert "name a folder with -o" in result.stderr
+    assert not (tmp_path / "out.nii.gz").exists()

@@ -73,7 +73,9 @@ def fuse(
     ] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Other weights, for every pair, than those of the task.")] = None,
     slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
-    precision: Annotated[str, typer.Option(help="Of the network: float32, bfloat16 or float16; for a GPU.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="Of the network: float32, bfloat16 or float16; for a GPU.")
+    ] = "float32",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bytes on every run of one machine; slower.")
     ] = False,
@@ -94,8 +96,8 @@ def fuse(
                 "--resume, --workers, --engine, --metrics and --report are for folders, lists and patterns: "
                 "leave them out for one pair"
             )
-        if transform is not None and not is_single:
-            fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
+        if not is_single:
+            _refuse_settings_of_one(output, transform)
         found, refused = find_pairs(image_a, image_b, pairs, root, pattern_a, pattern_b, modality_a, modality_b)
         settings = {
             "device": device,
@@ -129,6 +131,16 @@ def fuse(
             _fuse_many(found, output, settings, batch, report)
     except (InputError, OutputError) as error:
         fail(error)
+
+
+def _refuse_settings_of_one(output: Path, transform: Path | None) -> None:
+    """A batch has a folder as output, and no movement that is the same for all pairs."""
+    from monai_s3im.data.reading import IMAGE_SUFFIXES, suffix_of
+
+    if transform is not None:
+        fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
+    if suffix_of(output) in IMAGE_SUFFIXES and not output.is_dir():
+        fail(f"{output} is the name of one image, and several pairs go into a folder: name a folder with -o")
 
 
 def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
