@@ -173,7 +173,7 @@ def time_volume(device: torch.device, shape: tuple[int, int, int], precision: st
 
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         image_a, image_b = write_pair(Path(folder), shape)
-        parser = bundle_parser("inference", device=str(device), output_dir=folder)
+        parser = bundle_parser("inference", device=str(device), output_dir=folder, precision=precision)
         parts = ("weights", "preprocessing", "inferer", "restoring", "saving")
         network, preprocessing, inferer, restoring, saving = (parser.get_parsed_content(part) for part in parts)
         inferer(torch.rand(1, 2, *shape[:2], 1), network)  # warm

@@ -9,7 +9,7 @@ from .recording import is_recorded
 
 def _largest_neighbour(response: Tensor) -> Tensor:
     """Max-pool 3x3 with stride 1; without gradients as a maximum of shifts, three times as quick on a CPU."""
-    if torch.is_grad_enabled() or is_recorded():
+    if response.is_cuda or torch.is_grad_enabled() or is_recorded():
         return F.max_pool2d(response, kernel_size=3, stride=1, padding=1)
     padded = F.pad(response, (1, 1, 1, 1), value=-torch.inf)
     rows = torch.maximum(torch.maximum(padded[:, :, :-2], padded[:, :, 1:-1]), padded[:, :, 2:])
