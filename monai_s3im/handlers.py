@@ -1,17 +1,23 @@
 """Handlers of training: checkpoints that survive an interruption, and the best model."""
 
+import io
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import Checkpoint
+from monai.data.utils import set_rnd
 from monai.engines import Trainer
+from monai.utils import MAX_SEED, set_determinism
 from torch import nn
 
+from .data.atomic import remove_leftovers
+from .data.writing import write_bytes
 from .errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -26,20 +32,31 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
 class ResumableCheckpoints:
     """Save the state of training after each epoch and when it is interrupted; go on from it when asked to.
 
-    Each checkpoint is written beside and renamed, so that a killed process leaves the one before it whole.
+    Each checkpoint is written beside and renamed, so that a killed process leaves the one before it whole. The random
+    numbers of an epoch depend on the seed and the epoch only, so that training that was killed and goes on from the end
+    of an epoch ends with the very weights of an undisturbed one.
 
     Args:
         folder: where the checkpoints are.
         state: objects with ``state_dict``, by name: network, optimizer, trainer, learning-rate schedule.
         resume: ``"latest"`` for the latest checkpoint in ``folder``, or the path of one; None starts anew.
         keep: checkpoints that are kept; older ones are removed.
+        seed: of all epochs; None: random numbers as they come.
     """
 
-    def __init__(self, folder: str | Path, state: Mapping[str, Any], resume: str | None = None, keep: int = 2) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        state: Mapping[str, Any],
+        resume: str | None = None,
+        keep: int = 2,
+        seed: int | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.state = dict(state)
         self.resume = resume
         self.keep = keep
+        self.seed = seed
 
     def run(self, trainer: Trainer) -> None:
         """Run the trainer from the beginning or from the checkpoint to resume from.
@@ -47,6 +64,9 @@ class ResumableCheckpoints:
         Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished
         iteration.
         """
+        for folder in (self.folder, self.folder.parent):
+            remove_leftovers(folder)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
         if self.resume:
             trainer.add_event_handler(Events.STARTED, self.load)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)
@@ -57,6 +77,13 @@ class ResumableCheckpoints:
                 self.save(trainer)
                 logger.warning("training ended early; go on with resume from %s", self.folder)
             raise
+
+    def seed_epoch(self, engine: Engine) -> None:
+        """Seed all random numbers of an epoch: those of torch, numpy and the transforms."""
+        if self.seed is not None:
+            seed = (self.seed + 1_000_003 * engine.state.epoch) % MAX_SEED
+            set_determinism(seed)
+            set_rnd(engine.data_loader.dataset, seed)
 
     def load(self, engine: Engine) -> None:
         """Load the checkpoint that ``resume`` names.
@@ -79,14 +106,15 @@ class ResumableCheckpoints:
         logger.info("goes on from %s", path)
 
     def save(self, engine: Engine) -> None:
-        """Save the state now, and remove what is older than the last ``keep``; of several processes, the first does."""
+        """Save the state now, and remove what is older than the last ``keep``; of several processes, the first does.
+
+        Raises:
+            OutputError: if it cannot be written; the checkpoint before it is whole.
+        """
         if idist.get_rank() > 0:
             return
-        saver = DiskSaver(str(self.folder), atomic=True, create_dir=True, require_empty=False)
-        saver(
-            {name: item.state_dict() for name, item in self.state.items()},
-            f"checkpoint_iteration={engine.state.iteration}.pt",
-        )
+        state = {name: item.state_dict() for name, item in self.state.items()}
+        _save(state, self.folder / f"checkpoint_iteration={engine.state.iteration}.pt")
         ordered = sorted(
             self.folder.glob("checkpoint_iteration=*.pt"), key=lambda path: int(path.stem.partition("=")[2])
         )
@@ -118,8 +146,7 @@ class BestModel:
         value = float(engine.state.metrics[self.metric])
         if value > self.best:
             self.best = value
-            saver = DiskSaver(str(self.path.parent), atomic=True, create_dir=True, require_empty=False)
-            saver(self.network.state_dict(), self.path.name)
+            _save(self.network.state_dict(), self.path)
             logger.info("best %s so far, %.4f: weights saved to %s", self.metric, value, self.path)
 
     def state_dict(self) -> dict[str, float]:
@@ -129,3 +156,12 @@ class BestModel:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Take the best value from a checkpoint."""
         self.best = float(state["best"])
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    """Write a file of tensors, complete or not at all; equal tensors give equal bytes."""
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    with suppress(OSError):  # the next line tells
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(content.getvalue(), path)

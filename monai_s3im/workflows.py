@@ -3,13 +3,18 @@
 ``python -m monai.bundle run training --workflow_name monai_s3im.workflows.Training`` is the shortest form.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
 from .bundle_config import bundle_root
-from .errors import InputError, own_errors
+from .errors import InputError, OutputError, own_errors
+
+logger = logging.getLogger(__name__)
 
 
 class _BundleWorkflow(ConfigWorkflow):
@@ -25,19 +30,40 @@ class _BundleWorkflow(ConfigWorkflow):
         for name, file in (("meta_file", "metadata.json"), ("logging_file", "logging.conf")):
             if override.get(name) is None:
                 override[name] = str(bundle_root() / "configs" / file)
+        paths = [files] if isinstance(files, str) else list(files)
         try:
             super().__init__(config_file=files, **override)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{config_file or files} cannot be read as config ({reason}): mend it") from error
+        self._foreign = [path for path in paths if Path(path).resolve().parent != bundle_root().resolve() / "configs"]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Let our errors through as they are; whatever a config of the user's raises is told as one of them."""
+        try:
+            with own_errors():
+                yield
+        except (InputError, OutputError):
+            raise
+        except Exception as error:
+            if not self._foreign:
+                raise
+            logger.debug("the config failed", exc_info=True)
+            reason = " ".join(str(error.__cause__ or error).split())[:160]
+            raise InputError(
+                f"{', '.join(map(str, self._foreign))} cannot be run ({reason}): mend it; python -m monai.bundle run "
+                "tells where it fails"
+            ) from error
 
     def initialize(self) -> Any:
         """Run the config's ``initialize``.
 
         Raises:
-            InputError: if the data or the weights cannot be used; the message names them and the remedy.
+            InputError: if the data or the weights cannot be used, or a config that is not of this package fails; the
+                message names them and the remedy.
         """
-        with own_errors():
+        with self._told():
             return super().initialize()
 
     def run(self) -> Any:
@@ -47,7 +73,7 @@ class _BundleWorkflow(ConfigWorkflow):
             InputError: as :meth:`initialize`.
             OutputError: if a result cannot be written.
         """
-        with own_errors():
+        with self._told():
             return super().run()
 
 

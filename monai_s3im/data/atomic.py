@@ -14,6 +14,7 @@ from monai_s3im.errors import OutputError
 
 _TEMPORARY = f".s3im-{platform.node()}-"  # then the process and a number of its own
 _REASONS = {
+    errno.EFBIG: ("a file may not be that large here", "raise the limit or choose another folder"),
     errno.ENOSPC: ("no space left on the device", "free some space or choose another folder"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
     errno.EACCES: ("read-only folder or file", "choose a folder that you may write to"),

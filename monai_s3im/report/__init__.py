@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monai_s3im import __version__
-from monai_s3im.data.atomic import write_file
+from monai_s3im.data.atomic import remove_leftovers, write_file
 from monai_s3im.data.pairs import Pair
 from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS
@@ -96,6 +96,7 @@ def write_report(
             stream.writelines(_page(folder, batch, cards()))
 
     path = folder / "report.html"
+    remove_leftovers(folder)
     write_file(path, write, ".html")
     return path
 

@@ -1,5 +1,7 @@
 """Inputs that the fuzzer found a way through with, each with what is said of it now."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +109,11 @@ def test_config_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=r"x.json cannot be read as config"):
         Training(config_file=str(tmp_path / "x.json"))
+
+
+@pytest.mark.parametrize("content", [{}, {"run": "@nowhere"}, {"run": ["$1/0"]}, {"run": {"_target_": "nowhere.Not"}}])
+def test_config_that_cannot_be_run_is_told_in_a_sentence(tmp_path, content):
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    workflow = Training(config_file=str(tmp_path / "x.json"))
+    with pytest.raises(InputError, match=r"x.json cannot be run \("):
+        workflow.run()

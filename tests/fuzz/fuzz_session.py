@@ -19,7 +19,7 @@ from fuzz import damage_dicom, damage_pictures, damage_text, damage_volumes
 from fuzz.fuzz_cases import Case, random_damage
 from fuzz.fuzz_doors import DOORS
 
-TIME_LIMIT_S = 30.0
+TIME_LIMIT_S = 60.0
 STATES = ("refused", "fused", "crashed", "hung")
 SYSTEMATIC = (
     *(damage_volumes.nifti, damage_volumes.nifti_gz, damage_volumes.nrrd, damage_volumes.nrrd_detached),
@@ -153,7 +153,7 @@ class Session:
             stderr=self._log,
             env=environment,
         )
-        if self._answer(180)["state"] != "ready":
+        if self._answer(900)["state"] != "ready":
             raise RuntimeError((self._folder / "log.txt").read_text(encoding="utf-8", errors="replace")[-3000:])
 
     def _ask(self, task: dict[str, str], limit_s: float) -> dict[str, Any]:
