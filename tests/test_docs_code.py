@@ -5,6 +5,7 @@ A block after `<!-- test: skip, REASON -->` is not run; one after `<!-- test: sl
 larger voxels here than for users, so that the pages run in seconds.
 """
 
+import ast
 import os
 import re
 import shlex
@@ -12,9 +13,11 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
@@ -27,6 +30,7 @@ NAMES = [
     "docs/start.md",
     *(f"docs/{p.relative_to(ROOT / 'docs')}" for p in sorted((ROOT / "docs/tutorials").glob("*.md"))),
 ]
+EVERY_PAGE = ["README.md", *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").rglob("*.md")))]
 _BLOCK = re.compile(
     r"(?:`(?P<file>\w+\.py)`:\n+)?"
     r"(?:<!-- test: (?P<mark>skip|slow)[^>]*-->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```",
@@ -126,6 +130,28 @@ def your_files(folder):
 @pytest.mark.parametrize("page", NAMES)
 def test_the_code_of_the_page_runs(page, your_files):
     assert run_page(page, with_slow=False) > 0 or all(block["mark"] for block in blocks_of(page))
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_python_that_is_not_run_imports_what_there_is(page):
+    for code in (block["code"] for block in blocks_of(page) if block["language"] == "python"):
+        for statement in ast.walk(ast.parse(code)):
+            if isinstance(statement, ast.ImportFrom) and str(statement.module).startswith("monai_s3im"):
+                module = import_module(str(statement.module))
+                assert all(hasattr(module, alias.name) for alias in statement.names)
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_commands_that_are_not_run_have_options_that_there_are(page):
+    codes = [block["code"] for block in blocks_of(page) if block["language"] == "bash"]
+    for command in (command for code in codes for command in commands_of(code) if command.startswith("s3im ")):
+        words = [word for word in shlex.split(command)[1:] if word != "..."]
+        found = get_command(app)
+        while hasattr(found, "commands") and not words[0].startswith("--"):
+            found = found.commands[words.pop(0)]
+        known = {option for parameter in found.params for option in parameter.opts}
+        asked = {word for word in words if re.match(r"--?[a-z]", word)}
+        assert found.context_settings.get("ignore_unknown_options") or asked <= known, command
 
 
 @pytest.mark.slow
