@@ -116,6 +116,26 @@ def test_intermediates_follow_fig_2(network):
     torch.testing.assert_close(found["fused"], torch.tanh(network.reconstruction(joined)))
 
 
+class LargestBranch(torch.nn.Module):
+    """A rule that is not linear."""
+
+    def weights(self):
+        return torch.full((3, 16), 1 / 3)
+
+    def forward(self, features):
+        return features.unflatten(1, (3, 16)).amax(1)
+
+
+@torch.no_grad()
+def test_a_rule_that_is_not_linear_joins_what_the_branches_are_with_the_correlation():
+    torch.manual_seed(0)
+    network = S3IMFusion().eval()
+    network.fusion = LargestBranch()
+    found = network.intermediates(torch.rand(1, 2, 20, 27))
+    joined = found["correlated"].unflatten(1, (3, 16)).amax(1)
+    torch.testing.assert_close(found["fused"], torch.tanh(network.reconstruction(joined)))
+
+
 @torch.no_grad()
 def test_a_constant_image_shows_no_grid_of_patches(network):
     # The border reaches 8 pixels through the convolutions, so 2 patches, 1 more through the positional encoding, and

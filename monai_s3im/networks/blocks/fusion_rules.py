@@ -1,8 +1,10 @@
 """Rules that join the features of the branches. A new rule is a class with this interface and a test.
 
-A rule is linear in the features: the network joins the branches and what the global correlation adds to them apart, the
-latter while it is still small.
+Where a rule is linear in the features, and says so by ``is_linear``, the network joins the branches and what the global
+correlation adds to them apart, the latter while it is still small.
 """
+
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,8 @@ class WeightedBranchFusion(nn.Module):
         branches: number of branches.
         channels: channels of each branch.
     """
+
+    is_linear: Final = True
 
     def __init__(self, branches: int, channels: int) -> None:
         super().__init__()

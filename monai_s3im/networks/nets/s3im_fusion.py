@@ -83,14 +83,14 @@ class S3IMFusion(nn.Module):
             ValueError: if ``image`` has not four dimensions or not ``in_channels`` channels.
         """
         found = self._fuse(image)
-        branches, size = found["branches"], self.fusion.logits.shape[1]
+        salient, fine, coarse = found["branches"].chunk(3, dim=1)
         return {
             "hybrid": found["hybrid"],
             "saliency": found["saliency"],
-            "salient": branches[:, :size],
-            "fine": branches[:, size : 2 * size],
-            "coarse": branches[:, 2 * size :],
-            "correlated": branches + self.correlation.spread(found["context"], branches),
+            "salient": salient,
+            "fine": fine,
+            "coarse": coarse,
+            "correlated": found["branches"] + self.correlation.spread(found["context"], salient),
             "weights": self.fusion.weights(),
             "fused": found["fused"],
         }
@@ -103,6 +103,9 @@ class S3IMFusion(nn.Module):
         salient, saliency = self.salient(hybrid)  # (B, branch, H, W)
         branches = torch.cat([salient, self.detail(hybrid)], dim=1)  # (B, 3 branch, H, W)
         context = self.correlation.relate(branches)  # (B, 3 branch, H / patch, W / patch)
-        joined = self.fusion(branches) + self.correlation.spread(self.fusion(context), branches)  # (B, branch, H, W)
+        if getattr(self.fusion, "is_linear", False):
+            joined = self.fusion(branches) + self.correlation.spread(self.fusion(context), branches)
+        else:
+            joined = self.fusion(branches + self.correlation.spread(context, branches))  # (B, branch, H, W)
         fused = torch.tanh(self.reconstruction(joined))  # (B, out, H, W)
         return {"hybrid": hybrid, "saliency": saliency, "branches": branches, "context": context, "fused": fused}
