@@ -77,6 +77,8 @@ class Task:
 
 
 TASKS = {
+    "ct-mri": Task("model_ct_mri.pt", lambda a, b: {a, b} == {"ct", "mr"}),
+    "spect-pet-mri": Task("model_spect_mri.pt", lambda a, b: {a, b} in ({"mr", "spect"}, {"mr", "pet"})),
     "medical": Task("model.pt", lambda a, b: not {a, b} & _LIGHT),
     "infrared-visible": Task("model_infrared.pt", lambda a, b: {a, b} <= {*_LIGHT, "generic"}),
 }
@@ -123,7 +125,7 @@ def modality_named(name: str) -> Modality:
     try:
         return MODALITIES[_OTHER_NAMES.get(lower, lower)]
     except KeyError:
-        raise InputError(f"unknown modality {name!r}: use one of {', '.join(MODALITIES)}") from None
+        raise InputError(f"unknown modality {str(name)[:40]!r}: use one of {', '.join(MODALITIES)}") from None
 
 
 def ct_window(window: str | Sequence[float]) -> tuple[float, float]:

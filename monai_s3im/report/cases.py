@@ -1,5 +1,6 @@
 """What a report tells of: the cases of a batch as its output folder holds them, and how their metrics compare."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,12 +145,22 @@ def _record_of(result: CaseResult) -> dict[str, Any]:
         return {}
     record = read_record(result.output)
     try:
+        json.dumps(record, ensure_ascii=False).encode()  # half a character cannot stand on a page
         is_whole = {"fused", "fused_sha256", "warnings"} <= record.keys() and all(
-            record["sources"][key].keys() >= _TOLD_OF_SOURCES for key in ("image_a", "image_b")
+            _is_source(record["sources"][key]) for key in ("image_a", "image_b")
         )
-    except (KeyError, TypeError, AttributeError):
+        is_whole = is_whole and isinstance(record["warnings"], list) and isinstance(record.get("software", {}), dict)
+        movement = record.get("registration") or {"kind": "none", "file": None, "mutual_information": None}
+        is_whole = is_whole and {"kind", "file", "mutual_information"} <= movement.keys()
+    except (KeyError, TypeError, AttributeError, ValueError):
         return {}
     return record if is_whole else {}
+
+
+def _is_source(source: dict[str, Any]) -> bool:
+    lower, upper = source["intensity_range"]
+    is_range = isinstance(lower, int | float) and isinstance(upper, int | float)
+    return is_range and isinstance(source["modality"], str) and source.keys() >= _TOLD_OF_SOURCES
 
 
 def _distributions(group: Sequence[Case]) -> dict[str, Distribution]:

@@ -416,6 +416,7 @@ class SlicerWorker:
         from S3IMFusionLib.process import Worker
 
         self.worker = Worker(python=sys.executable)
+        self.worker.call("devices", timeout_s=600)
 
     def __call__(self, path: Path, work: Path) -> None:
         """Send the damaged request, then a sound one, which must be answered."""
@@ -427,14 +428,14 @@ class SlicerWorker:
                 self.worker.start()
                 self.worker._process.stdin.write(path.read_bytes())
                 self.worker._process.stdin.flush()
-                self.worker.call("devices", timeout_s=20)
+                self.worker.call("devices", timeout_s=50)
                 raise Refused("the line was left")
             if path.name == "edit.json":
                 for name, value in json.loads(path.read_bytes()).items():
                     request[name.rstrip(".")] = {**request[name.rstrip(".")], **value} if name.endswith(".") else value
             else:
                 request["a"]["path"] = str(path)
-            self.worker.call("fuse", timeout_s=20, **request)
+            self.worker.call("fuse", timeout_s=50, **request)
         except FusionError as error:
             if "did not answer" in str(error) or "ended with code" in str(error) or "was killed" in str(error):
                 raise WrongError(f"{error}; log: {self.worker.log[-1000:]}") from error

@@ -29,13 +29,13 @@ def main() -> None:
     limit = used + int(HEADROOM_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     doors = {format_: dict(doors) for format_, doors in fuzz_doors.DOORS.items()}
+    for of_format in doors.values():
+        of_format.update({name: door() for name, door in of_format.items() if isinstance(door, type)})
     answers.write(json.dumps({"state": "ready"}) + "\n")
     answers.flush()
     for line in sys.stdin:
         task = json.loads(line)
         door = doors[task["format"]][task["door"]]
-        if isinstance(door, type):
-            door = doors[task["format"]][task["door"]] = door()
         answers.write(json.dumps(_tried(fuzz_doors, door, task)) + "\n")
         answers.flush()
 

@@ -70,7 +70,13 @@ def main() -> None:
 
 def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
     for line in sys.stdin:
-        requests.put(json.loads(line))
+        try:
+            request = json.loads(line)
+            _ = request["id"], request["command"]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            print(f"a line that is no request was left ({type(error).__name__})", file=sys.stderr)  # noqa: T201 (the log)
+        else:
+            requests.put(request)
     while folder.exists():  # the other thread may still write into it
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
