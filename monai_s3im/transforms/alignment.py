@@ -150,10 +150,12 @@ class AlignSourcesd(MapTransform):
         in_plane = self.to_slices.plane == "in-plane"
         to_slices = ToSlices(plane_of_volume(reference.affine)) if in_plane else self.to_slices
         grid = to_slices.grid(reference)
-        fields = []
-        for key, volume in zip(self.keys, volumes, strict=True):
-            if on_same_grid(to_slices.grid(volume), grid):
-                moved, field = to_slices(volume), _everywhere(grid)
+        fields = [_everywhere(grid)] * len(volumes)
+        is_there = [on_same_grid(to_slices.grid(volume), grid) for volume in volumes]
+        for index in sorted(range(len(volumes)), key=is_there.__getitem__):  # resampling first: it takes most memory
+            key, volume = self.keys[index], volumes[index]
+            if is_there[index]:
+                moved, field = to_slices(volume), fields[index]
             else:
                 moved, field = resample_onto(volume, grid)
             if not field.any():
@@ -163,7 +165,7 @@ class AlignSourcesd(MapTransform):
                 )
             moved.as_tensor().clamp_(0, 1)  # in memory of its own
             result[key] = moved
-            fields.append(field)
+            fields[index] = field
         if not all(field.all() for field in fields):
             result["covered"] = torch.cat(fields)
         result["grid_affine"] = reference.affine.clone()
