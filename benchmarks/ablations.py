@@ -160,6 +160,11 @@ def data_sha256(pairs: Sequence[Pair]) -> str:
     return digest.hexdigest()
 
 
+def folder_of(root: Path, variant: str, seed: int) -> Path:
+    """Where a run is kept."""
+    return root / f"{variant.replace(' ', '_')}-{seed}"
+
+
 def run_all(
     runs: Sequence[tuple[str, int]], settings: Mapping[str, Any], root: Path, datalist: str | None
 ) -> list[dict[str, Any]]:
@@ -175,7 +180,7 @@ def run_all(
     results = []
     for variant, seed in runs:
         described = {"variant": variant, "seed": seed, "overrides": {**shown, **VARIANTS[variant][1]}, **hashes}
-        place = root / f"{variant.replace(' ', '_')}-{seed}"
+        place = folder_of(root, variant, seed)
         file = place / "result.json"
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if any(found.get(name) != value for name, value in described.items()):
@@ -195,27 +200,28 @@ def run_all(
     return results
 
 
+def is_inverted(result: Mapping[str, Any]) -> bool:
+    """Whether training ended with a negative image: what the sources add correlates negatively on every task."""
+    return all(values["SCD"] < 0 for values in result["validation"].values())
+
+
 def table(results: Sequence[Mapping[str, Any]], modality: str) -> list[str]:
-    """Means over the seeds of each variant, and how far they are from L_total's; bold: more than twice its spread."""
-    by_variant: dict[str, list[Mapping[str, float]]] = {}
+    """A row for each run; its difference to the mean of L_total, bold where it is more than twice L_total's spread."""
+    first = results[0]["validation"][modality]
+    names = [*PAPER_METRICS, *[name for name in first if name in {"bone", "uptake"}]]
+    sound = [r["validation"][modality] for r in results if r["variant"] == REFERENCE and not is_inverted(r)]
+    reference = {name: np.array([values[name] for values in sound]) for name in names}
+    lines = [f"| run | seed | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for result in results:
-        by_variant.setdefault(result["variant"], []).append(result["validation"][modality])
-    names = [*PAPER_METRICS, *[name for name in results[0]["validation"][modality] if name in {"bone", "uptake"}]]
-    reference = {name: np.array([values[name] for values in by_variant[REFERENCE]]) for name in names}
-    spread = {name: column.std(ddof=1) if len(column) > 1 else np.nan for name, column in reference.items()}
-    lines = [f"| run | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    cells = [f"{reference[name].mean():.3f} ± {spread[name]:.3f}" for name in names]
-    lines.append(f"| **{REFERENCE}** | {len(by_variant[REFERENCE])} | {' | '.join(cells)} |")
-    for variant, found in by_variant.items():
-        if variant == REFERENCE:
-            continue
-        cells = []
+        values, cells = result["validation"][modality], []
         for name in names:
-            mean = float(np.mean([values[name] for values in found]))
-            difference = mean - reference[name].mean()
-            mark = "**" if abs(difference) > 2 * spread[name] else ""
-            cells.append(f"{mean:.3f} ({mark}{difference:+.3f}{mark})")
-        lines.append(f"| {variant} | {len(found)} | {' | '.join(cells)} |")
+            difference = values[name] - reference[name].mean()
+            has_spread = len(sound) > 1 and result["variant"] != REFERENCE
+            mark = "**" if has_spread and abs(difference) > 2 * reference[name].std(ddof=1) else ""
+            told = "" if result["variant"] == REFERENCE else f" ({mark}{difference:+.3f}{mark})"
+            cells.append(f"{values[name]:.3f}{told}")
+        inverted = ", inverted" if is_inverted(result) else ""
+        lines.append(f"| {result['variant']}{inverted} | {result['seed']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -229,9 +235,9 @@ def page(results: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str
         "pairs, the weights after the last step, no choice among epochs."
     )
     values = (
-        "Values are means over the validation pairs, fused images rounded to 8 bits; of L_total the mean and the "
-        "standard deviation over its seeds, of the others in brackets the difference to it, bold where it is more than "
-        "twice that standard deviation."
+        "Values are means over the validation pairs, fused images rounded to 8 bits; in brackets the difference to the "
+        "mean of L_total over its seeds, bold where it is more than twice their standard deviation. A run is called "
+        "inverted where the network learned a negative image (SCD below 0 on both); it does not count in that mean."
     )
     lines = ["# Ablations", "", how, "", values, "", "| run | what is changed | parameters |", "|---|---|---|"]
     parameters = {result["variant"]: result["parameters"] for result in results}
@@ -252,6 +258,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--finished", action="store_true", help="train nothing, write what is done")
     parser.add_argument("--seeds", type=int, default=3, help=f"of {REFERENCE} and L_ab; the others have one")
     arguments = parser.parse_args()
 
@@ -260,7 +267,10 @@ def main() -> None:
     runs = [(variant, 0) for variant in arguments.variants]
     several = [variant for variant in (REFERENCE, "L_ab") if variant in arguments.variants]
     runs += [(variant, seed) for seed in range(1, arguments.seeds) for variant in several]
+    if arguments.finished:
+        runs = [run for run in runs if (folder_of(arguments.run, *run) / "result.json").is_file()]
     results = run_all(runs, settings, arguments.run, arguments.datalist)
+    results.sort(key=lambda result: list(VARIANTS).index(result["variant"]))
     pairs = dataset_pairs(arguments.dataset_dir, "validation", arguments.datalist)
     counts = {m: sum(pair.modality_b == m for pair in pairs) for m in results[0]["validation"]}
     write_json({"runs": results}, arguments.out / "ablations.json")

@@ -25,6 +25,7 @@ import numpy as np
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.data.writing import sha256_of, write_text
 from monai_s3im.fuse import Fuser
+from monai_s3im.modalities import TASKS, task_of
 from monai_s3im.quality import PAPER_METRICS, compare
 from monai_s3im.quality.comparison import pictures_of
 from monai_s3im.quality.run import peers_of
@@ -124,6 +125,7 @@ def cells(row: Row, rows: Mapping[str, Row], bold: tuple[str, str], plus_minus: 
     texts = []
     for name, (mean, spread) in row.items():
         text = f"{mean:.3f}" if spread is None else f"{mean:.3f}{plus_minus}{spread:.3f}"
+        text = "" if np.isnan(mean) else text  # nothing to measure
         is_best = name in PAPER_METRICS and mean >= max(other[name][0] for other in rows.values())
         texts.append(f"{bold[0]}{text}{bold[1]}" if is_best else text)
     return texts
@@ -166,22 +168,27 @@ def recipes_of(texts: Sequence[str]) -> dict[str, list[Path]]:
     return {name: [Path(file) for file in files.split(",")] for name, files in (text.split("=", 1) for text in texts)}
 
 
+def of_the_package(modalities: tuple[str, str]) -> dict[str, list[Path]]:
+    """The weights that come with the package for a pair, and those by the recipe of the paper where they are for it."""
+    models, task = bundle_root() / "models", TASKS[task_of(*modalities) or ""]
+    by_paper = {} if "infrared" in modalities else {"recipe of the paper": [models / "model_paper.pt"]}
+    return {**by_paper, "default": [models / task.weights]}
+
+
 def main() -> None:
     """Fuse, measure, write."""
-    models = bundle_root() / "models"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("harvard", "roadscene", "peers", "run", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    medical = [f"recipe of the paper={models / 'model_paper.pt'}", f"default={models / 'model.pt'}"]
     parser.add_argument("--medical", action="append", help="NAME=FILE,FILE,... of weights, any number")
     parser.add_argument("--infrared", action="append", help="the same for infrared and visible light")
     arguments = parser.parse_args()
-    infrared = [f"default={models / 'model_infrared.pt'}"]
-    chosen = {False: recipes_of(arguments.medical or medical), True: recipes_of(arguments.infrared or infrared)}
-
     tables: dict[str, dict[str, Row]] = {}
+    chosen = {}
     for split in splits(arguments.harvard, arguments.roadscene):
-        rows = rows_of(split, chosen[split.modalities[1] == "infrared"], arguments.peers, arguments.run)
+        given = arguments.infrared if split.modalities[1] == "infrared" else arguments.medical
+        chosen[split.title] = recipes_of(given) if given else of_the_package(split.modalities)
+        rows = rows_of(split, chosen[split.title], arguments.peers, arguments.run)
         ours = [name for name in rows if name.startswith("S3IMFusion")]
         order = [*ours, *sorted((name for name in rows if name not in ours), key=lambda m: mean_rank(m, rows))]
         tables[f"Table {split.number}: {split.title}"] = {name: rows[name] for name in order}
@@ -192,7 +199,7 @@ def main() -> None:
 
 
 def write_tables(
-    tables: Mapping[str, Mapping[str, Row]], recipes: Mapping[bool, Mapping[str, Sequence[Path]]], out: Path
+    tables: Mapping[str, Mapping[str, Row]], recipes: Mapping[str, Mapping[str, Sequence[Path]]], out: Path
 ) -> None:
     """Write the three files."""
     lines = [
@@ -202,12 +209,12 @@ def write_tables(
         "measured by the same code; the best value of each of the eight metrics is bold, rank 1 the best. The trivial",
         "methods Average and Max stand among the others: they win the metrics that reward copies and means.",
         "",
-        "| weights | file | SHA256 |",
-        "|---|---|---|",
+        "| pairs | weights | file | SHA256 |",
+        "|---|---|---|---|",
     ]
-    for group in recipes.values():
+    for pairs, group in recipes.items():
         for recipe, files in group.items():
-            lines += [f"| {recipe} | {file.name} | `{sha256_of(file)[:16]}` |" for file in files]
+            lines += [f"| {pairs} | {recipe} | {file.name} | `{sha256_of(file)[:16]}` |" for file in files]
     text, stream = [], io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["table", "method", "metric", "mean", "standard deviation over seeds"])
@@ -216,7 +223,8 @@ def write_tables(
         lines += markdown(title, rows, has_ranks=not is_ablation)
         text += latex(title, rows)
         for method, row in rows.items():
-            writer.writerows([title, method, name, mean, spread] for name, (mean, spread) in row.items())
+            told = {name: (None if np.isnan(mean) else mean, spread) for name, (mean, spread) in row.items()}
+            writer.writerows([title, method, name, *values] for name, values in told.items())
     write_text("\n".join([*lines, ""]), out / "paper_tables.md")
     write_text("\n".join(text), out / "paper_tables.tex")
     write_text(stream.getvalue(), out / "paper_tables.csv")
