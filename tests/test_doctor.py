@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from runpy import run_path
@@ -56,16 +56,11 @@ def flip_a_byte(file):
     file.write_bytes(content)
 
 
-def seconds_of_children():
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 def test_a_whole_installation_is_well_in_under_20_s(tmp_path):
-    before = seconds_of_children()
-    result = run_doctor("--json", cwd=tmp_path)
-    assert seconds_of_children() - before < 20  # of the processor, whatever else runs
-    assert result.returncode == 0, result.stdout + result.stderr
+    before = time.process_time()  # of this process, whatever else runs
+    result = CliRunner().invoke(app, ["doctor", str(tmp_path), "--json"])
+    assert time.process_time() - before < 20
+    assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     assert record["ok"] is True
     assert list(dict.fromkeys(check["name"] for check in record["checks"])) == CHECKS
