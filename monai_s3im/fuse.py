@@ -65,8 +65,8 @@ class Fuser:
             :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
         gray: leave the colour out of the result.
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
-        task: whose weights: ``"medical"``, ``"infrared-visible"``, or ``"auto"``, by the modalities of each pair; see
-            :data:`monai_s3im.modalities.TASKS`.
+        task: whose weights, a name of :data:`monai_s3im.modalities.TASKS`, or ``"auto"``, by the modalities of each
+            pair.
         weights: a file of weights for every pair, in the place of those of the task, which come with the package.
         slice_batch: slices that the network sees at once.
         precision: of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the halves pay on a GPU.

@@ -77,6 +77,8 @@ class Task:
 
 
 TASKS = {
+    "ct-mri": Task("model_ct_mri.pt", lambda a, b: {a, b} == {"ct", "mr"}),
+    "spect-pet-mri": Task("model_spect_mri.pt", lambda a, b: {a, b} in ({"mr", "spect"}, {"mr", "pet"})),
     "medical": Task("model.pt", lambda a, b: not {a, b} & _LIGHT),
     "infrared-visible": Task("model_infrared.pt", lambda a, b: {a, b} <= {*_LIGHT, "generic"}),
 }

@@ -54,8 +54,11 @@ def by_hand(weights, image_a, image_b):
 @pytest.mark.parametrize(
     ("modality_a", "modality_b", "task"),
     [
-        ("mr", "ct", "medical"),
-        ("pet", "mr", "medical"),
+        ("mr", "ct", "ct-mri"),
+        ("pet", "mr", "spect-pet-mri"),
+        ("mr", "spect", "spect-pet-mri"),
+        ("mr", "mr", "medical"),
+        ("ct", "pet", "medical"),
         ("us", "generic", "medical"),
         ("generic", "generic", "medical"),
         ("visible", "infrared", "infrared-visible"),
@@ -82,7 +85,8 @@ def test_each_task_has_weights_of_its_own_that_the_package_brings():
 @pytest.mark.parametrize(
     ("modalities", "task", "weights"),
     [
-        (("mr", "ct"), "medical", "model.pt"),
+        (("mr", "ct"), "ct-mri", "model_ct_mri.pt"),
+        (("mr", "spect"), "spect-pet-mri", "model_spect_mri.pt"),
         (("visible", "infrared"), "infrared-visible", "model_infrared.pt"),
         ((None, None), "medical", "model.pt"),
         ((None, "infrared"), "infrared-visible", "model_infrared.pt"),
@@ -97,14 +101,14 @@ def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, m
     expected = {"task": task, "weights_file": weights, "weights_sha256": sha256(MODELS / weights), "warnings": []}
     assert told == expected
     assert "weights" not in record  # those of the other task
-    other = by_hand(MODELS / ({"model.pt", "model_infrared.pt"} - {weights}).pop(), *pictures)
+    other = by_hand(MODELS / ({"model_paper.pt", "model_infrared.pt"} - {weights}).pop(), *pictures)
     assert np.abs(fused - other).max() > 3
 
 
 def test_modalities_of_different_tasks_are_refused_in_a_sentence(fuser, pictures, tmp_path):
     sentence = (
-        "CT and infrared belong to no task together: name the right modalities, or choose the weights by the task, "
-        "medical or infrared-visible"
+        "CT and infrared belong to no task together: name the right modalities, or choose the weights by a task: "
+        "ct-mri, spect-pet-mri, medical, infrared-visible"
     )
     with pytest.raises(InputError) as refusal:
         fuser(*pictures, tmp_path / "out.png", "ct", "infrared")
@@ -159,7 +163,7 @@ def test_own_weights_are_used_for_every_pair_whatever_the_task(pictures, tmp_pat
 
 
 def test_an_unknown_task_is_refused_by_function_and_command(pictures, tmp_path):
-    sentence = "unknown task 'thermal': use one of auto, medical, infrared-visible"
+    sentence = "unknown task 'thermal': use one of auto, ct-mri, spect-pet-mri, medical, infrared-visible"
     with pytest.raises(InputError, match=sentence):
         Fuser(device="cpu", task="thermal")
     images = [str(file) for file in pictures]
@@ -189,7 +193,7 @@ def test_a_batch_of_both_tasks_loads_each_file_once(mixed, tmp_path, monkeypatch
     assert [result.status for result in results] == ["fused", "fused", "failed", "fused"]
     assert results[2].error.startswith("CT and infrared belong to no task together")
     used = [record_of(tmp_path / "out" / f"{name}.png")["task"] for name in ("one", "two", "three")]
-    assert used == ["medical", "infrared-visible", "medical"]
+    assert used == ["ct-mri", "infrared-visible", "spect-pet-mri"]
 
 
 def test_a_resumed_batch_does_again_what_another_task_is_asked_for(mixed, tmp_path, fuser):
@@ -201,7 +205,7 @@ def test_a_resumed_batch_does_again_what_another_task_is_asked_for(mixed, tmp_pa
         return [result.status for result in fuse_batch(pairs, tmp_path / "out", fuser, resume=True)]
 
     assert statuses({}) == ["skipped"] * 3
-    assert statuses({"task": "medical"}) == ["skipped", "fused", "skipped"]
+    assert statuses({"task": "ct-mri"}) == ["skipped", "fused", "fused"]
     assert statuses({"weights": MODELS / "model_paper.pt"}) == ["fused"] * 3
     assert statuses({"weights": MODELS / "model_paper.pt"}) == ["skipped"] * 3
 
@@ -210,7 +214,7 @@ def test_workers_choose_by_pair_too(mixed, tmp_path, fuser):
     pairs: list[Pair] = [pair for pair in mixed if pair.name != "odd"]
     list(fuse_batch(pairs, tmp_path / "out", fuser, workers=2))
     used = {name: record_of(tmp_path / "out" / f"{name}.png")["task"] for name in ("one", "two", "three")}
-    assert used == {"one": "medical", "two": "infrared-visible", "three": "medical"}
+    assert used == {"one": "ct-mri", "two": "infrared-visible", "three": "spect-pet-mri"}
 
 
 def test_only_the_files_that_may_be_needed_are_named():

@@ -14,6 +14,7 @@ from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.data.inference import fusion_pairs
 from monai_s3im.fuse import Fuser
+from monai_s3im.modalities import TASKS
 from monai_s3im.workflows import Inference
 
 OUTPUTS = {
@@ -61,9 +62,10 @@ def expected(pairs, tmp_path_factory):
 
 def test_each_pair_is_fused_by_the_weights_of_its_task(expected):
     used = {name: json.loads(expected[f"{name}.json"]) for name in OUTPUTS}
-    models = {"medical": "model.pt", "infrared-visible": "model_infrared.pt"}
+    tasks = {"gray": "ct-mri", "night": "infrared-visible", "volume": "medical"}
+    models = {name: task.weights for name, task in TASKS.items()}
     for name, record in used.items():
-        task = "infrared-visible" if name == "night" else "medical"
+        task = tasks.get(name, "spect-pet-mri")
         assert (record["task"], record["weights_file"]) == (task, models[task])
         weights = (bundle_root() / "models" / models[task]).read_bytes()
         assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()

@@ -14,7 +14,9 @@ def export(
     output: Annotated[
         Path, typer.Argument(help="File to write: .xml (OpenVINO, with .bin), .onnx (ONNX) or .ts (TorchScript).")
     ],
-    task: Annotated[str, typer.Option(help="Whose weights: medical or infrared-visible.")] = "medical",
+    task: Annotated[
+        str, typer.Option(help="Whose weights: ct-mri, spect-pet-mri, medical or infrared-visible.")
+    ] = "medical",
     weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
 ) -> None:
     """Write the network for another runtime, for any size of image; s3im fuse --weights takes the file."""

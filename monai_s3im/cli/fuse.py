@@ -69,7 +69,10 @@ def fuse(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     task: Annotated[
-        str, typer.Option(help="Whose weights: medical, infrared-visible, or auto, by the modalities of each pair.")
+        str,
+        typer.Option(
+            help="Whose weights: ct-mri, spect-pet-mri, medical, infrared-visible, or auto, by each pair's modalities."
+        ),
     ] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Other weights, for every pair, than those of the task.")] = None,
     slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,

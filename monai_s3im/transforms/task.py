@@ -39,12 +39,12 @@ class ChooseTaskd(Transform):
             task = task_of(names[0], names[1])
             if task is None:
                 raise InputError(
-                    f"{labels} belong to no task together: name the right modalities, or choose the weights by the "
-                    f"task, {' or '.join(TASKS)}"
+                    f"{labels} belong to no task together: name the right modalities, or choose the weights by a "
+                    f"task: {', '.join(TASKS)}"
                 )
             return {**result, "task": task}
         task = self.tasks[0]
-        if task != OWN_WEIGHTS and not TASKS[task].fits(names[0], names[1]):
+        if task != OWN_WEIGHTS and "generic" not in names and not TASKS[task].fits(names[0], names[1]):
             warning = (
                 f"the pair is {labels}, and the weights are those of the task {task}: look at the result before you "
                 "use it"

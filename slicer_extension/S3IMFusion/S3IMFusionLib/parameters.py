@@ -109,6 +109,8 @@ class Task(Enum):
     """Whose weights fuse the volumes."""
 
     AUTO = "auto"
+    CT_MRI = "ct-mri"
+    SPECT_PET_MRI = "spect-pet-mri"
     MEDICAL = "medical"
     INFRARED_VISIBLE = "infrared-visible"
 
@@ -116,7 +118,9 @@ class Task(Enum):
         """The name that the user reads."""
         names = {
             "auto": _("By the modalities"),
-            "medical": _("Medical images"),
+            "ct-mri": _("CT and MR"),
+            "spect-pet-mri": _("SPECT or PET and MR"),
+            "medical": _("Any medical images"),
             "infrared-visible": _("Infrared and visible light"),
         }
         return names[self.value]

@@ -7,7 +7,7 @@ from typing import Any
 
 REFERENCES = ("a", "b", "finer")
 REGISTRATIONS = ("none", "rigid", "affine")
-TASKS = ("auto", "medical", "infrared-visible")
+TASKS = ("auto", "ct-mri", "spect-pet-mri", "medical", "infrared-visible")
 WINDOW_OF_DISPLAY = "display"
 
 
@@ -28,7 +28,7 @@ class FusionSettings:
         gray: leave the colour out of the result.
         device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
         slice_batch: slices that the network sees at once; halved when the memory is too small.
-        task: whose weights: ``"medical"``, ``"infrared-visible"``, or ``"auto"``, by the modalities.
+        task: whose weights: one of :data:`TASKS`; ``"auto"``: by the modalities.
         weights: a file of weights in the place of those of the task; None: those that come with the extension.
 
     Raises:

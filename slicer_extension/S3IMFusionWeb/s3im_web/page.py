@@ -21,7 +21,7 @@ CHOICES = {
     "plane": ("Plane of the slices", ["axial", "coronal", "sagittal", "in-plane"]),
     "register": ("Register B onto A", ["none", "rigid", "affine"]),
     "window": ("Window of a CT", ["brain", "soft_tissue", "bone", "full"]),
-    "task": ("Weights for", ["auto", "medical", "infrared-visible"]),
+    "task": ("Weights for", ["auto", "ct-mri", "spect-pet-mri", "medical", "infrared-visible"]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "hot", "inferno", "viridis", "gray"]),
 }
 STATE = {
