@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 
 from monai_s3im.errors import InputError
 
-from .reading import MAX_GIB, read_image
+from .reading import MAX_GIB, is_usable_affine, read_image
 
 
 class LoadSourcesd(MapTransform):
@@ -62,11 +62,12 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
             f"{key} has no content, every voxel is {float(values.amin()):g}: check that it is the right one"
         )
     affine = image.affine.detach().cpu().double()
-    if not affine.isfinite().all() or not affine[:3, :3].det().abs() > 0:
+    if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
     if image.ndim == 4 and image.shape[0] == 1:
         return MetaTensor(values, affine=affine)
-    largest = 1.0 if image.dtype.is_floating_point else float(torch.iinfo(image.dtype).max)
+    is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
+    largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)
     largest = float(image.meta.get("value_range", largest))
     if values.amin() < 0 or values.amax() > largest:
         raise InputError(

@@ -359,12 +359,18 @@ def _check_axes(shape: tuple[int, ...], path: Path) -> None:
         raise InputError(f"{path} is not there: name one of the {frames} frames, the first as {file}#1.")
 
 
-def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
+def is_usable_affine(affine: NDArray[np.float64]) -> bool:
+    """Whether an affine (4 x 4, to mm) is finite and can be inverted, and its lengths are those of something real."""
+    if not np.isfinite(affine).all():
+        return False
     with np.errstate(invalid="ignore", over="ignore"):
         voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
         volume = abs(np.linalg.det(affine[:3, :3] / np.where(voxel_sizes > 0, voxel_sizes, 1.0)))
-        is_usable = voxel_sizes.min() > _SMALLEST_MM and np.abs(affine).max() < _LARGEST_MM and volume > 1e-6
-    if not np.isfinite(affine).all() or not is_usable:
+    return bool(voxel_sizes.min() > _SMALLEST_MM and np.abs(affine).max() < _LARGEST_MM and volume > 1e-6)
+
+
+def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
+    if not is_usable_affine(affine):
         raise InputError(
             f"{path} has an affine that cannot be inverted: repair its header (sform and qform, or directions and "
             f"spacing), or export it again."
