@@ -1,7 +1,7 @@
 """Time of the network, the loss, the metrics and a whole volume, beside yardsticks and the limits of the device.
 
 Command:   python benchmarks/speed.py            (a GPU: --device cuda; a trial: --quick --out FOLDER)
-Duration:  about 15 minutes on two CPU cores; about 6 minutes with an H200
+Duration:  about 15 minutes on two CPU cores; some 8 minutes with an H200
 Result:    performance_DEVICE.json, gallery/performance_DEVICE.png, the tables of performance.md in the folder docs.
            The default network takes at most half of the time of IFCNN's shape at 256 x 256, S3IM at most 15 % of a
            training step, and the metrics are at least 20 times faster than a per-image evaluator.
@@ -91,7 +91,8 @@ def in_other_ways(network: nn.Module, image: Tensor) -> dict[str, Callable[[], o
 def time_networks(device: torch.device, sides: list[int], batches: list[int], seconds: float) -> list[dict[str, Any]]:
     """A row for each network, precision, size and batch."""
     rows = []
-    most = 2**20 * (64 if device.type == "cuda" else 1)  # pixels in a batch
+    on_gpu = device.type == "cuda"
+    most = torch.cuda.mem_get_info(device)[0] // 4096 if on_gpu else 2**20  # pixels in a batch
     for dtype in hardware_precisions(device):
         limits = device_limits(device, dtype, seconds)
         with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +102,7 @@ def time_networks(device: torch.device, sides: list[int], batches: list[int], se
                 half = dtype != torch.float32
                 with torch.no_grad(), torch.autocast(device.type, dtype, enabled=half, cache_enabled=False):
                     calls: dict[str, Callable[[], object]] = {name: partial(found[name], image) for name in found}
-                    if device.type == "cuda":
+                    if on_gpu:
                         calls |= in_other_ways(found[OURS], image)
                     counts = {name: count_operations(found[name.split(",")[0]], image) for name in calls}
                     times = alternate(calls, device, seconds)
@@ -249,8 +250,8 @@ def main() -> None:
     device, quick = torch.device(options.device), options.quick
     torch.backends.cuda.matmul.allow_tf32 = True  # as convolutions do by default
     torch.set_num_threads(options.threads)
-    seconds = 0.0 if quick else 10.0
     on_gpu = device.type == "cuda"
+    seconds = 0.0 if quick else 3.0 if on_gpu else 10.0
 
     sides = [64, 256] if quick else [128, 256, 512, 1024]
     shape = (64, 64, 16) if quick else (512, 512, 300) if on_gpu else (256, 256, 64)

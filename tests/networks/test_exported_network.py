@@ -52,10 +52,10 @@ def test_a_volume_fused_by_an_exported_network_has_the_same_voxels(files, name, 
 
 
 def test_the_command_exports_what_the_command_takes(tmp_path):
-    file = tmp_path / "model.onnx"
+    file = tmp_path / "model.ts"
     result = CliRunner().invoke(app, ["export", str(file)])
     assert result.exit_code == 0, result.output
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.ts"]
     assert load_exported(file)(torch.zeros(1, 2, 8, 8)).shape == (1, 1, 8, 8)
 
 
