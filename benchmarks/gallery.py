@@ -53,7 +53,8 @@ def picture_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
     for modality in ("ct", "spect"):
         pair = [pair for pair in pairs if pair.modality_b == modality][2]
         sources = [as_rgb(read_image(path).numpy() / 255) for path in (pair.image_a, pair.image_b)]
-        rows.append([*sources, as_rgb(fuser(pair.image_a, pair.image_b).numpy())])
+        fused = fuser(pair.image_a, pair.image_b, None, pair.modality_a, pair.modality_b)
+        rows.append([*sources, as_rgb(fused.numpy())])
     return rows
 
 
