@@ -68,7 +68,7 @@ def main() -> None:
     repeats, epochs, patch = (1, 2, 64) if options.quick else (3, 4, 256)
     times: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as name:
-        datalist = write_phantom(Path(name) / "phantom", subjects=2, slices_per_subject=4)
+        datalist = write_phantom(Path(name) / "phantom", subjects=5, slices_per_subject=8)
         pairs = len(json.loads(datalist.read_text(encoding="utf-8"))["training"])
         for repeat in range(repeats):
             for processes, own in times.items():
