@@ -177,8 +177,10 @@ def damage_as_input_error(file: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{file} announces more than fits into memory: copy or export it again.") from error
     except Exception:  # noqa: BLE001 (pydicom raises nearly every type there is)
         raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again.") from None
     finally:

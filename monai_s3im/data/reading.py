@@ -330,7 +330,7 @@ def _check_data_files(header: Path) -> None:
     names = [name.strip() for name in found[1].splitlines()] if found else []
     for name in names if names and names[0].startswith("LIST") else names[:1]:
         windows, posix = PureWindowsPath(name), PurePosixPath(name)
-        if posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
+        if name == "-" or posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
             raise InputError(f"{header} takes its voxels from outside its folder: put the data file beside the header.")
 
 

@@ -21,7 +21,7 @@ META = "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\
 
 
 @pytest.mark.parametrize(
-    "place", ["../x.raw", "/etc/passwd", "sub/../../x.raw", "LIST\n/etc/passwd", r"C:\x.raw", r"..\x"]
+    "place", ["../x.raw", "/etc/passwd", "sub/../../x.raw", "-", "LIST\n/etc/passwd", r"C:\x.raw", r"..\x"]
 )
 @pytest.mark.parametrize(
     ("suffix", "line"), [(".nhdr", "data file:"), (".nrrd", "datafile:"), (".mhd", "ElementDataFile =")]
