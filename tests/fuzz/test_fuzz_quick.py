@@ -15,9 +15,8 @@ from monai_s3im.fuse import Fuser
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_no_damaged_input_crashes_a_door_hangs_it_or_fills_the_memory(part, tmp_path):
-    tasks = [task for number, task in enumerate(quick_tasks()) if number % 4 == part]
+def test_no_damaged_input_crashes_a_door_hangs_it_or_fills_the_memory(tmp_path):
+    tasks = list(quick_tasks())[::3]
     with Session(tmp_path / "failures") as session:
         counts = session.run(tasks, seconds=500)
     assert counts["tried"] == len(tasks) > 10
