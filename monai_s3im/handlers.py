@@ -122,6 +122,27 @@ class ResumableCheckpoints:
             path.unlink()
 
 
+class NegativeImageWarning:
+    """Warn when the network has learned a negative of the sources, from which training does not come back.
+
+    The detail texture of Eq. (6) compares strengths of gradients and is as content with a negative. The mean SCD of the
+    validation pairs tells: it is above 0 for any sensible fused image.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the validator, which measures SCD."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Look at SCD, and warn."""
+        value = float(engine.state.metrics["SCD"])
+        if value < 0:
+            logger.warning(
+                "SCD is %.2f: the network has learned a negative of its sources; stop, and train with another seed",
+                value,
+            )
+
+
 class BestModel:
     """Save the network's weights whenever the validator's key metric is the best so far.
 
