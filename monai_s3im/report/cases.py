@@ -128,15 +128,19 @@ def read_batch(output_dir: Path) -> Batch:
     return Batch(tuple(sorted(marked, key=lambda case: ATTENTIONS.index(case.attention))), distributions)
 
 
+_OF_A_TASK = {"task", "weights_file", "weights_sha256"}
+
+
 def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:
-    """What the records of all fused cases have in common beside their sources: versions, weights, settings."""
+    """What the records of all fused cases have in common beside their sources, and the weights of each task."""
     records = [case.record for case in cases if case.record]
     first = records[0] if records else {}
+    weights = {f"weights of {record.get('task') or 'all'}": record.get("weights_sha256") for record in records}
     return {
         name: value
         for name, value in first.items()
-        if name not in OWN_OF_A_CASE and all(record.get(name) == value for record in records)
-    }
+        if name not in {*OWN_OF_A_CASE, *_OF_A_TASK} and all(record.get(name) == value for record in records)
+    } | weights
 
 
 def _record_of(result: CaseResult) -> dict[str, Any]:

@@ -147,7 +147,10 @@ def test_settings_and_versions_are_those_of_the_records(reported, page):
     settings = page.all("dl", class_="settings")[0]
     lines = {line.one("dt").text: line.one("dd").text for line in settings.all("div")}
     assert lines["torch"] == record["software"]["torch"]
-    assert lines["weights sha256"] == record["weights_sha256"]
+    picture = json.loads((reported.folder / "picture 0.json").read_text(encoding="utf-8"))
+    assert {picture["task"], record["task"]} == {"ct-mri", "medical"}
+    assert lines[f"weights of {picture['task']}"] == picture["weights_sha256"] != record["weights_sha256"]
+    assert lines[f"weights of {record['task']}"] == record["weights_sha256"]
     assert lines["window"] == "brain"
     assert lines["spacing"] == "none"
 

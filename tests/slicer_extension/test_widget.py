@@ -102,7 +102,7 @@ def test_what_is_chosen_in_the_panel_is_in_the_settings(panel):
     from S3IMFusionLib.parameters import fusion_settings
 
     ui = panel.ui
-    for name, index in (("reference", 2), ("register", 1), ("modality_b", 3), ("plane", 1), ("window", 2), ("task", 1)):
+    for name, index in (("reference", 2), ("register", 1), ("modality_b", 3), ("plane", 1), ("window", 2), ("task", 3)):
         getattr(ui, name).currentIndex = index
     ui.color_map.currentIndex, ui.gray.checked, ui.slice_batch.value, ui.device.currentIndex = 1, True, 4, 1
     ui.weights.currentPath = "own.pt"
