@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +30,12 @@ def no_log_handler_is_left_behind() -> Iterator[None]:
         if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def absl_does_not_close_the_streams_of_pytest() -> Iterator[None]:
+    """Exporting imports absl, whose log handler closes the stream of the moment when logging is set anew."""
+    yield
+    absl = sys.modules.get("absl.logging")
+    if absl is not None and absl.get_absl_handler() is not None:
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__

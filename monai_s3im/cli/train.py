@@ -78,7 +78,7 @@ def _refuse_unknown(overrides: dict[str, Any], files: list[str]) -> None:
 
     try:
         keys = {key for file in files for key in json.loads(Path(file).read_text(encoding="utf-8"))}
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return  # the workflow tells what is wrong with the file
     known = {key.split("#")[0] for key in keys} | {"logging_file", "meta_file", "tracking"}
     for name in overrides:
