@@ -167,7 +167,7 @@ def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
     assert record["sources"]["image_b"]["modality_guessed"] is False
     assert record["sources"]["image_b"]["intensity_range"][0] == 0
     assert record["sources"]["image_a"]["sha256"] == hashlib.sha256(volumes[0].read_bytes()).hexdigest()
-    weights = (bundle_root() / "models" / "model.pt").read_bytes()
+    weights = (bundle_root() / "models" / "model_spect_mri.pt").read_bytes()
     assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
     assert record["software"]["torch"] == torch.__version__
     assert (record["device"], record["plane"], record["gray"]) == ("cpu", "axial", False)
