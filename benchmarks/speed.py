@@ -175,13 +175,13 @@ def time_volume(device: torch.device, shape: tuple[int, int, int], precision: st
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         image_a, image_b = write_pair(Path(folder), shape)
         parser = bundle_parser("inference", device=str(device), output_dir=folder, precision=precision)
-        parts = ("weights", "preprocessing", "inferer", "restoring", "saving")
+        parts = ("network", "preprocessing", "inferer", "restoring", "saving")
         network, preprocessing, inferer, restoring, saving = (parser.get_parsed_content(part) for part in parts)
-        inferer(torch.rand(1, 2, *shape[:2], 1), network)  # warm
+        inferer(torch.rand(1, 2, *shape[:2], 1), network, task="ct-mri")  # warm
         item = {"image_a": str(image_a), "image_b": str(image_b), "modality_a": "mr", "modality_b": "ct"}
         item = through(preprocessing, item)
         batch = item.pop("image").as_tensor()[None]
-        pred = timed("network and transfer", lambda: inferer(batch, network)[0])
+        pred = timed("network and transfer", lambda: inferer(batch, network, task=item["task"])[0])
         transfer = 0.0
         if device.type == "cuda":
             transfer = min(alternate({"": lambda: (batch.to(device), pred.to(device).cpu())}, device, 0).values())

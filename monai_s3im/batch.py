@@ -120,6 +120,8 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
         movement = (record.get("registration") or {}).get("file")
         if movement == movement_path(output).name and not movement_path(output).is_file():
             return False
+        if not isinstance(record["warnings"], list) or not all(isinstance(text, str) for text in record["warnings"]):
+            return False
         return (
             _is_made_of(record["sources"]["image_a"], pair.image_a, pair.modality_a)
             and _is_made_of(record["sources"]["image_b"], pair.image_b, pair.modality_b)

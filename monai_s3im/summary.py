@@ -109,7 +109,7 @@ def read_summary(output_dir: str | Path) -> list[CaseResult]:
     path = Path(output_dir) / "summary.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
+            table = csv.DictReader(file, restval="")
             rows = list(table)
         if (table.fieldnames or [])[: len(_COLUMNS)] != _COLUMNS:
             raise ValueError(table.fieldnames)

@@ -101,6 +101,9 @@ UNFINISHED = {
     "image b changed": lambda pair, out: write_picture(pair.image_b, 9),
     "other weights": lambda pair, out: edit_record(out, weights_sha256="1" * 64),
     "another setting": lambda pair, out: edit_record(out, plane="coronal"),
+    "warnings that are none": lambda pair, out: edit_record(out, warnings=True),
+    "one warning for a list": lambda pair, out: edit_record(out, warnings="what"),
+    "numbers for warnings": lambda pair, out: edit_record(out, warnings=[1e300]),
     "another name": lambda pair, out: edit_record(out, fused="two.png"),
 }
 
@@ -373,6 +376,15 @@ def test_no_cell_of_the_summary_is_a_formula(out):
     summary.write()
     assert [row["name"] for row in summary_of(out)] == ["'=1+1", "'+1", "'-1", "'@x", "plain"]
     assert [summary_of(out)[0][name] for name in ("EN", "AG", "MI")] == ["-1.5", "", ""]
+
+
+def test_a_name_that_is_no_text_can_be_written(make_pairs, out):
+    names = [os.fsdecode(b"caf\xe9"), "lone \ud800"]
+    summary = Summary(out, names, metrics=False)
+    for name in names:
+        summary.add(CaseResult(name, "failed", f"{name} is missing"))
+    summary.write()
+    assert [row["name"] for row in summary_of(out)] == [r"caf\udce9", r"lone \ud800"]
 
 
 def test_another_summary_is_not_overwritten(make_pairs, out):

@@ -2,6 +2,10 @@
 
 import csv
 import json
+import os
+import shutil
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -60,13 +64,11 @@ def check_training(undisturbed, disturbed):
 
 
 def kill_training(data, out, epochs, kills, seconds, random):
-    """Kill it so many times before its end; each start trains an epoch at least, now and then."""
+    """Kill it so many times before its end, each after up to so many seconds; how often it was at work."""
     done = 0
-    for _ in range(20 * kills):
-        if done == kills:
-            return
+    while done < kills:
         before = latest_checkpoint(out / "checkpoints")
-        done += killed_after(random.uniform(0.05, 1) * seconds, *train(data, out, epochs))
+        done += killed_after(random.uniform(0, seconds), *train(data, out, epochs))
         after = latest_checkpoint(out / "checkpoints")
         if after is not None:
             torch.load(after, weights_only=True)  # whole, whenever it was killed
@@ -74,13 +76,13 @@ def kill_training(data, out, epochs, kills, seconds, random):
         if (out / "model.pt").exists():
             load_weights(S3IMFusion(), out / "model.pt")
         if after is not None and f"={2 * epochs}." in after.name:
-            return
-    raise AssertionError("the training does not go on")
+            break
+    return done
 
 
 def test_training_that_is_killed_ends_with_the_very_weights_of_an_undisturbed_one(pictures, tmp_path):
     seconds = finish(*train(pictures, tmp_path / "undisturbed", 3))
-    kill_training(pictures, tmp_path / "out", 3, 2, seconds, np.random.default_rng(0))
+    assert kill_training(pictures, tmp_path / "out", 3, 2, 0.7 * seconds, np.random.default_rng(0)) > 0
     finish(*train(pictures, tmp_path / "out", 3))
     check_training(tmp_path / "undisturbed", tmp_path / "out")
 
@@ -88,7 +90,8 @@ def test_training_that_is_killed_ends_with_the_very_weights_of_an_undisturbed_on
 @pytest.mark.slow
 def test_training_that_is_killed_twenty_times_ends_with_the_very_weights(pictures, tmp_path):
     seconds = finish(*train(pictures, tmp_path / "undisturbed", 40))
-    kill_training(pictures, tmp_path / "out", 40, 20, seconds / 8, np.random.default_rng(1))
+    assert kill_training(pictures, tmp_path / "out", 40, 20, seconds / 8, np.random.default_rng(1)) == 20
+    assert latest_checkpoint(tmp_path / "out" / "checkpoints") is not None  # it did go on between the kills
     finish(*train(pictures, tmp_path / "out", 40))
     check_training(tmp_path / "undisturbed", tmp_path / "out")
 
@@ -173,6 +176,52 @@ def test_training_on_a_full_disk_says_so_and_leaves_nothing_half_written(picture
     assert {path: sha256_of(path) for path in before} == before
     finish(*train(pictures, tmp_path, 2))
     assert latest_checkpoint(tmp_path / "checkpoints").name == "checkpoint_iteration=4.pt"
+
+
+READ_ONLY = """
+import sys
+from typer.testing import CliRunner
+from monai_s3im.cli import app
+for line in sys.stdin.read().splitlines():
+    result = CliRunner().invoke(app, line.split("|"))
+    print(result.exit_code, *result.stderr.splitlines()[-1:], sep="|")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
+def test_a_read_only_folder_is_told_and_stays_as_it_is(pictures, tmp_path):
+    folder = tmp_path / "archive"
+    shutil.copytree(pictures, folder)
+    finish(*batch(folder, folder))
+    before = outputs(folder)
+    picture = ["fuse", folder / "a0.png", folder / "b0.png", "-o"]
+    sources = ["--source", folder / "a0.png", "--source", folder / "b0.png"]
+    lines = [
+        [*picture, folder / "fused.png"],
+        [*picture, folder / "new" / "fused.png"],
+        ["fuse", "--pairs", folder / "pairs.csv", "-o", folder],
+        ["report", folder],
+        ["train", "--dataset_dir", folder, "--output_dir", folder / "run", "--epochs", "1", *TRAINING],
+        ["evaluate", folder / "case0.png", *sources, "--csv", folder / "values.csv"],
+        ["export", folder / "model.ts"],
+    ]
+    folder.chmod(0o500)
+    may_not = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    try:
+        said = subprocess.run(
+            [*may_not, sys.executable, "-c", READ_ONLY],
+            input="\n".join("|".join(map(str, line)) for line in lines),
+            capture_output=True, check=True, text=True, encoding="utf-8",
+        ).stdout.splitlines()  # fmt: skip
+    finally:
+        folder.chmod(0o700)
+    for line, answer in zip(lines, said, strict=True):
+        code, _, sentence = answer.partition("|")
+        assert code == "2", (line, answer)
+        assert sentence.startswith("error: "), (line, answer)
+        assert str(folder) in sentence, (line, answer)
+    assert outputs(folder) == before
+    assert not [file.name for file in folder.iterdir() if file.is_dir() or file.name.startswith(".")]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".nii", ".nrrd", ".mha"])

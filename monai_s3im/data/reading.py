@@ -40,6 +40,8 @@ _LARGEST_NIFTI_OFFSET = 2**26  # bytes; extensions of the header stand before it
 _MOST_TRAILING = 2**20  # bytes behind the voxels
 _SMALLEST_MM, _LARGEST_MM = 1e-9, 1e9  # of a voxel; of a position
 _DATA_FILE = re.compile(r"^\s*(?:data ?file\s*:|ElementDataFile\s*=)\s*(.*)", re.MULTILINE | re.IGNORECASE | re.DOTALL)
+_NUMBERED = re.compile(r"[^%]*%\d{0,2}d[^%]*")  # files of slices, by number
+_LONGEST_NAME = 255  # letters
 _LARGEST_TEXT_HEADER = 2**16  # bytes
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -323,15 +325,23 @@ def _itk_affine(reader: Any) -> NDArray[np.float64]:
 
 
 def _check_data_files(header: Path) -> None:
-    """Refuse a header that takes its voxels from outside its folder: it could read any file or device."""
+    """Refuse a header that takes its voxels from outside its folder, or whose data file's name could crash ITK.
+
+    From outside it could read any file or device. ITK copies the name into a short buffer, and prints by it.
+    """
     with header.open("rb") as stream:
-        text = stream.read(_LARGEST_TEXT_HEADER).split(b"\n\n")[0].decode("latin-1")
-    found = _DATA_FILE.search(text)
+        content = stream.read(_LARGEST_TEXT_HEADER)
+    head, *voxels = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
+    found = _DATA_FILE.search(head.decode("latin-1"))
+    if found is None and not voxels and len(content) == _LARGEST_TEXT_HEADER:
+        raise InputError(f"{header} has a header of more than 64 KiB: save it again.")
     names = [name.strip() for name in found[1].splitlines()] if found else []
     for name in names if names and names[0].startswith("LIST") else names[:1]:
         windows, posix = PureWindowsPath(name), PurePosixPath(name)
         if name == "-" or posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
             raise InputError(f"{header} takes its voxels from outside its folder: put the data file beside the header.")
+        if len(name) > _LONGEST_NAME or ("%" in name and not _NUMBERED.fullmatch(name)):
+            raise InputError(f"{header} names a data file that cannot be read: give that file a short name without %.")
 
 
 def _check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: int = 4) -> None:

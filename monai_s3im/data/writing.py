@@ -78,12 +78,12 @@ def write_json(data: Any, path: str | Path) -> None:
 
 
 def write_text(text: str, path: str | Path) -> None:
-    """Write `text` as UTF-8, complete or not at all.
+    """Write `text` as UTF-8, complete or not at all; odd bytes of a file's name as an escape.
 
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
     """
-    write_bytes(text.encode(), path)
+    write_bytes(text.encode(errors="backslashreplace"), path)
 
 
 def write_transform(matrix: ArrayLike, path: str | Path) -> None:

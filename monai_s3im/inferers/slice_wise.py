@@ -87,11 +87,17 @@ class SliceWiseInferer(Inferer):
 
         Raises:
             ValueError: if ``inputs`` has another number of dimensions, or no slice.
+            InputError: if the network gives NaN or infinity.
             torch.OutOfMemoryError: if a single slice is too large for the device.
         """
         inputs = convert_to_tensor(inputs)  # without metadata, which cost time in every layer
         with one_way() if self.deterministic else nullcontext():
-            return self._fuse(inputs, network, *args, **kwargs)
+            fused = self._fuse(inputs, network, *args, **kwargs)
+        if not torch.isfinite(fused.sum()):
+            raise InputError(
+                "the network gave NaN or infinity for these images: give other weights, or use the precision float32"
+            )
+        return fused
 
     def _fuse(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         if inputs.ndim == 4:

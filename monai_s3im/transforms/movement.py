@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
 
+_LARGEST_MM, _MOST_SCALING = 1e6, 1e3
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 
 
@@ -58,7 +59,7 @@ def read_movement(path: str | Path) -> NDArray[np.float64]:
 
     Raises:
         InputError: if the file is missing or damaged, or the transform is not linear, not of three dimensions, or
-            cannot be inverted.
+            cannot be inverted, or moves by more than a kilometre, or scales a thousandfold.
     """
     if not Path(path).is_file():
         raise InputError(f"{path} is no file: give the transform as a .tfm file")
@@ -74,4 +75,9 @@ def read_movement(path: str | Path) -> NDArray[np.float64]:
     matrix = matrix_of(transform)
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
         raise InputError(f"{path} holds a {kind} that cannot be inverted: estimate it again")
+    scaling = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    if abs(matrix[:3, 3]).max() > _LARGEST_MM or not 1 / _MOST_SCALING < scaling.min() <= scaling.max() < _MOST_SCALING:
+        raise InputError(
+            f"{path} holds a {kind} that moves by more than a kilometre or scales a thousandfold: estimate it again"
+        )
     return ras_to_lps(matrix)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from .movement import affine_transform, matrix_of
 _BINS = 50
 _SEED = 2025
 _SAMPLING_MM = 2.0
+_FINEST_MM = 1.0
 _LEVELS = ((4, 4.0, 1.0), (2, 4.0, 1.0), (1, 0.0, 0.5))  # shrink factor, smoothing in mm, part of the cells sampled
 _LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION = 2.0, 0.01, 200, 0.8
 
@@ -24,8 +26,9 @@ class MutualInformation:
     """The mutual information of two volumes as a function of the movement between them (Mattes et al. 2003).
 
     50 x 50 bins; points in half of the cells of a grid of 2 mm (the voxel size, if that is larger) over the
-    reference's field of view, at random and the same at each run; linear interpolation. One thread sums it, so that the
-    result does not depend on how many there are.
+    reference's field of view, at random and the same at each run; linear interpolation. Of voxels finer than half a
+    millimetre the means of blocks of at most 1 mm are taken. One thread sums it, so that the result does not depend on
+    how many there are.
 
     Args:
         reference: (1 or 3, X, Y, Z), normalised; clipped to [0, 1], RGB by its luma.
@@ -132,5 +135,16 @@ def _one_thread() -> Iterator[None]:
 
 
 def _gray(image: MetaTensor) -> sitk.Image:
-    values = image.as_tensor().float().cpu().clamp(0, 1)
-    return itk_image(rgb_to_ycbcr(values)[0] if len(values) == 3 else values[0], image.affine)
+    """The gray values, as means of blocks where the voxels are finer than half a millimetre: in memory a small part."""
+    affine = image.affine.cpu().double()
+    spacing = torch.linalg.vector_norm(affine[:3, :3], dim=0)
+    block = [max(1, min(int(_FINEST_MM // step), n)) for step, n in zip(spacing.tolist(), image.shape[1:], strict=True)]
+    means = []
+    for slab in image.as_tensor().split(16 * block[0], dim=1):
+        values = slab.float().cpu().clamp(0, 1)
+        gray = rgb_to_ycbcr(values)[:1] if len(values) == 3 else values
+        if len(gray[0]) >= block[0]:  # what is left of the last block is left out
+            means.append(torch.nn.functional.avg_pool3d(gray, block))
+    to_image = torch.diag(torch.tensor([*block, 1.0], dtype=torch.float64))
+    to_image[:3, 3] = (torch.tensor(block) - 1) / 2
+    return itk_image(torch.cat(means, dim=1)[0], affine @ to_image)

@@ -36,6 +36,27 @@ def test_header_that_takes_its_voxels_from_elsewhere_is_refused(tmp_path, suffix
             read(file)
 
 
+@pytest.mark.parametrize("place", [300 * "x", "%n%n%s%s", "%s.raw", "x%3$n.raw", "%d%d.raw"])
+@pytest.mark.parametrize(("suffix", "line"), [(".nhdr", "data file:"), (".mhd", "ElementDataFile =")])
+def test_a_name_of_voxels_that_could_crash_the_reader_is_refused(tmp_path, suffix, line, place):
+    (tmp_path / f"x{suffix}").write_text(f"{META if suffix == '.mhd' else NRRD}{line} {place}\n")
+    with pytest.raises(InputError, match=rf"x{suffix} names a data file that cannot be read"):
+        read_image(tmp_path / f"x{suffix}")
+
+
+def test_slices_in_numbered_files_are_read(tmp_path):
+    for number in range(4):
+        (tmp_path / f"x{number:02d}.raw").write_bytes(bytes(range(6 * number, 6 * number + 6)))
+    (tmp_path / "x.mhd").write_text(f"{META}ElementDataFile = x%02d.raw 0 3 1\n")
+    assert read_image(tmp_path / "x.mhd").flatten(1).T.sort(0).values.flatten().tolist() == list(range(24))
+
+
+def test_where_voxels_are_is_not_hidden_behind_a_long_header(tmp_path):
+    (tmp_path / "x.mhd").write_text(f"{META}Comment = {2**16 * 'x'}\nElementDataFile = /etc/passwd\n")
+    with pytest.raises(InputError, match=r"x.mhd has a header of more than 64 KiB"):
+        read_image(tmp_path / "x.mhd")
+
+
 @pytest.mark.parametrize("place", ["x.raw", "./x.raw", "sub/x.raw"])
 def test_voxels_beside_or_below_their_header_are_read(tmp_path, place):
     (tmp_path / "sub").mkdir()

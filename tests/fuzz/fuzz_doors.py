@@ -350,7 +350,8 @@ def declared(path: Path) -> tuple[tuple[int, ...], np.ndarray | None]:
         warnings.simplefilter("ignore")
         if path.is_dir():
             headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in path.iterdir()]
-            return (int(headers[0].Columns), int(headers[0].Rows), -1), None
+            header = next(header for header in headers if "Columns" in header)  # damage may hide it from this library
+            return (int(header.Columns), int(header.Rows), -1), None
         if path.name in PICTURE_FORMATS.values() or path.suffix == ".png":
             with Image.open(path) as picture:
                 return picture.size[::-1], None

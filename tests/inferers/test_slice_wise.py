@@ -3,6 +3,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
+from monai_s3im.errors import InputError
 from monai_s3im.inferers import SliceWiseInferer
 
 
@@ -160,3 +161,15 @@ def test_memory_of_the_device_does_not_grow_with_the_number_of_slices():
         return torch.cuda.max_memory_allocated()
 
     assert peak(400) == peak(40)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 4, 5), (1, 2, 4, 5, 3)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_gives_no_numbers_is_told_of(shape, value):
+    def broken(image):
+        result = network(image)
+        result[-1, -1, -1, -1] = value
+        return result
+
+    with pytest.raises(InputError, match="the network gave NaN or infinity"):
+        SliceWiseInferer()(torch.rand(shape), broken)

@@ -78,6 +78,17 @@ def test_every_parameter_receives_a_gradient():
         assert parameter.grad.any(), name
 
 
+@pytest.mark.parametrize("size", [(8, 8), (33, 50)])
+def test_what_may_be_overwritten_without_gradients_changes_no_bit(network, size):
+    image = torch.rand(2, 2, *size)
+    before = image.clone()
+    with torch.no_grad():
+        found = network.intermediates(image)
+    for name, expected in network.intermediates(image).items():
+        assert torch.equal(found[name], expected), name
+    assert torch.equal(image, before)
+
+
 @torch.no_grad()
 def test_each_image_of_a_batch_is_fused_by_itself(network):
     images = torch.rand(3, 2, 20, 28)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from monai_s3im.errors import InputError
 from monai_s3im.report.cases import Distribution
 from monai_s3im.report.strips import WIDTH, Strip
 from monai_s3im.summary import CaseResult, Summary, read_summary
@@ -73,3 +74,12 @@ def test_an_output_is_looked_for_in_the_folder_only(tmp_path, output):
     row = f"one,fused,,,1.0,{output},00"
     (tmp_path / "summary.csv").write_text(f"name,status,error,warnings,seconds,output,fused_sha256\n{row}\n")
     assert read_summary(tmp_path)[0].output == tmp_path / "other.png"
+
+
+@pytest.mark.parametrize(
+    "row", ["one", "one,fused", "one,fused,,,,,", "one,fused,,,soon,one.png,00", "one,melted,,,1,,"]
+)
+def test_a_row_that_is_cut_short_or_odd_is_no_summary(tmp_path, row):
+    (tmp_path / "summary.csv").write_text(f"name,status,error,warnings,seconds,output,fused_sha256\n{row}\n")
+    with pytest.raises(InputError, match=r"summary.csv is no summary of a batch"):
+        read_summary(tmp_path)

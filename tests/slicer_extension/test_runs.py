@@ -123,6 +123,31 @@ def test_a_killed_process_fails_the_run_and_the_next_fusion_works(logic, scene, 
     assert logic.process(*pair).GetName() == "MR + MR 2 fused"
 
 
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_leave_the_scene_as_it_was(logic, scene, big_pair, pair):
+    random, failed = np.random.default_rng(0), 0
+    undisturbed = logic.start(*big_pair, settings=SLOW)
+    begin = time.monotonic()
+    to_the_end(undisturbed)
+    seconds, expected = time.monotonic() - begin, voxels_of(undisturbed.output_node)
+    before = state_of(scene)
+    while failed < 20:
+        run = logic.start(*big_pair, settings=SLOW)
+        moment = time.monotonic() + random.uniform(0, seconds)
+        polled(run, lambda run, moment=moment: time.monotonic() >= moment)
+        if logic.worker.pid is not None:
+            os.kill(logic.worker.pid, signal.SIGKILL)
+        to_the_end(run)
+        if run.state == "done":
+            before = state_of(scene)
+        else:
+            assert "was killed" in run.error
+            assert state_of(scene) == before
+            failed += 1
+    fused = to_the_end(logic.start(*big_pair, settings=SLOW)).output_node
+    np.testing.assert_array_equal(voxels_of(fused), expected)
+
+
 @pytest.mark.parametrize("damage", ["cut short", "other"])
 def test_damaged_weights_are_told_and_the_process_lives_on(logic, scene, pair, tmp_path, damage):
     from monai_s3im.bundle_config import bundle_root

@@ -170,6 +170,13 @@ def test_library_errors_come_back_as_their_sentence_and_the_process_lives_on(wor
     assert worker.is_alive
 
 
+def test_a_sentence_that_names_something_endless_is_shortened_and_keeps_its_end(worker, tmp_path):
+    source = {"path": str(tmp_path / "none.npy"), "affine": np.eye(4).tolist(), "modality": "mr"}
+    with pytest.raises(FusionError, match=r"x{300}.* \.\.\. .*choose one of axial, coronal") as caught:
+        worker.call("fuse", a=source, b=source, settings={"plane": 5000 * "x"}, output=str(tmp_path / "fused.nii"))
+    assert len(str(caught.value)) < 1100
+
+
 def test_parent_loads_no_torch():
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

@@ -13,6 +13,7 @@ from monai_s3im.data.phantom import head_phantom
 from monai_s3im.errors import InputError
 from monai_s3im.fuse import Fuser
 from monai_s3im.transforms import NormalizeModality, Register, RegisterSourcesd, read_movement, resample_onto
+from monai_s3im.transforms.mutual_information import MutualInformation
 from monai_s3im.transforms.registration_checks import overlap_faults, plausibility_faults, sharpness_faults
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -61,6 +62,22 @@ def test_a_rigid_movement_is_found_to_half_a_millimetre(head, other):
 def test_an_affine_movement_is_found_to_half_a_millimetre(head):
     registered = Register("affine")(moved_by(AFFINE, head["t2"]), head["t1"])
     assert farthest(matrix_of(registered), AFFINE, head["t1"]) < 0.5
+
+
+@pytest.mark.parametrize("parts", [(2, 2, 2), (1, 3, 4)])
+def test_voxels_finer_than_half_a_millimetre_count_by_the_means_of_their_blocks(parts):
+    movement, grid = an_affine((3, 2, -5), origin=(1.0, 2.0, -1.5)), an_affine((4, -7, 11), origin=(3.0, -5.0, 4.0))
+    to_coarse = np.diag([*(1 / np.array(parts)), 1.0])
+    to_coarse[:3, 3] = (1 / np.array(parts) - 1) / 2
+    coarse, fine = [], []
+    for channels in (1, 3):
+        values = np.random.default_rng(channels).random((channels, 40, 38, 36), np.float32)
+        repeated = values.repeat(parts[0], 1).repeat(parts[1], 2).repeat(parts[2], 3)
+        coarse.append(MetaTensor(values, affine=torch.as_tensor(grid)))
+        fine.append(MetaTensor(repeated, affine=torch.as_tensor(grid @ to_coarse)))
+    expected = MutualInformation(*coarse)(movement)
+    assert expected > 0.01
+    assert MutualInformation(*fine)(movement) == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_in_register_stays_where_it_is(head):
@@ -191,6 +208,9 @@ def test_an_unknown_registration_is_refused():
         (sitk.BSplineTransform(3), "BSplineTransform, which bends space"),
         (sitk.Euler2DTransform(), "Euler2DTransform of 2 dimensions"),
         (sitk.AffineTransform([0.0] * 9, (0.0, 0.0, 0.0)), "cannot be inverted"),
+        (sitk.ScaleTransform(3, (1e308, 1.0, 1.0)), "scales a thousandfold"),
+        (sitk.ScaleTransform(3, (1.0, 1e-4, 1e4)), "scales a thousandfold"),
+        (sitk.TranslationTransform(3, (0.0, -1.1e6, 0.0)), "moves by more than a kilometre"),
     ],
 )
 def test_a_transform_that_is_not_linear_in_space_is_refused_by_name(tmp_path, transform, reason):

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from .recording import must_keep
+
 
 class ComplementaryDetail(nn.Module):
     """Two branches, 3x3 and 5x5, that exchange their features after each stage.
@@ -38,6 +40,12 @@ class ComplementaryDetail(nn.Module):
         """
         details = features
         for stage, (fine, coarse) in enumerate(zip(self.fine, self.coarse, strict=True)):
-            found = torch.cat([fine(details), coarse(details)], dim=1).relu_()  # (B, 2 channels, H, W)
-            details = found if stage == 0 else details + found
+            found = [fine(details).relu_(), coarse(details).relu_()]  # (B, channels, H, W) each
+            if stage == 0:
+                details = torch.cat(found, dim=1)
+            elif must_keep():
+                details = details + torch.cat(found, dim=1)
+            else:
+                details[:, : found[0].shape[1]].add_(found[0])
+                details[:, found[0].shape[1] :].add_(found[1])
         return details

@@ -1,4 +1,4 @@
-"""Whether a network is being recorded for an export."""
+"""Whether a network is being recorded, for an export or for gradients."""
 
 import torch
 
@@ -11,3 +11,11 @@ def is_recorded() -> bool:
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return False
     return torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+
+
+def must_keep() -> bool:
+    """Whether features must stay as they are, for gradients or a record; else they may be overwritten.
+
+    On a CPU, new memory for features takes longer than the arithmetic that fills it.
+    """
+    return torch.is_grad_enabled() or is_recorded()

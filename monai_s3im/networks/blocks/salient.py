@@ -4,16 +4,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .recording import is_recorded
+from .recording import must_keep
 
 
 def _largest_neighbour(response: Tensor) -> Tensor:
     """Max-pool 3x3 with stride 1; without gradients as a maximum of shifts, three times as quick on a CPU."""
-    if response.is_cuda or torch.is_grad_enabled() or is_recorded():
+    if response.is_cuda or must_keep():
         return F.max_pool2d(response, kernel_size=3, stride=1, padding=1)
-    padded = F.pad(response, (1, 1, 1, 1), value=-torch.inf)
-    rows = torch.maximum(torch.maximum(padded[:, :, :-2], padded[:, :, 1:-1]), padded[:, :, 2:])
-    return torch.maximum(torch.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+    rows = response.clone()
+    _keep_larger(rows[:, :, 1:], response[:, :, :-1])
+    _keep_larger(rows[:, :, :-1], response[:, :, 1:])
+    largest = rows.clone()
+    _keep_larger(largest[..., 1:], rows[..., :-1])
+    _keep_larger(largest[..., :-1], rows[..., 1:])
+    return largest
+
+
+def _keep_larger(values: Tensor, others: Tensor) -> None:
+    torch.maximum(values, others, out=values)
 
 
 class SalientBranch(nn.Module):
@@ -42,4 +50,5 @@ class SalientBranch(nn.Module):
         """
         response = self.conv(features)
         saliency = _largest_neighbour(response).sigmoid_()
-        return self.norm(response).relu_() * saliency, saliency
+        weighted = self.norm(response).relu_()
+        return weighted * saliency if must_keep() else weighted.mul_(saliency), saliency

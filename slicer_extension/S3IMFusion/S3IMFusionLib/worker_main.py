@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 Request = dict[str, Any]
+_LONGEST_SENTENCE = 1000  # letters
 
 
 class Channel:
@@ -65,7 +66,7 @@ def main() -> None:
         try:
             channel.send("done", **_COMMANDS[request["command"]](request, channel))
         except BaseException as error:  # noqa: BLE001 (whatever it is, it is told)
-            channel.send("error", message=_sentence_of(error))
+            channel.send("error", message=_shortened(_sentence_of(error)))
 
 
 def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
@@ -91,6 +92,10 @@ def _sentence_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "the volumes do not fit into the memory: close other data, or crop the volumes"
     return f"the fusion failed ({type(error).__name__}: {error}): look at the log"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SENTENCE else f"{text[:400]} ... {text[-400:]}"
 
 
 def fuse(request: Request, channel: Channel) -> dict[str, Any]:
