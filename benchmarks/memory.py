@@ -35,9 +35,10 @@ SLICES = (50, 100, 200, 400, 600)
 CASES = {
     "one grid": ("t1", "ct", "mr", "ct"),
     "resampled": ("t1", "ct tilted", "mr", "ct"),
+    "registered": ("t1", "ct tilted", "mr", "ct", "--register", "rigid"),
     "colour": ("t1", "pet", "mr", "pet"),
 }
-"""Files of A and B, and their modalities: B on the grid of A, on a tilted one, and B in colour."""
+"""Files of A and B, modalities, options: B on the grid of A, on a tilted one, brought into register, in colour."""
 
 CHILD = """
 import json, re, sys
@@ -73,10 +74,10 @@ def write_volumes(folder: Path, slices: int) -> None:
 
 def measure(folder: Path, case: str, network: str, device: str) -> dict[str, float | None]:
     """Peaks of one fusion in MiB."""
-    image_a, image_b, modality_a, modality_b = CASES[case]
+    image_a, image_b, modality_a, modality_b, *options = CASES[case]
     command = [sys.executable, "-c", CHILD, network, "fuse"]
     command += [str(folder / f"{image_a}.nii.gz"), str(folder / f"{image_b}.nii.gz"), "-o", str(folder / "out.nii.gz")]
-    command += ["--modality-a", modality_a, "--modality-b", modality_b, "--device", device]
+    command += ["--modality-a", modality_a, "--modality-b", modality_b, "--device", device, *options]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, env=environment)
     if result.returncode:

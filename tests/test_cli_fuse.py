@@ -68,6 +68,7 @@ MISTAKES = {
     "png for a volume": (["a.nii.gz", "b.nii.gz", "-o", "out.png"], "out.png cannot hold a 3D image"),
     "nifti for a picture": (["a.png", "b.png", "-o", "out.nii.gz"], "out.nii.gz cannot hold a 2D image"),
     "jpeg": (["a.png", "b.png", "-o", "out.jpg"], "would lose detail as JPEG: name it out.png"),
+    "a DICOM file": (["a.png", "b.png", "-o", "out.dcm"], "out.dcm would be one DICOM file: add --dicom"),
     "file as folder": (["a.png", "b.png", "-o", "file/out.png"], "file is a file): choose another folder"),
     "output is a source": (["a.png", "b.png", "-o", "b.png"], "b.png is itself to be fused"),
     "weights missing": (["a.png", "b.png", "-o", "out.png", "--weights", "none.pt"], "no weights at none.pt"),

@@ -10,6 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from torch.nn import functional
 
 from monai_s3im.errors import InputError
 
@@ -17,6 +18,7 @@ from .grid import REFERENCES, finer_of, grid_with_spacing, parse_spacing
 from .slices import ToSlices, plane_of_volume
 
 _SAME_GRID_MM = 1e-3
+_VOXELS_AT_ONCE = 2**22
 
 
 def on_same_grid(image: MetaTensor, reference: MetaTensor) -> bool:
@@ -28,7 +30,9 @@ def on_same_grid(image: MetaTensor, reference: MetaTensor) -> bool:
     return bool(np.linalg.norm(shift[:, :3], axis=1).max() <= _SAME_GRID_MM)
 
 
-def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor, torch.Tensor]:
+def resample_onto(
+    image: MetaTensor, reference: MetaTensor, device: str | torch.device = "cpu"
+) -> tuple[MetaTensor, torch.Tensor]:
     """Bring a volume onto another's grid by linear interpolation in mm.
 
     The field of view of a volume reaches to the outer faces of its outermost voxels: half a voxel beyond their centres,
@@ -37,6 +41,7 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
     Args:
         image: (C, X, Y, Z) with affine, RAS mm.
         reference: (C', X', Y', Z') with affine; only its grid counts.
+        device: a CUDA device computes by torch, the CPU by ITK: the values differ by rounding.
 
     Returns:
         The volume (C, X', Y', Z'), float32, 0 outside its field of view, and a bool mask (1, X', Y', Z') of the voxels
@@ -44,7 +49,16 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
     """
     if on_same_grid(image, reference):
         return image, _everywhere(reference)
+    channels, covered = (_resample_by_torch if torch.device(device).type == "cuda" else _resample_by_itk)(
+        image, reference, torch.device(device)
+    )
+    meta = {key: value for key, value in image.meta.items() if key != "affine"}
+    return MetaTensor(channels, affine=reference.affine.clone(), meta=meta), covered
 
+
+def _resample_by_itk(
+    image: MetaTensor, reference: MetaTensor, _device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     def resample_into(result: torch.Tensor, volume: torch.Tensor, interpolator: int) -> None:
         size, grid = tuple(reversed(reference.shape[1:])), itk_geometry(reference.affine)
         moved = sitk.Resample(itk_image(volume, image.affine), size, sitk.Transform(), interpolator, *grid, 0.0)
@@ -55,8 +69,29 @@ def resample_onto(image: MetaTensor, reference: MetaTensor) -> tuple[MetaTensor,
         resample_into(channel, volume, sitk.sitkLinear)
     covered = torch.empty(1, *reference.shape[1:], dtype=torch.bool)
     resample_into(covered[0], torch.ones(image.shape[1:], dtype=torch.uint8), sitk.sitkNearestNeighbor)
-    meta = {key: value for key, value in image.meta.items() if key != "affine"}
-    return MetaTensor(channels, affine=reference.affine.clone(), meta=meta), covered
+    return channels, covered
+
+
+def _resample_by_torch(
+    image: MetaTensor, reference: MetaTensor, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same on another device, some rows of the grid at a time; the results are on the CPU."""
+    volume, extents = image.as_tensor().float().to(device)[None], image.shape[1:]
+    to_image = torch.linalg.solve(image.affine.cpu().double(), reference.affine.cpu().double()).to(device)
+    rows, *others = (torch.arange(extent, dtype=torch.float64, device=device) for extent in reference.shape[1:])
+    channels = torch.empty(image.shape[0], *reference.shape[1:])
+    covered = torch.empty(1, *reference.shape[1:], dtype=torch.bool)
+    count = max(1, _VOXELS_AT_ONCE // (len(others[0]) * len(others[1])))
+    for start in range(0, len(rows), count):
+        axes = torch.meshgrid(rows[start : start + count], *others, indexing="ij")
+        indices = [sum((to * at for to, at in zip(row, axes, strict=False)), row[3]) for row in to_image[:3]]
+        pairs = list(zip(indices, extents, strict=True))
+        inside = torch.stack([(at >= -0.5) & (at < extent - 0.5) for at, extent in pairs]).all(dim=0)
+        places = torch.stack([2 * at / max(extent - 1, 1) - 1 for at, extent in reversed(pairs)], dim=-1).float()
+        values = functional.grid_sample(volume, places[None], padding_mode="border", align_corners=True)[0]
+        channels[:, start : start + count] = values * inside
+        covered[0, start : start + count] = inside
+    return channels, covered
 
 
 def _everywhere(grid: MetaTensor) -> torch.Tensor:
@@ -99,6 +134,7 @@ class AlignSourcesd(MapTransform):
         spacing: voxel size in mm, one or three along the reference's array axes, as a number, a sequence or text such
             as ``"1x1x2"``: the result then has the reference's axes and field of view in that voxel size.
         plane: see :class:`ToSlices`; ``"in-plane"`` is that of the reference.
+        device: where volumes are resampled, see :func:`resample_onto`.
 
     Raises:
         InputError: if an argument is unusable, a picture meets a volume, pictures differ in size, or volumes do not
@@ -111,6 +147,7 @@ class AlignSourcesd(MapTransform):
         reference: str = "a",
         spacing: str | float | Sequence[float] | None = None,
         plane: str = "axial",
+        device: str | torch.device = "cpu",
     ) -> None:
         super().__init__(keys)
         if reference not in REFERENCES:
@@ -118,6 +155,7 @@ class AlignSourcesd(MapTransform):
         self.reference = reference
         self.spacing = parse_spacing(spacing)
         self.to_slices = ToSlices(plane)
+        self.device = torch.device(device)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Align."""
@@ -157,7 +195,7 @@ class AlignSourcesd(MapTransform):
             if is_there[index]:
                 moved, field = to_slices(volume), fields[index]
             else:
-                moved, field = resample_onto(volume, grid)
+                moved, field = resample_onto(volume, grid, self.device)
             if not field.any():
                 raise InputError(
                     f"{self._name(result, key)} and {self._name(result, self.keys[chosen])} do not overlap in space: "

@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from references.geometry_reference import a_volume, an_affine, in_field_of_view, positions, resampled
 
 from monai_s3im.errors import InputError
-from monai_s3im.transforms import AlignSourcesd, ToSlices, resample_onto
+from monai_s3im.transforms import AlignSourcesd, ToSlices, alignment, resample_onto
 
 LARGE = (14, 15, 16), an_affine((20, -10, 35), (3.0, 2.0, 2.5), (-25.0, -22.0, -20.0))
 SMALL = (9, 8, 7), an_affine((-15, 25, 5), (1.5, 1.0, 2.0), (-12.0, -8.0, 0.0))
@@ -118,6 +118,32 @@ def test_a_single_slice_covers_half_its_thickness_on_either_side():
     slab = a_volume(np.ones((5, 5, 1)), an_affine(spacing=(1, 1, 3)))
     _, covered = resample_onto(slab, a_volume(np.zeros((5, 5, 7)), an_affine(origin=(0, 0, -3.0))))
     assert covered.amax(dim=(0, 1, 2)).tolist() == [False, False, True, True, True, False, False]  # -3 ... 3 mm
+
+
+SLAB = (5, 5, 1), an_affine(spacing=(4, 4, 9), origin=(-9.0, -8.0, 0.0))
+
+
+@pytest.mark.parametrize(("source", "target"), [(LARGE, SMALL), (SMALL, LARGE), (SLAB, LARGE)])
+@pytest.mark.parametrize("at_once", [1, 500, 2**22])
+def test_torch_resamples_as_itk_does(monkeypatch, source, target, at_once):
+    monkeypatch.setattr(alignment, "_VOXELS_AT_ONCE", at_once)
+    image = MetaTensor(np.stack([noise(source[0], seed) for seed in range(3)]), affine=source[1])
+    expected, expected_field = resample_onto(image, empty(target))
+    found, field = alignment._resample_by_torch(image, empty(target), torch.device("cpu"))
+    assert expected_field.any()
+    assert torch.equal(field, expected_field)
+    torch.testing.assert_close(found, expected.as_tensor(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_aligns_as_the_cpu_does():
+    pair = {"image_a": a_volume(noise(LARGE[0]), LARGE[1]), "image_b": a_volume(noise(SMALL[0]), SMALL[1])}
+    expected = AlignSourcesd(["image_a", "image_b"])(pair)
+    found = AlignSourcesd(["image_a", "image_b"], device="cuda")(pair)
+    for key in ("image_a", "image_b", "covered"):
+        assert found[key].device.type == "cpu"
+        torch.testing.assert_close(torch.as_tensor(found[key]), torch.as_tensor(expected[key]), rtol=0, atol=1e-5)
 
 
 def test_aligned_sources_have_the_reference_s_grid_in_slices():
