@@ -3,6 +3,7 @@
 ``python -m monai.bundle run training --workflow_name monai_s3im.workflows.Training`` is the shortest form.
 """
 
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,10 @@ class _BundleWorkflow(ConfigWorkflow):
         except (InputError, OutputError):
             raise
         except Exception as error:
+            if (denied := _denied(error)) is not None:
+                raise OutputError(
+                    f"{denied.filename} cannot be written ({denied.strerror}): choose a folder that you may write to"
+                ) from error
             if not self._foreign:
                 raise
             logger.debug("the config failed", exc_info=True)
@@ -62,6 +67,7 @@ class _BundleWorkflow(ConfigWorkflow):
         Raises:
             InputError: if the data or the weights cannot be used, or a config that is not of this package fails; the
                 message names them and the remedy.
+            OutputError: if the folder of the results cannot be written to.
         """
         with self._told():
             return super().initialize()
@@ -75,6 +81,15 @@ class _BundleWorkflow(ConfigWorkflow):
         """
         with self._told():
             return super().run()
+
+
+def _denied(error: BaseException | None) -> OSError | None:
+    """The cause that a folder may not be written to, of what a component of a config raised."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} and error.filename:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class Training(_BundleWorkflow):
