@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from monai_s3im.errors import InputError
+
 from .weights import load_weights
 
 
@@ -24,6 +26,7 @@ class TaskNetworks(nn.Module):
     def __init__(self, network: nn.Module, weights: Mapping[str, str | Path], device: str = "cpu") -> None:
         super().__init__()
         loaded = {file: load_weights(deepcopy(network), file).to(device) for file in dict.fromkeys(weights.values())}
+        self.files = dict(weights)
         self.networks = nn.ModuleDict({task: loaded[file] for task, file in weights.items()})
 
     def forward(self, image: Tensor, task: str | Sequence[str]) -> Tensor:
@@ -38,9 +41,13 @@ class TaskNetworks(nn.Module):
 
         Raises:
             ValueError: if the tasks differ.
+            InputError: if the weights give NaN or infinity; on a GPU that is told of the whole volume, by the inferer.
         """
         tasks = {task} if isinstance(task, str) else set(task)
         if len(tasks) != 1:
             raise ValueError(f"a batch is of one task, not of {', '.join(sorted(tasks))}")
-        fused: Tensor = self.networks[tasks.pop()](image)
+        chosen = tasks.pop()
+        fused: Tensor = self.networks[chosen](image)
+        if fused.device.type == "cpu" and not fused.sum().isfinite():
+            raise InputError(f"{self.files[chosen]} gives NaN or infinity for these images: name another file of weights")
         return fused
