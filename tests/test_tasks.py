@@ -231,3 +231,12 @@ def test_a_batch_of_tensors_is_of_one_task():
         assert not torch.equal(networks(pair, "infrared-visible"), networks(pair, "medical"))
         with pytest.raises(ValueError, match="of one task, not of infrared-visible, medical"):
             networks(pair, ["medical", "infrared-visible"])
+
+
+def test_weights_that_give_no_numbers_are_named(pictures, tmp_path):
+    state = torch.load(MODELS / "model.pt", weights_only=True)
+    state["stem.weight"].fill_(1e38)
+    torch.save(state, tmp_path / "huge.pt")
+    with pytest.raises(InputError, match=r"huge.pt gives NaN or infinity for these images"):
+        Fuser(device="cpu", weights=tmp_path / "huge.pt")(*pictures, tmp_path / "fused.png", "mr", "ct")
+    assert not (tmp_path / "fused.png").exists()

@@ -49,5 +49,5 @@ class TaskNetworks(nn.Module):
         chosen = tasks.pop()
         fused: Tensor = self.networks[chosen](image)
         if fused.device.type == "cpu" and not fused.sum().isfinite():
-            raise InputError(f"{self.files[chosen]} gives NaN or infinity for these images: name another file of weights")
+            raise InputError(f"{self.files[chosen]} gives NaN or infinity for these images: name other weights")
         return fused
