@@ -77,11 +77,13 @@ def by_task(pairs: list[Pair]) -> dict[str, list[Pair]]:
 
 
 def draw_curves(losses: dict[int, float], history: dict[int, dict[str, dict[str, float]]], path: Path) -> None:
-    """Loss, Qabf and kept salience against the epoch."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
-    left.plot(list(losses), list(losses.values()))
-    left.set(title="training loss, mean of an epoch", xlabel="epoch")
-    for axes, metric in ((middle, "Qabf"), (right, "salient kept")):
+    """Loss, and where checkpoints were measured Qabf and kept salience, against the epoch."""
+    metrics = ("Qabf", "salient kept") if history else ()
+    columns = 1 + len(metrics)
+    figure, axes_of = plt.subplots(1, columns, figsize=(4 * columns, 3.4), layout="constrained", squeeze=False)
+    axes_of[0, 0].plot(list(losses), list(losses.values()))
+    axes_of[0, 0].set(title="training loss, mean of an epoch", xlabel="epoch")
+    for axes, metric in zip(axes_of[0, 1:], metrics, strict=True):
         for task in TASKS.values():
             axes.plot(list(history), [values[task][metric] for values in history.values()], marker="o", label=task)
         axes.set(title=f"{metric}, validation", xlabel="epoch")
