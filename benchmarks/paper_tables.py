@@ -7,9 +7,9 @@ Result:   docs/paper_tables.md, .tex and .csv. In runs/tables, never to be publi
           fused validation pictures.
 
 A NAME with several files is one recipe trained with several seeds: its row has means and standard deviations over them.
-By default the weights of the package. The peers' folder holds METHOD/MRI_CT, METHOD/MRI_SPECT and METHOD/RoadScene with
-fused pictures, which are measured by the same code. Table 3 is made of docs/ablations.json where there is one, by
-benchmarks/ablations.py.
+The weights of the package are there without being named; another NAME stands beside them, the same in their place. The
+peers' folder holds METHOD/MRI_CT, METHOD/MRI_SPECT and METHOD/RoadScene with fused pictures, which are measured by the
+same code. Table 3 is made of docs/ablations.json where there is one, by benchmarks/ablations.py.
 """
 
 import argparse
@@ -187,7 +187,7 @@ def main() -> None:
     chosen = {}
     for split in splits(arguments.harvard, arguments.roadscene):
         given = arguments.infrared if split.modalities[1] == "infrared" else arguments.medical
-        chosen[split.title] = recipes_of(given) if given else of_the_package(split.modalities)
+        chosen[split.title] = {**of_the_package(split.modalities), **recipes_of(given or [])}
         rows = rows_of(split, chosen[split.title], arguments.peers, arguments.run)
         ours = [name for name in rows if name.startswith("S3IMFusion")]
         order = [*ours, *sorted((name for name in rows if name not in ours), key=lambda m: mean_rank(m, rows))]

@@ -71,9 +71,9 @@ def network_scores(weights: dict[str, torch.Tensor], sources: dict[str, torch.Te
     return result
 
 
-def by_task(pairs: list[Pair]) -> dict[str, list[Pair]]:
+def by_task(pairs: list[Pair], modalities: list[str]) -> dict[str, list[Pair]]:
     """Validation pairs by task."""
-    return {task: [pair for pair in pairs if pair.modality_b == name] for name, task in TASKS.items()}
+    return {TASKS[name]: [pair for pair in pairs if pair.modality_b == name] for name in modalities}
 
 
 def draw_curves(losses: dict[int, float], history: dict[int, dict[str, dict[str, float]]], path: Path) -> None:
@@ -84,7 +84,7 @@ def draw_curves(losses: dict[int, float], history: dict[int, dict[str, dict[str,
     axes_of[0, 0].plot(list(losses), list(losses.values()))
     axes_of[0, 0].set(title="training loss, mean of an epoch", xlabel="epoch")
     for axes, metric in zip(axes_of[0, 1:], metrics, strict=True):
-        for task in TASKS.values():
+        for task in next(iter(history.values())):
             axes.plot(list(history), [values[task][metric] for values in history.values()], marker="o", label=task)
         axes.set(title=f"{metric}, validation", xlabel="epoch")
         axes.legend()
@@ -116,11 +116,12 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="the final weights, as shipped", required=True)
     parser.add_argument("--config", required=True, help="what was run: config, overrides, seed")
     parser.add_argument("--name", default="training_record", help="of the files that are written")
+    parser.add_argument("--modalities", nargs="+", choices=TASKS, default=list(TASKS), help="of B: what was trained on")
     parser.add_argument("--every", type=int, default=10, help="epochs between measured checkpoints")
     arguments = parser.parse_args()
 
-    pairs = by_task(dataset_pairs(arguments.dataset_dir, "validation"))
-    training = dataset_pairs(arguments.dataset_dir, "training")
+    pairs = by_task(dataset_pairs(arguments.dataset_dir, "validation"), arguments.modalities)
+    training = [p for p in dataset_pairs(arguments.dataset_dir, "training") if p.modality_b in arguments.modalities]
     sources = {
         task: torch.stack([torch.cat([read_luma(p.image_a), read_luma(p.image_b)]) for p in found]).double()
         for task, found in pairs.items()
