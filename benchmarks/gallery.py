@@ -18,7 +18,7 @@ from monai_s3im.data.pairs import read_pairs
 from monai_s3im.data.phantom import head_phantom, write_phantom
 from monai_s3im.data.reading import read_image
 from monai_s3im.fuse import Fuser
-from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModalityd, ToSlices
+from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModalityd, ToSlices, in_color
 
 PLANES = ("axial", "coronal", "sagittal")
 
@@ -68,6 +68,7 @@ def volume_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
         item = {"a": read_image(pair.image_a), "b": read_image(pair.image_b), "ma": "mr", "mb": pair.modality_b}
         for transform in (NormalizeModalityd(["a", "b"], ["ma", "mb"]), ColorMapd(["a", "b"])):
             item = transform(item)
+        item |= {key: in_color(item[key]) for key in ("a", "b")}
         for plane in PLANES:
             aligned = AlignSourcesd(["a", "b"], plane=plane)(item)
             shown = [aligned[key][..., aligned[key].shape[-1] // 2].numpy() for key in ("a", "b")]

@@ -171,8 +171,7 @@ class Fuser:
             batch = item["image"].as_tensor()[None]  # (1, sources, ...)
             item["pred"] = self._inferer(batch, self._network, task=item["task"])[0]
             del batch
-            restored = self._restoring(item)  # takes the sources out of the item: their memory is free
-            item.clear()
+            restored = self._restoring(item)  # lets go of what it needs no more
             fused: MetaTensor = restored["pred"].cpu()
             if output is not None:
                 self._saving({**restored, "pred": fused, "output": str(output)})

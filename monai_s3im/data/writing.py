@@ -142,7 +142,7 @@ def output_suffix(path: Path, rank: int) -> str:
     suffix = suffix_of(path)
     if suffix in {".jpg", ".jpeg"}:
         raise InputError(f"{path} would lose detail as JPEG: name it {stem_of(path)}.png.")
-    if suffix in {".dcm", ".ima"}:
+    if path.suffix.lower() in {".dcm", ".ima"}:
         raise InputError(f"{path} would be one DICOM file: add --dicom (dicom=True) and name a folder for the series.")
     if suffix not in OUTPUT_SUFFIXES:
         raise InputError(f"{path} has no suffix of an output format: use one of {' '.join(OUTPUT_SUFFIXES)}.")

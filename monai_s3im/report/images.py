@@ -19,7 +19,7 @@ from monai_s3im.data.pairs import Pair
 from monai_s3im.data.reading import read_image
 from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, own_errors
-from monai_s3im.transforms import RestoreGridd, SplitChrominanced, on_same_grid
+from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color, on_same_grid
 
 OWN_OF_A_CASE = {"fused", "fused_sha256", "sources", "registration", "warnings"}
 """What a record says of its case alone; the rest are versions, weights and settings."""
@@ -92,8 +92,9 @@ def _aligned(fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str 
     for key, source in json.loads(item["provenance"]).items():
         if source["sha256"] != made_of[key]["sha256"]:
             raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
+    item |= {key: in_color(item[key]) for key in ("image_a", "image_b")}
     keys = ["image_a", "image_b", "covered"] if "covered" in item else ["image_a", "image_b"]
-    return RestoreGridd(keys)(item)
+    return dict(RestoreGridd(keys)(item))
 
 
 @lru_cache(maxsize=2)

@@ -1,8 +1,8 @@
 """Transforms around the network: intensity, alignment, chrominance; ``Foo`` on a tensor, ``Food`` on a dictionary."""
 
 from .alignment import AlignSourcesd, on_same_grid, resample_onto
-from .chrominance import RestoreChrominanced, SplitChrominanced
-from .color_map import ColorMap, ColorMapd
+from .chrominance import FillUncoveredd, JoinSourcesd, RestoreChrominanced, SplitChrominanced
+from .color_map import ColorMap, ColorMapd, in_color
 from .intensity import NormalizeModality, NormalizeModalityd
 from .movement import read_movement
 from .registration import Register, RegisterSourcesd
@@ -15,6 +15,8 @@ __all__ = [
     "ChooseTaskd",
     "ColorMap",
     "ColorMapd",
+    "FillUncoveredd",
+    "JoinSourcesd",
     "NormalizeModality",
     "NormalizeModalityd",
     "RandSliced",
@@ -24,6 +26,7 @@ __all__ = [
     "RestoreGridd",
     "SplitChrominanced",
     "ToSlices",
+    "in_color",
     "on_same_grid",
     "read_movement",
     "resample_onto",

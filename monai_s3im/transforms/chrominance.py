@@ -1,6 +1,6 @@
 """Colour: the luma is fused, the chrominance is put back (Fig. 4)."""
 
-from collections.abc import Hashable, Iterator, Mapping, MutableMapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -12,26 +12,34 @@ from torch import Tensor
 
 from monai_s3im.functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
 
-_ROWS_AT_ONCE = 16
+from .color_map import colors_of, slabs
 
 
 class SplitChrominanced(MapTransform):
-    """Replace each RGB source by its luma; the chrominance of all sources together goes to ``chrominance``.
+    """Replace each source with colour by its luma, and keep what is needed to put the chrominance back.
 
-    ``chrominance`` (2, ...) is only there if a source has colour. Where a source does not cover a voxel (``covered``,
-    one mask for each key), it has no say.
+    A source has colour by its three channels (RGB), or by a table (:class:`ColorMapd`). Of one source with a table, and
+    none else with colour, that is ``uptake`` (1, ...), its values, and ``color_table`` (3, entries); else
+    ``chrominance`` (2, ...), of all sources together. Where a source does not cover a voxel (``covered``, one mask for
+    each key), it has no say.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Split."""
         result = dict(data)
+        colored = [key for key in self.keys if _table_of(result[key]) is not None or result[key].shape[0] == 3]
+        if len(colored) == 1 and (table := _table_of(result[colored[0]])) is not None:
+            image = result[colored[0]]
+            result.update({"uptake": image.as_tensor(), "color_table": table})
+            result[colored[0]] = MetaTensor(_luma_of_uptake(image.as_tensor(), table), meta=_without_table(image))
+            return result
         chrominances = []
-        for index, key in enumerate(self.keys):
-            image: MetaTensor = result[key]
-            if image.shape[0] == 3:
-                luma, chrominance = _luma_and_chrominance(image.as_tensor())
-                result[key] = MetaTensor(luma, meta=dict(image.meta))
-                chrominances.append(chrominance.mul_(result["covered"][index]) if "covered" in result else chrominance)
+        for key in colored:
+            image = result[key]
+            luma, chrominance = _luma_and_chrominance(image.as_tensor(), _table_of(image))
+            result[key] = MetaTensor(luma, meta=_without_table(image))
+            covered = result["covered"][self.keys.index(key)] if "covered" in result else None
+            chrominances.append(chrominance if covered is None else chrominance.mul_(covered))
         if len(chrominances) == 1:
             result["chrominance"] = chrominances[0]
         elif chrominances:
@@ -39,65 +47,116 @@ class SplitChrominanced(MapTransform):
         return result
 
 
-def _luma_and_chrominance(rgb: Tensor) -> tuple[Tensor, Tensor]:
+def _table_of(image: MetaTensor) -> Tensor | None:
+    return image.meta.get("color_table") if isinstance(image, MetaTensor) else None
+
+
+def _without_table(image: MetaTensor) -> dict[str, Any]:
+    return {name: value for name, value in image.meta.items() if name != "color_table"}
+
+
+def _luma_of_uptake(uptake: Tensor, table: Tensor) -> Tensor:
+    luma = torch.empty_like(uptake)
+    for part, y in slabs(uptake, luma):
+        y.copy_(rgb_to_ycbcr(colors_of(part, table))[:1])
+    return luma
+
+
+def _luma_and_chrominance(image: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
     """Y (1, ...) and Cb, Cr (2, ...), each in memory of its own."""
-    luma, chrominance = (rgb.new_empty(channels, *rgb.shape[1:]) for channels in (1, 2))
-    for part, y, cbcr in _slabs(rgb, luma, chrominance):
-        ycbcr = rgb_to_ycbcr(part)
+    luma, chrominance = (image.new_empty(channels, *image.shape[1:]) for channels in (1, 2))
+    for part, y, cbcr in slabs(image, luma, chrominance):
+        ycbcr = rgb_to_ycbcr(part if table is None else colors_of(part, table))
         y.copy_(ycbcr[:1])
         cbcr.copy_(ycbcr[1:])
     return luma, chrominance
 
 
-class RestoreChrominanced(MapTransform):
-    """Clip the fused luma to [0, 1], and put the chrominance back.
+class JoinSourcesd(MapTransform):
+    """Join the sources along the channels as ``image``, and take each out of the dictionary as soon as it is copied.
+
+    Args:
+        keys: sources, (1, ...), all of one size.
+    """
+
+    def __call__(self, data: MutableMapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Join."""
+        first = data[self.keys[0]]
+        image = torch.empty(len(self.keys), *first.shape[1:], dtype=first.dtype, device=first.device)
+        meta = dict(first.meta)
+        del first
+        for index, key in enumerate(self.keys):
+            image[index] = data.pop(key).as_tensor()[0]
+        return {**data, "image": MetaTensor(image, meta=meta)}
+
+
+class FillUncoveredd(MapTransform):
+    """Clip the fused luma to [0, 1], and let no source speak where it is not.
 
     Where not every source covers a voxel (``covered``), the result is the source that does, the brightest of several,
-    and 0 where none does. What was needed for that, the sources, ``covered`` and ``chrominance``, is taken out of the
-    dictionary that is given, so that the memory of whole volumes is free for what comes after.
+    and 0 where none does. The sources and ``covered`` are taken out of the dictionary that is given, and it is
+    returned: the memory of whole volumes is free for what comes after.
 
     Args:
         keys: fused luma (1, ...).
         image_key: the sources, (N, ...), as the network saw them.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+
+    def __call__(self, data: MutableMapping[Hashable, Any]) -> MutableMapping[Hashable, Any]:
+        """Fill."""
+        sources, covered = (data.pop(key, None) for key in (self.image_key, "covered"))
+        for key in self.keys:
+            fused = convert_to_tensor(data.pop(key)).float().clamp(0, 1)
+            if covered is not None:
+                _take_from_sources(fused, *(convert_to_tensor(x, device=fused.device) for x in (sources, covered)))
+            data[key] = fused
+        return data
+
+
+class RestoreChrominanced(MapTransform):
+    """Put the chrominance back.
+
+    ``chrominance``, or ``uptake`` and ``color_table``, are taken out of the dictionary that is given; it is returned.
+
+    Args:
+        keys: fused luma (1, ...) in [0, 1].
         gray: leave the chrominance out.
     """
 
-    def __init__(self, keys: KeysCollection, image_key: str = "image", gray: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, gray: bool = False) -> None:
         super().__init__(keys)
-        self.image_key = image_key
         self.gray = gray
 
-    def __call__(self, data: MutableMapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: MutableMapping[Hashable, Any]) -> MutableMapping[Hashable, Any]:
         """Restore."""
-        sources, covered, chrominance = (data.pop(key, None) for key in (self.image_key, "covered", "chrominance"))
-        result = dict(data)
+        kept, table = data.pop("chrominance", None), data.pop("color_table", None)
+        kept = data.pop("uptake", None) if kept is None else kept
+        if kept is None or self.gray:
+            return data
         for key in self.keys:
-            fused = convert_to_tensor(result[key]).float().clamp(0, 1)
-            if covered is not None:
-                _take_from_sources(fused, *(convert_to_tensor(x, device=fused.device) for x in (sources, covered)))
-            result[key] = fused
-        del sources, covered
-        if chrominance is not None and not self.gray:
-            for key in self.keys:
-                result[key] = _colored(result[key], convert_to_tensor(chrominance, device=result[key].device))
-        return result
+            luma = data.pop(key)
+            meta = dict(luma.meta) if isinstance(luma, MetaTensor) else None
+            y, color = convert_to_tensor(luma), convert_to_tensor(kept, device=luma.device)
+            colored = _colored(y, color, None if table is None else convert_to_tensor(table, device=luma.device))
+            data[key] = colored if meta is None else MetaTensor(colored, meta=meta)
+        return data
 
 
 def _take_from_sources(fused: Tensor, sources: Tensor, covered: Tensor) -> None:
     """Where not every source covers a voxel, set it to the brightest source that does, or 0."""
-    for part, of_sources, covers in _slabs(fused, sources, covered):
+    for part, of_sources, covers in slabs(fused, sources, covered):
         alone = (of_sources * covers).amax(dim=0, keepdim=True)
         part.copy_(torch.where(covers.all(dim=0, keepdim=True), part, alone))
 
 
-def _colored(luma: Tensor, chrominance: Tensor) -> Tensor:
-    """RGB (3, ...) in [0, 1]."""
+def _colored(luma: Tensor, kept: Tensor, table: Tensor | None) -> Tensor:
+    """RGB (3, ...) in [0, 1], by chrominance (2, ...), or by uptake (1, ...) and a table."""
     colored = luma.new_empty(3, *luma.shape[1:])
-    for rgb, y, cbcr in _slabs(colored, luma, chrominance):
+    for rgb, y, part in slabs(colored, luma, kept):
+        cbcr = part if table is None else rgb_to_ycbcr(colors_of(part, table))[1:]
         rgb.copy_(ycbcr_to_rgb(torch.cat([y, cbcr])).clamp_(0, 1))
     return colored
-
-
-def _slabs(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of images (C, rows, ...), some at a time: what is computed of them takes little memory."""
-    return zip(*(image.split(_ROWS_AT_ONCE, dim=1) for image in images), strict=True)

@@ -1,6 +1,6 @@
 """The colour of uptake: a colour map of matplotlib or of a file, without colour where there is no uptake."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ FULL_COLOR = 0.25
 """From this part of the range on, uptake has the full colour of its map; from 0 on, the colour comes in smoothly."""
 
 _FEWEST_ROWS = 256
-_ROWS_AT_ONCE = 16
+_VOXELS_AT_ONCE = 2**18
 
 
 class ColorMap(Transform):
@@ -54,20 +54,35 @@ class ColorMap(Transform):
 
         RGB leaves [0, 1] where luma and chrominance do not fit together; its luma does not.
         """
-        values = image.as_tensor()
-        colored = values.new_empty(3, *values.shape[1:])
-        for part, rgb in zip(values.split(_ROWS_AT_ONCE, dim=1), colored.split(_ROWS_AT_ONCE, dim=1), strict=True):
-            rgb.copy_(self._colors_of(part))
-        return MetaTensor(colored, meta=dict(image.meta))
+        return in_color(MetaTensor(image.as_tensor(), meta={**image.meta, "color_table": self.table}))
 
-    def _colors_of(self, values: Tensor) -> Tensor:
-        last = self.table.shape[1] - 1
-        position = values.flatten().clamp(0, 1) * last
-        below = position.int().clamp_max_(last - 1)
-        above = below + 1
-        fraction = position.sub_(below)
-        colors = [torch.lerp(c.index_select(0, below), c.index_select(0, above), fraction) for c in self.table]
-        return torch.stack(colors).reshape(3, *values.shape[1:])
+
+def colors_of(values: Tensor, table: Tensor) -> Tensor:
+    """The colours (3, ...) of values (1, ...), clipped to [0, 1], linearly between entries of a table (3, entries)."""
+    last = table.shape[1] - 1
+    position = values.flatten().clamp(0, 1) * last
+    below = position.int().clamp_max_(last - 1)
+    above = below + 1
+    fraction = position.sub_(below)
+    colors = [torch.lerp(c.index_select(0, below), c.index_select(0, above), fraction) for c in table]
+    return torch.stack(colors).reshape(3, *values.shape[1:])
+
+
+def in_color(image: MetaTensor) -> MetaTensor:
+    """RGB (3, ...) of an image that has a table of colours in its metadata; another image as it is."""
+    table = image.meta.get("color_table")
+    if table is None:
+        return image
+    colored = image.as_tensor().new_empty(3, *image.shape[1:])
+    for part, rgb in slabs(image.as_tensor(), colored):
+        rgb.copy_(colors_of(part, table))
+    return MetaTensor(colored, meta={name: value for name, value in image.meta.items() if name != "color_table"})
+
+
+def slabs(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same rows of images (C, rows, ...), few at a time: what is computed of them takes little memory."""
+    rows = max(1, _VOXELS_AT_ONCE // images[0][0, 0].numel())
+    return zip(*(image.split(rows, dim=1) for image in images), strict=True)
 
 
 def map_colors(name: str) -> Tensor:
@@ -108,9 +123,11 @@ def _brightens_from_black(luma: Tensor) -> bool:
 
 
 class ColorMapd(MapTransform):
-    """Give each scalar volume of a functional modality (PET, SPECT) its colour.
+    """Give each scalar volume of a functional modality (PET, SPECT) its colours, as ``meta["color_table"]``.
 
-    Pictures stay as they are: a gray picture of uptake has lost its unit, and a coloured one has its colours.
+    The voxels stay as they are: three channels would take three times the memory, and :class:`SplitChrominanced` makes
+    of values and table what it needs. Pictures get no table: a gray picture of uptake has lost its unit, and a coloured
+    one has its colours.
 
     Args:
         keys: normalised sources with ``meta["modality"]``.
@@ -131,5 +148,6 @@ class ColorMapd(MapTransform):
             image = result[key]
             own = MODALITIES[image.meta["modality"]].color_map
             if own and image.ndim == 4 and image.shape[0] == 1:
-                result[key] = (self.color_map or ColorMap(own))(image)
+                table = (self.color_map or ColorMap(own)).table
+                result[key] = MetaTensor(image.as_tensor(), meta={**image.meta, "color_table": table})
         return result

@@ -1,6 +1,6 @@
 """Volumes as slices of an anatomical plane, and back: axes are permuted and flipped, nothing is resampled."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any
 
 import nibabel as nib
@@ -102,24 +102,27 @@ def _meta_without_affine(image: MetaTensor) -> dict[str, Any]:
 class RestoreGridd(MapTransform):
     """Bring slices back into the array order and affine of the reference: the exact inverse of :class:`ToSlices`.
 
-    Pictures keep their order.
+    Pictures keep their order. Each image is let go as soon as it is copied: the dictionary that is given is changed,
+    and returned.
 
     Args:
         keys: images in the layout of :class:`AlignSourcesd`, (C, rows, columns, slices), with ``grid_affine`` and
             ``slice_affine`` beside them.
     """
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: MutableMapping[Hashable, Any]) -> MutableMapping[Hashable, Any]:
         """Restore."""
-        result = dict(data)
-        if "grid_affine" not in result:
-            return {**result, **{key: MetaTensor(convert_to_tensor(result[key])) for key in self.keys}}
-        grid, slices = (np.asarray(convert_to_tensor(result[key]).cpu()) for key in ("grid_affine", "slice_affine"))
-        axes = np.rint(np.linalg.solve(grid, slices))[:3, :3]  # (array, slices)
-        for key in self.keys:
-            restored = _reorder(convert_to_tensor(result[key]), axes)
-            result[key] = MetaTensor(restored, affine=torch.as_tensor(grid))
-        return result
+        is_volume = "grid_affine" in data
+        if is_volume:
+            grid, slices = (np.asarray(convert_to_tensor(data[key]).cpu()) for key in ("grid_affine", "slice_affine"))
+            axes = np.rint(np.linalg.solve(grid, slices))[:3, :3]  # (array, slices)
+        for key in self.key_iterator(dict(data)):
+            image = convert_to_tensor(data.pop(key))
+            data[key] = (
+                MetaTensor(_reorder(image, axes), affine=torch.as_tensor(grid)) if is_volume else MetaTensor(image)
+            )
+            del image
+        return data
 
 
 class RandSliced(Randomizable, MapTransform):

@@ -2,7 +2,14 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_s3im.transforms import RestoreChrominanced, SplitChrominanced
+from monai_s3im.transforms import (
+    ColorMap,
+    ColorMapd,
+    FillUncoveredd,
+    JoinSourcesd,
+    RestoreChrominanced,
+    SplitChrominanced,
+)
 
 KEYS = ["image_a", "image_b"]
 LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -18,7 +25,8 @@ def luma(rgb):
 
 def restored(data, fused, gray=False):
     image = torch.cat([data[key].as_tensor() for key in KEYS])
-    return RestoreChrominanced("pred", gray=gray)({**data, "image": image, "pred": fused})["pred"]
+    filled = FillUncoveredd("pred")({**data, "image": image, "pred": fused})
+    return RestoreChrominanced("pred", gray=gray)(filled)["pred"]
 
 
 def test_split_leaves_the_luma_of_bt_601_and_gray_sources_as_they_are():
@@ -96,3 +104,42 @@ def test_the_sources_are_left_alone():
     before = {key: image.clone() for key, image in sources.items()}
     restored(SplitChrominanced(KEYS)(sources), torch.rand(1, 4, 5))
     assert all(torch.equal(sources[key], before[key]) for key in KEYS)
+
+
+def uptake(*shape, seed=3):
+    values = noise(1, *shape, seed=seed)
+    values[:, :2] = 0
+    return MetaTensor(values.as_tensor(), meta={"modality": "pet"})
+
+
+@pytest.mark.parametrize("name", ["afmhot", "viridis"])
+@pytest.mark.parametrize("others", [1, 3])
+def test_uptake_with_a_table_is_fused_as_if_it_had_been_in_colour_before(name, others):
+    shape, fused = (6, 5, 4), torch.rand(1, 6, 5, 4)
+    other, values = noise(others, *shape), uptake(*shape)
+    by_table = SplitChrominanced(KEYS)(ColorMapd("image_b", name)({"image_a": other, "image_b": values}))
+    assert ("uptake" in by_table) == (others == 1)
+    in_colour = SplitChrominanced(KEYS)({"image_a": other, "image_b": ColorMap(name)(values)})
+    assert torch.equal(by_table["image_b"], in_colour["image_b"])
+    assert by_table["image_b"].meta["modality"] == "pet"
+    assert torch.equal(restored(by_table, fused), restored(in_colour, fused))
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_uptake_has_no_colour_where_it_is_not(seen):
+    shape = (6, 5, 4)
+    data = {"image_a": noise(1, *shape), "image_b": uptake(*shape), "covered": covered_thirds(shape)[seen]}
+    data["image_b"] *= data["covered"][1]  # as it is after resampling
+    by_table = SplitChrominanced(KEYS)(ColorMapd("image_b")(data))
+    in_colour = SplitChrominanced(KEYS)({**data, "image_b": ColorMap("afmhot")(data["image_b"])})
+    fused = torch.rand(1, *shape)
+    torch.testing.assert_close(restored(by_table, fused), restored(in_colour, fused), rtol=0, atol=1e-7)
+
+
+def test_sources_are_joined_in_order_and_let_go():
+    data = {"image_a": noise(1, 4, 5, seed=1), "image_b": noise(1, 4, 5, seed=2), "kept": 1}
+    expected = torch.cat([data["image_a"].as_tensor(), data["image_b"].as_tensor()])
+    joined = JoinSourcesd(KEYS)(data)
+    assert torch.equal(joined["image"].as_tensor(), expected)
+    assert sorted(joined) == ["image", "kept"]
+    assert sorted(data) == ["kept"]

@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
-from monai_s3im.transforms import ColorMap, ColorMapd
+from monai_s3im.transforms import ColorMap, ColorMapd, in_color
 
 BRIGHTENING = ["afmhot", "inferno", "magma", "cubehelix", "gray"]
 HUE_ONLY = ["hot", "viridis", "jet", "rainbow", "nipy_spectral", "gray_r", "hsv"]
@@ -125,8 +125,9 @@ def image_of(modality, *shape):
 def test_scalar_volumes_of_uptake_are_coloured_and_nothing_else(modality, shape, channels, color_map):
     image = image_of(modality, *shape)
     result = ColorMapd("image", color_map)({"image": image})["image"]
-    assert result.shape == (channels, *shape[1:])
+    assert torch.equal(result.as_tensor(), image.as_tensor())
+    assert in_color(result).shape == (channels, *shape[1:])
     if channels == shape[0]:
-        assert result is image
+        assert result is in_color(result) is image
     else:
-        assert torch.equal(result.as_tensor(), ColorMap(color_map or "afmhot")(image).as_tensor())
+        assert torch.equal(in_color(result).as_tensor(), ColorMap(color_map or "afmhot")(image).as_tensor())
