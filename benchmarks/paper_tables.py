@@ -1,15 +1,16 @@
 """The tables of the paper: CT-MRI (1), SPECT-MRI (2), the ablation (3) and infrared-visible (4), ours beside others'.
 
 Command:  python benchmarks/paper_tables.py --harvard DIR --roadscene DIR --peers DIR --run runs/tables --out docs
-          [--medical NAME=FILE,FILE,...] [--infrared NAME=FILE,...]
+          [--medical NAME=FILE,FILE,...] [--infrared NAME=FILE,...] [--curves TITLE=LOG,LOG,...]
 Duration: about 8 minutes on two CPU cores; 3 more for each further file of weights.
-Result:   docs/paper_tables.md, .tex and .csv. In runs/tables, never to be published where the data may not be, the
-          fused validation pictures.
+Result:   docs/paper_tables.md, .tex and .csv, with --curves docs/gallery/paper_tables.png too. In runs/tables, never to
+          be published where the data may not be, the fused validation pictures.
 
 A NAME with several files is one recipe trained with several seeds: its row has means and standard deviations over them.
 The weights of the package are there without being named; another NAME stands beside them, the same in their place. The
 peers' folder holds METHOD/MRI_CT, METHOD/MRI_SPECT and METHOD/RoadScene with fused pictures, which are measured by the
-same code. Table 3 is made of docs/ablations.json where there is one, by benchmarks/ablations.py.
+same code. The logs of --curves are what the trainings with the seeds 0, 1, 2 printed. Table 3 is made of
+docs/ablations.json where there is one, by benchmarks/ablations.py.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
+from training_record import loss_of_each_epoch
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.data.writing import sha256_of, write_text
@@ -29,6 +32,9 @@ from monai_s3im.modalities import TASKS, task_of
 from monai_s3im.quality import PAPER_METRICS, compare
 from monai_s3im.quality.comparison import pictures_of
 from monai_s3im.quality.run import peers_of
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
 
 Row = dict[str, tuple[float, float | None]]  # metric -> mean, standard deviation over seeds
 
@@ -175,6 +181,19 @@ def of_the_package(modalities: tuple[str, str]) -> dict[str, list[Path]]:
     return {**by_paper, "default": [models / task.weights]}
 
 
+def draw_curves(logs: Mapping[str, Sequence[Path]], path: Path) -> None:
+    """Training loss by epoch, a panel for each title, a line for each seed."""
+    figure, axes_of = plt.subplots(1, len(logs), figsize=(4.5 * len(logs), 3.2), layout="constrained", squeeze=False)
+    for axes, (title, files) in zip(axes_of[0], logs.items(), strict=True):
+        for seed, file in enumerate(files):
+            losses = loss_of_each_epoch(file)
+            axes.plot(list(losses), list(losses.values()), linewidth=1, label=f"seed {seed}")
+        axes.set(title=f"{title}: training loss", xlabel="epoch", yscale="log")
+        axes.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main() -> None:
     """Fuse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,7 +201,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--medical", action="append", help="NAME=FILE,FILE,... of weights, any number")
     parser.add_argument("--infrared", action="append", help="the same for infrared and visible light")
+    parser.add_argument("--curves", action="append", help="TITLE=LOG,LOG,... of a recipe's seeds: draws their losses")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     tables: dict[str, dict[str, Row]] = {}
     chosen = {}
     for split in splits(arguments.harvard, arguments.roadscene):
@@ -195,6 +216,9 @@ def main() -> None:
     if (arguments.out / "ablations.json").is_file():
         for modality, rows in ablation_rows(arguments.out / "ablations.json").items():
             tables[f"Table 3: ablation, MR and {modality.upper()}"] = rows
+    if arguments.curves:
+        (arguments.out / "gallery").mkdir(exist_ok=True)
+        draw_curves(recipes_of(arguments.curves), arguments.out / "gallery" / "paper_tables.png")
     write_tables(dict(sorted(tables.items())), chosen, arguments.out)
 
 
@@ -215,6 +239,8 @@ def write_tables(
     for pairs, group in recipes.items():
         for recipe, files in group.items():
             lines += [f"| {pairs} | {recipe} | {file.name} | `{sha256_of(file)[:16]}` |" for file in files]
+    if (out / "gallery" / "paper_tables.png").is_file():
+        lines += ["", "![Training loss by epoch of the recipe of the paper](gallery/paper_tables.png)"]
     text, stream = [], io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["table", "method", "metric", "mean", "standard deviation over seeds"])

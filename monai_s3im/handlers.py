@@ -19,6 +19,7 @@ from torch import nn
 from .data.atomic import remove_leftovers
 from .data.writing import write_bytes
 from .errors import InputError
+from .networks import S3IMFusion
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,37 @@ class ResumableCheckpoints:
         )
         for path in ordered[: -self.keep]:
             path.unlink()
+
+
+class UprightStart:
+    """Turn the network's output round where a training begins with a negative of its sources.
+
+    Random weights give a negative as often as not, and Eq. (6), which compares strengths of gradients, is content to
+    stay there. tanh is odd, so the negated last convolution gives exactly the negated image. A start that is no
+    negative is left as it is, and so is a resumed training.
+
+    Args:
+        network: the one that is trained.
+    """
+
+    def __init__(self, network: S3IMFusion) -> None:
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer."""
+        engine.add_event_handler(Events.ITERATION_STARTED(once=1), self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Look at the first batch, of all processes together."""
+        last = list(self.network.reconstruction[-1].parameters())
+        sources = engine.state.batch["image"].to(last[0].device)  # (B, N, H, W)
+        with torch.no_grad():
+            fused, mean = self.network(sources), sources.mean(dim=1, keepdim=True)
+            covariance = ((fused - fused.mean()) * (mean - mean.mean())).sum().item()
+            if idist.all_reduce(covariance) < 0:
+                for parameter in last:
+                    parameter.neg_()
+                logger.info("the random weights gave a negative of the sources: turned round")
 
 
 class NegativeImageWarning:

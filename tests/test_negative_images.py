@@ -1,0 +1,80 @@
+"""A training that starts with a negative of its sources is turned round; one that ends with it is told of."""
+
+import logging
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from monai_s3im.handlers import NegativeImageWarning, UprightStart
+from monai_s3im.metrics import SCDMetric
+from monai_s3im.networks import S3IMFusion
+
+
+def validate(fused, sources):
+    def step(engine, _):
+        metric = SCDMetric()
+        metric(fused, sources)
+        engine.state.metrics["SCD"] = metric.aggregate().item()
+
+    validator = Engine(step)
+    NegativeImageWarning().attach(validator)
+    validator.run([0])
+
+
+@pytest.mark.parametrize(("sign", "told"), [(1, 0), (-1, 1)])
+def test_a_negative_is_told_of_and_a_positive_is_not(caplog, sign, told):
+    sources = torch.rand(1, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    with caplog.at_level(logging.WARNING, logger="monai_s3im"):
+        validate(0.5 + sign * (sources.mean(dim=1, keepdim=True) - 0.5), sources)
+    assert [record.getMessage().split(":")[1] for record in caplog.records] == (
+        [" the network has learned a negative of its sources; stop, and train with another seed"] * told
+    )
+
+
+def started(network, sources, *, iteration=0):
+    trainer = Engine(lambda engine, batch: None)
+    UprightStart(network).attach(trainer)
+    if iteration:
+        trainer.load_state_dict({"iteration": iteration, "max_epochs": iteration + 1, "epoch_length": 1})
+    trainer.run([{"image": sources}], max_epochs=iteration + 1, epoch_length=1)
+
+
+def fused_and_correlation(network, sources):
+    with torch.no_grad():
+        fused = network(sources)
+    pixels = torch.stack([fused.flatten(), sources.mean(dim=1).flatten()]).double()
+    return fused, torch.corrcoef(pixels)[0, 1].item()
+
+
+def blobs():
+    coarse = torch.rand(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_training_starts_with_a_negative(seed):
+    torch.manual_seed(seed)
+    network = S3IMFusion()
+    before, correlation = fused_and_correlation(network, blobs())
+    started(network, blobs())
+    after, upright = fused_and_correlation(network, blobs())
+    assert upright == pytest.approx(abs(correlation), abs=1e-6)
+    assert torch.equal(after, before if correlation >= 0 else -before)
+
+
+def test_random_weights_are_both_so_that_the_test_above_can_fail():
+    signs = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        signs.add(fused_and_correlation(S3IMFusion(), blobs())[1] > 0)
+    assert signs == {True, False}
+
+
+def test_a_resumed_training_is_left_as_it_is():
+    torch.manual_seed(13)
+    network = S3IMFusion()
+    before, correlation = fused_and_correlation(network, blobs())
+    started(network, blobs(), iteration=5)
+    assert correlation < 0
+    assert torch.equal(network(blobs()), before)
