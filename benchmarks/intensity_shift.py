@@ -1,7 +1,7 @@
 """What the fusion of 8-bit slices is worth on volumes: other units, curves, noise, bias and interpolation.
 
 Command:  python benchmarks/intensity_shift.py --harvard DIR --out docs/volumes_shift.json [--slices 6]
-Duration: about 3 minutes on two CPU cores.
+Duration: about a minute on one CPU core.
 Result:   a table on the standard output, and the values as JSON.
 
 Slices of the validation pairs are stacked to volumes: CT in HU (air -1000, the brain window of 0 to 80 on what is not

@@ -188,7 +188,7 @@ def draw_curves(logs: Mapping[str, Sequence[Path]], path: Path) -> None:
         for seed, file in enumerate(files):
             losses = loss_of_each_epoch(file)
             axes.plot(list(losses), list(losses.values()), linewidth=1, label=f"seed {seed}")
-        axes.set(title=f"{title}: training loss", xlabel="epoch", yscale="log")
+        axes.set(title=f"{title}: training loss", xlabel="epoch")
         axes.legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -147,7 +147,8 @@ class UprightStart:
         sources = engine.state.batch["image"].to(last[0].device)  # (B, N, H, W)
         with torch.no_grad():
             fused, mean = self.network(sources), sources.mean(dim=1, keepdim=True)
-            covariance = ((fused - fused.mean()) * (mean - mean.mean())).sum().item()
+            fused, mean = (image - image.mean(dim=(2, 3), keepdim=True) for image in (fused, mean))
+            covariance = (fused * mean).sum().item()  # within the images: that between them can be of the other sign
             if idist.all_reduce(covariance) < 0:
                 for parameter in last:
                     parameter.neg_()

@@ -43,8 +43,8 @@ def started(network, sources, *, iteration=0):
 def fused_and_correlation(network, sources):
     with torch.no_grad():
         fused = network(sources)
-    pixels = torch.stack([fused.flatten(), sources.mean(dim=1).flatten()]).double()
-    return fused, torch.corrcoef(pixels)[0, 1].item()
+    each = [image.double() - image.double().mean(dim=(2, 3), keepdim=True) for image in (fused, sources.mean(1, True))]
+    return fused, torch.cosine_similarity(each[0].flatten(), each[1].flatten(), dim=0).item()
 
 
 def blobs():
@@ -69,6 +69,17 @@ def test_random_weights_are_both_so_that_the_test_above_can_fail():
         torch.manual_seed(seed)
         signs.add(fused_and_correlation(S3IMFusion(), blobs())[1] > 0)
     assert signs == {True, False}
+
+
+def test_brightness_that_differs_between_the_images_does_not_decide(monkeypatch):
+    sources = 0.1 * blobs() + torch.tensor([0.0, 0.9])[:, None, None, None]
+    of_image = sources.mean(dim=(1, 2, 3), keepdim=True)
+    network = S3IMFusion()
+    before = network.reconstruction[-1].weight.clone()
+    # upright within each image, and dark where the whole image is bright
+    monkeypatch.setattr(network, "forward", lambda image: image.mean(1, True) - 2 * of_image)
+    started(network, sources)
+    assert torch.equal(network.reconstruction[-1].weight, before)
 
 
 def test_a_resumed_training_is_left_as_it_is():
