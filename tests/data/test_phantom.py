@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -301,3 +302,16 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         write_phantom(tmp_path / "set", subjects=2, slices_per_subject=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_processes_that_write_it_at_once_both_go_on(written, tmp_path, monkeypatch):
+    folder = tmp_path / "set"
+
+    def slower(new, *_):
+        new.mkdir()
+        shutil.copytree(written, folder)
+
+    monkeypatch.setattr(training_set, "_write_set", slower)
+    assert write_phantom(folder, subjects=4, slices_per_subject=2) == folder / "datalist.json"
+    assert [file.name for file in tmp_path.iterdir()] == ["set"]
+    assert (folder / "datalist.json").read_bytes() == (written / "datalist.json").read_bytes()
