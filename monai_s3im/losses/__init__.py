@@ -4,6 +4,8 @@ from .detail_texture import DetailTextureLoss
 from .fusion import AblationLoss, GaussianSSIMLoss, S3IMFusionLoss
 from .salient import (
     ConditionalEntropyLoss,
+    ContentEntropyLoss,
+    DifferenceCorrelationLoss,
     EdgePreservationLoss,
     GradientTransferLoss,
     SalientFloorLoss,
@@ -16,7 +18,9 @@ from .stochastic_ssim import StochasticSSIMLoss
 __all__ = [
     "AblationLoss",
     "ConditionalEntropyLoss",
+    "ContentEntropyLoss",
     "DetailTextureLoss",
+    "DifferenceCorrelationLoss",
     "EdgePreservationLoss",
     "GaussianSSIMLoss",
     "GradientTransferLoss",

@@ -12,12 +12,12 @@ from .stochastic_ssim import StochasticSSIMLoss
 
 
 class _WeightedSum(nn.Module):
-    """Weighted sum of named losses that keeps its last parts for the log."""
+    """Weighted sum of named losses that keeps its last parts for the log. What weighs 0 is left out."""
 
     def __init__(self, losses: dict[str, nn.Module], weights: dict[str, float]) -> None:
         super().__init__()
-        self.losses = nn.ModuleDict(losses)
-        self.weights = weights
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.losses = nn.ModuleDict({name: losses[name] for name in self.weights})
         self.parts: dict[str, Tensor] = {}
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """What the published loss lacks: terms that keep the brighter source and the direction of edges."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from monai_s3im.functional import sobel_gradient
 
 from .base import check_and_promote
 from .fusion import GaussianSSIMLoss, _WeightedSum
+from .smooth import SmoothLoss
 from .stochastic_ssim import StochasticSSIMLoss
 
 
@@ -36,18 +39,20 @@ class SalientIntensityLoss(nn.Module):
 
 
 class SalientFloorLoss(nn.Module):
-    """What the fused image lacks of a share of the brightest source: ``mean m max(0, s m - I_f)``, ``m = max_i I_i``.
+    """What the fused image lacks of a share of the brightest source: ``mean m^p max(0, s m - I_f)``, ``m = max_i I_i``.
 
     It leaves alone what is bright enough, so that it stops the centre of thick bone and the hot spot of an uptake from
     sinking without drawing all else to the maximum.
 
     Args:
         share: s, in (0, 1].
+        power: p, the greater the less does all count that is not nearly white.
     """
 
-    def __init__(self, share: float = 0.9) -> None:
+    def __init__(self, share: float = 0.9, power: float = 1.0) -> None:
         super().__init__()
         self.share = share
+        self.power = power
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
         """Score the fused image.
@@ -65,7 +70,7 @@ class SalientFloorLoss(nn.Module):
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
             brightest = sources.amax(dim=1, keepdim=True)
-            return (brightest * (self.share * brightest - fused).relu()).mean()
+            return (brightest**self.power * (self.share * brightest - fused).relu()).mean()
 
 
 class ConditionalEntropyLoss(nn.Module):
@@ -98,15 +103,88 @@ class ConditionalEntropyLoss(nn.Module):
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
-            shares_fused, shares = self._shares(fused), self._shares(sources)  # (B, 1 or N, H W, bins)
+            shares_fused = _bin_shares(fused.flatten(2), self.bins)  # (B, 1, H W, bins)
+            shares = _bin_shares(sources.flatten(2), self.bins)  # (B, N, H W, bins)
             joint = shares.transpose(2, 3) @ shares_fused / shares.shape[2]  # (B, N, bins of I_i, bins of I_f)
             of_fused = joint.sum(dim=2, keepdim=True)
             return (_negative_entropy(of_fused) - _negative_entropy(joint)).mean()
 
-    def _shares(self, image: Tensor) -> Tensor:
-        centres = torch.linspace(0, 1, self.bins, dtype=image.dtype, device=image.device)
-        values = image.clamp(0, 1).flatten(2)[..., None]
-        return (1 - (self.bins - 1) * (values - centres).abs()).relu()
+
+class ContentEntropyLoss(nn.Module):
+    """What the fused image's gray levels lack of being evenly used, ``c (ln bins - H(I_f))`` in nats.
+
+    The histogram (and with it the entropy H, the metric EN) is that of the content, the pixels where a source is above
+    the background; c is the share of such pixels. Noise in the black would raise EN as well, and earns nothing here.
+
+    Args:
+        bins: of the histogram, their centres from 0 to 1.
+        background: values up to it, in all sources, are background.
+    """
+
+    def __init__(self, bins: int = 64, background: float = 5 / 255) -> None:
+        super().__init__()
+        self.bins = bins
+        self.background = background
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1]; values outside count as the nearer end.
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar in [0, ln bins]; 0 without content, or when the fused image uses all bins alike there.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        fused, sources = check_and_promote(fused, sources)
+        with torch.autocast(fused.device.type, enabled=False):
+            content = (sources.amax(dim=1) > self.background).to(fused.dtype).flatten(1)[:, None]  # (B, 1, H W)
+            counts = content @ _bin_shares(fused.flatten(2), self.bins)[:, 0]  # (B, 1, bins)
+            pixels = content.sum(2, keepdim=True)
+            missing = math.log(self.bins) + _negative_entropy(counts[:, None] / pixels[:, None].clamp(min=1))
+            return (content.mean((1, 2)) * missing[:, 0]).mean()
+
+
+class DifferenceCorrelationLoss(nn.Module):
+    """One minus the correlation of what a source has added with that source, ``mean_i (1 - r(I_f - sum_j I_j, I_i))``.
+
+    The sum is that of the other sources. With two it is the metric SCD: ``1 - SCD / 2``. Each variance is taken with
+    1e-4 added, so that a source without contrast has a correlation of 0 and a gradient that stays bounded.
+
+    References:
+        Aslantas and Bendes 2015, https://doi.org/10.1016/j.aeue.2015.09.004
+    """
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1].
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar in (0, 2); 1 when the differences tell nothing of the sources, as when all images are equal.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        fused, sources = check_and_promote(fused, sources)
+        with torch.autocast(fused.device.type, enabled=False):
+            added = (fused + sources - sources.sum(dim=1, keepdim=True)).flatten(2)  # (B, N, H W)
+            added = added - added.mean(2, keepdim=True)
+            deviations = sources.flatten(2)
+            deviations = deviations - deviations.mean(2, keepdim=True)
+            variances = (added.square().mean(2) + 1e-4) * (deviations.square().mean(2) + 1e-4)
+            return 1 - ((added * deviations).mean(2) / variances.sqrt()).mean()
+
+
+def _bin_shares(values: Tensor, bins: int) -> Tensor:
+    """Each value shared among the two nearest of the bins centred from 0 to 1, (..., bins)."""
+    centres = torch.linspace(0, 1, bins, dtype=values.dtype, device=values.device)
+    return (1 - (bins - 1) * (values.clamp(0, 1)[..., None] - centres).abs()).relu()
 
 
 def _negative_entropy(histogram: Tensor) -> Tensor:
@@ -195,9 +273,13 @@ class SalientFusionLoss(_WeightedSum):
         intensity: weight of :class:`SalientIntensityLoss`.
         floor: weight of :class:`SalientFloorLoss`.
         floor_share: share of the brightest source that it keeps.
+        floor_power: power of the brightest source that weighs it.
         information: weight of :class:`ConditionalEntropyLoss`.
         ssim: weight of :class:`GaussianSSIMLoss`.
         edge: weight of :class:`EdgePreservationLoss`.
+        smooth: weight of Eq. (7), :class:`SmoothLoss`.
+        entropy: weight of :class:`ContentEntropyLoss`.
+        difference: weight of :class:`DifferenceCorrelationLoss`.
         gradient_gain: gain of the gradient transfer.
         draws: M of Eq. (5).
         patch_size: side in pixels of the rearranged image of Eq. (5).
@@ -211,9 +293,13 @@ class SalientFusionLoss(_WeightedSum):
         intensity: float = 6.0,
         floor: float = 15.0,
         floor_share: float = 0.9,
+        floor_power: float = 1.0,
         information: float = 1.6,
         ssim: float = 4.0,
         edge: float = 6.0,
+        smooth: float = 0.0,
+        entropy: float = 0.0,
+        difference: float = 0.0,
         gradient_gain: float = 1.08,
         draws: int = 10,
         patch_size: int = 64,
@@ -224,10 +310,13 @@ class SalientFusionLoss(_WeightedSum):
                 "s3im": StochasticSSIMLoss(draws, patch_size, generator=generator),
                 "gradient": GradientTransferLoss(gradient_gain),
                 "intensity": SalientIntensityLoss(),
-                "floor": SalientFloorLoss(floor_share),
+                "floor": SalientFloorLoss(floor_share, floor_power),
                 "information": ConditionalEntropyLoss(),
                 "ssim": GaussianSSIMLoss(),
                 "edge": EdgePreservationLoss(),
+                "smooth": SmoothLoss(),
+                "entropy": ContentEntropyLoss(),
+                "difference": DifferenceCorrelationLoss(),
             },
             {
                 "s3im": s3im,
@@ -237,5 +326,8 @@ class SalientFusionLoss(_WeightedSum):
                 "information": information,
                 "ssim": ssim,
                 "edge": edge,
+                "smooth": smooth,
+                "entropy": entropy,
+                "difference": difference,
             },
         )

@@ -13,7 +13,9 @@ from monai_s3im.functional import draw_positions
 from monai_s3im.losses import (
     AblationLoss,
     ConditionalEntropyLoss,
+    ContentEntropyLoss,
     DetailTextureLoss,
+    DifferenceCorrelationLoss,
     EdgePreservationLoss,
     GaussianSSIMLoss,
     GradientTransferLoss,
@@ -46,6 +48,8 @@ MAKE_LOSS = {
     "SalientIntensityLoss": SalientIntensityLoss,
     "SalientFloorLoss": SalientFloorLoss,
     "ConditionalEntropyLoss": ConditionalEntropyLoss,
+    "ContentEntropyLoss": ContentEntropyLoss,
+    "DifferenceCorrelationLoss": DifferenceCorrelationLoss,
     "GradientTransferLoss": GradientTransferLoss,
     "EdgePreservationLoss": EdgePreservationLoss,
     "SalientFusionLoss": lambda: SalientFusionLoss(draws=DRAWS, patch_size=PATCH_SIZE, generator=seeded()),
@@ -60,16 +64,21 @@ REFERENCE = {
     "SalientIntensityLoss": losses_reference.salient_intensity,
     "SalientFloorLoss": losses_reference.salient_floor,
     "ConditionalEntropyLoss": losses_reference.conditional_entropy,
+    "ContentEntropyLoss": losses_reference.content_entropy,
+    "DifferenceCorrelationLoss": losses_reference.difference_correlation,
     "GradientTransferLoss": losses_reference.gradient_transfer,
     "EdgePreservationLoss": losses_reference.edge_preservation,
     "SalientFusionLoss": lambda f, s: losses_reference.salient_fusion(f, s, the_draws(f[0].size)),
 }
 # At equality the sigmoids of the edge measure leave 1 - 0.9994 * 0.9879 * sigmoid(7.5) * sigmoid(22 * 0.19) = 0.029.
 # A pixel that is shared by two bins leaves at most its neighbours undecided: ln 3. A gain of 1.08 leaves 0.08 of the
-# gradient, |gx| + |gy| = 1.6 on average in this noise.
+# gradient, |gx| + |gy| = 1.6 on average in this noise. The entropy is measured against gray levels evenly used, not
+# against the sources. What is left of an image less twice itself is its negative.
 LEFT_AT_EQUALITY = {
     "EdgePreservationLoss": 0.03,
     "ConditionalEntropyLoss": math.log(3),
+    "ContentEntropyLoss": math.log(64),
+    "DifferenceCorrelationLoss": 2,
     "SalientFusionLoss": 6 * 0.03 + 1.6 * math.log(3) + 20 * 0.08 * 2,
 }
 every_loss = pytest.mark.parametrize("name", MAKE_LOSS)
@@ -234,6 +243,7 @@ def test_the_number_of_filters_does_not_grow_with_draws_images_or_sources(name, 
         "EdgePreservation": 2,
     }
     expected |= {"Smooth": 0, "SalientIntensity": 0, "SalientFloor": 0, "ConditionalEntropy": 0}
+    expected |= {"ContentEntropy": 0, "DifferenceCorrelation": 0}
     expected |= {"S3IMFusion": 3, "Ablation": 4, "SalientFusion": 7}
     assert few == len(calls) == expected[name.removesuffix("Loss")]
 

@@ -112,12 +112,12 @@ def edge_preservation(fused, sources):
     return np.mean(losses)
 
 
-def salient_floor(fused, sources, share=0.9):
+def salient_floor(fused, sources, share=0.9, power=1):
     lacks = []
     for b in range(len(fused)):
         for row, column in np.ndindex(fused[b].shape):
             brightest = max(source[row, column] for source in sources[b])
-            lacks.append(brightest * max(0.0, share * brightest - fused[b, row, column]))
+            lacks.append(brightest**power * max(0.0, share * brightest - fused[b, row, column]))
     return np.mean(lacks)
 
 
@@ -139,6 +139,31 @@ def conditional_entropy(fused, sources, bins=32):
             rows = joint.sum(1)
             entropies.append(-sum(p * math.log(p / rows[bin_f]) for (bin_f, _), p in np.ndenumerate(joint) if p > 0))
     return np.mean(entropies)
+
+
+def content_entropy(fused, sources, bins=64, background=5 / 255):
+    losses = []
+    for b in range(len(fused)):
+        histogram, pixels = np.zeros(bins), 0
+        for row, column in np.ndindex(fused[b].shape):
+            if all(source[row, column] <= background for source in sources[b]):
+                continue
+            pixels += 1
+            for k, share in _bin_shares(fused[b, row, column], bins).items():
+                histogram[k] += share
+        entropy = -sum(p * math.log(p) for p in histogram / max(pixels, 1) if p > 0)
+        losses.append(pixels / fused[b].size * (math.log(bins) - entropy))
+    return np.mean(losses)
+
+
+def difference_correlation(fused, sources):
+    losses = []
+    for b in range(len(fused)):
+        for i, source in enumerate(sources[b]):
+            added = fused[b] - sum(other for j, other in enumerate(sources[b]) if j != i)
+            covariance = ((added - added.mean()) * (source - source.mean())).mean()
+            losses.append(1 - covariance / math.sqrt((added.var() + 1e-4) * (source.var() + 1e-4)))
+    return np.mean(losses)
 
 
 def salient_fusion(fused, sources, positions):
