@@ -21,9 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from training_record import loss_of_each_epoch
+from loss_curves import draw_curves
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.data.writing import sha256_of, write_text
@@ -32,9 +31,6 @@ from monai_s3im.modalities import TASKS, task_of
 from monai_s3im.quality import PAPER_METRICS, compare
 from monai_s3im.quality.comparison import pictures_of
 from monai_s3im.quality.run import peers_of
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 Row = dict[str, tuple[float, float | None]]  # metric -> mean, standard deviation over seeds
 
@@ -181,19 +177,6 @@ def of_the_package(modalities: tuple[str, str]) -> dict[str, list[Path]]:
     return {**by_paper, "default": [models / task.weights]}
 
 
-def draw_curves(logs: Mapping[str, Sequence[Path]], path: Path) -> None:
-    """Training loss by epoch, a panel for each title, a line for each seed."""
-    figure, axes_of = plt.subplots(1, len(logs), figsize=(4.5 * len(logs), 3.2), layout="constrained", squeeze=False)
-    for axes, (title, files) in zip(axes_of[0], logs.items(), strict=True):
-        for seed, file in enumerate(files):
-            losses = loss_of_each_epoch(file)
-            axes.plot(list(losses), list(losses.values()), linewidth=1, label=f"seed {seed}")
-        axes.set(title=f"{title}: training loss", xlabel="epoch")
-        axes.legend()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main() -> None:
     """Fuse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,7 +201,9 @@ def main() -> None:
             tables[f"Table 3: ablation, MR and {modality.upper()}"] = rows
     if arguments.curves:
         (arguments.out / "gallery").mkdir(exist_ok=True)
-        draw_curves(recipes_of(arguments.curves), arguments.out / "gallery" / "paper_tables.png")
+        logs = recipes_of(arguments.curves)
+        panels = {title: {f"seed {seed}": log for seed, log in enumerate(files)} for title, files in logs.items()}
+        draw_curves(panels, arguments.out / "gallery" / "paper_tables.png")
     write_tables(dict(sorted(tables.items())), chosen, arguments.out)
 
 
