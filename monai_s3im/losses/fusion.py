@@ -17,6 +17,8 @@ class _WeightedSum(nn.Module):
     def __init__(self, losses: dict[str, nn.Module], weights: dict[str, float]) -> None:
         super().__init__()
         self.weights = {name: weight for name, weight in weights.items() if weight}
+        if not self.weights:
+            raise ValueError("all weights of the loss are 0: give one that is not")
         self.losses = nn.ModuleDict({name: losses[name] for name in self.weights})
         self.parts: dict[str, Tensor] = {}
 
@@ -50,6 +52,9 @@ class S3IMFusionLoss(_WeightedSum):
         kernel_size: k of Eq. (4).
         window: ``"uniform"`` or ``"gaussian"``.
         generator: makes the draws of Eq. (5) reproducible.
+
+    Raises:
+        ValueError: if all weights are 0.
     """
 
     def __init__(
@@ -105,6 +110,9 @@ class AblationLoss(_WeightedSum):
         gamma_1: weight of the SSIM loss.
         gamma_2: weight of Eq. (6), the detail texture.
         gamma_3: weight of Eq. (7), the smooth loss.
+
+    Raises:
+        ValueError: if all weights are 0.
     """
 
     def __init__(self, gamma_1: float = 10.0, gamma_2: float = 5.0, gamma_3: float = 1.0) -> None:

@@ -166,7 +166,7 @@ class DifferenceCorrelationLoss(nn.Module):
             sources: (B, N, H, W), values in [0, 1], N >= 2.
 
         Returns:
-            Scalar in (0, 2); 1 when the differences tell nothing of the sources, as when all images are equal.
+            Scalar in (0, 2); 1 when the differences tell nothing of the sources.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -284,6 +284,9 @@ class SalientFusionLoss(_WeightedSum):
         draws: M of Eq. (5).
         patch_size: side in pixels of the rearranged image of Eq. (5).
         generator: makes the draws of Eq. (5) reproducible.
+
+    Raises:
+        ValueError: if all weights are 0.
     """
 
     def __init__(

@@ -44,6 +44,12 @@ def test_the_weights_are_arguments(loss_class):
 
 
 @pytest.mark.parametrize("loss_class", [S3IMFusionLoss, AblationLoss])
+def test_a_loss_without_any_weight_is_refused(loss_class):
+    with pytest.raises(ValueError, match="all weights of the loss are 0"):
+        loss_class(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("loss_class", [S3IMFusionLoss, AblationLoss])
 def test_the_parts_are_detached_and_the_total_is_not(loss_class):
     fused, sources = noise(1, 1, 64, 64).requires_grad_(), noise(1, 2, 64, 64, seed=1)
     loss = loss_class()
