@@ -18,6 +18,7 @@ from .data.saving import movement_path, read_record
 from .data.writing import sha256_of
 from .errors import InputError, OutputError
 from .evaluate import evaluate
+from .existing import exists
 from .fuse import Fuser
 from .modalities import modality_named
 from .ray_pool import run_on_ray
@@ -118,7 +119,10 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
         if fuser.weights_sha256[record["task"]] != record["weights_sha256"]:
             return False
         movement = (record.get("registration") or {}).get("file")
-        if movement == movement_path(output).name and not movement_path(output).is_file():
+        if (
+            movement == movement_path(output).name
+            and sha256_of(movement_path(output)) != record["registration"]["file_sha256"]
+        ):
             return False
         if not isinstance(record["warnings"], list) or not all(isinstance(text, str) for text in record["warnings"]):
             return False
@@ -149,7 +153,7 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         if not skipped:
             fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
         record = read_record(output)
-        values = evaluate(output, pair.image_a, pair.image_b).mean if metrics else {}
+        values = _measured(output, pair, fuser.max_gib) if metrics else {}
     except (InputError, OutputError) as error:
         return CaseResult(pair.name, "failed", str(error), seconds=time.monotonic() - start)
     except Exception as error:
@@ -165,6 +169,13 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         seconds=time.monotonic() - start,
         metrics=values,
     )
+
+
+def _measured(output: Path, pair: Pair, max_gib: float) -> dict[str, float]:
+    try:
+        return evaluate(output, pair.image_a, pair.image_b, max_gib=max_gib).mean
+    except InputError as error:
+        raise InputError(f"fused into {output}, but not measured: {error}") from error
 
 
 def _on_ray(settle: Settle, fuser: Fuser, pairs: Sequence[Pair], workers: int | None, address: str | None) -> Outcomes:
@@ -202,7 +213,7 @@ def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None
 def _settle_on_node(settle: Settle, fuser: Fuser, pair: Pair) -> CaseResult:
     for image in (pair.image_a, pair.image_b):
         whole = Path(re.sub(r"#[0-9.]+$", "", str(image)))  # of FILE#FRAME, of FOLDER#SERIES
-        if not (image.exists() or whole.exists()):
+        if not (exists(image) or exists(whole)):
             sentence = f"{image} is not there on {platform.node()}: put it on a file system that all nodes share"
             return CaseResult(pair.name, "failed", sentence)
     return settle(fuser, pair)

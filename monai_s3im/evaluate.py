@@ -18,7 +18,8 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from monai_s3im.data.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of, suffix_of
+from monai_s3im.data.pairs import images_by_stem
+from monai_s3im.data.reading import MAX_GIB, is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
 from monai_s3im.data.saving import read_record, record_path
 from monai_s3im.data.writing import write_json, write_text
 from monai_s3im.errors import InputError
@@ -79,7 +80,7 @@ class Evaluation:
         return table
 
 
-def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path) -> Evaluation:
+def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path, *, max_gib: float = MAX_GIB) -> Evaluation:
     """Measure fused images with all fusion metrics, in float64.
 
     Colour pictures are measured on their luma, the rounded gray of OpenCV's BGR2GRAY: round(0.299 R + 0.587 G +
@@ -95,6 +96,7 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path) -> E
         source_a: its first source, or a folder with one for each fused image, of the same name up to the suffix;
             further files there are left alone.
         source_b: its second source, likewise.
+        max_gib: most memory that one image may take, see :data:`monai_s3im.data.reading.MAX_GIB`.
 
     Returns:
         The values by case; a case is named by the stem of its fused file.
@@ -104,30 +106,30 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path) -> E
             pictures differ in size, or volumes do not overlap; all missing partners and sizes are named at once.
     """
     paths = (Path(fused), Path(source_a), Path(source_b))
-    cases = _cases(paths)
+    cases = _cases(paths, max_gib)
     volumes = [name for name in cases if is_volume(cases[name][0])]
-    batches = [*_batches_of_one_size({name: cases[name] for name in cases if name not in volumes})]
+    batches = [*_batches_of_one_size({name: cases[name] for name in cases if name not in volumes}, max_gib)]
     batches += [[name] for name in volumes]
     console = Console(stderr=True)
     found: dict[str, dict[str, float]] = {}
     for names in track(batches, "Measuring", console=console, transient=True, disable=not is_image_folder(paths[0])):
         if names[0] in volumes:
-            found[names[0]] = _measure_volume(*cases[names[0]])
+            found[names[0]] = _measure_volume(cases[names[0]], max_gib)
             continue
-        images = torch.stack([torch.cat([read_luma(path) for path in cases[name]]) for name in names])  # (B, 3, H, W)
+        images = torch.stack([torch.cat([read_luma(path, max_gib) for path in cases[name]]) for name in names])
         values = fusion_metrics(images[:, :1], images[:, 1:], data_range=255.0)
         for index, name in enumerate(names):
             found[name] = {metric: value[index].item() for metric, value in values.items()}
     return Evaluation({name: found[name] for name in cases})
 
 
-def read_luma(path: str | Path) -> Tensor:
+def read_luma(path: str | Path, max_gib: float = MAX_GIB) -> Tensor:
     """Read a picture as (1, H, W) float64 on the 0..255 scale, colour as its rounded luma.
 
     Raises:
         InputError: as `monai_s3im.data.reading.read_image`.
     """
-    image = read_image(path)
+    image = read_image(path, max_gib)
     pixels = image.as_tensor() * (255.0 / image.meta["value_range"])
     if pixels.shape[0] == 3:
         # in float32, as OpenCV: in float64 a pixel that lies on .5 may round to the other side
@@ -136,13 +138,14 @@ def read_luma(path: str | Path) -> Tensor:
     return pixels.double()
 
 
-def _measure_volume(fused: Path, source_a: Path, source_b: Path) -> dict[str, float]:
-    """Mean of each metric over the axial slices of a fused volume."""
+def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]:
+    """Mean of each metric over the axial slices of a fused volume; its path, and those of its sources."""
+    fused, source_a, source_b = paths
     modalities, window, color_map, matrix = _made_by(fused)
     item: dict[Hashable, Any] = {
-        "fused": read_image(fused),
-        "image_a": read_image(source_a),
-        "image_b": read_image(source_b),
+        "fused": read_image(fused, max_gib),
+        "image_a": read_image(source_a, max_gib),
+        "image_b": read_image(source_b, max_gib),
     }
     for key in ("image_a", "image_b"):
         item[key] = NormalizeModality(modalities.get(key), window)(item[key])
@@ -187,13 +190,13 @@ def _color_map_of_same_luma(name: str | None) -> str | None:
     return "gray" if name and name not in mpl.colormaps else name
 
 
-def _cases(paths: tuple[Path, Path, Path]) -> dict[str, tuple[Path, ...]]:
+def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Path, ...]]:
     """Case name -> its fused picture and its two sources, all of one size."""
     if any(is_image_folder(path) for path in paths):
         for path in paths:
             if not is_image_folder(path):
                 raise InputError(f"{path} is no folder, but another of the three is: give three files or folders.")
-        folders = [_pictures(folder) for folder in paths]
+        folders = [images_by_stem(folder) for folder in paths]
     else:
         for path in paths:
             if is_volume(path) != is_volume(paths[0]):
@@ -206,39 +209,26 @@ def _cases(paths: tuple[Path, Path, Path]) -> dict[str, tuple[Path, ...]]:
         for path, folder in zip(paths, folders, strict=True)
         if (absent := [name for name in names if name not in folder])
     ]
-    if problems := missing + _unequal_sizes(cases):
+    if problems := missing + _unequal_sizes(cases, max_gib):
         raise InputError(f"{'; '.join(problems)}: give every case three images of one name and one size.")
     return cases
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    pictures: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not suffix_of(path) or path.name.startswith("."):
-            continue
-        if stem_of(path) in pictures:
-            raise InputError(f"{folder} has {pictures[stem_of(path)].name} and {path.name}: keep one of the two.")
-        pictures[stem_of(path)] = path
-    if not pictures:
-        raise InputError(f"{folder} has no image: put pictures or volumes there.")
-    return pictures
-
-
-def _unequal_sizes(cases: dict[str, tuple[Path, ...]]) -> list[str]:
+def _unequal_sizes(cases: dict[str, tuple[Path, ...]], max_gib: float) -> list[str]:
     problems = []
     for paths in cases.values():
         if is_volume(paths[0]):
             continue
-        shapes = [spatial_shape_of(path) for path in paths]
+        shapes = [spatial_shape_of(path, max_gib) for path in paths]
         if len(set(shapes)) > 1:
             sizes = (f"{path} is {height} x {width}" for path, (height, width) in zip(paths, shapes, strict=True))
             problems.append(", ".join(sizes))
     return problems
 
 
-def _batches_of_one_size(cases: dict[str, tuple[Path, ...]]) -> list[list[str]]:
+def _batches_of_one_size(cases: dict[str, tuple[Path, ...]], max_gib: float) -> list[list[str]]:
     """Case names, at most `LARGEST_BATCH` together."""
-    shapes = {name: spatial_shape_of(paths[0]) for name, paths in cases.items()}
+    shapes = {name: spatial_shape_of(paths[0], max_gib) for name, paths in cases.items()}
     batches = []
     for _, group in groupby(sorted(cases, key=shapes.__getitem__), key=shapes.__getitem__):
         names = list(group)

@@ -102,6 +102,8 @@ class Fuser:
         self._arguments = {name: value for name, value in locals().items() if name not in {"self", "progress"}}
         self.dicom = dicom
         self.max_gib = max_gib
+        if not max_gib > 0:
+            raise InputError(f"max_gib is {max_gib:g}: give the memory that one image may take, more than 0")
         self._device = choose_device(device)
         overrides: dict[str, Any] = {
             "device": self._device,

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from monai_s3im.batch import fuse_batch, is_finished, output_path
 from monai_s3im.cli import app
 from monai_s3im.data.atomic import remove_leftovers
 from monai_s3im.data.pairs import Pair, read_pairs
-from monai_s3im.data.writing import write_text, write_transform
+from monai_s3im.data.writing import sha256_of, write_text, write_transform
 from monai_s3im.errors import InputError
 from monai_s3im.evaluate import evaluate
 from monai_s3im.fuse import Fuser
@@ -128,14 +129,16 @@ def test_another_modality_is_done_again_and_another_spelling_is_not(make_pairs, 
     assert fused_anew(pairs, out) == ["one"]
 
 
-def test_a_lost_movement_is_estimated_again(make_pairs, out):
+def test_a_lost_or_altered_movement_is_estimated_again(make_pairs, out):
     pairs = make_pairs("one")
     list(fuse_batch(pairs, out, FakeFuser()))
-    edit_record(out, registration={"kind": "rigid", "file": "one.tfm"})
-    (out / "one.tfm").touch()
-    assert fused_anew(pairs, out) == []
-    (out / "one.tfm").unlink()
-    assert fused_anew(pairs, out) == ["one"]
+    for spoil in ((out / "one.tfm").unlink, lambda: (out / "one.tfm").write_text("another")):
+        (out / "one.tfm").write_text("a movement")
+        found = {"kind": "rigid", "file": "one.tfm", "file_sha256": sha256_of(out / "one.tfm")}
+        edit_record(out, registration=found)
+        assert fused_anew(pairs, out) == []
+        spoil()
+        assert fused_anew(pairs, out) == ["one"]
 
 
 def test_a_new_setting_of_the_pipeline_is_done_again(make_pairs, out):
@@ -252,11 +255,13 @@ def test_leftovers_of_killed_processes_only_are_removed(out, monkeypatch):
     ended = subprocess.Popen(["true"])
     ended.wait()
     alive, killed = out / names[0], out / names[0].replace(f"-{os.getpid()}-", f"-{ended.pid}-")
-    for file in (alive, killed, out / ".s3im-notes"):
+    namespace = Path("/proc/self/ns/pid").stat().st_ino if Path("/proc/self/ns/pid").exists() else 0
+    in_another_container = out / killed.name.replace(f"-{namespace}-", "-1-")
+    for file in (alive, killed, in_another_container, out / ".s3im-notes"):
         file.touch()
-    assert killed != alive
+    assert len({alive, killed, in_another_container}) == 3
     remove_leftovers(out)
-    assert sorted(out.iterdir()) == sorted([alive, out / ".s3im-notes"])
+    assert sorted(out.iterdir()) == sorted([alive, in_another_container, out / ".s3im-notes"])
 
 
 def bad_volumes(folder):
@@ -449,3 +454,22 @@ def test_is_finished_asks_for_the_very_pair(make_pairs, out):
     list(fuse_batch([one], out, FakeFuser()))
     assert is_finished(one, output_path(one, out), FakeFuser())
     assert not is_finished(replace(two, name="one"), output_path(one, out), FakeFuser())
+
+
+def test_metrics_keep_to_the_limit_of_the_batch_and_a_pair_that_cannot_be_measured_is_told(tmp_path, out, monkeypatch):
+    (tmp_path / "pairs.csv").write_text("name,image_a,image_b\none,a.nii.gz,b.nii.gz")
+    for seed, name in enumerate(("a", "b")):
+        write_volume(tmp_path / f"{name}.nii.gz", seed)
+    pairs, gib = read_pairs(tmp_path / "pairs.csv"), math.prod(SHAPE) * 4 / 2**30
+    limits = []
+
+    def too_small(*paths, max_gib):
+        limits.append(max_gib)
+        return evaluate(*paths, max_gib=max_gib / 2)
+
+    monkeypatch.setattr(batch, "evaluate", too_small)
+    (result,) = fuse_batch(pairs, out, Fuser(device="cpu", max_gib=gib), metrics=True)
+    assert limits == [gib]
+    assert result.status == "failed"
+    assert result.error.startswith(f"fused into {out / 'one.nii.gz'}, but not measured: ")
+    assert "more than the limit of" in result.error

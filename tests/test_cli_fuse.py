@@ -1,5 +1,6 @@
 """The command: what it prints, what it leaves, how it exits."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from dicom_samples import series_of, stored_volume, write_slices
 from PIL import Image
 from sample_images import GRID, SHAPE, blobs, write_picture, write_volume
 from typer.testing import CliRunner
@@ -296,3 +298,59 @@ def test_several_pairs_are_not_written_into_the_name_of_one_image(images, tmp_pa
     assert result.exit_code == 2
     assert "name a folder with -o" in result.stderr
     assert not (tmp_path / "out.nii.gz").exists()
+
+
+def test_one_pair_may_have_names_that_could_not_name_an_output(tmp_path, monkeypatch):
+    write_volume(tmp_path / "scan_10:30.nii.gz", 0)
+    long = write_volume(tmp_path / f"{'x' * 210}.nii.gz", 5)
+    result = run(tmp_path / "scan_10:30.nii.gz", long, "-o", tmp_path / "out.nii.gz", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    write_slices(tmp_path / "series", series_of(stored_volume((6, 12, 14)), modality="MR"))
+    monkeypatch.chdir(tmp_path / "series")
+    result = run(".", ".", "-o", tmp_path / "own.nii.gz", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_path_that_is_too_long_is_told_in_one_sentence(images, tmp_path):
+    long = "n" * 300 + ".nii.gz"
+    for arguments in (
+        [images / "a.nii.gz", images / long, "-o", images / "out.nii.gz"],
+        [images / long, images / "b.nii.gz", "-o", images / "out.nii.gz"],
+        ["--pairs", images / f"{long}.csv", "-o", tmp_path / "out"],
+        [images / "a.nii.gz", images / "b.nii.gz", "-o", images / long],
+    ):
+        result = run(*arguments, "--device", "cpu")
+        assert result.exit_code == 2
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert result.stderr.count("error: ") == 1
+
+
+def test_a_locked_folder_fails_its_pair_and_no_other(images, tmp_path, monkeypatch):
+    stat, locked = os.stat, tmp_path / "locked"
+
+    def stat_of_no_owner(path, **options):
+        if str(path).startswith(f"{locked}{os.sep}"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat_of_no_owner)
+    rows = ["name,image_a,image_b", f"bad,{locked}/a.png,{images}/b.png", f"good,{images}/a.png,{images}/b.png"]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    result = run("--pairs", tmp_path / "pairs.csv", "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error")]
+    assert errors == [f"error: bad: {locked}/a.png may not be read: ask for permission to read it."]
+    assert (tmp_path / "out" / "good.png").exists()
+    for arguments in ([locked / "a.png", images / "b.png"], ["--pairs", locked / "pairs.csv"]):
+        result = run(*arguments, "-o", tmp_path / "new.png", "--device", "cpu")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: ")
+
+
+def test_a_name_that_is_no_text_is_escaped(images, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
+    output = os.fsdecode(os.fsencode(images) + b"/out\xff.png")
+    command = [sys.executable, "-m", "monai_s3im", "fuse", str(images / "a.png"), str(images / "b.png"), "-o", output]
+    found = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.endswith("out\\udcff.png\n")

@@ -179,3 +179,43 @@ def test_metrics_of_the_series_are_those_of_the_nifti_output(sources, tmp_path):
         fuse(sources / "mr", sources / "ct", tmp_path / output, dicom=output == "out", device="cpu")
         found[output] = evaluate(tmp_path / output, sources / "mr", sources / "ct").mean
     assert found["out"] == pytest.approx(found["out.nii.gz"], rel=1e-3, nan_ok=True)
+
+
+@pytest.mark.parametrize("named", ["0001.dcm", "#1003", ""], ids=["a file of it", "a series in it", "the folder"])
+def test_a_series_is_not_written_over_a_source(sources, tmp_path, named):
+    assert run(sources / "mr", sources / "ct", "-o", tmp_path / "out", "--dicom").exit_code == 0
+    before = contents(tmp_path)
+    source = f"{tmp_path / 'out'}{named}" if named.startswith("#") else tmp_path / "out" / named
+    result = run(source, sources / "ct", "-o", tmp_path / "out", "--dicom", "--modality-a", "generic")
+    assert result.exit_code == 2
+    assert "is itself to be fused and would be overwritten" in result.stderr
+    assert contents(tmp_path) == before
+
+
+def test_series_of_two_patients_or_frames_are_told_of_without_a_name(tmp_path):
+    values = np.rint(blobs(SIZE) * 800)
+    make_series(tmp_path, "mr", values)
+    make_series(tmp_path, "ct", values)
+    make_series(tmp_path / "other", "ct", values, PatientID="PLANTED-OTHER", FrameOfReferenceUID=FRAMES["mr"])
+    frames, patients = "mr and ct lie in different frames of reference", "mr and ct name different patients"
+
+    def warnings(image_b, **settings):
+        fuse(tmp_path / "mr", image_b, tmp_path / "out.nii.gz", device="cpu", **settings)
+        record = (tmp_path / "out.json").read_text()
+        assert "PLANTED" not in record
+        return json.loads(record)["warnings"]
+
+    assert [text.startswith(frames) for text in warnings(tmp_path / "ct")] == [True]
+    assert not any(text.startswith(frames) for text in warnings(tmp_path / "ct", register="rigid"))
+    assert [text.startswith(patients) for text in warnings(tmp_path / "other" / "ct")] == [True]
+
+
+def test_folders_of_series_are_measured(sources, tmp_path):
+    for name in ("mr", "ct"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one").symlink_to(sources / name)
+    assert run(tmp_path / "mr", tmp_path / "ct", "-o", tmp_path / "out").exit_code == 0
+    found = evaluate(tmp_path / "out", tmp_path / "mr", tmp_path / "ct").cases
+    expected = evaluate(tmp_path / "out" / "one.nii.gz", sources / "mr", sources / "ct").mean
+    assert list(found) == ["one"]
+    assert found["one"] == pytest.approx(expected, rel=0, nan_ok=True)

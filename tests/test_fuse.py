@@ -14,6 +14,7 @@ from sample_images import GRID, SHAPE, SMALLER, blobs, itk_affine, write_picture
 
 from monai_s3im.bundle_config import bundle_parser, bundle_root
 from monai_s3im.data.reading import read_image
+from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.fuse import Fuser, fuse
 from monai_s3im.transforms import NormalizeModality
@@ -301,3 +302,54 @@ def test_real_pairs_are_fused(fuser, shared_data):
     assert fused.shape == (3, 256, 256)
     assert 0 <= fused.amin() < 0.1
     assert 0.5 < fused.amax() <= 1
+
+
+def test_the_file_of_a_frame_is_never_overwritten(fuser, volumes, tmp_path):
+    frames = write_volume(tmp_path / "frames.nii.gz", array=np.stack([blobs(SHAPE).astype(np.float32)] * 3, axis=-1))
+    before = sha256_of(frames)
+    with pytest.raises(InputError, match=r"frames.nii.gz is itself to be fused and would be overwritten"):
+        fuser(f"{frames}#2", volumes[1], frames)
+    assert sha256_of(frames) == before
+
+
+def test_a_sidecar_of_something_else_is_left_alone(fuser, pictures, tmp_path):
+    sidecar = tmp_path / "out.json"
+    sidecar.write_text('{"EchoTime": 0.03}')
+    with pytest.raises(OutputError, match=r"out.json is there and tells of something else, .*: choose another output"):
+        fuser(*pictures, tmp_path / "out.png")
+    assert sidecar.read_text() == '{"EchoTime": 0.03}'
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_record_is_replaced_even_if_it_is_damaged(fuser, pictures, tmp_path):
+    fuser(*pictures, tmp_path / "out.png")
+    record = (tmp_path / "out.json").read_bytes()
+    (tmp_path / "out.json").write_bytes(record[:40])
+    fuser(*pictures, tmp_path / "out.png")
+    assert (tmp_path / "out.json").read_bytes() == record
+
+
+def test_settings_tell_what_a_file_of_colours_holds(tmp_path):
+    table, settings = tmp_path / "map.txt", []
+    for colour in ("{0} 0 0", "0 0 {0}"):
+        table.write_text("\n".join(colour.format(level) for level in range(256)))
+        settings.append(Fuser(device="cpu", color_map=str(table)).record_settings)
+    assert settings[0]["color_map"] == settings[1]["color_map"] == "map.txt"
+    assert settings[1]["color_map_sha256"] == sha256_of(table) != settings[0]["color_map_sha256"]
+    assert Fuser(device="cpu", color_map="jet").record_settings["color_map_sha256"] is None
+
+
+def test_a_finer_grid_keeps_to_the_limit_of_memory(volumes):
+    with pytest.raises(InputError, match=r"spacing 0.1 x 0.1 x 0.1 mm would make .* more than the limit of 0.001 GiB"):
+        fuse(*volumes, device="cpu", spacing=0.1, max_gib=0.001)
+
+
+def test_pictures_of_no_named_modality_are_told(fuser, pictures, caplog):
+    caplog.set_level("INFO", "monai_s3im")
+    fuser(*pictures)
+    assert caplog.messages == [
+        "a.png and b.png tell no modality, so the weights are those for all: name the modalities"
+    ]
+    caplog.clear()
+    fuser(*pictures, modality_a="mr", modality_b="ct")
+    assert not caplog.messages

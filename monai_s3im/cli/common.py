@@ -2,9 +2,17 @@
 
 import logging
 import sys
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+
+MAX_GIB = Annotated[float, typer.Option(min=0, help="Most memory that one image may take; larger are refused.")]
+
+
+def say(message: object) -> None:
+    """Write a line to the standard output, escaping what has no place there, as a file's name may."""
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo(str(message).encode(encoding, errors="backslashreplace").decode(encoding))
 
 
 def fail(message: object, code: int = 2) -> NoReturn:

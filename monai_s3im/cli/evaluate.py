@@ -7,7 +7,7 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, show_log
+from .common import MAX_GIB, fail, show_log
 
 
 def evaluate(
@@ -15,6 +15,7 @@ def evaluate(
     source: Annotated[list[Path], typer.Option("--source", help="Source image or folder; give it twice, A then B.")],
     json: Annotated[Path | None, typer.Option(help="Write the values as JSON.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the values as CSV.")] = None,
+    max_gib: MAX_GIB = 4,
 ) -> None:
     """Measure fused images with the ten fusion metrics: a table, and if asked for a JSON and a CSV file."""
     if len(source) != 2:
@@ -25,7 +26,7 @@ def evaluate(
     from monai_s3im.evaluate import evaluate as evaluate_files
 
     try:
-        result = evaluate_files(fused, source[0], source[1])
+        result = evaluate_files(fused, source[0], source[1], max_gib=max_gib)
         if json is not None:
             result.write_json(json)
         if csv is not None:

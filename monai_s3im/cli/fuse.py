@@ -1,13 +1,15 @@
 """The command ``s3im fuse``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.existing import isdir
 
-from .common import fail, progress_bar, show_log
+from .common import MAX_GIB, fail, progress_bar, say, show_log
 from .pairs import find_pairs
 from .report import report_batch
 
@@ -82,7 +84,7 @@ def fuse(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bytes on every run of one machine; slower.")
     ] = False,
-    max_gib: Annotated[float, typer.Option(min=0, help="Most memory that one image may take; larger are refused.")] = 4,
+    max_gib: MAX_GIB = 4,
 ) -> None:
     """Fuse one pair, two folders matched by file name, a list of pairs, or what patterns find; pictures or volumes."""
     if image_a is None and pairs is None and root is None:
@@ -142,7 +144,7 @@ def _refuse_settings_of_one(output: Path, transform: Path | None) -> None:
 
     if transform is not None:
         fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
-    if suffix_of(output) in IMAGE_SUFFIXES and not output.is_dir():
+    if suffix_of(output) in IMAGE_SUFFIXES and not isdir(output):
         fail(f"{output} is the name of one image, and several pairs go into a folder: name a folder with -o")
 
 
@@ -153,15 +155,14 @@ def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
     from monai_s3im.fuse import Fuser
 
     remove_leftovers(output.parent)
-    for name, lines in problems_of(pairs, settings["max_gib"]).items():
-        for line in lines:
-            typer.echo(f"error: {line.removeprefix(f'{name}: ')}", err=True)
-        raise typer.Exit(2)
+    pair = replace(pairs[0], name="pair")  # which names no file here
+    for line in problems_of([pair], settings["max_gib"]).get(pair.name, []):
+        fail(line.removeprefix(f"{pair.name}: "))
     with progress_bar() as progress:
         slices = progress.add_task("slices", total=None)
         fuser = Fuser(**settings, progress=lambda done, total: progress.update(slices, completed=done, total=total))
-        fuser(pairs[0].image_a, pairs[0].image_b, output, pairs[0].modality_a, pairs[0].modality_b)
-    typer.echo(str(output))
+        fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+    say(output)
 
 
 def _fuse_many(pairs: list[Any], output: Path, settings: dict[str, Any], batch: dict[str, Any], report: bool) -> None:
@@ -186,7 +187,7 @@ def _fuse_many(pairs: list[Any], output: Path, settings: dict[str, Any], batch: 
         raise
     done = counts["fused"] + counts["skipped"]
     earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""
-    typer.echo(f"{done} of {total} pairs fused into {output}{earlier}")
-    is_reported = not report or report_batch(output, pairs, settings["color_map"])
+    say(f"{done} of {total} pairs fused into {output}{earlier}")
+    is_reported = not report or report_batch(output, pairs, settings["color_map"], settings["max_gib"])
     if done < total or not is_reported:
         raise typer.Exit(1 if done else 2)

@@ -9,7 +9,7 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, progress_bar, show_log
+from .common import MAX_GIB, fail, progress_bar, say, show_log
 from .pairs import find_pairs
 
 logger = logging.getLogger(__name__)
@@ -24,21 +24,22 @@ def report(
     pattern_a: Annotated[str | None, typer.Option(help="With --root.")] = None,
     pattern_b: Annotated[str | None, typer.Option(help="With --root.")] = None,
     color_map: Annotated[str | None, typer.Option(help="The file of a colour map, if the batch had one.")] = None,
+    max_gib: MAX_GIB = 4,
 ) -> None:
     """Write report.html into the output folder of a batch; without the sources, of the fused images alone."""
     show_log()
     named = any(value is not None for value in (image_a, pairs, root, pattern_a, pattern_b))
     try:
         found, _ = find_pairs(image_a, image_b, pairs, root, pattern_a, pattern_b) if named else ([], {})
-        typer.echo(str(_write(folder, found, color_map)))
+        say(_write(folder, found, color_map, max_gib))
     except (InputError, OutputError) as error:
         fail(error)
 
 
-def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None) -> bool:
+def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float) -> bool:
     """Write the report of a batch that is done; if that fails, say so, and leave the batch as it is."""
     try:
-        typer.echo(f"report: {_write(folder, pairs, color_map)}")
+        say(f"report: {_write(folder, pairs, color_map, max_gib)}")
     except (InputError, OutputError) as error:
         typer.echo(f"error: no report: {error}", err=True)
     except Exception as error:
@@ -49,7 +50,7 @@ def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None) -> b
     return False
 
 
-def _write(folder: Path, pairs: Sequence[Any], color_map: str | None) -> Path:
+def _write(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float) -> Path:
     """Write it, with a bar of its cases on a terminal."""
     from monai_s3im.report import write_report
 
@@ -59,5 +60,6 @@ def _write(folder: Path, pairs: Sequence[Any], color_map: str | None) -> Path:
             folder,
             pairs,
             color_map=color_map,
+            max_gib=max_gib,
             progress=lambda done, total: progress.update(cases, completed=done, total=total),
         )

@@ -2,11 +2,12 @@
 
 from .batch import PrepareFusionBatch
 from .inference import fusion_pairs, inference_items
-from .loading import LoadSourcesd
+from .loading import CompareSeriesd, LoadSourcesd
 from .saving import DescribeSourcesd, SaveFusedd, pipeline_settings
 from .training import training_items
 
 __all__ = [
+    "CompareSeriesd",
     "DescribeSourcesd",
     "LoadSourcesd",
     "PrepareFusionBatch",

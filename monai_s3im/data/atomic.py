@@ -12,7 +12,9 @@ from pathlib import Path
 
 from monai_s3im.errors import OutputError
 
-_TEMPORARY = f".s3im-{platform.node()}-"  # then the process and a number of its own
+_PROCESSES = Path("/proc/self/ns/pid")
+_NAMESPACE = _PROCESSES.stat().st_ino if _PROCESSES.exists() else 0  # containers of one host name number theirs anew
+_TEMPORARY = f".s3im-{platform.node()}-{_NAMESPACE}-"  # then the process and a number of its own
 _REASONS = {
     errno.EFBIG: ("a file may not be that large here", "raise the limit or choose another folder"),
     errno.ENOSPC: ("no space left on the device", "free some space or choose another folder"),
@@ -87,11 +89,13 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
 def remove_leftovers(folder: str | Path) -> None:
     """Remove from a folder what processes on this machine left half-written when they were killed.
 
-    On Windows it stays, where asking whether a process is alive would end it.
+    It stays where the folder may not be read, and on Windows, where asking whether a process is alive would end it.
     """
-    if os.name != "posix" or not Path(folder).is_dir():
+    try:
+        there = list(Path(folder).iterdir()) if os.name == "posix" else []
+    except OSError:
         return
-    for path in Path(folder).iterdir():
+    for path in there:
         match = re.match(rf"{re.escape(_TEMPORARY)}(\d+)-[0-9a-f]{{12}}", path.name)
         if match and not _is_alive(int(match[1])):
             if path.is_dir():

@@ -24,6 +24,7 @@ from pydicom.uid import RLELossless
 from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.data.slice_stack import SliceStack, stack_slices, volume_of
 from monai_s3im.errors import InputError
+from monai_s3im.existing import exists, isdir, isfile
 
 logger = logging.getLogger(__name__)
 
@@ -68,17 +69,24 @@ class _Slice:
 def is_series(path: str | Path) -> bool:
     """Whether the path is a folder with DICOM files, one of them ``FOLDER#SERIES``, or a DICOM file."""
     folder, _ = _split(Path(path))
-    if folder.is_dir():
+    if isdir(folder):
         return any(_may_be_dicom(file) for file in _files_in(folder))
-    return _may_be_dicom(folder) if folder.is_file() else folder.suffix.lower() in DICOM_SUFFIXES
+    return _may_be_dicom(folder) if isfile(folder) else folder.suffix.lower() in DICOM_SUFFIXES
 
 
 def series_name(path: str | Path) -> str:
     """The name of the folder, with the chosen series ('ct', 'ct_3'), or of the file without its suffix."""
     folder, series = _split(Path(path))
-    if folder.suffix.lower() in DICOM_SUFFIXES and not folder.is_dir():
+    if folder.suffix.lower() in DICOM_SUFFIXES and not isdir(folder):
         return folder.stem
-    return f"{folder.name}_{series}" if series else folder.name
+    name = folder.absolute().resolve().name if folder.name in {"", ".."} else folder.name
+    return f"{name}_{series}" if series else name
+
+
+def series_folder(path: str | Path) -> Path:
+    """The folder that the files of a series lie in."""
+    folder, _ = _split(Path(path))
+    return folder if isdir(folder) else folder.parent
 
 
 def series_files(path: str | Path) -> list[Path]:
@@ -142,7 +150,7 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
 def _split(path: Path) -> tuple[Path, str | None]:
     """The folder, or file, and the series that is chosen in it."""
     chosen = _SELECTED.fullmatch(str(path))
-    if chosen is None or path.exists():
+    if chosen is None or exists(path):
         return path, None
     return Path(chosen["folder"]), chosen["series"]
 
@@ -202,10 +210,10 @@ def _header(file: Path) -> Dataset:
 def _series(path: Path) -> list[tuple[Path, Dataset]]:
     """The files of the one series that is meant, with their headers."""
     folder, chosen = _split(path)
-    if not folder.exists():
-        raise InputError(f"{folder} does not exist: check the path.")
+    if not exists(folder):
+        raise InputError(f"{folder} does not exist, or may not be read: check the path.")
     only = None
-    if folder.is_file():
+    if isfile(folder):
         only, folder = _header(folder).get("SeriesInstanceUID"), folder.parent
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     others = set()

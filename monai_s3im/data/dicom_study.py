@@ -108,12 +108,30 @@ def study_of(series: Iterable[SourceSeries]) -> Dataset:
     return study
 
 
-def patient_remarks(series: Iterable[SourceSeries]) -> list[str]:
-    """A sentence for each series that is, by its PatientID, of another patient than the first."""
-    first, *others = series
-    return [
-        f"{first.path.name} and {other.path.name} name different patients, and the fused series is in the study of "
-        f"{first.path.name}: make sure that they are of one before you store it"
-        for other in others
-        if other.header.get("PatientID") != first.header.get("PatientID")
-    ]
+def series_remarks(path: Path, other: Path, is_moved: bool) -> list[str]:
+    """What speaks against fusing two series, in sentences without a word of their headers.
+
+    They have not the same PatientID; or, where none is moved, not the same FrameOfReferenceUID.
+
+    Raises:
+        InputError: as :func:`monai_s3im.data.dicom.series_files`.
+    """
+    headers = []
+    for series in (path, other):
+        file = series_files(series)[0]
+        with damage_as_input_error(file):
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["PatientID", "FrameOfReferenceUID"])
+            headers.append([str(header.get(name) or "") for name in ("PatientID", "FrameOfReferenceUID")])
+    (patient, frame), (other_patient, other_frame) = headers
+    remarks = []
+    if patient != other_patient:
+        remarks.append(
+            f"{path.name} and {other.name} name different patients: make sure that they are of one before you use the "
+            "result"
+        )
+    if not is_moved and frame and other_frame and frame != other_frame:
+        remarks.append(
+            f"{path.name} and {other.name} lie in different frames of reference, so that nothing says that they are in "
+            "register: look at the result before you use it, or register them"
+        )
+    return remarks

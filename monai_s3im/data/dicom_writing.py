@@ -24,11 +24,12 @@ from pydicom.valuerep import format_number_as_ds
 
 from monai_s3im import __version__
 from monai_s3im.data.atomic import write_folder
-from monai_s3im.data.dicom import damage_as_input_error, is_series
-from monai_s3im.data.dicom_study import SourceSeries, patient_remarks, read_source_series, study_of
+from monai_s3im.data.dicom import damage_as_input_error, is_series, series_folder
+from monai_s3im.data.dicom_study import SourceSeries, read_source_series, study_of
 from monai_s3im.data.reading import LPS_TO_RAS, suffix_of
 from monai_s3im.data.writing import unit_range
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.existing import exists, isdir, isfile
 
 _PRODUCT = "S3IMFusion"
 _FILE_NAME = re.compile(r"[0-9]{4,}\.dcm")
@@ -53,11 +54,12 @@ def check_series_output(folder: Path, sources: Iterable[str | Path]) -> None:
     paths = [Path(source) for source in sources]
     if suffix_of(folder):
         raise InputError(f"{folder} is the name of a file, and a DICOM series is a folder: name a folder")
-    if any(folder.exists() and path.exists() and folder.samefile(path) for path in paths):
+    folders = [series_folder(path) for path in paths if is_series(path)]
+    if any(exists(folder) and folder.samefile(other) for other in folders if exists(other)):
         raise InputError(f"{folder} is itself to be fused and would be overwritten: choose another output")
-    if folder.is_file():
+    if isfile(folder):
         raise OutputError(f"{folder} is a file, and a DICOM series is a folder: name a folder")
-    if folder.is_dir() and not all(_is_ours(file) for file in folder.iterdir()):
+    if isdir(folder) and not all(_is_ours(file) for file in folder.iterdir()):
         raise OutputError(f"{folder} has files that are not of an earlier fused series: choose another folder")
     series = [path for path in paths if is_series(path)]
     if not series:
@@ -76,7 +78,7 @@ def write_series(
     frame_of: str | None,
     modalities: Iterable[str],
     settings: Mapping[str, Any],
-) -> list[str]:
+) -> None:
     """Write a volume as Secondary Captures ``0001.dcm``, ``0002.dcm``, ..., one for each plane of the third array axis.
 
     Gray is stored as round(65535 x), RGB as round(255 x). Planes are turned and ordered as one looks at them: the
@@ -89,9 +91,6 @@ def write_series(
         frame_of: the name of the series in whose frame of reference the volume lies; None: in none of them.
         modalities: what was fused, for the description.
         settings: how it was made, for the description.
-
-    Returns:
-        What is to be said about the sources, in sentences.
 
     Raises:
         InputError: a source cannot be read or lacks a UID, or the axes of the volume are not at right angles.
@@ -116,7 +115,6 @@ def write_series(
     common.FrameOfReferenceUID = frame.get("FrameOfReferenceUID") or new_frame
     common.PositionReferenceIndicator = frame.get("PositionReferenceIndicator")
     write_folder(folder, lambda temporary: _write_slices(common, pixels, affine, temporary))
-    return patient_remarks(series.values())
 
 
 def _is_ours(file: Path) -> bool:
@@ -194,7 +192,8 @@ def _image_plane(affine: NDArray[np.float64]) -> Dataset:
 
 
 def _decimals(values: NDArray[np.float64]) -> list[str]:
-    return [format_number_as_ds(value) for value in values.tolist()]
+    """Text of 16 letters at most; a cosine of 1e-200, of which GDCM makes NaN, is 0."""
+    return [format_number_as_ds(value) for value in (values.round(12) + 0.0).tolist()]
 
 
 def _pixel_format(pixels: NDArray[Any]) -> Dataset:

@@ -1,5 +1,7 @@
 """The first transform of every pipeline: read the sources of a pair."""
 
+import json
+import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,11 @@ from monai.transforms import MapTransform
 
 from monai_s3im.errors import InputError
 
+from .dicom import is_series
+from .dicom_study import series_remarks
 from .reading import MAX_GIB, is_usable_affine, read_image
+
+logger = logging.getLogger(__name__)
 
 
 class LoadSourcesd(MapTransform):
@@ -46,6 +52,30 @@ class LoadSourcesd(MapTransform):
             else:
                 raise InputError(f"{key} is a {type(source).__name__}: give a path or a monai.data.MetaTensor")
         return result
+
+
+class CompareSeriesd(MapTransform):
+    """Warn of two DICOM series of different patients or frames of reference; see :func:`series_remarks`.
+
+    The sentences are added to ``warnings``, JSON text of a list.
+
+    Args:
+        keys: sources, of which those from files tell them.
+        is_moved: the second is brought into register with the first, so that its frame of reference may be another.
+    """
+
+    def __init__(self, keys: KeysCollection, is_moved: bool = False) -> None:
+        super().__init__(keys)
+        self.is_moved = is_moved
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Compare."""
+        files = [data[key].meta.get("filename_or_obj") for key in self.keys]
+        series = [Path(file) for file in files if file and is_series(file)]
+        remarks = [remark for other in series[1:] for remark in series_remarks(series[0], other, self.is_moved)]
+        for remark in remarks:
+            logger.warning("%s", remark)
+        return {**data, "warnings": json.dumps([*json.loads(data.get("warnings", "[]")), *remarks])}
 
 
 def _checked(image: MetaTensor, key: str) -> MetaTensor:

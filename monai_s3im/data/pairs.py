@@ -12,6 +12,7 @@ from typing import Any
 from monai_s3im.data.dicom import is_series
 from monai_s3im.data.reading import IMAGE_SUFFIXES, stem_of, suffix_of
 from monai_s3im.errors import InputError
+from monai_s3im.existing import isdir, isfile
 from monai_s3im.modalities import MODALITIES
 
 SECTIONS = ("training", "validation", "test")
@@ -64,7 +65,7 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
             out of it.
     """
     path = Path(path)
-    if path.is_dir():
+    if isdir(path):
         found = _only_list_in(path)
         return inside(path, found, read_pairs(found, section))
     if path.suffix.lower() not in {".csv", ".json"}:
@@ -75,6 +76,8 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: check the path.") from error
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read: ask for permission to read it.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as text: save it as UTF-8.") from error
     is_csv = path.suffix.lower() == ".csv"
@@ -120,7 +123,7 @@ def match_folders(
     Raises:
         InputError: a folder is missing, two images of one folder have the same stem, or there is no pair.
     """
-    files_a, files_b = _images_by_stem(Path(folder_a)), _images_by_stem(Path(folder_b))
+    files_a, files_b = images_by_stem(Path(folder_a)), images_by_stem(Path(folder_b))
     common = sorted(files_a.keys() & files_b.keys())
     if not common:
         raise InputError(f"{folder_a} and {folder_b} have no two images of the same name: name partners alike.")
@@ -165,7 +168,7 @@ def _modality(text: Any) -> str | None:
 
 def _only_list_in(folder: Path) -> Path:
     for name in ("pairs.csv", "datalist.json"):
-        if (folder / name).is_file():
+        if isfile(folder / name):
             return folder / name
     found = sorted([*folder.glob("*.csv"), *folder.glob("datalist*.json")])
     if len(found) == 1:
@@ -231,7 +234,7 @@ def _pair(row: dict[str, Any], path: Path) -> Pair:
         if len(row[key]) > _LONGEST_PATH or max(map(len, Path(row[key]).parts), default=0) > _LONGEST_NAME:
             raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is no path: give the file.")
     return Pair(
-        name=str(row.get("name") or stem_of(row["image_a"])),
+        name=str(row.get("name") or stem_of(path.parent / row["image_a"])),
         image_a=path.parent / row["image_a"],
         image_b=path.parent / row["image_b"],
         modality_a=_modality(row.get("modality_a")),
@@ -239,8 +242,13 @@ def _pair(row: dict[str, Any], path: Path) -> Pair:
     )
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures, volumes and DICOM series in a folder, by their names without suffix.
+
+    Raises:
+        InputError: it is no folder, or has none of them, or two of one name.
+    """
+    if not isdir(folder):
         raise InputError(f"{folder} is no folder: give a folder of images.")
     by_stem: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):

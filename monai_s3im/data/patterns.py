@@ -9,6 +9,7 @@ from pathlib import Path
 from monai_s3im.data.pairs import Pair
 from monai_s3im.data.reading import stem_of
 from monai_s3im.errors import InputError
+from monai_s3im.existing import isdir
 
 _ENTITY = re.compile(r"([A-Za-z]+)-([A-Za-z0-9]+)")
 _OF_FOLDERS = ("sub", "ses")
@@ -51,7 +52,7 @@ def match_patterns(
         InputError: if the folder is missing, a pattern finds nothing, both find one file, or nothing can be paired.
     """
     root = Path(root)
-    if not root.is_dir():
+    if not isdir(root):
         raise InputError(f"{root} is no folder: give the folder to look in with --root")
     files_a, files_b = _found(root, pattern_a), _found(root, pattern_b)
     if both := sorted(set(files_a) & set(files_b)):

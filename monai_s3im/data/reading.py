@@ -21,11 +21,14 @@ from monai.data import MetaTensor
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from monai_s3im.data.dicom import is_series, read_series, series_name, series_shape
 from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.errors import InputError
+from monai_s3im.existing import exists, isdir
+
+logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -43,6 +46,7 @@ _DATA_FILE = re.compile(r"^\s*(?:data ?file\s*:|ElementDataFile\s*=)\s*(.*)", re
 _NUMBERED = re.compile(r"[^%]*%\d{0,2}d[^%]*")  # files of slices, by number
 _LONGEST_NAME = 255  # letters
 _LARGEST_TEXT_HEADER = 2**16  # bytes
+_PHOTOGRAPHS = {"JPEG", "MPO"}
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SELECTED = re.compile(r"(?P<file>.+)#(?P<frame>[1-9][0-9]{0,8})")
@@ -75,7 +79,7 @@ def stem_of(path: str | Path) -> str:
 def frame_of(path: str | Path) -> tuple[Path, int | None]:
     """The file of ``FILE#FRAME``, one frame of a 4D volume counted from 1, and the frame; None where none is named."""
     chosen = _SELECTED.fullmatch(str(path))
-    if chosen is None or Path(path).exists():
+    if chosen is None or exists(path):
         return Path(path), None
     return Path(chosen["file"]), int(chosen["frame"])
 
@@ -87,7 +91,7 @@ def is_volume(path: str | Path) -> bool:
 
 def is_image_folder(path: str | Path) -> bool:
     """Whether the path is a folder of images; a folder that holds a DICOM series is one volume, not that."""
-    return Path(path).is_dir() and not is_series(path)
+    return isdir(path) and not is_series(path)
 
 
 def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
@@ -141,7 +145,7 @@ def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, .
     path = _existing(path)
     if not is_volume(path):
         with _picture(path, max_gib) as picture:
-            return picture.height, picture.width
+            return (picture.width, picture.height) if _lies_on_its_side(picture) else (picture.height, picture.width)
     if suffix_of(path) in NIFTI_SUFFIXES:
         return tuple(_open_nifti(path, max_gib).shape[:3])
     return tuple(_open_itk(path, max_gib).GetSize()[:3])
@@ -162,10 +166,14 @@ def _read_dicom(path: Path, max_gib: float) -> MetaTensor:
 
 def _existing(path: str | Path) -> Path:
     path, whole = Path(path), frame_of(path)[0]
-    if whole.is_dir():
+    if isdir(whole):
         raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series.")
-    if not whole.exists():
-        raise InputError(f"{whole} does not exist: check the path.")
+    try:
+        whole.stat()
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read: ask for permission to read it.") from error
+    except OSError as error:
+        raise InputError(f"{whole} does not exist: check the path.") from error
     if not suffix_of(path):
         raise InputError(f"{path} is of no known image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}.")
     if not os.access(whole, os.R_OK):
@@ -212,7 +220,8 @@ def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
 
 
 def _read_picture(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
-    with _picture(path, max_gib) as picture:
+    with _picture(path, max_gib) as stored:
+        picture = ImageOps.exif_transpose(stored) if stored.format in _PHOTOGRAPHS else stored
         if picture.mode.startswith("I;16"):
             array, value_range = np.asarray(picture), 65535.0
         elif picture.mode in {"1", "L", "LA"}:
@@ -224,6 +233,11 @@ def _read_picture(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.
                 f"{path} has pixels of PIL mode '{picture.mode}': save it as 8 or 16 bit gray or 8 bit RGB."
             )
     return array if array.ndim == 3 else array[None], np.eye(4), value_range
+
+
+def _lies_on_its_side(picture: Image.Image) -> bool:
+    """Whether a picture is to be turned by a quarter, as its camera says; Pillow turns a TIFF itself."""
+    return picture.format in _PHOTOGRAPHS and picture.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
 
 
 def _open_nifti(path: Path, max_gib: float) -> Any:
@@ -260,6 +274,12 @@ def _read_nifti(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.fl
             if image.ndim == 4 and frame is not None:
                 image = image.slicer[..., frame - 1 : frame]
             array = image.get_fdata(dtype=np.float32, caching="unchanged").reshape((1, *image.shape[:3]))
+        if (image.header.get("qform_code", 1), image.header.get("sform_code", 1)) == (0, 0):
+            logger.warning(
+                "%s does not tell where it lies (sform and qform code 0): its first axis is taken to run from right to "
+                "left, and its centre for the origin",
+                path,
+            )
         millimetres = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     affine = np.diag([millimetres] * 3 + [1.0]) @ np.asarray(image.affine, dtype=np.float64)
     return array, affine, 255.0 if is_rgb else None
@@ -291,6 +311,8 @@ def _open_itk(path: Path, max_gib: float) -> Any:
         pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     components = reader.GetNumberOfComponents()
     _check_size((*reader.GetSize(), components), path, max_gib)
+    if components > 1 and _is_list(reader):
+        raise InputError(f"{path} has a list of {components} values per voxel: save one of them as a volume.")
     is_rgb = components in {3, 4} and pixel_type.endswith(("8-bit unsigned integer", "16-bit unsigned integer"))
     if "complex" in pixel_type or (components > 1 and not is_rgb):
         raise InputError(
@@ -299,6 +321,11 @@ def _open_itk(path: Path, max_gib: float) -> Any:
     _check_axes(reader.GetSize(), path)
     _check_affine(_itk_affine(reader), path)
     return reader
+
+
+def _is_list(reader: Any) -> bool:
+    """Whether an NRRD says that the values of a voxel are those of several measurements."""
+    return "list" in {reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("NRRD_kinds")}
 
 
 def _read_itk(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:

@@ -1,7 +1,6 @@
 """The last transform of fusing: write the fused image, and beside it how it was made."""
 
 import json
-import logging
 import shutil
 import tempfile
 from collections.abc import Hashable, Iterable, Mapping
@@ -16,14 +15,13 @@ from monai.transforms import MapTransform
 
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.existing import exists, isdir, isfile
 from monai_s3im.modalities import OWN_WEIGHTS
 
 from .dicom import is_series
 from .dicom_writing import check_series_output, write_series
-from .reading import stem_of, suffix_of
+from .reading import frame_of, stem_of, suffix_of
 from .writing import output_suffix, sha256_of, write_image, write_json, write_transform
-
-logger = logging.getLogger(__name__)
 
 
 def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
@@ -37,14 +35,15 @@ def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bo
 
     Raises:
         InputError: if the suffix does not fit the image, or the output is one of the sources.
-        OutputError: if the output is a folder, or its folder can be neither written to nor made.
+        OutputError: if the output is a folder, or its folder can be neither written to nor made, or the JSON file
+            beside it is none of ours.
     """
     if dicom:
         check_series_output(path, sources)
     else:
         _check_file_output(path, rank, sources)
-    nearest = next(folder for folder in path.absolute().parents if folder.exists())
-    if not nearest.is_dir():
+    nearest = next(folder for folder in path.absolute().parents if exists(folder))
+    if not isdir(nearest):
         raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
     try:
         tempfile.TemporaryFile(dir=nearest).close()
@@ -52,15 +51,29 @@ def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bo
         raise OutputError(
             f"{path} cannot be written ({error.strerror} in {nearest}): choose a folder that you may write to"
         ) from error
+    _check_record(record_path(path))
 
 
 def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
-    if path.is_dir():
+    if isdir(path):
         raise OutputError(f"{path} is a folder: name the file to write")
     output_suffix(path, rank)
-    for source in sources:
-        if path.exists() and Path(source).exists() and path.samefile(source):
+    for source in (frame_of(source)[0] for source in sources):
+        if exists(path) and exists(source) and path.samefile(source):
             raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
+
+
+def _check_record(path: Path) -> None:
+    """Refuse to replace what is no record of ours, such as the sidecar of a conversion from DICOM."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # none, or one that is damaged
+    if not isinstance(content, dict) or "fused_sha256" not in content:
+        raise OutputError(
+            f"{path} is there and tells of something else, and what tells how the image was made would take its "
+            "place: choose another output"
+        )
 
 
 def pipeline_settings(
@@ -73,7 +86,7 @@ def pipeline_settings(
 
     Args:
         weights: task -> file of weights, of which the name and the SHA256 are told.
-        color_map: name, or file, of which only the name is told.
+        color_map: name, or file, of which the name and the SHA256 are told.
         transform: file, of which the name and the SHA256 are told.
         **settings: further settings, as they are.
     """
@@ -81,6 +94,7 @@ def pipeline_settings(
         "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},
         "weights": {task: {"file": Path(file).name, "sha256": sha256_of(file)} for task, file in weights.items()},
         "color_map": Path(color_map).name if color_map else None,
+        "color_map_sha256": sha256_of(color_map) if color_map and isfile(color_map) else None,
         "transform": Path(transform).name if transform else None,
         "transform_sha256": sha256_of(transform) if transform else None,
         **settings,
@@ -194,16 +208,16 @@ class SaveFusedd(MapTransform):
             is_given = (registration or {}).get("file") == movement.name  # and so the user's
             files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
             settings = self._settings_of(result)
-            remarks = self._write(image, path, result, files, settings)
+            self._write(image, path, result, files, settings)
             record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **settings}
             try:
                 if movement in files_of_ours:
                     movement.unlink(missing_ok=True)
                 if registration is not None and _is_estimate(registration):
                     write_transform(registration["matrix_lps"], movement)
-                    registration["file"] = movement.name
+                    registration |= {"file": movement.name, "file_sha256": sha256_of(movement)}
                 record["registration"] = registration
-                record["warnings"] = [*json.loads(result.get("warnings", "[]")), *remarks]
+                record["warnings"] = json.loads(result.get("warnings", "[]"))
                 write_json(record, record_path(path))
             except BaseException:
                 if path.is_dir():
@@ -230,11 +244,10 @@ class SaveFusedd(MapTransform):
         data: Mapping[Hashable, Any],
         files: Mapping[str, str],
         settings: Mapping[str, Any],
-    ) -> list[str]:
-        """Write the image; return what is to be said."""
+    ) -> None:
         if not self.dicom:
             write_image(image, path)
-            return []
+            return
         series = {key: Path(file) for key, file in files.items() if is_series(file)}
         sources = json.loads(data["provenance"])
         is_moved = any(movement["kind"] != "none" for movement in json.loads(data["registration"]))
@@ -242,10 +255,7 @@ class SaveFusedd(MapTransform):
         if not is_moved and frame_of not in series:
             frame_of = next(iter(series))  # in register as they are: the space of both
         modalities = [source["modality"] for source in sources.values()]
-        remarks = write_series(image, path, series, frame_of if frame_of in series else None, modalities, settings)
-        for remark in remarks:
-            logger.warning("%s", remark)
-        return remarks
+        write_series(image, path, series, frame_of if frame_of in series else None, modalities, settings)
 
     def _path(self, data: Mapping[Hashable, Any], is_picture: bool) -> Path:
         if data.get("output"):

@@ -51,7 +51,7 @@ class SliceWiseInferer(Inferer):
             threads and ``slice_batch``, and slower.
 
     Raises:
-        InputError: if ``precision`` is another one.
+        InputError: if ``precision`` is another one, or ``slice_batch`` is less than 1.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SliceWiseInferer(Inferer):
     ) -> None:
         super().__init__()
         if slice_batch < 1:
-            raise ValueError(f"slice_batch must be at least 1, got {slice_batch}")
+            raise InputError(f"slice_batch is {slice_batch}: give the slices that the network sees at once, at least 1")
         if precision not in _PRECISIONS:
             raise InputError(f"the precision {precision!r} is unknown: use {', '.join(_PRECISIONS)}")
         self.slice_batch = slice_batch

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monai_s3im import __version__
 from monai_s3im.data.atomic import remove_leftovers, write_file
 from monai_s3im.data.pairs import Pair
+from monai_s3im.data.reading import MAX_GIB
 from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS
 
@@ -57,6 +58,7 @@ def write_report(
     pairs: Iterable[Pair] = (),
     *,
     color_map: str | Path | None = None,
+    max_gib: float = MAX_GIB,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write ``report.html`` into the output folder of a batch, complete or not at all.
@@ -67,7 +69,8 @@ def write_report(
     Args:
         output_dir: the folder.
         pairs: where the sources are; of a case that is not among them the fused image alone is shown.
-        color_map: the file of a colour map that the batch was fused with; a record has only its name.
+        color_map: the file of a colour map that the batch was fused with; a record has only its name and SHA256.
+        max_gib: most memory that one image may take, see :data:`monai_s3im.data.reading.MAX_GIB`.
         progress: called with the cases done and all cases.
 
     Returns:
@@ -85,7 +88,7 @@ def write_report(
         left = TOTAL_BYTES
         shown = [case for case in batch.cases if case.result.status != "failed"]
         for index, case in enumerate(shown):
-            card = _card(case, by_name.get(case.result.name), str(color_map) if color_map else None, left)
+            card = _card(case, by_name.get(case.result.name), str(color_map) if color_map else None, max_gib, left)
             left -= sum(len(volume.base64) for volume in (card.volumes or {}).values())
             yield card
             if progress is not None:
@@ -101,13 +104,13 @@ def write_report(
     return path
 
 
-def _card(case: Case, pair: Pair | None, color_map: str | None, bytes_left: int) -> Card:
+def _card(case: Case, pair: Pair | None, color_map: str | None, max_gib: float, bytes_left: int) -> Card:
     """Draw a case; whatever speaks against that is told in its place."""
     output = case.result.output
     if output is None or not case.record:
         return Card(case, note="Its record is gone or damaged: fuse it again.")
     try:
-        images = read_case_images(output, case.record, pair, color_map)
+        images = read_case_images(output, case.record, pair, color_map, max_gib)
         titles = (f"A: {case.modality('image_a')}", f"B: {case.modality('image_b')}")
         picture = montage(images, titles)
         fits = images.fused.ndim == 4 and bytes_left >= FUSED_BYTES + 2 * SOURCE_BYTES

@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 
 from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import read_image
+from monai_s3im.data.reading import MAX_GIB, read_image
 from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, own_errors
 from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color, on_same_grid
@@ -43,7 +43,7 @@ class CaseImages:
 
 
 def read_case_images(
-    fused: Path, record: Mapping[str, Any], pair: Pair | None, color_map: str | None = None
+    fused: Path, record: Mapping[str, Any], pair: Pair | None, color_map: str | None = None, max_gib: float = MAX_GIB
 ) -> CaseImages:
     """Read the fused image of a case, and its sources through the pipeline that made it.
 
@@ -54,19 +54,20 @@ def read_case_images(
         fused: the fused image; its transform, if it has one, lies beside it.
         record: its record.
         pair: where its sources are; None: not known.
-        color_map: the file of a colour map, of which a record has the name only.
+        color_map: the file of a colour map, of which a record has the name and the SHA256 only.
+        max_gib: most memory that one image may take, see :data:`monai_s3im.data.reading.MAX_GIB`.
 
     Raises:
         InputError: if the fused image cannot be read, or is not the one of the record.
     """
     if sha256_of(fused) != record["fused_sha256"]:
         raise InputError(f"{fused.name} is not as it was written: fuse it again")
-    image = read_image(fused)
+    image = read_image(fused, max_gib)
     image = MetaTensor(image.as_tensor() / image.meta.get("value_range", 1.0), affine=image.affine)
     if pair is None:
         return CaseImages(image, why_no_sources="Its sources were not named, so only the fused image is shown.")
     try:
-        item = _aligned(fused, record, pair, color_map)
+        item = _aligned(fused, record, pair, color_map, max_gib)
         sources = (item["image_a"], item["image_b"])
         if image.ndim == 4 and not all(on_same_grid(source, image) for source in sources):
             raise InputError("the fused image has another grid than the pipeline gives now: fuse it again")
@@ -75,10 +76,12 @@ def read_case_images(
     return CaseImages(image, sources, item.get("covered"))
 
 
-def _aligned(fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str | None) -> dict[Hashable, Any]:
+def _aligned(
+    fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str | None, max_gib: float
+) -> dict[Hashable, Any]:
     """The sources as they are before their luma is split off, in the array order of the result."""
     settings = {name: value for name, value in record.items() if name not in OWN_OF_A_CASE}
-    settings |= {"register": "none", "transform": None}
+    settings |= {"register": "none", "transform": None, "device": "cpu", "max_gib": max_gib}
     if movement := record.get("registration"):
         settings["transform"] = str(fused.with_name(movement["file"]))
     if settings.get("color_map") and settings["color_map"] not in mpl.colormaps:
@@ -100,7 +103,7 @@ def _aligned(fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str 
 @lru_cache(maxsize=2)
 def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
     """The transforms of the inference config up to where luma is split off, by what a record says (JSON)."""
-    recorded = bundle_parser("inference")["saving"]["settings"].keys() - {"_target_"}
+    recorded = bundle_parser("inference")["saving"]["settings"].keys() - {"_target_"} | {"max_gib"}
     parser = bundle_parser(
         "inference", **{name: value for name, value in json.loads(settings).items() if name in recorded}
     )
@@ -111,10 +114,12 @@ def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
 @contextmanager
 def _told_before() -> Iterator[None]:
     """What the pipeline warns of is in the record: say it once."""
-    logger = logging.getLogger("monai_s3im.transforms")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(f"monai_s3im.{name}") for name in ("data", "transforms")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

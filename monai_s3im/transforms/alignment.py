@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from monai_s3im.errors import InputError
 
-from .grid import REFERENCES, finer_of, grid_with_spacing, parse_spacing
+from .grid import MOST_GIB, REFERENCES, finer_of, grid_with_spacing, parse_spacing
 from .slices import ToSlices, plane_of_volume
 
 _SAME_GRID_MM = 1e-3
@@ -135,6 +135,7 @@ class AlignSourcesd(MapTransform):
             as ``"1x1x2"``: the result then has the reference's axes and field of view in that voxel size.
         plane: see :class:`ToSlices`; ``"in-plane"`` is that of the reference.
         device: where volumes are resampled, see :func:`resample_onto`.
+        max_gib: most memory that a volume of that voxel size may take.
 
     Raises:
         InputError: if an argument is unusable, a picture meets a volume, pictures differ in size, or volumes do not
@@ -148,6 +149,7 @@ class AlignSourcesd(MapTransform):
         spacing: str | float | Sequence[float] | None = None,
         plane: str = "axial",
         device: str | torch.device = "cpu",
+        max_gib: float = MOST_GIB,
     ) -> None:
         super().__init__(keys)
         if reference not in REFERENCES:
@@ -156,6 +158,7 @@ class AlignSourcesd(MapTransform):
         self.spacing = parse_spacing(spacing)
         self.to_slices = ToSlices(plane)
         self.device = torch.device(device)
+        self.max_gib = max_gib
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Align."""
@@ -184,7 +187,7 @@ class AlignSourcesd(MapTransform):
     def _align_volumes(self, result: dict[Hashable, Any]) -> dict[Hashable, Any]:
         volumes = [result[key] for key in self.keys]
         chosen = finer_of(volumes) if self.reference == "finer" else REFERENCES.index(self.reference)
-        reference = grid_with_spacing(volumes[chosen], self.spacing) if self.spacing else volumes[chosen]
+        reference = grid_with_spacing(volumes[chosen], self.spacing, self.max_gib) if self.spacing else volumes[chosen]
         in_plane = self.to_slices.plane == "in-plane"
         to_slices = ToSlices(plane_of_volume(reference.affine)) if in_plane else self.to_slices
         grid = to_slices.grid(reference)

@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, Transform
 from torch import Tensor
 
 from monai_s3im.errors import InputError
+from monai_s3im.existing import isfile
 from monai_s3im.functional import rgb_to_ycbcr, ycbcr_to_rgb
 from monai_s3im.modalities import MODALITIES
 
@@ -96,7 +97,7 @@ def map_colors(name: str) -> Tensor:
     """
     if name in mpl.colormaps:
         return torch.as_tensor(mpl.colormaps[name](range(256))[:, :3].T.copy(), dtype=torch.float32)
-    if Path(name).is_file():
+    if isfile(name):
         return _colors_of_file(Path(name))
     alike = ", ".join(get_close_matches(name, list(mpl.colormaps), n=3)) or "afmhot, hot, inferno, viridis, jet"
     raise InputError(f"no colour map {name!r}: use one of matplotlib, such as {alike}, or a text file of R G B rows")

@@ -11,7 +11,8 @@ from monai_s3im.errors import InputError
 REFERENCES = ("a", "b", "finer")
 """Whose grid the result has: source A's, source B's, or that of the smaller voxels (A's if they are equal)."""
 
-_MOST_VOXELS = 2**31
+MOST_GIB = 8.0
+"""Most memory that a grid of another voxel size may take, as float32."""
 
 
 def parse_spacing(spacing: str | float | Sequence[float] | None) -> tuple[float, float, float] | None:
@@ -50,7 +51,7 @@ def finer_of(volumes: Sequence[MetaTensor]) -> int:
     return next(index for index, size in enumerate(sizes) if size <= min(sizes) * (1 + 1e-6))
 
 
-def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float]) -> MetaTensor:
+def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], max_gib: float = MOST_GIB) -> MetaTensor:
     """A grid with the axes, the centre and the field of view of a volume, in another voxel size.
 
     The number of voxels along an axis is the extent over the voxel size, rounded, and at least 1, so the field of view
@@ -59,19 +60,23 @@ def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float]) -
     Args:
         volume: (C, X, Y, Z) with affine, RAS mm.
         spacing: voxel size in mm along each array axis.
+        max_gib: most memory that a volume of this grid may take, as float32.
 
     Returns:
         (1, X', Y', Z') without content (its voxels share one place in memory), with affine.
 
     Raises:
-        InputError: if the grid had more than 2^31 voxels.
+        InputError: if the grid had more voxels than that.
     """
     affine, size = np.asarray(volume.affine.cpu(), dtype=np.float64), np.array(volume.shape[1:])
     ratio = np.asarray(spacing) / voxel_sizes(volume.affine)
     shape = np.maximum(np.rint(size / ratio), 1)
-    if shape.prod() > _MOST_VOXELS:
+    if (gib := shape.prod() * 4 / 2**30) > max_gib:
         sizes = " x ".join(f"{value:g}" for value in spacing)
-        raise InputError(f"spacing {sizes} mm would make {shape.prod():.2g} voxels: choose a larger one")
+        raise InputError(
+            f"spacing {sizes} mm would make {shape.prod():.2g} voxels, {gib:.3g} GiB, more than the limit of "
+            f"{max_gib:g} GiB: choose a larger one, or raise the limit (max_gib)"
+        )
     target = affine @ np.diag([*ratio, 1.0])
     centre = affine[:3, :3] @ ((size - 1) / 2) + affine[:3, 3]
     target[:3, 3] = centre - target[:3, :3] @ ((shape - 1) / 2)

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
+from monai_s3im.existing import isfile
 
 _LARGEST_MM, _MOST_SCALING = 1e6, 1e3
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
@@ -61,7 +62,7 @@ def read_movement(path: str | Path) -> NDArray[np.float64]:
         InputError: if the file is missing or damaged, or the transform is not linear, not of three dimensions, or
             cannot be inverted, or moves by more than a kilometre, or scales a thousandfold.
     """
-    if not Path(path).is_file():
+    if not isfile(path):
         raise InputError(f"{path} is no file: give the transform as a .tfm file")
     try:
         transform = sitk.ReadTransform(str(path))

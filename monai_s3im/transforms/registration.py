@@ -107,15 +107,16 @@ class RegisterSourcesd(MapTransform):
                     "can be registered: leave the registration out"
                 )
             return result
-        found, warnings = [], []
+        found, warnings = [], json.loads(result.get("warnings", "[]"))
         for key in others:
             result[key] = self.register(result[key], result[reference])
             told = result[key].meta.pop("registration")
             pair = f"{_name(result, reference)} and {_name(result, key)}"
-            warnings += [f"{pair} {fault}: look at the result before you use it" for fault in told.pop("faults")]
+            faults = [f"{pair} {fault}: look at the result before you use it" for fault in told.pop("faults")]
+            for fault in faults:
+                logger.warning("%s", fault)
+            warnings += faults
             found.append({**told, "file": self.transform.name if self.transform else None})
-        for warning in warnings:
-            logger.warning("%s", warning)
         result["registration"] = json.dumps(found)
         result["warnings"] = json.dumps(warnings)
         return result

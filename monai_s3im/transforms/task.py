@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Collection, Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.transforms import Transform
@@ -33,10 +34,14 @@ class ChooseTaskd(Transform):
             InputError: if the modalities belong to no task together.
         """
         result = dict(data)
-        names = [source["modality"] for source in json.loads(result["provenance"]).values()]
+        sources = json.loads(result["provenance"]).values()
+        names = [source["modality"] for source in sources]
         labels = " and ".join(MODALITIES[name].label for name in names)
         if len(self.tasks) > 1:
             task = task_of(names[0], names[1])
+            if all(source["modality_guessed"] for source in sources) and names == ["generic"] * 2:
+                files = " and ".join(Path(str(source["file"])).name for source in sources)
+                logger.info("%s tell no modality, so the weights are those for all: name the modalities", files)
             if task is None:
                 raise InputError(
                     f"{labels} belong to no task together: name the right modalities, or choose the weights by a "

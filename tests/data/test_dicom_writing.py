@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
 from dicom_samples import OBLIQUE, series_of, stored_volume, write_slices
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from references.geometry_reference import an_affine, positions
@@ -153,6 +153,7 @@ def test_our_own_reader_gives_the_volume_back(tmp_path, mr, grid):
     origin=st.tuples(*[st.floats(-900, 900)] * 3),
     mirror=st.tuples(*[st.sampled_from([-1, 1])] * 3),
 )
+@example(rotation=(1e-65, 0.0, 1e-228), spacing=(1.0, 1.0, 3.0), origin=(0.0, 0.0, 0.0), mirror=(-1, -1, -1))
 def test_every_voxel_lies_where_it_lay_on_any_grid(mr, rotation, spacing, origin, mirror):
     image = an_image(an_affine(rotation, spacing, origin) @ np.diag([*mirror, 1]), (3, 4, 2))
     with tempfile.TemporaryDirectory() as folder:
@@ -259,13 +260,6 @@ def test_images_of_another_study_are_named_under_it(tmp_path, mr):
     (study,) = image.StudiesContainingOtherReferencedInstancesSequence
     assert study.StudyInstanceUID == "1.2.840.99999.6"
     assert [item.SeriesInstanceUID for item in study.ReferencedSeriesSequence] == ["1.2.840.99999.5"]
-
-
-def test_two_patients_are_told_of_without_a_name(tmp_path, mr):
-    other = make_series(tmp_path / "ct", "1.2.840.99999.5", PatientID="PLANTED-OTHER")
-    (remark,) = write(an_image(AXIAL_LAS), tmp_path / "out", mr, other)
-    assert remark.startswith("mr and ct name different patients")
-    assert "PLANTED" not in remark
 
 
 def test_loss_of_a_source_by_compression_is_passed_on(tmp_path, mr, ct):

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from dicom_samples import series_of, stored_volume, write_slices
 
 from monai_s3im.data.pairs import Pair, datalist_items, match_folders, read_pairs
 from monai_s3im.errors import InputError
@@ -228,3 +229,12 @@ def test_harvard_datalists_have_the_counts_of_their_table(shared_data, name, tra
     assert len({pair.name for pair in pairs}) == len(pairs) == training + validation
     assert {pair.modality_a for pair in pairs} == {"mr"}
     assert {pair.modality_b for pair in pairs} == set(name.lower().removesuffix("-mri").split("+"))
+
+
+def test_names_from_a_list_do_not_depend_on_the_working_folder(tmp_path, monkeypatch):
+    for uid in ("1.2.840.1", "1.2.840.2", "ct"):
+        write_slices(tmp_path / uid, series_of(stored_volume()))
+    (tmp_path / "pairs.csv").write_text("image_a,image_b\n1.2.840.1,ct\n1.2.840.2,ct")
+    elsewhere = [pair.name for pair in read_pairs(tmp_path / "pairs.csv")]
+    monkeypatch.chdir(tmp_path)
+    assert elsewhere == [pair.name for pair in read_pairs("pairs.csv")] == ["1.2.840.1", "1.2.840.2"]

@@ -471,3 +471,40 @@ def test_real_pictures_are_gray_or_colour_as_their_table_says(shared_data):
     assert read_image(harvard / "CT-MRI/train/MRI/2004.png").shape == (1, 256, 256)
     assert read_image(harvard / "SPECT-MRI/train/SPECT/3008.png").shape == (3, 256, 256)
     assert read_image(harvard / "PET-MRI/train/PET/25015.png").shape == (3, 256, 256)
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_a_picture_is_turned_as_its_camera_says(tmp_path, rgb, suffix, orientation, turned):
+    stored, exif = Image.fromarray(rgb), Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"a{suffix}", exif=exif)
+    stored.save(tmp_path / f"as_stored{suffix}")
+    expected = np.rot90(read_image(tmp_path / f"as_stored{suffix}").numpy(), turned, axes=(1, 2))  # anticlockwise
+    assert np.array_equal(read_image(tmp_path / f"a{suffix}").numpy(), expected)
+    assert spatial_shape_of(tmp_path / f"a{suffix}") == expected.shape[1:]
+
+
+def test_an_nrrd_of_a_list_of_measurements_is_refused(tmp_path, capfd):
+    values = np.random.default_rng(0).integers(0, 2**16, (4, 5, 6, 3)).astype(np.uint16)
+    save_itk(tmp_path / "a.nrrd", values, is_rgb=True)
+    assert read_image(tmp_path / "a.nrrd").shape == (3, 4, 5, 6)
+    content = (tmp_path / "a.nrrd").read_bytes()
+    (tmp_path / "a.nrrd").write_bytes(content.replace(b"kinds: vector", b"kinds: list"))
+    assert_refused(tmp_path / "a.nrrd", "has a list of 3 values per voxel: save one of them as a volume", capfd=capfd)
+
+
+def test_a_nifti_that_does_not_tell_where_it_lies_is_warned_of(tmp_path, voxels, caplog):
+    image = nib.Nifti1Image(voxels, None)
+    image.header.set_zooms((1, 2, 3))
+    image.to_filename(tmp_path / "a.nii")
+    found = read_image(tmp_path / "a.nii").affine.numpy()
+    assert np.allclose(
+        found, [[-1, 0, 0, 1.5], [0, 2, 0, -4], [0, 0, 3, -7.5], [0, 0, 0, 1]]
+    )  # NIfTI's method 1, centred
+    assert len(caplog.messages) == 1
+    assert "does not tell where it lies (sform and qform code 0)" in caplog.text
+    caplog.clear()
+    nib.Nifti1Image(voxels, np.eye(4)).to_filename(tmp_path / "b.nii")
+    read_image(tmp_path / "b.nii")
+    assert not caplog.messages

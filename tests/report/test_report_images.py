@@ -7,6 +7,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from sample_images import GRID, SHAPE, SMALLER, blobs, write_volume
 
 from monai_s3im.data.pairs import Pair
@@ -115,3 +116,19 @@ def test_nothing_is_said_twice(fused_pair, caplog):
     caplog.clear()
     read_case_images(fused, record, pair)
     assert not caplog.records
+
+
+def test_a_pair_that_was_fused_on_a_gpu_is_shown_without_one(fused_pair):
+    pair, fused, record = fused_pair()
+    expected = read_case_images(fused, record, pair)
+    images = read_case_images(fused, {**record, "device": "cuda:0"}, pair)
+    assert images.why_no_sources is None
+    assert all(torch.equal(*both) for both in zip(images.sources, expected.sources, strict=True))
+
+
+def test_larger_images_than_the_limit_are_shown_where_it_is_raised(fused_pair):
+    pair, fused, record = fused_pair()
+    gib = np.prod(SHAPE) * 4 / 2**30
+    assert read_case_images(fused, record, pair, max_gib=3 * gib).why_no_sources is None  # the fused one is RGB
+    with pytest.raises(InputError, match="more than the limit of"):
+        read_case_images(fused, record, pair, max_gib=gib / 2)
