@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
 _logger = logging.getLogger("mkdocs.hooks")
@@ -36,6 +37,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, shown in SHOWN.items():
         files.append(File.generated(config, shown, abs_src_path=str(ROOT / source)))
     return files
+
+
+def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:  # noqa: ARG001 (mkdocs)
+    """Warn of a page that ``exclude_docs`` keeps from the site; mkdocs only mentions the links to it."""
+    for file in files.documentation_pages(inclusion=InclusionLevel.is_excluded):
+        _logger.warning("%s is excluded from the site", file.src_uri)
+    return nav
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs)

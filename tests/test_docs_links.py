@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -51,6 +52,15 @@ def test_a_heading_becomes_the_anchor_that_github_makes(tmp_path):
     assert anchors_of(tmp_path / "page.md") == {"ras-lps-which-is-it", "--resume-goes-on"}
 
 
+def pages_of(menu: list[dict[str, object]]) -> list[str]:
+    """The pages of a menu and of the menus in it."""
+    entries = [entry for item in menu for entry in item.values()]
+    return [page for entry in entries for page in (pages_of(entry) if isinstance(entry, list) else [entry])]
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
 def test_each_page_is_in_the_menu_of_the_site(page):
-    assert page.relative_to(ROOT / "docs").as_posix() in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    name = page.relative_to(ROOT / "docs").as_posix()
+    assert pages_of(settings["nav"]).count(name) == 1
+    assert name not in settings["exclude_docs"].split()
