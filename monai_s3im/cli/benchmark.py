@@ -23,13 +23,16 @@ def benchmark_quality(
     source_b: Annotated[Path, typer.Argument(help="Folder of the other ones, of the same names.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, pictures and fused images.")],
     modality_b: Annotated[str, typer.Option(help="Of the second folder: ct, spect, pet, infrared, ...: its guards.")],
+    modality_a: Annotated[
+        str | None, typer.Option(help="Of the first folder; visible for infrared, else mr: with B's the weights.")
+    ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER of fused pictures; any number; the first is the own one.")
     ] = None,
     peers: Annotated[Path | None, typer.Option(help="Folder of METHOD/, or METHOD/TASK/, with fused pictures.")] = None,
     task: Annotated[str | None, typer.Option(help="TASK below the peers' folders.")] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights to fuse with, where no --method is given; those of the package.")
+        Path | None, typer.Option(help="Weights to fuse with, where no --method is given; those of the task.")
     ] = None,
     patient: Annotated[
         str, typer.Option(help="Regular expression of a file's stem; the group is the patient.")
@@ -52,6 +55,7 @@ def benchmark_quality(
                 source_b,
                 output,
                 modality_b,
+                modality_a=modality_a,
                 methods=methods,
                 peers=peers,
                 task=task,

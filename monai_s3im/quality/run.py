@@ -9,6 +9,7 @@ from torch import Tensor
 from monai_s3im.data.reading import PICTURE_SUFFIXES, read_image, suffix_of
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.fuse import Fuser
+from monai_s3im.modalities import modality_named
 
 from .comparison import TRIVIAL, Comparison, compare, pictures_of
 from .pictures import draw_boxes, draw_montage, draw_radar
@@ -23,6 +24,7 @@ def run_quality(
     output_dir: Path,
     modality_b: str,
     *,
+    modality_a: str | None = None,
     methods: Mapping[str, Path] | None = None,
     peers: Path | None = None,
     task: str | None = None,
@@ -39,10 +41,11 @@ def run_quality(
         output_dir: gets ``quality.md``, ``.tex``, ``.csv``, ``.json``, ``radar.png``, ``boxes.png``, ``montage.png``,
             and, where this network fuses, its fused pictures.
         modality_b: of the second sources.
+        modality_a: of the first ones: both choose the weights; None: visible light for infrared, else MR.
         methods: name -> folder of fused pictures, the own one first; none: this network fuses.
         peers: folder of the others' folders, ``METHOD`` or ``METHOD/TASK``; one without fused pictures is left out.
         task: that name; needed if the peers' folders are divided by task.
-        weights: of this network; None: those of the package.
+        weights: of this network; None: those of the pair's task.
         patient: see :func:`compare`.
         cases: rows of the montage.
         progress: called with the name of what is at work.
@@ -62,7 +65,7 @@ def run_quality(
     if not found:
         if progress is not None:
             progress(OWN)
-        found[OWN] = _fuse_all(source_a, source_b, output_dir / OWN, modality_b, weights)
+        found[OWN] = _fuse_all(source_a, source_b, output_dir / OWN, modality_a, modality_b, weights)
     found |= {name: folder for name, folder in peers_of(peers, task).items() if name not in found}
     comparison = compare(found, source_a, source_b, modality_b=modality_b, patient=patient, progress=progress)
     title = f"{task or f'{source_a.name} and {source_b.name}'}: fusion quality"
@@ -73,12 +76,16 @@ def run_quality(
     return table
 
 
-def _fuse_all(source_a: Path, source_b: Path, folder: Path, modality_b: str, weights: Path | None) -> Path:
+def _fuse_all(
+    source_a: Path, source_b: Path, folder: Path, modality_a: str | None, modality_b: str, weights: Path | None
+) -> Path:
+    if modality_a is None:
+        modality_a = "visible" if modality_named(modality_b).name in {"visible", "infrared"} else "mr"
     first, second = pictures_of(source_a), pictures_of(source_b)
     fuser = Fuser(gray=True, weights=weights)
     folder.mkdir(exist_ok=True)
     for case in sorted(first.keys() & second.keys()):
-        fuser(first[case], second[case], folder / f"{case}.png", modality_b=modality_b)
+        fuser(first[case], second[case], folder / f"{case}.png", modality_a, modality_b)
     return folder
 
 

@@ -1,5 +1,7 @@
 """The command s3im benchmark quality."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,9 +20,9 @@ def folders(tmp_path):
     return tmp_path
 
 
-def run(folders, *arguments):
+def run(folders, *arguments, modality_b="ct"):
     common = ["benchmark", "quality", str(folders / "mr"), str(folders / "ct"), "-o", str(folders / "out")]
-    return CliRunner().invoke(app, [*common, "--modality-b", "ct", *arguments])
+    return CliRunner().invoke(app, [*common, "--modality-b", modality_b, *arguments])
 
 
 def test_the_table_is_printed_and_everything_is_written(folders):
@@ -36,6 +38,25 @@ def test_the_table_is_printed_and_everything_is_written(folders):
         "boxes.png",
         "montage.png",
     }
+
+
+@pytest.mark.parametrize(
+    ("modality_b", "arguments", "weights"),
+    [
+        ("ct", [], "model_ct_mri.pt"),
+        ("spect", [], "model_spect_mri.pt"),
+        ("pet", [], "model_spect_mri.pt"),
+        ("mr", [], "model.pt"),
+        ("infrared", [], "model_infrared.pt"),
+        ("ir", [], "model_infrared.pt"),
+        ("pet", ["--modality-a", "ct"], "model.pt"),
+    ],
+)
+def test_without_a_method_the_weights_are_those_of_the_task(modality_b, arguments, weights, folders):
+    result = run(folders, *arguments, modality_b=modality_b)
+    assert result.exit_code == 0, result.output
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in (folders / "out" / "S3IMFusion").glob("*.json")]
+    assert [record["weights_file"] for record in records] == [weights, weights]
 
 
 @pytest.mark.parametrize(
