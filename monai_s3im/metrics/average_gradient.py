@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, prepare_fused
+from monai_s3im.metrics.base import FusionMetric, nan_unless_finite, prepare_fused
 
 
 def average_gradient(fused: Tensor, data_range: float = 1.0) -> Tensor:
@@ -18,7 +18,8 @@ def average_gradient(fused: Tensor, data_range: float = 1.0) -> Tensor:
         data_range: the value that stands for white.
 
     Returns:
-        (B,) on the 0..255 scale. 0 for a constant image, nan where a side is shorter than 2 pixels.
+        (B,) on the 0..255 scale. 0 for a constant image, nan where a side is shorter than 2 pixels or
+        a pixel is nan or infinite.
 
     Raises:
         ValueError: if the shape is another, or ``data_range`` is not positive.
@@ -30,7 +31,7 @@ def average_gradient(fused: Tensor, data_range: float = 1.0) -> Tensor:
     if min(fused.shape[2:]) < 2:
         return fused.new_full((fused.shape[0],), torch.nan)
     gy, gx = torch.gradient(fused, dim=(2, 3))
-    return ((gx.square() + gy.square()) / 2).sqrt().mean((1, 2, 3))
+    return nan_unless_finite(((gx.square() + gy.square()) / 2).sqrt().mean((1, 2, 3)), fused)
 
 
 class AverageGradientMetric(FusionMetric):

@@ -79,9 +79,9 @@ def histogram_levels(image: Tensor) -> Tensor:
 
 
 def nan_unless_finite(values: Tensor, *images: Tensor) -> Tensor:
-    """Set the value (B,) of every image (B, C, H, W) that has a nan or infinite pixel to nan: histograms hide them."""
+    """Set the value (B,) of every image (B, C, H, W) that has a nan or infinite pixel to nan: some metrics hide it."""
     for image in images:
-        values = values.where(image.sum((1, 2, 3)).isfinite(), torch.nan)
+        values = values.where(image.isfinite().flatten(1).all(1), torch.nan)
     return values
 
 

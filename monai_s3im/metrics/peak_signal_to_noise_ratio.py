@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, prepare_pair
+from monai_s3im.metrics.base import FusionMetric, nan_unless_finite, prepare_pair
 
 Peak = Literal["range", "max"]
 
@@ -25,7 +25,7 @@ def peak_signal_to_noise_ratio(fused: Tensor, sources: Tensor, data_range: float
 
     Returns:
         (B,) dB. +inf where the fused image equals every source (nan for peak "max" if they are black as well), -inf
-        for peak "max" and a black fused image.
+        for peak "max" and a black fused image, nan for a pair with nan or infinite pixels.
 
     Raises:
         ValueError: if the shapes do not fit, ``data_range`` is not positive, or ``peak`` is another word.
@@ -35,7 +35,7 @@ def peak_signal_to_noise_ratio(fused: Tensor, sources: Tensor, data_range: float
     fused, sources = prepare_pair(fused, sources, data_range)
     mse = (fused - sources).square().mean((1, 2, 3))
     peaks = fused.amax((1, 2, 3)) if peak == "max" else fused.new_tensor(255.0)
-    return 10 * (peaks.square() / mse).log10()
+    return nan_unless_finite(10 * (peaks.square() / mse).log10(), fused, sources)
 
 
 class FusionPSNRMetric(FusionMetric):

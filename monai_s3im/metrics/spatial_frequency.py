@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, prepare_fused
+from monai_s3im.metrics.base import FusionMetric, nan_unless_finite, prepare_fused
 
 
 def spatial_frequency(fused: Tensor, data_range: float = 1.0) -> Tensor:
@@ -17,7 +17,8 @@ def spatial_frequency(fused: Tensor, data_range: float = 1.0) -> Tensor:
         data_range: the value that stands for white.
 
     Returns:
-        (B,) on the 0..255 scale. 0 for a constant image, nan where a side is shorter than 2 pixels.
+        (B,) on the 0..255 scale. 0 for a constant image, nan where a side is shorter than 2 pixels or
+        a pixel is nan or infinite.
 
     Raises:
         ValueError: if the shape is another, or ``data_range`` is not positive.
@@ -28,7 +29,7 @@ def spatial_frequency(fused: Tensor, data_range: float = 1.0) -> Tensor:
     fused = prepare_fused(fused, data_range)
     row_frequency = fused.diff(dim=3).square().mean((1, 2, 3))
     column_frequency = fused.diff(dim=2).square().mean((1, 2, 3))
-    return (row_frequency + column_frequency).sqrt()
+    return nan_unless_finite((row_frequency + column_frequency).sqrt(), fused)
 
 
 class SpatialFrequencyMetric(FusionMetric):

@@ -164,10 +164,13 @@ def test_images_smaller_than_the_window_have_no_value(name, size):
 
 
 @every_metric
-def test_a_nan_pixel_makes_the_value_of_its_image_nan_and_of_no_other(name, pairs):
-    fused, sources = pairs
-    fused[1, 0, 20, 20] = torch.nan
-    assert measure(name, fused, sources).isnan().tolist() == [False, True, False]
+@pytest.mark.parametrize("pixel", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("position", [(20, 20), (0, 0)])
+def test_a_pixel_that_is_not_finite_makes_the_value_of_its_image_nan_and_of_no_other(name, pixel, position, pairs):
+    for damaged in range(1 if name in NO_REFERENCE_METRICS else 2):
+        images = [image.clone() for image in pairs]
+        images[damaged][1, -1, *position] = pixel
+        assert measure(name, *images).isnan().tolist() == [False, True, False]
 
 
 @every_metric
