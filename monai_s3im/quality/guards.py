@@ -48,10 +48,11 @@ def bone_kept(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def uptake_kept(fused: Tensor, sources: Tensor) -> Tensor:
-    """Mean of the fused image over the brightest 1 % of source B, as a part of B's mean there."""
+    """Mean of the fused image over the brightest 1 % of source B, as a part of B's mean there; nan where that is 0."""
     brightness = sources[:, 1:2]
     hot = brightness >= torch.quantile(brightness.flatten(1), _BRIGHTEST, dim=1).reshape(-1, 1, 1, 1)
-    return _mean_where(fused, hot) / _mean_where(brightness, hot)
+    brightest = _mean_where(brightness, hot)
+    return torch.where(brightest > 0, _mean_where(fused, hot) / brightest, torch.nan)
 
 
 def invented(fused: Tensor, sources: Tensor) -> Tensor:

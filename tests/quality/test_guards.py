@@ -42,6 +42,16 @@ def test_uptake_kept_is_relative_to_the_hot_spot():
     assert "bone" not in values
 
 
+@pytest.mark.parametrize("modality", ["spect", "pet", "infrared"])
+def test_a_source_that_is_black_where_it_is_brightest_has_no_uptake(modality):
+    second = torch.zeros(2, 20, 20)
+    second[0, 3, 3] = 200.0  # less than 1 % of it: the brightest 1 % is all of it, and not black
+    sources = torch.stack([torch.zeros(2, 20, 20), second], dim=1).double()
+    values = guard_values(torch.full((2, 1, 20, 20), 7.0).double(), sources, modality)
+    name = "targets" if modality == "infrared" else "uptake"
+    assert values[name].tolist() == pytest.approx([7 / (200 / 400), torch.nan], nan_ok=True)
+
+
 def test_invented_pixels_leave_the_range_of_their_neighbourhood_in_both_sources():
     first, second = torch.full((20, 20), 100.0), torch.full((20, 20), 120.0)
     fused = torch.full((1, 1, 20, 20), 110.0).double()
