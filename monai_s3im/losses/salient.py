@@ -247,7 +247,8 @@ class EdgePreservationLoss(nn.Module):
             sources: (B, N, H, W), values in [0, 1], N >= 2.
 
         Returns:
-            Scalar in (0, 1), about 0.02 when every source equals the fused image and has edges.
+            Scalar in (0, 1]. When every source equals the fused image about 0.03 if there are edges everywhere, more
+            the fewer there are, and 1 if it is flat.
 
         Raises:
             ValueError: if the shapes do not belong together.
