@@ -174,7 +174,7 @@ def of_the_package(modalities: tuple[str, str]) -> dict[str, list[Path]]:
     """The weights that come with the package for a pair, and those by the recipe of the paper where they are for it."""
     models, task = bundle_root() / "models", TASKS[task_of(*modalities) or ""]
     by_paper = {} if "infrared" in modalities else {"recipe of the paper": [models / "model_paper.pt"]}
-    return {**by_paper, "default": [models / task.weights]}
+    return {**by_paper, "weights of the task": [models / task.weights]}
 
 
 def main() -> None:
