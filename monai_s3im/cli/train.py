@@ -11,7 +11,7 @@ from monai_s3im.errors import InputError, OutputError
 from .common import fail, show_log
 
 # A config lies over train and over those named here.
-_BETWEEN = {"train_ct_mri": ["train_salient"], "train_spect_mri": ["train_salient"]}
+_BETWEEN = {f"train_{task}_mri": ["train_salient", "train_one_task"] for task in ("ct", "spect")}
 
 
 def train(
@@ -20,7 +20,7 @@ def train(
         str,
         typer.Option(
             help="train (the paper's recipe), train_salient (laid over it), train_ct_mri or train_spect_mri (laid over "
-            "both), or a JSON file."
+            "both, and over train_one_task), or a JSON file."
         ),
     ] = "train",
     trust_config: Annotated[

@@ -54,7 +54,7 @@ def test_validation_reports_the_ten_metrics_and_keeps_the_best_model(tiny_datase
 @pytest.mark.parametrize("task", ["ct_mri", "spect_mri"])
 def test_a_config_for_one_task_goes_on_from_weights_of_the_package_with_all_its_terms(task, tiny_dataset, tmp_path):
     configs = bundle_root() / "configs"
-    files = [str(configs / f"{name}.json") for name in ("train", "train_salient", f"train_{task}")]
+    files = [str(configs / f"{name}.json") for name in ("train", "train_salient", "train_one_task", f"train_{task}")]
     workflow = training(tiny_dataset, tmp_path, config_file=files, datalist=None, patch_size=72, learning_rate=0.0)
     named = workflow.parser.get_parsed_content("init_weights")
     started = {name: value.clone() for name, value in workflow.network_def.state_dict().items()}
