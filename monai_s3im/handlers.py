@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from monai.data.utils import set_rnd
 from monai.engines import Trainer
 from monai.utils import MAX_SEED, set_determinism
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .data.atomic import remove_leftovers
 from .data.writing import write_bytes
@@ -41,8 +43,11 @@ class ResumableCheckpoints:
         folder: where the checkpoints are.
         state: objects with ``state_dict``, by name: network, optimizer, trainer, learning-rate schedule.
         resume: ``"latest"`` for the latest checkpoint in ``folder``, or the path of one; None starts anew.
-        keep: checkpoints that are kept; older ones are removed.
+        keep: checkpoints that are kept, 1 or more; older ones are removed.
         seed: of all epochs; None: random numbers as they come.
+
+    Raises:
+        InputError: if none is to be kept.
     """
 
     def __init__(
@@ -58,13 +63,22 @@ class ResumableCheckpoints:
         self.resume = resume
         self.keep = keep
         self.seed = seed
+        if keep < 1:
+            raise InputError(f"keep is {keep}: give the number of checkpoints to keep, at least 1")
 
     def run(self, trainer: Trainer) -> None:
         """Run the trainer from the beginning or from the checkpoint to resume from.
 
         Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished
-        iteration.
+        iteration; or of the epoch before, if the validation of an epoch was not finished.
+
+        Raises:
+            InputError: if the folder has checkpoints of an earlier training that is not to be gone on with.
         """
+        if not self.resume and (earlier := latest_checkpoint(self.folder)):
+            raise InputError(
+                f"{earlier} is of an earlier training: go on with it by resume latest, or choose another output_dir"
+            )
         for folder in (self.folder, self.folder.parent):
             remove_leftovers(folder)
         trainer.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
@@ -74,8 +88,10 @@ class ResumableCheckpoints:
         try:
             trainer.run()
         except BaseException:
-            if trainer.state.iteration:
+            is_epoch_over = trainer.state.iteration == trainer.state.epoch * (trainer.state.epoch_length or 0)
+            if trainer.state.iteration and not is_epoch_over:
                 self.save(trainer)
+            if latest_checkpoint(self.folder):
                 logger.warning("training ended early; go on with resume from %s", self.folder)
             raise
 
@@ -84,27 +100,55 @@ class ResumableCheckpoints:
         if self.seed is not None:
             seed = (self.seed + 1_000_003 * engine.state.epoch) % MAX_SEED
             set_determinism(seed)
-            set_rnd(engine.data_loader.dataset, seed)
+            set_rnd(
+                engine.data_loader.dataset, (seed + 104_729 * idist.get_rank()) % MAX_SEED
+            )  # each process its crops
 
     def load(self, engine: Engine) -> None:
         """Load the checkpoint that ``resume`` names.
 
         Raises:
-            InputError: if there is none, or it is damaged or of another network.
+            InputError: if there is none, or it is damaged, or of another network, recipe, data set or batch size.
         """
         path = latest_checkpoint(self.folder) if self.resume == "latest" else Path(str(self.resume))
         if path is None or not path.is_file():
             raise InputError(f"no checkpoint to resume from at {path or self.folder}; train without resume first")
-        max_epochs = engine.state.max_epochs
+        max_epochs, batches, rate = engine.state.max_epochs, engine.state.epoch_length, self._learning_rate()
+        found = self.state.get("lr_schedule")
+        schedule = found if isinstance(found, CosineAnnealingLR) else None
+        epochs = schedule.T_max if schedule else 0
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            if lacking := self.state.keys() - checkpoint.keys():
+                raise ValueError(
+                    f"it has no {' and '.join(sorted(lacking))}: it is of another recipe, or of weights alone"
+                )
             Checkpoint.load_objects(to_load=self.state, checkpoint=checkpoint)
         except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
             raise InputError(
-                f"{path} cannot be resumed from ({str(error).splitlines()[0]}); name an older checkpoint"
+                f"{path} cannot be resumed from ({str(error).splitlines()[0]}); name another checkpoint"
             ) from error
+        if batches != engine.state.epoch_length:
+            raise InputError(
+                f"{path} has {engine.state.epoch_length} batches an epoch, and now there are {batches}: resume with "
+                "the same data and batch_size, or begin anew from its weights"
+            )
+        if rate != self._learning_rate():
+            logger.warning("the learning rate is that of the checkpoint, %g, not %g", self._learning_rate(), rate)
+        if schedule and schedule.T_max != epochs:
+            _stretch(schedule, epochs)
         engine.state.max_epochs = max_epochs
         logger.info("goes on from %s", path)
+        if engine.state.iteration >= (max_epochs or 0) * batches:
+            logger.warning("it has been trained for %d epochs already: give more to go on", engine.state.epoch)
+
+    def _learning_rate(self) -> float | None:
+        """The learning rate at the start, before any schedule."""
+        optimizer = self.state.get("optimizer")
+        if optimizer is None:
+            return None
+        group = optimizer.param_groups[0]
+        return float(group.get("initial_lr", group["lr"]))
 
     def save(self, engine: Engine) -> None:
         """Save the state now, and remove what is older than the last ``keep``; of several processes, the first does.
@@ -123,6 +167,14 @@ class ResumableCheckpoints:
             path.unlink()
 
 
+def _stretch(schedule: CosineAnnealingLR, epochs: int) -> None:
+    """Let a schedule end after another number of epochs, with the rate that a training of that many has now."""
+    schedule.T_max = epochs
+    part = (1 + math.cos(math.pi * min(schedule.last_epoch, epochs) / epochs)) / 2
+    for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+        group["lr"] = schedule.eta_min + (rate - schedule.eta_min) * part
+
+
 class UprightStart:
     """Turn the network's output round where a training begins with a negative of its sources.
 
@@ -131,10 +183,10 @@ class UprightStart:
     negative is left as it is, and so is a resumed training.
 
     Args:
-        network: the one that is trained.
+        network: the one that is trained; another than :class:`S3IMFusion` is left as it is.
     """
 
-    def __init__(self, network: S3IMFusion) -> None:
+    def __init__(self, network: nn.Module) -> None:
         self.network = network
 
     def attach(self, engine: Engine) -> None:
@@ -143,6 +195,8 @@ class UprightStart:
 
     def __call__(self, engine: Engine) -> None:
         """Look at the first batch, of all processes together."""
+        if not isinstance(self.network, S3IMFusion):
+            return
         last = list(self.network.reconstruction[-1].parameters())
         sources = engine.state.batch["image"].to(last[0].device)  # (B, N, H, W)
         with torch.no_grad():

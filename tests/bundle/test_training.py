@@ -1,8 +1,11 @@
 """Training by the bundle: it learns, it can be resumed, interrupted and repeated."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -104,6 +107,88 @@ def test_an_interruption_leaves_a_checkpoint_to_resume_from(tiny_dataset, tmp_pa
     assert resumed.trainer.state.iteration == 6
 
 
+def test_an_epoch_whose_validation_is_interrupted_is_repeated(tiny_dataset, tmp_path):
+    training(tiny_dataset, tmp_path / "whole", epochs=2).run()
+    workflow = training(tiny_dataset, tmp_path / "cut", epochs=2)
+
+    def press_ctrl_c(engine):
+        if workflow.trainer.state.epoch == 2:
+            raise KeyboardInterrupt
+
+    workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        workflow.run()
+    assert latest_checkpoint(tmp_path / "cut" / "checkpoints").name == "checkpoint_iteration=2.pt"
+    training(tiny_dataset, tmp_path / "cut", epochs=2, resume="latest").run()
+    whole, resumed = (
+        torch.load(latest_checkpoint(tmp_path / name / "checkpoints"), weights_only=True) for name in ("whole", "cut")
+    )
+    torch.testing.assert_close(resumed["network"], whole["network"], rtol=0, atol=0)
+    assert resumed["best"] == whole["best"]
+
+
+def test_an_earlier_training_is_not_mixed_with_a_new_one(tiny_dataset, tmp_path):
+    training(tiny_dataset, tmp_path).run()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.pt")}
+    with pytest.raises(InputError, match=r"is of an earlier training: go on with it by resume latest, or choose"):
+        training(tiny_dataset, tmp_path, seed=5).run()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.pt")} == before
+
+
+def test_a_resumed_training_keeps_to_its_batches_and_tells_of_its_learning_rate(tiny_dataset, tmp_path, caplog):
+    training(tiny_dataset, tmp_path).run()
+    with pytest.raises(InputError, match=r"has 2 batches an epoch, and now there are 4: resume with the same data"):
+        training(tiny_dataset, tmp_path, epochs=2, resume="latest", batch_size=1).run()
+    training(tiny_dataset, tmp_path, resume="latest", learning_rate=0.5).run()
+    assert "the learning rate is that of the checkpoint, 0.001, not 0.5" in caplog.messages
+    assert "it has been trained for 1 epochs already: give more to go on" in caplog.messages
+
+
+def test_a_longer_training_goes_on_with_the_learning_rates_of_its_length(tmp_path):
+    def rates(epochs, lengths):
+        """Of each epoch, the training begun with the first length and resumed with the further ones."""
+        found = []
+        for part, length in enumerate(lengths):
+            parameter = torch.nn.Parameter(torch.zeros(1))
+            optimizer = torch.optim.Adam([parameter], lr=0.1)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=length, eta_min=0.01)
+            state = {"optimizer": optimizer, "lr_schedule": schedule}
+            checkpoints = ResumableCheckpoints(tmp_path, state, resume="latest" if part else None)
+            engine = SimpleNamespace(state=SimpleNamespace(max_epochs=length, epoch_length=1, iteration=len(found)))
+            if part:
+                checkpoints.load(engine)
+            while len(found) < min(length, epochs):
+                found.append(optimizer.param_groups[0]["lr"])
+                optimizer.step()
+                schedule.step()
+            engine.state.iteration = len(found)
+            checkpoints.save(engine)
+        return found
+
+    assert rates(6, [2, 6])[2:] == pytest.approx(rates(6, [6])[2:])
+
+
+def test_processes_draw_crops_of_their_own(tmp_path, monkeypatch):
+    drawn, engine = [], SimpleNamespace(state=SimpleNamespace(epoch=1), data_loader=SimpleNamespace(dataset=None))
+    monkeypatch.setattr("monai_s3im.handlers.set_rnd", lambda dataset, seed: drawn.append(seed))
+    for rank in (0, 1, 0):
+        monkeypatch.setattr("monai_s3im.handlers.idist.get_rank", lambda rank=rank: rank)
+        ResumableCheckpoints(tmp_path, {}, seed=3).seed_epoch(engine)
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_no_checkpoint_kept_is_refused(tmp_path):
+    with pytest.raises(InputError, match="keep is 0"):
+        ResumableCheckpoints(tmp_path, {}, keep=0)
+
+
+def test_another_loss_and_network_are_trained(tiny_dataset, tmp_path):
+    network = {"_target_": "torch.nn.Conv2d", "in_channels": 2, "out_channels": 1, "kernel_size": 3, "padding": 1}
+    loss = {"_target_": "monai_s3im.losses.StochasticSSIMLoss"}
+    training(tiny_dataset, tmp_path, network_def=network, loss=loss, val_interval=5).run()
+    assert torch.load(tmp_path / "model.pt", weights_only=True).keys() == {"weight", "bias"}
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other network"])
 def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path, damage):
     path = tmp_path / "checkpoint_iteration=1.pt"
@@ -113,7 +198,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path, damage):
     elif damage == "other network":
         torch.save({"network": S3IMFusion(features=4).state_dict()}, path)
     checkpoints = ResumableCheckpoints(tmp_path, {"network": S3IMFusion()}, resume="latest")
-    engine = type("Engine", (), {"state": type("State", (), {"max_epochs": 1})()})()
+    engine = SimpleNamespace(state=SimpleNamespace(max_epochs=1, epoch_length=1))
     with pytest.raises(InputError, match=str(tmp_path)):
         checkpoints.load(engine)
 
@@ -138,14 +223,15 @@ def test_no_property_that_monai_asks_for_is_missing(tiny_dataset, tmp_path):
         assert workflow.check_properties() == []
 
 
-def test_two_processes_train_together(tiny_dataset, tmp_path):
-    configs = bundle_root() / "configs"
+def train_in_two_processes(configs, tiny_dataset, output_dir, **settings):
+    folder = bundle_root() / "configs"
+    files = [str(folder / f"{name}.json") for name in (*configs, "multi_gpu_train")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "monai.bundle", "run", "training"]
-    command += ["--config_file", f"['{configs / 'train.json'}','{configs / 'multi_gpu_train.json'}']"]
-    command += ["--dataset_dir", str(tiny_dataset), "--output_dir", str(tmp_path), "--epochs", "2"]
-    command += ["--batch_size", "1", "--patch_size", "64", "--device", "cpu", "--bundle_root", str(bundle_root())]
-    command += ["--seed", "1"]  # whose random weights give a negative, which both processes have to turn round
+    command += ["-m", "monai.bundle", "run", "training", "--config_file", str(files)]
+    settings = {"dataset_dir": tiny_dataset, "batch_size": 1, "patch_size": 64, **settings}
+    settings |= {"output_dir": output_dir, "device": "cpu", "bundle_root": bundle_root()}
+    for name, value in settings.items():
+        command += [f"--{name}", str(value)]
     result = subprocess.run(
         command,
         capture_output=True,
@@ -156,6 +242,27 @@ def test_two_processes_train_together(tiny_dataset, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    assert (result.stdout + result.stderr).count("turned round") == 2
+    return result.stdout + result.stderr
+
+
+def test_two_processes_train_together(tiny_dataset, tmp_path):
+    # random weights that give a negative, which both processes have to turn round
+    told = train_in_two_processes(["train"], tiny_dataset, tmp_path, epochs=2, seed=1)
+    assert told.count("turned round") == 2
     assert latest_checkpoint(tmp_path / "checkpoints").name == "checkpoint_iteration=4.pt"
     load_weights(S3IMFusion(), tmp_path / "model.pt")
+
+
+def test_two_processes_train_by_the_second_recipe_and_one_pair_validates(tiny_dataset, tmp_path):
+    data = shutil.copytree(tiny_dataset, tmp_path / "data")
+    pairs = json.loads((data / "datalist.json").read_text(encoding="utf-8"))
+    (data / "datalist.json").write_text(json.dumps({**pairs, "validation": pairs["validation"][:1]}))
+    out = tmp_path / "out"
+    train_in_two_processes(["train", "train_salient"], data, out, epochs=1, learning_rate=0.0)
+    started = torch.load(bundle_root() / "models" / "model_paper.pt", weights_only=True)
+    saved = torch.load(out / "model.pt", weights_only=True)
+    for name, _ in S3IMFusion().named_parameters():
+        torch.testing.assert_close(saved[name], started[name])
+    counts = [name for name in saved if name.endswith("num_batches_tracked")]
+    assert counts
+    assert all(saved[name] == started[name] + 2 for name in counts)  # the mean of the weights went along
