@@ -58,10 +58,14 @@ class Comparison:
         return [name for name in PAPER_METRICS if self.mean(method, name) > self.mean(other, name)]
 
     def mean_rank(self, method: str) -> float:
-        """Mean over the paper's metrics of the method's rank among all, 1 the best; equal values share the better."""
-        ranks = [
-            1 + sum(self.mean(other, name) > self.mean(method, name) for other in self.values) for name in PAPER_METRICS
-        ]
+        """Mean over the paper's metrics of the method's rank among all, 1 the best; equal values share the better.
+
+        A method without a value is behind all that have one.
+        """
+        ranks = []
+        for name in PAPER_METRICS:
+            value = nan_last(self.mean(method, name))
+            ranks.append(1 + sum(nan_last(self.mean(other, name)) > value for other in self.values))
         return float(np.mean(ranks))
 
     @property
@@ -88,6 +92,11 @@ class Comparison:
         drawn = np.random.default_rng(_SEED).integers(len(groups), size=(_RESAMPLES, len(groups)))
         means = sums[drawn].sum(1) / counts[drawn].sum(1)
         return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def nan_last(value: float) -> float:
+    """The value for an order in which more is better, and none is the worst."""
+    return -math.inf if math.isnan(value) else value
 
 
 def compare(

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,25 @@ def test_a_case_without_a_value_is_left_out_of_the_mean():
     found = made_up({"a": [1, math.nan, 3]}, ["p", "q", "r"])
     assert found.mean("a", "EN") == 2
     assert all(math.isfinite(end) for end in found.interval("a", "EN"))
+
+
+def test_a_method_without_a_value_is_the_last_and_the_best_of_the_others_is_bold(tmp_path):
+    found = made_up({"none": [math.nan], "worse": [1], "best": [2]}, ["p"])
+    assert [found.mean_rank(method) for method in ("best", "worse", "none")] == [1, 2, 3]
+    table = write_tables(found, tmp_path, "A title")[0].read_text(encoding="utf-8")
+    assert "| best | **2.000** |" in table
+    assert "| worse | 1.000 |" in table
+    assert "| **none** | nan |" in table
+
+
+def test_in_the_paper_tables_a_row_without_a_value_is_the_last(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from paper_tables import cells, mean_rank, row_of
+
+    values = {"none": math.nan, "worse": 1.0, "best": 2.0}
+    rows = {method: row_of(PAPER_METRICS, [[value] * 8]) for method, value in values.items()}
+    assert [mean_rank(method, rows) for method in ("best", "worse", "none")] == [1, 2, 3]
+    assert [cells(row, rows, ("<", ">"), "")[0] for row in rows.values()] == ["", "1.000", "<2.000>"]
 
 
 def test_the_interval_draws_patients_not_images():
