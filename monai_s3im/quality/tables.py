@@ -123,7 +123,7 @@ def _guard_cell(name: str, value: float) -> str:
 
 def _difference(comparison: Comparison, own: str, other: str, name: str) -> str:
     lower, upper = comparison.interval_of_difference(own, other, name)
-    return f"{comparison.mean(own, name) - comparison.mean(other, name):+.3f} [{lower:+.3f}, {upper:+.3f}]"
+    return f"{comparison.difference(own, other, name):+.3f} [{lower:+.3f}, {upper:+.3f}]"
 
 
 def _number(value: float) -> float | None:

@@ -101,6 +101,18 @@ def test_the_interval_of_a_difference_is_paired():
     assert upper - lower > 10
 
 
+def test_a_difference_is_of_the_cases_that_both_have_a_value_of(tmp_path):
+    found = made_up({"a": [1, 11, 90], "b": [0, 10, math.nan], "c": [2, 12, 0]}, ["p", "q", "r"])
+    assert found.difference("a", "b", "EN") == 1  # the difference of the means is 29
+    assert "| b | +1.000 [+1.000, +1.000] |" in write_tables(found, tmp_path, "A title")[0].read_text(encoding="utf-8")
+    assert found.mean("b", "EN") > found.mean("c", "EN")
+    assert found.ahead("b", "c") == []
+    assert found.ahead("c", "b") == list(PAPER_METRICS)
+    nothing = made_up({"a": [1], "b": [math.nan]}, ["p"])
+    assert math.isnan(nothing.difference("a", "b", "EN"))
+    assert nothing.ahead("a", "b") == nothing.ahead("b", "a") == []
+
+
 def test_patients_come_from_file_names(small_pairs):
     found = compare({"ours": small_pairs / "ours"}, small_pairs / "mr", small_pairs / "ct", modality_b="ct")
     assert found.patients == {"1001": "1", "1002": "1", "2001": "2", "2002": "2"}
