@@ -13,6 +13,7 @@ from monai_s3im import __version__
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.data import download
+from monai_s3im.workflows import Training
 
 
 def s3im(*arguments, code=0):
@@ -107,6 +108,15 @@ def test_train_says_in_one_sentence_which_settings_cannot_be_used(arguments, sai
     result = train(data_set, tmp_path, *arguments, code=2)
     assert said in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.output
+
+
+def test_train_without_settings_shows_the_traceback_of_what_fails(monkeypatch):
+    def fails(self):
+        raise ValueError("a fault of the program")
+
+    monkeypatch.setattr(Training, "initialize", fails)
+    assert "a fault of the program" in str(s3im("train", code=1).exception)
+    assert "error: the settings --epochs 3 cannot be used: a fault" in s3im("train", "--epochs", 3, code=2).stderr
 
 
 def test_train_shows_the_traceback_of_what_fails_after_a_step(data_set, tmp_path, monkeypatch):

@@ -132,7 +132,7 @@ def _refuse_unknown(overrides: dict[str, Any], defaults: dict[str, Any]) -> None
 def _ids_in(part: Any) -> set[str] | None:
     """What an id may go on with in a part of the config; None if it may be anything."""
     import inspect
-    from pydoc import locate
+    from pydoc import ErrorDuringImport, locate
 
     from monai.bundle.config_item import ConfigComponent
 
@@ -144,7 +144,7 @@ def _ids_in(part: Any) -> set[str] | None:
         return set(part)
     try:
         parameters = inspect.signature(locate(ConfigComponent(part).resolve_module_name())).parameters  # type: ignore[arg-type]
-    except (TypeError, ValueError, ImportError):
+    except (TypeError, ValueError, ErrorDuringImport):
         return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
