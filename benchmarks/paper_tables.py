@@ -29,7 +29,7 @@ from monai_s3im.data.writing import sha256_of, write_text
 from monai_s3im.fuse import Fuser
 from monai_s3im.modalities import TASKS, task_of
 from monai_s3im.quality import PAPER_METRICS, compare
-from monai_s3im.quality.comparison import pictures_of
+from monai_s3im.quality.comparison import nan_last, pictures_of
 from monai_s3im.quality.run import peers_of
 
 Row = dict[str, tuple[float, float | None]]  # metric -> mean, standard deviation over seeds
@@ -128,14 +128,17 @@ def cells(row: Row, rows: Mapping[str, Row], bold: tuple[str, str], plus_minus: 
     for name, (mean, spread) in row.items():
         text = f"{mean:.3f}" if spread is None else f"{mean:.3f}{plus_minus}{spread:.3f}"
         text = "" if np.isnan(mean) else text  # nothing to measure
-        is_best = name in PAPER_METRICS and mean >= max(other[name][0] for other in rows.values())
+        is_best = name in PAPER_METRICS and mean >= max(nan_last(other[name][0]) for other in rows.values())
         texts.append(f"{bold[0]}{text}{bold[1]}" if is_best else text)
     return texts
 
 
 def mean_rank(method: str, rows: Mapping[str, Row]) -> float:
-    """Mean over the paper's metrics of the rank among all rows, 1 the best."""
-    ranks = [1 + sum(other[name][0] > rows[method][name][0] for other in rows.values()) for name in PAPER_METRICS]
+    """Mean over the paper's metrics of the rank among all rows, 1 the best; a row without a value is the last."""
+    ranks = []
+    for name in PAPER_METRICS:
+        value = nan_last(rows[method][name][0])
+        ranks.append(1 + sum(nan_last(other[name][0]) > value for other in rows.values()))
     return float(np.mean(ranks))
 
 

@@ -13,6 +13,7 @@ from monai_s3im import __version__
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.data import download
+from monai_s3im.workflows import Training
 
 
 def s3im(*arguments, code=0):
@@ -86,6 +87,68 @@ def test_train_refuses_an_id_that_the_config_lacks(name, said, tmp_path):
     message = s3im("train", "--output_dir", tmp_path, name, 1, code=2).stderr
     assert f"{name} is no id of the config" in message
     assert message.strip().endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--patch_size", 32], "1024 pixels is too small to draw 64x64"),
+        (["--device", "gpu"], "device string: gpu"),
+        (["--loss#gamma_1", "much"], "--loss#gamma_1 much cannot be used: "),
+        (["--loss#s3im", 5], "--loss#s3im is no id of the config"),
+        (["--loss#gamma_4", 5], "did you mean --loss#gamma_3?"),
+        (["--train#trianer#max_epochs", 5], "did you mean --train#trainer?"),
+        (["--train#handlers#9", 5], "--train#handlers#9 is no id of the config"),
+        (["--epochs", 0], "--epochs 0 cannot be used: give a whole number, 1 or more"),
+        (["--epochs", "many"], "--epochs many cannot be used"),
+        (["--batch_size", 0], "--batch_size 0 cannot be used"),
+    ],
+)
+def test_train_says_in_one_sentence_which_settings_cannot_be_used(arguments, said, data_set, tmp_path):
+    result = train(data_set, tmp_path, *arguments, code=2)
+    assert said in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.output
+
+
+def test_train_without_settings_shows_the_traceback_of_what_fails(monkeypatch):
+    def fails(self):
+        raise ValueError("a fault of the program")
+
+    monkeypatch.setattr(Training, "initialize", fails)
+    assert "a fault of the program" in str(s3im("train", code=1).exception)
+    assert "error: the settings --epochs 3 cannot be used: a fault" in s3im("train", "--epochs", 3, code=2).stderr
+
+
+def test_train_shows_the_traceback_of_what_fails_after_a_step(data_set, tmp_path, monkeypatch):
+    step = SupervisedTrainer._iteration
+
+    def step_then_fail(self, engine, batch):
+        if engine.state.iteration == 2:
+            raise ValueError("no fault of the settings")
+        return step(self, engine, batch)
+
+    monkeypatch.setattr(SupervisedTrainer, "_iteration", step_then_fail)
+    result = train(data_set, tmp_path, "--batch_size", 1, "--epochs", 1, code=1)
+    assert "no fault of the settings" in str(result.exception.__cause__)
+
+
+def test_train_takes_parameters_that_the_config_does_not_name(data_set, tmp_path):
+    more = [
+        "--optimizer#eps",
+        1e-7,
+        "--train#dataloader#drop_last",
+        "false",
+        "--train#trainer#optim_set_to_none",
+        "true",
+    ]
+    train(data_set, tmp_path, "--epochs", 1, "--learning_rate", ".001", *more)
+
+
+def test_train_takes_a_number_for_the_name_of_a_folder(data_set, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data_set.rename("2024")
+    train("2024", tmp_path, "--epochs", 1, "--output_dir", "11")
+    assert (tmp_path / "11" / "model.pt").is_file()
 
 
 def test_train_that_is_interrupted_says_so_and_can_be_resumed(data_set, tmp_path, monkeypatch):

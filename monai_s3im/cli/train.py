@@ -10,6 +10,11 @@ from monai_s3im.errors import InputError, OutputError
 
 from .common import fail, show_log
 
+logger = logging.getLogger(__name__)
+
+# Ids whose values are paths; a number there is a name.
+_PATHS = {"dataset_dir", "datalist", "output_dir", "resume", "init_weights", "bundle_root"}
+
 # A config lies over train and over those named here.
 _BETWEEN = {f"train_{task}_mri": ["train_salient", "train_one_task"] for task in ("ct", "spect")}
 
@@ -46,8 +51,12 @@ def train(
         fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")
     layers = ["train", *_BETWEEN.get(config, []), config]
     files = [own[name] for name in dict.fromkeys(layers)] if config in own else [config]
-    overrides = _overrides(context.args)
-    _refuse_unknown(overrides, files)
+    defaults = _merged(files)
+    overrides = _overrides(context.args, defaults)
+    _refuse_unknown(overrides, defaults)
+    _refuse_none(overrides)
+    workflow = None
+    logging.getLogger("monai.handlers.StatsHandler").addFilter(_without_traceback)
     try:
         workflow = Training(config_file=files, **overrides)
         workflow.initialize()
@@ -55,34 +64,116 @@ def train(
         workflow.finalize()
     except (InputError, OutputError) as error:
         fail(error)
+    except Exception as error:
+        if not overrides or _has_trained(workflow):
+            raise
+        logger.debug("the config failed", exc_info=True)
+        fail(f"the settings {' '.join(context.args)} cannot be used: {_innermost(error)}")
+    finally:
+        logging.getLogger("monai.handlers.StatsHandler").removeFilter(_without_traceback)
 
 
-def _overrides(arguments: list[str]) -> dict[str, Any]:
-    import json
+def _merged(files: list[str]) -> dict[str, Any]:
+    from monai.bundle import ConfigParser
 
+    try:
+        config = ConfigParser.load_config_files(files)
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return {}  # the workflow tells what is wrong with the file
+    return config if isinstance(config, dict) else {}
+
+
+def _overrides(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in zip(arguments[::2], [*arguments[1::2], None], strict=False):
         if not name.startswith("--") or text is None:
             fail(f"{name} is no --ID VALUE")
-        try:
-            values[name[2:]] = json.loads(text)
-        except ValueError:
-            values[name[2:]] = text
+        default = defaults.get(name[2:])
+        is_text = name[2:] in _PATHS or (isinstance(default, str) and not default.startswith(("$", "@", "%")))
+        value = _value(text)
+        values[name[2:]] = text if is_text and isinstance(value, int | float) else value
     return values
 
 
-def _refuse_unknown(overrides: dict[str, Any], files: list[str]) -> None:
-    """A misspelt id would be taken for a new one, and the training run with the value of the right one."""
+def _value(text: str) -> Any:
     import json
+
+    for read in (json.loads, float):  # .001 is no JSON
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _refuse_unknown(overrides: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """A misspelt id would be taken for a new one, and the training run with the value of the right one."""
     from difflib import get_close_matches
 
+    from monai.bundle import ConfigParser
+
+    if not defaults:
+        return
+    config = ConfigParser({**defaults, "logging_file": None, "meta_file": None, "tracking": None})
+    for name, value in overrides.items():
+        keys = name.replace("::", "#").split("#")
+        node: Any = config.get()
+        for depth, key in enumerate(keys):
+            known = _ids_in(node)
+            if known is None or (depth and isinstance(value, dict)):
+                break  # a component may be added to a part
+            if key not in known:
+                near = ["#".join([*keys[:depth], match]) for match in get_close_matches(key, sorted(known), n=1)]
+                fail(f"--{name} is no id of the config{f': did you mean --{near[0]}?' if near else ''}")
+            node = node[int(key)] if isinstance(node, list) else node.get(key)
+        config[name] = value
+
+
+def _ids_in(part: Any) -> set[str] | None:
+    """What an id may go on with in a part of the config; None if it may be anything."""
+    import inspect
+    from pydoc import ErrorDuringImport, locate
+
+    from monai.bundle.config_item import ConfigComponent
+
+    if isinstance(part, list):
+        return {str(index) for index in range(len(part))}
+    if not isinstance(part, dict):
+        return set()
+    if not ConfigComponent.is_instantiable(part):
+        return set(part)
     try:
-        keys = {key for file in files for key in json.loads(Path(file).read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError, RecursionError):
-        return  # the workflow tells what is wrong with the file
-    known = {key.split("#")[0] for key in keys} | {"logging_file", "meta_file", "tracking"}
-    for name in overrides:
-        key = name.replace("::", "#").split("#")[0]
-        if key not in known:
-            near = get_close_matches(key, sorted(known), n=1)
-            fail(f"--{name} is no id of the config{f': did you mean --{near[0]}?' if near else ''}")
+        parameters = inspect.signature(locate(ConfigComponent(part).resolve_module_name())).parameters  # type: ignore[arg-type]
+    except (TypeError, ValueError, ErrorDuringImport):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    return {*part, *parameters, *ConfigComponent.non_arg_keys}
+
+
+def _refuse_none(overrides: dict[str, Any]) -> None:
+    """No epoch, or a batch of nothing, trains nothing."""
+    for name in ("epochs", "batch_size"):
+        value = overrides.get(name, 1)
+        is_code = isinstance(value, str) and value.startswith(("$", "@", "%"))
+        if not is_code and not (isinstance(value, int) and value >= 1):
+            fail(f"--{name} {value} cannot be used: give a whole number, 1 or more")
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """MONAI logs what ends a training with its traceback; what is raised tells it once more."""
+    record.exc_info = None
+    return True
+
+
+def _has_trained(workflow: Any) -> bool:
+    """Whether a step was done, so that the settings can be used."""
+    resolved = workflow.parser.ref_resolver.resolved_content if workflow else {}
+    trainer = resolved.get("train::trainer")
+    return trainer is not None and trainer.state.iteration > 1
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300] or type(error).__name__

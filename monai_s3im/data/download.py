@@ -1,6 +1,5 @@
 """Fetch public files and data sets: resumed where a transfer broke off, checked, and complete or not there."""
 
-import contextlib
 import errno
 import http.client
 import json
@@ -19,7 +18,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from monai_s3im.data.writing import sha256_of, write_json
+from monai_s3im.data.writing import put_in_place, sha256_of, write_json
 from monai_s3im.errors import InputError, OutputError
 
 TIMEOUT_S = 30.0
@@ -214,7 +213,8 @@ def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, prog
     if folder.exists() and content not in ([], ["SOURCE.json"]):
         raise InputError(f"{folder} holds other files: name a new folder for the data set '{name}'.")
     Console(stderr=True).print(f"{dataset.about}\nTerms: {dataset.terms}", markup=False, highlight=False)
-    archive = folder.with_name(f"{folder.name}.{name}.zip")
+    place = folder.absolute()  # "." has no name
+    archive = place.with_name(f"{place.name}.{name}.zip")
     download(dataset.url, archive, sha256 or recorded, progress)
     source = {
         "url": dataset.url,
@@ -223,14 +223,12 @@ def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, prog
         "terms": dataset.terms,
     }
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as temporary:
             new = Path(temporary) / "new"
             unpack(archive, new)
             write_json(source, new / "SOURCE.json")
             (folder / "SOURCE.json").unlink(missing_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                folder.rmdir()
-            new.replace(folder)
+            put_in_place(new, place, "SOURCE.json")
         archive.unlink()
     except OutputError:
         raise

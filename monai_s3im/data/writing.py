@@ -1,5 +1,6 @@
 """Write fused images and reports so that a file is either complete or not there."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -223,6 +224,23 @@ def write_bytes(content: bytes, path: str | Path) -> None:
         OutputError: the file cannot be written; nothing is left behind.
     """
     _write_beside(Path(path), lambda temporary: temporary.write_bytes(content))
+
+
+def put_in_place(new: Path, folder: Path, last: str) -> None:
+    """Rename a new folder to one that is empty or not there.
+
+    The working folder, which would be lost, and a link stay, and get the content, with the file ``last`` in the end.
+
+    Raises:
+        OSError: the folder cannot be written, or holds something.
+    """
+    if folder.is_symlink() or (folder.is_dir() and folder.samefile(".")):
+        for child in sorted(new.iterdir(), key=lambda child: (child.name == last, child.name)):
+            shutil.move(child, folder / child.name)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        folder.rmdir()
+    new.replace(folder)
 
 
 def _write_beside(path: Path, write: Callable[[Path], object]) -> None:

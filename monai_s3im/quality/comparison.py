@@ -54,14 +54,24 @@ class Comparison:
         return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
     def ahead(self, method: str, other: str) -> list[str]:
-        """The metrics of the paper that a method is ahead on in the mean."""
-        return [name for name in PAPER_METRICS if self.mean(method, name) > self.mean(other, name)]
+        """The metrics of the paper that a method is ahead on in the mean of the cases that both have a value of."""
+        return [name for name in PAPER_METRICS if self.difference(method, other, name) > 0]
+
+    def difference(self, method: str, other: str, name: str) -> float:
+        """Mean of the paired differences, method less other, over the cases that both have a value of; nan if none."""
+        first, second = self.of(method, name), self.of(other, name)
+        both = np.isfinite(first - second)
+        return float(first[both].mean() - second[both].mean()) if both.any() else math.nan
 
     def mean_rank(self, method: str) -> float:
-        """Mean over the paper's metrics of the method's rank among all, 1 the best; equal values share the better."""
-        ranks = [
-            1 + sum(self.mean(other, name) > self.mean(method, name) for other in self.values) for name in PAPER_METRICS
-        ]
+        """Mean over the paper's metrics of the method's rank among all, 1 the best; equal values share the better.
+
+        A method without a value is behind all that have one.
+        """
+        ranks = []
+        for name in PAPER_METRICS:
+            value = nan_last(self.mean(method, name))
+            ranks.append(1 + sum(nan_last(self.mean(other, name)) > value for other in self.values))
         return float(np.mean(ranks))
 
     @property
@@ -74,7 +84,7 @@ class Comparison:
         return self._interval(self.of(method, name))
 
     def interval_of_difference(self, method: str, other: str, name: str) -> tuple[float, float]:
-        """The same for the mean of the paired differences, method less other."""
+        """The same of :meth:`difference`."""
         return self._interval(self.of(method, name) - self.of(other, name))
 
     def _interval(self, values: np.ndarray) -> tuple[float, float]:
@@ -88,6 +98,11 @@ class Comparison:
         drawn = np.random.default_rng(_SEED).integers(len(groups), size=(_RESAMPLES, len(groups)))
         means = sums[drawn].sum(1) / counts[drawn].sum(1)
         return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def nan_last(value: float) -> float:
+    """The value for an order in which more is better, and none is the worst."""
+    return -math.inf if math.isnan(value) else value
 
 
 def compare(

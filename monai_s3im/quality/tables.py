@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_s3im.data.writing import write_json, write_text
 
-from .comparison import PAPER_METRICS, Comparison
+from .comparison import PAPER_METRICS, Comparison, nan_last
 from .guards import GUARDS
 
 
@@ -110,7 +110,8 @@ def _csv(comparison: Comparison) -> str:
 
 def _shown(comparison: Comparison, method: str, name: str, before: str = "**", after: str = "**") -> str:
     value = comparison.mean(method, name)
-    is_best = all(value >= comparison.mean(other, name) for other in comparison.values)
+    best = max(nan_last(comparison.mean(other, name)) for other in comparison.values)
+    is_best = value >= best  # never of nan
     return f"{before}{value:.3f}{after}" if is_best else f"{value:.3f}"
 
 
@@ -122,7 +123,7 @@ def _guard_cell(name: str, value: float) -> str:
 
 def _difference(comparison: Comparison, own: str, other: str, name: str) -> str:
     lower, upper = comparison.interval_of_difference(own, other, name)
-    return f"{comparison.mean(own, name) - comparison.mean(other, name):+.3f} [{lower:+.3f}, {upper:+.3f}]"
+    return f"{comparison.difference(own, other, name):+.3f} [{lower:+.3f}, {upper:+.3f}]"
 
 
 def _number(value: float) -> float | None:

@@ -259,6 +259,15 @@ def test_a_data_set_arrives_with_its_source_and_its_terms_are_shown(site, datase
     assert names(tmp_path) == ["tiny"]
 
 
+def test_a_data_set_arrives_in_the_working_folder(site, dataset, tmp_path, monkeypatch):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert fetch_dataset(dataset, ".", progress=False) == Path()
+    assert Path("CT-MRI/CT/2004.png").read_bytes() == b"ct"
+    assert names(tmp_path) == ["tiny"]
+
+
 def test_a_data_set_that_is_there_is_not_fetched_again(site, dataset, tmp_path):
     for _ in range(2):
         fetch_dataset(dataset, tmp_path / "tiny", progress=False)

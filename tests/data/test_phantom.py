@@ -1,6 +1,7 @@
 import errno
 import json
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -277,6 +278,19 @@ def test_a_finished_folder_is_not_written_again(written):
     assert write_phantom(written, subjects=4, slices_per_subject=2, volumes=True) == written / "datalist.json"
     assert write_phantom(written, subjects=4, slices_per_subject=2) == written / "datalist.json"
     assert state() == before
+
+
+@pytest.mark.parametrize("kind", ["working folder", "empty folder", "link to a folder"])
+def test_an_empty_folder_is_filled(kind, tmp_path, monkeypatch):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    if kind == "link to a folder":
+        (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder if kind == "working folder" else tmp_path)
+    named = {"working folder": ".", "empty folder": "set", "link to a folder": "link"}[kind]
+    assert write_phantom(named, subjects=2, slices_per_subject=1).samefile(folder / "datalist.json")
+    assert Path(named, "phantom.json").is_file()  # by the working folder as it was
+    assert {file.name for file in tmp_path.iterdir()} <= {"set", "link"}
 
 
 def test_a_folder_with_other_files_is_refused_and_left_alone(written, tmp_path):

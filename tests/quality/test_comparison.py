@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,25 @@ def test_a_case_without_a_value_is_left_out_of_the_mean():
     assert all(math.isfinite(end) for end in found.interval("a", "EN"))
 
 
+def test_a_method_without_a_value_is_the_last_and_the_best_of_the_others_is_bold(tmp_path):
+    found = made_up({"none": [math.nan], "worse": [1], "best": [2]}, ["p"])
+    assert [found.mean_rank(method) for method in ("best", "worse", "none")] == [1, 2, 3]
+    table = write_tables(found, tmp_path, "A title")[0].read_text(encoding="utf-8")
+    assert "| best | **2.000** |" in table
+    assert "| worse | 1.000 |" in table
+    assert "| **none** | nan |" in table
+
+
+def test_in_the_paper_tables_a_row_without_a_value_is_the_last(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from paper_tables import cells, mean_rank, row_of
+
+    values = {"none": math.nan, "worse": 1.0, "best": 2.0}
+    rows = {method: row_of(PAPER_METRICS, [[value] * 8]) for method, value in values.items()}
+    assert [mean_rank(method, rows) for method in ("best", "worse", "none")] == [1, 2, 3]
+    assert [cells(row, rows, ("<", ">"), "")[0] for row in rows.values()] == ["", "1.000", "<2.000>"]
+
+
 def test_the_interval_draws_patients_not_images():
     # two patients of very many images: the means drawn are 0, 0.5 or 1 with chances of a quarter, a half and a quarter
     found = made_up({"a": [0.0] * 50 + [1.0] * 50}, ["p"] * 50 + ["q"] * 50)
@@ -79,6 +99,18 @@ def test_the_interval_of_a_difference_is_paired():
     assert found.interval_of_difference("a", "b", "EN") == (1.0, 1.0)
     lower, upper = found.interval("a", "EN")
     assert upper - lower > 10
+
+
+def test_a_difference_is_of_the_cases_that_both_have_a_value_of(tmp_path):
+    found = made_up({"a": [1, 11, 90], "b": [0, 10, math.nan], "c": [2, 12, 0]}, ["p", "q", "r"])
+    assert found.difference("a", "b", "EN") == 1  # the difference of the means is 29
+    assert "| b | +1.000 [+1.000, +1.000] |" in write_tables(found, tmp_path, "A title")[0].read_text(encoding="utf-8")
+    assert found.mean("b", "EN") > found.mean("c", "EN")
+    assert found.ahead("b", "c") == []
+    assert found.ahead("c", "b") == list(PAPER_METRICS)
+    nothing = made_up({"a": [1], "b": [math.nan]}, ["p"])
+    assert math.isnan(nothing.difference("a", "b", "EN"))
+    assert nothing.ahead("a", "b") == nothing.ahead("b", "a") == []
 
 
 def test_patients_come_from_file_names(small_pairs):

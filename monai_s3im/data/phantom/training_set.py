@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_s3im.data.phantom.imaging import HeadPhantom, head_phantom
-from monai_s3im.data.writing import write_image, write_json
+from monai_s3im.data.writing import put_in_place, write_image, write_json
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.modalities import MODALITIES, intensity_range
 
@@ -72,16 +72,15 @@ def write_phantom(
     if _holds(folder, made_of):
         return folder / "datalist.json"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-            new = Path(temporary) / folder.name
+        place = folder.absolute()  # "." has no name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as temporary:
+            new = Path(temporary) / place.name
             _write_set(new, subjects, slices_per_subject, seed)
             if volumes:
                 _write_volumes(new / "volumes", head_phantom(seed=_subject_seed(seed, 0)))
             write_json(made_of, new / MARKER)
-            if folder.is_dir():
-                folder.rmdir()
-            new.replace(folder)
+            put_in_place(new, place, MARKER)
     except OutputError:
         raise
     except OSError as error:
