@@ -63,6 +63,7 @@ class ResumableCheckpoints:
         self.resume = resume
         self.keep = keep
         self.seed = seed
+        self._start = 0
         if keep < 1:
             raise InputError(f"keep is {keep}: give the number of checkpoints to keep, at least 1")
 
@@ -70,7 +71,8 @@ class ResumableCheckpoints:
         """Run the trainer from the beginning or from the checkpoint to resume from.
 
         Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished
-        iteration; or of the epoch before, if the validation of an epoch was not finished.
+        iteration; or of the epoch before, if the validation of an epoch was not finished; or none, in the first
+        iteration.
 
         Raises:
             InputError: if the folder has checkpoints of an earlier training that is not to be gone on with.
@@ -84,12 +86,13 @@ class ResumableCheckpoints:
         trainer.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
         if self.resume:
             trainer.add_event_handler(Events.STARTED, self.load)
+        trainer.add_event_handler(Events.STARTED, self._note_start)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)
         try:
             trainer.run()
         except BaseException:
             is_epoch_over = trainer.state.iteration == trainer.state.epoch * (trainer.state.epoch_length or 0)
-            if trainer.state.iteration and not is_epoch_over:
+            if trainer.state.iteration > self._start + 1 and not is_epoch_over:  # what fails at once leaves nothing
                 self.save(trainer)
             if latest_checkpoint(self.folder):
                 logger.warning("training ended early; go on with resume from %s", self.folder)
@@ -141,6 +144,9 @@ class ResumableCheckpoints:
         logger.info("goes on from %s", path)
         if engine.state.iteration >= (max_epochs or 0) * batches:
             logger.warning("it has been trained for %d epochs already: give more to go on", engine.state.epoch)
+
+    def _note_start(self, engine: Engine) -> None:
+        self._start = engine.state.iteration
 
     def _learning_rate(self) -> float | None:
         """The learning rate at the start, before any schedule."""

@@ -107,6 +107,13 @@ def test_an_interruption_leaves_a_checkpoint_to_resume_from(tiny_dataset, tmp_pa
     assert resumed.trainer.state.iteration == 6
 
 
+def test_what_fails_at_once_leaves_no_checkpoint(tiny_dataset, tmp_path):
+    workflow = training(tiny_dataset, tmp_path, patch_size=32)
+    with pytest.raises(RuntimeError, match="Failed to evaluate"):
+        workflow.run()
+    assert latest_checkpoint(tmp_path / "checkpoints") is None
+
+
 def test_an_epoch_whose_validation_is_interrupted_is_repeated(tiny_dataset, tmp_path):
     training(tiny_dataset, tmp_path / "whole", epochs=2).run()
     workflow = training(tiny_dataset, tmp_path / "cut", epochs=2)
