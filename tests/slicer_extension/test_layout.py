@@ -147,6 +147,40 @@ def test_a_layout_that_the_user_chose_from_the_menu_is_not_changed_by_leaving(sc
     assert views.layout.GetLayoutNode().GetViewArrangement() == 6
 
 
+def saved_in_the_fusion_view(scene, triple, tmp_path):
+    FusionView(scene).show(*triple)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    return scene.GetURL()
+
+
+@pytest.fixture
+def next_session():
+    """The scene of a Slicer that was just started, in its layout of four views."""
+    scene, layout = slicer.vtkMRMLScene(), slicer.vtkMRMLLayoutLogic()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    layout.SetMRMLScene(scene)
+    layout.GetLayoutNode().SetViewArrangement(FOUR_UP)
+    yield SimpleNamespace(scene=scene, layout=layout)
+    layout.SetMRMLScene(None)
+
+
+@pytest.mark.parametrize("step", ["make_known", "show"])
+def test_a_scene_saved_in_the_fusion_view_is_shown_in_it_in_the_next_session(
+    scene, views, triple, next_session, step, tmp_path
+):
+    next_session.scene.SetURL(saved_in_the_fusion_view(scene, triple, tmp_path))
+    next_session.scene.Import()
+    view = FusionView(next_session.scene)
+    if step == "show":
+        view.show(*(next_session.scene.GetFirstNodeByName(name) for name in "ABF"))
+    else:
+        view.make_known()
+    assert all(name in next_session.layout.GetLayoutNode().GetCurrentLayoutDescription() for name in VIEWS)
+    shown = next_session.layout.GetViewNodes()
+    assert [shown.GetItemAsObject(index).GetLayoutName() for index in range(shown.GetNumberOfItems())] == list(VIEWS)
+
+
 def test_without_a_layout_node_nothing_is_shown_and_nothing_breaks(scene, triple):
     view = FusionView(scene)
     view.show(*triple)

@@ -152,6 +152,16 @@ def test_closing_the_scene_leaves_an_empty_panel(panel, pair, scene):
     assert panel.ui.source_a.currentNode() is None
 
 
+def test_the_layout_of_the_fusion_view_is_known_from_the_start_and_after_an_import(panel, layout_logic, scene):
+    from S3IMFusionLib.layout import LAYOUT_ID
+
+    assert layout_logic.GetLayoutNode().IsLayoutDescription(LAYOUT_ID)
+    scene.RemoveNode(layout_logic.GetLayoutNode())
+    scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    scene.InvokeEvent(scene.EndImportEvent)
+    assert scene.GetFirstNodeByClass("vtkMRMLLayoutNode").IsLayoutDescription(LAYOUT_ID)
+
+
 def test_closing_the_scene_ends_what_runs(panel, pair, scene):
     panel.ui.applyButton.click()
     assert panel.ui.progressFrame.visible

@@ -49,6 +49,14 @@ class FusionView:
         layout = self._layout_node()
         return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
 
+    def make_known(self) -> None:
+        """Tells Slicer of the layout; a scene that was saved in the fusion view is then shown in it again."""
+        layout = self._layout_node()
+        if layout is not None and not layout.IsLayoutDescription(LAYOUT_ID):
+            layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
+            if self.is_shown:
+                layout.SetViewArrangement(LAYOUT_ID)
+
     def show(
         self,
         source_a: vtkMRMLScalarVolumeNode,
@@ -62,10 +70,9 @@ class FusionView:
         if layout is None:
             return
         self._volumes = (source_a, fused, source_b)
+        self.make_known()
         if not self.is_shown:
             self._former_arrangement = layout.GetViewArrangement()
-            if not layout.IsLayoutDescription(LAYOUT_ID):
-                layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
             layout.SetViewArrangement(LAYOUT_ID)
             self._show_crosshair()
         for name, volume in zip(VIEWS, self._volumes, strict=True):

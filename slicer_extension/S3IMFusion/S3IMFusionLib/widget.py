@@ -50,6 +50,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.make_logic()
         self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic())
+        self.view.make_known()
 
         self.timer = qt.QTimer()
         self.timer.setInterval(POLL_MS)
@@ -64,6 +65,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.updatePanel)
         self._fill_devices([("auto", _("Automatic")), ("cpu", _("CPU"))])
@@ -98,6 +100,10 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A new parameter node, if the module is open."""
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
+        """The scene may have been saved in the fusion view."""
+        self.view.make_known()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
