@@ -223,6 +223,28 @@ def test_a_second_run_fills_the_same_volume(panel, pair, scene):
     assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)) == 3
 
 
+def test_the_result_of_other_volumes_is_kept(panel, pair, scene, add_volume):
+    panel.ui.applyButton.click()
+    finish(panel)
+    first, second_ct = panel.parameters.fused, add_volume("CT 2", head_phantom(GRID)[1], IJK_TO_RAS)
+    before = state_of(scene)
+    panel.parameters.source_b = second_ct
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert panel.parameters.fused.GetName() == "MR + CT 2 fused"
+    assert [entry for entry in state_of(scene) if entry[0] == first.GetID()] == [
+        entry for entry in before if entry[0] == first.GetID()
+    ]
+
+
+def test_a_volume_of_the_users_own_is_filled(panel, pair, add_volume):
+    panel.parameters.fused = own = add_volume("own", np.ones((3, 3, 3), np.float32))
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert panel.parameters.fused is own
+    assert own.GetImageData().GetDimensions() == GRID.shape
+
+
 def test_the_devices_are_listed_when_advanced_is_opened(panel):
     assert [panel.ui.device.itemText(i) for i in range(panel.ui.device.count)] == ["Automatic", "CPU"]
     panel.parameters.device = "cpu"
@@ -268,10 +290,11 @@ def test_a_failed_fusion_is_told_and_leaves_the_scene_as_it_was(panel, pair, sce
     assert panel.ui.applyButton.enabled
 
 
-def test_every_time_point_of_a_sequence_is_fused(panel, pair, scene, request):
+@pytest.fixture
+def browser(panel, pair, scene):
+    """Plays a sequence of two time points; all of them are to be fused."""
     sequences = slicer.vtkSlicerSequencesLogic()
     sequences.SetMRMLScene(scene)
-    request.addfinalizer(lambda: sequences.SetMRMLScene(None))
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "dynamic")
     for time_point in ("0", "1"):
@@ -280,14 +303,33 @@ def test_every_time_point_of_a_sequence_is_fused(panel, pair, scene, request):
     assert not panel.ui.all_frames.visible
     panel.parameters.source_a = browser.GetProxyNode(sequence)
     panel.ui.all_frames.checked = True
+    yield browser
+    sequences.SetMRMLScene(None)
+
+
+def fused_sequences_of(scene):
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode", scene) if "fused" in node.GetName()]
+
+
+def test_every_time_point_of_a_sequence_is_fused(panel, browser, scene):
+    for _ in range(2):  # the second fills the same sequence
+        panel.ui.applyButton.click()
+        finish(panel)
+        assert panel.view.is_shown
+        (fused,) = fused_sequences_of(scene)
+        assert fused.GetNumberOfDataNodes() == 2
+        assert panel.ui.fused.currentNode() is browser.GetProxyNode(fused)
+
+
+def test_the_fusion_of_one_time_point_does_not_go_into_the_fused_sequence(panel, browser, scene):
     panel.ui.applyButton.click()
     finish(panel)
-    assert panel.view.is_shown
-    fused = next(
-        node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode", scene) if "fused" in node.GetName()
-    )
-    assert fused.GetNumberOfDataNodes() == 2
-    assert panel.ui.fused.currentNode() is browser.GetProxyNode(fused)
+    panel.ui.all_frames.checked = False
+    panel.ui.applyButton.click()
+    finish(panel)
+    (fused,) = fused_sequences_of(scene)
+    assert panel.parameters.fused is not browser.GetProxyNode(fused)
+    assert browser.GetSequenceNode(panel.parameters.fused) is None
 
 
 def test_a_result_in_colour_is_shown_as_one_in_gray_is(panel, pair):

@@ -15,6 +15,7 @@ from .install import ensure_packages, missing_packages
 from .layout import FusionView
 from .logic import DeviceChoice, FusionLogic
 from .parameters import FusionParameters, Reference, fusion_settings
+from .result import is_result, is_result_of
 from .run import FusionRun
 from .sequences import proxy_of
 
@@ -144,8 +145,11 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         sequence_a = _sequence_of(chosen.source_a)
         if chosen.all_frames and sequence_a is not None:
             source_b = _sequence_of(chosen.source_b) or chosen.source_b
-            return self.logic.start_sequence(sequence_a, source_b, _sequence_of(chosen.fused), settings)
-        return self.logic.start(chosen.source_a, chosen.source_b, chosen.fused, settings)
+            output = _output_of(_sequence_of(chosen.fused), sequence_a, source_b)
+            return self.logic.start_sequence(sequence_a, source_b, output, settings)
+        output = chosen.fused if _sequence_of(chosen.fused) is None else None  # else lost at the next time point
+        output = _output_of(output, chosen.source_a, chosen.source_b)
+        return self.logic.start(chosen.source_a, chosen.source_b, output, settings)
 
     def onCancelButton(self, _checked: bool = False) -> None:
         """Stops what runs."""
@@ -280,6 +284,11 @@ def _sequence_of(node: Any) -> Any:
     """The sequence that a volume node plays; None if it plays none."""
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else []
     return next((sequence for browser in browsers if (sequence := browser.GetSequenceNode(node))), None)
+
+
+def _output_of(node: Any, source_a: Any, source_b: Any) -> Any:
+    """The node to fill; None, for a new one, in place of the result of other sources."""
+    return node if node is not None and (not is_result(node) or is_result_of(node, source_a, source_b)) else None
 
 
 def _is_image(node: Any) -> bool:
