@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -160,6 +161,12 @@ def test_process_ends_though_its_folder_cannot_be_removed(tmp_path):
 def test_an_interpreter_that_does_not_exist_is_told(own_worker, tmp_path):
     with pytest.raises(FusionError, match="nowhere cannot be started"):
         own_worker(python=str(tmp_path / "nowhere")).start()
+
+
+def test_a_temporary_folder_that_does_not_exist_is_told(own_worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(FusionError, match=f"no usable temporary folder .{tmp_path}/gone: No such file"):
+        own_worker().start()
 
 
 def test_an_answer_that_does_not_come_in_time_is_told(own_worker):
