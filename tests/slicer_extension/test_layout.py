@@ -127,6 +127,24 @@ def test_leaving_is_one_step_back_to_the_former_layout_and_crosshair(scene, view
     assert views.crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowHashmarks
 
 
+def test_the_crosshair_is_given_back_after_the_view_was_left_from_the_menu(scene, views, triple):
+    views.crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowHashmarks)
+    view = FusionView(scene)
+    view.show(*triple)
+    views.layout.GetLayoutNode().SetViewArrangement(FOUR_UP)
+    view.show(*triple)
+    view.leave()
+    assert views.crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowHashmarks
+
+
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_nothing_is_shown_where_a_volume_is_absent(scene, views, triple, absent):
+    triple[absent] = None
+    view = FusionView(scene)
+    view.show(*triple)
+    assert not view.is_shown
+
+
 def test_the_users_own_views_are_not_touched(scene, views, triple, add_volume):
     own = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     own.SetLayoutName("Red")

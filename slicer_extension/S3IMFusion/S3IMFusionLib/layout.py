@@ -59,15 +59,15 @@ class FusionView:
 
     def show(
         self,
-        source_a: vtkMRMLScalarVolumeNode,
-        source_b: vtkMRMLScalarVolumeNode,
-        fused: vtkMRMLScalarVolumeNode,
+        source_a: vtkMRMLScalarVolumeNode | None,
+        source_b: vtkMRMLScalarVolumeNode | None,
+        fused: vtkMRMLScalarVolumeNode | None,
         plane: str = "axial",
         fade: float = 0.0,
     ) -> None:
-        """Shows A, the fused volume and B, in slices of a plane (``"axial"``, ..., ``"in-plane"``)."""
+        """Shows A, the fused volume and B, if there are all three, in slices of a plane (``"axial"``, ...)."""
         layout = self._layout_node()
-        if layout is None:
+        if layout is None or None in (source_a, source_b, fused):
             return
         self._volumes = (source_a, fused, source_b)
         self.make_known()
@@ -92,6 +92,7 @@ class FusionView:
         """Goes back to the layout and the crosshair that there were before."""
         if self.is_shown:
             self._layout_node().SetViewArrangement(self._former_arrangement)
+        self._volumes = ()
         if self._former_crosshair is not None:
             crosshair = self._crosshair_node()
             if crosshair is not None:
@@ -120,7 +121,8 @@ class FusionView:
     def _show_crosshair(self) -> None:
         crosshair = self._crosshair_node()
         if crosshair is not None:
-            self._former_crosshair = (crosshair.GetCrosshairMode(), crosshair.GetCrosshairBehavior())
+            if self._former_crosshair is None:  # else the view was left by another way
+                self._former_crosshair = (crosshair.GetCrosshairMode(), crosshair.GetCrosshairBehavior())
             crosshair.SetCrosshairMode(vtkMRMLCrosshairNode.ShowBasic)
             crosshair.SetCrosshairBehavior(vtkMRMLCrosshairNode.OffsetJumpSlice)
 
