@@ -6,6 +6,7 @@ This is not a test in Slicer: stand_ins.py tells what stands for what.
 # ruff: noqa: E402 - slicer-core may be absent
 
 import ast
+import gc
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from PySide6 import QtWidgets
 from S3IMFusionLib import install, settings
 from S3IMFusionLib.sample_data import Grid, head_phantom
 from scene_tools import state_of
+from vtk import vtkWeakReference
 
 from monai_s3im.modalities import AUTO_TASK, CT_WINDOWS, MODALITIES, TASKS
 from monai_s3im.transforms.slices import PLANES
@@ -170,6 +172,19 @@ def test_closing_the_scene_ends_what_runs(panel, pair, scene):
     assert slicer.util.getNodesByClass("vtkMRMLVolumeNode", scene) == []
 
 
+def test_closing_the_scene_frees_the_volumes(panel, pair, scene):
+    panel.ui.applyButton.click()
+    finish(panel)
+    images = [vtkWeakReference() for _ in range(3)]
+    for image, node in zip(images, (*pair, panel.parameters.fused), strict=True):
+        image.Set(node.GetImageData())
+    del node
+    pair.clear()
+    scene.Clear(False)
+    gc.collect()
+    assert [image.Get() for image in images] == [None] * 3
+
+
 def test_the_first_two_volumes_are_chosen_at_the_start(panel, pair):
     assert [panel.ui.source_a.currentNode().GetName(), panel.ui.source_b.currentNode().GetName()] == ["MR", "CT"]
     assert panel.ui.applyButton.enabled
@@ -255,6 +270,15 @@ def test_the_devices_are_listed_when_advanced_is_opened(panel):
     assert any(re.search(r"\d GB free$", label) for label in labels)
 
 
+def test_a_device_of_another_computer_is_shown_as_such_and_another_can_be_chosen(panel):
+    panel.parameters.device = "cuda:77"
+    assert panel.ui.device.currentText == "cuda:77"
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    assert panel.ui.device.currentText == "cuda:77, not found here"
+    panel.ui.device.currentIndex = 0
+    assert panel.parameters.device == "auto"
+
+
 def test_a_declined_installation_leaves_the_scene_and_the_panel_as_they_were(panel, pair, scene, monkeypatch):
     asked = []
     panel.application.is_testing = False
@@ -319,6 +343,15 @@ def test_every_time_point_of_a_sequence_is_fused(panel, browser, scene):
         (fused,) = fused_sequences_of(scene)
         assert fused.GetNumberOfDataNodes() == 2
         assert panel.ui.fused.currentNode() is browser.GetProxyNode(fused)
+
+
+def test_a_volume_that_is_removed_while_all_time_points_are_fused_is_not_shown(panel, browser, scene, shown_errors):
+    panel.ui.applyButton.click()
+    scene.RemoveNode(panel.parameters.source_a)
+    finish(panel)
+    assert len(fused_sequences_of(scene)) == 1
+    assert not panel.view.is_shown
+    assert shown_errors == []
 
 
 def test_the_fusion_of_one_time_point_does_not_go_into_the_fused_sequence(panel, browser, scene):

@@ -94,6 +94,8 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._run is not None:
             self._run.cancel()
             self._finish()
+        self._run_parameters = None
+        self.logic.forget()
         self.view.leave()
         self._set_parameter_node(None)
 
@@ -210,18 +212,27 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         with slicer.util.tryWithErrorDisplay(_("The devices could not be listed."), waitCursor=True):
             if not missing_packages(self._requirements()):
-                self._fill_devices([(choice.name, _device_label(choice)) for choice in self.logic.device_choices()])
+                found = [(choice.name, _device_label(choice)) for choice in self.logic.device_choices()]
                 self._devices_are_known = True
+                self._fill_devices(found)
 
     def _fill_devices(self, devices: list[tuple[str, str]]) -> None:
-        chosen = self.parameters.device if self.parameters is not None else "auto"
         self._devices = [name for name, _label in devices]
         self.ui.device.blockSignals(True)
         self.ui.device.clear()
         for _name, label in devices:
             self.ui.device.addItem(label)
-        self.ui.device.currentIndex = self._devices.index(chosen) if chosen in self._devices else 0
+        self._show_device()
         self.ui.device.blockSignals(False)
+
+    def _show_device(self) -> None:
+        """Shows what is chosen; a device of another computer has an entry of its own, so that another can be chosen."""
+        chosen = self.parameters.device if self.parameters is not None else "auto"
+        if chosen not in self._devices:
+            self._devices.append(chosen)
+            label = _("{device}, not found here") if self._devices_are_known else "{device}"
+            self.ui.device.addItem(label.format(device=chosen))
+        self.ui.device.currentIndex = self._devices.index(chosen)
 
     def onDeviceChanged(self, index: int) -> None:
         """Keeps the choice in the parameter node."""
@@ -246,8 +257,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressFrame.visible = is_running
         if chosen is None:
             return
-        if chosen.device in self._devices:
-            self.ui.device.currentIndex = self._devices.index(chosen.device)
+        self._show_device()
         self.ui.weights.currentPath = chosen.weights
         self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
         self.ui.memoryLabel.text = self._memory_text()
