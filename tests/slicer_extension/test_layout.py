@@ -127,6 +127,24 @@ def test_leaving_is_one_step_back_to_the_former_layout_and_crosshair(scene, view
     assert views.crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowHashmarks
 
 
+def test_the_crosshair_is_given_back_after_the_view_was_left_from_the_menu(scene, views, triple):
+    views.crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowHashmarks)
+    view = FusionView(scene)
+    view.show(*triple)
+    views.layout.GetLayoutNode().SetViewArrangement(FOUR_UP)
+    view.show(*triple)
+    view.leave()
+    assert views.crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowHashmarks
+
+
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_nothing_is_shown_where_a_volume_is_absent(scene, views, triple, absent):
+    triple[absent] = None
+    view = FusionView(scene)
+    view.show(*triple)
+    assert not view.is_shown
+
+
 def test_the_users_own_views_are_not_touched(scene, views, triple, add_volume):
     own = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     own.SetLayoutName("Red")
@@ -145,6 +163,40 @@ def test_a_layout_that_the_user_chose_from_the_menu_is_not_changed_by_leaving(sc
     views.layout.GetLayoutNode().SetViewArrangement(6)  # red only
     view.leave()
     assert views.layout.GetLayoutNode().GetViewArrangement() == 6
+
+
+def saved_in_the_fusion_view(scene, triple, tmp_path):
+    FusionView(scene).show(*triple)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    return scene.GetURL()
+
+
+@pytest.fixture
+def next_session():
+    """The scene of a Slicer that was just started, in its layout of four views."""
+    scene, layout = slicer.vtkMRMLScene(), slicer.vtkMRMLLayoutLogic()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    layout.SetMRMLScene(scene)
+    layout.GetLayoutNode().SetViewArrangement(FOUR_UP)
+    yield SimpleNamespace(scene=scene, layout=layout)
+    layout.SetMRMLScene(None)
+
+
+@pytest.mark.parametrize("step", ["make_known", "show"])
+def test_a_scene_saved_in_the_fusion_view_is_shown_in_it_in_the_next_session(
+    scene, views, triple, next_session, step, tmp_path
+):
+    next_session.scene.SetURL(saved_in_the_fusion_view(scene, triple, tmp_path))
+    next_session.scene.Import()
+    view = FusionView(next_session.scene)
+    if step == "show":
+        view.show(*(next_session.scene.GetFirstNodeByName(name) for name in "ABF"))
+    else:
+        view.make_known()
+    assert all(name in next_session.layout.GetLayoutNode().GetCurrentLayoutDescription() for name in VIEWS)
+    shown = next_session.layout.GetViewNodes()
+    assert [shown.GetItemAsObject(index).GetLayoutName() for index in range(shown.GetNumberOfItems())] == list(VIEWS)
 
 
 def test_without_a_layout_node_nothing_is_shown_and_nothing_breaks(scene, triple):

@@ -204,6 +204,20 @@ def test_a_transform_that_is_removed_on_the_way_leaves_the_result_on_its_referen
     assert fused.GetParentTransformNode() is pair[0].GetParentTransformNode() is None
 
 
+def test_an_error_names_the_volume_whatever_its_name_is(logic, add_volume):
+    a, b = add_volume("image_b of the MR", np.zeros((3, 4, 5), np.float32)), add_volume("CT", values_of((5, 4, 3), 1))
+    run = to_the_end(logic.start(a, b))
+    assert "'image_b of the MR' has no content" in run.error
+
+
+def test_a_volume_that_was_no_result_is_shown_in_the_range_of_one(logic, pair, add_volume):
+    output = add_volume("own", np.ones((3, 3, 3), np.float32))
+    output.GetDisplayNode().SetAutoWindowLevel(False)
+    output.GetDisplayNode().SetWindowLevel(400, 40)
+    logic.process(*pair, output)
+    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (1.0, 0.5)
+
+
 def test_an_output_node_is_filled_and_keeps_its_window(logic, scene, pair):
     output = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Result")
     assert logic.process(*pair, output=output) is output

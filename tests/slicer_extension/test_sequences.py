@@ -154,6 +154,25 @@ def test_a_frame_that_cannot_be_fused_is_named(logic, add_sequence, add_volume):
         logic.start_sequence(sequence, far)
 
 
+@pytest.mark.parametrize("moving", ["PET", "MR"])
+@pytest.mark.parametrize("is_chain", [False, True])
+def test_a_transform_that_changes_with_time_is_refused(
+    logic, scene, add_sequence, add_volume, add_transform, moving, is_chain
+):
+    sequence, mr = add_sequence("PET", [frame_values(1), frame_values(2)]), add_volume("MR", frame_values(9), GRID)
+    motion = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "motion")
+    for number in (1, 2):
+        motion.SetDataNodeAtValue(add_transform(rotation(0, 0, (4.0 * number, 0, 0))), str(10 * number))
+    scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode").AddSynchronizedSequenceNode(motion)
+    transform = proxy_of(scene, motion)
+    if is_chain:
+        above, transform = transform, add_transform(np.eye(4))
+        transform.SetAndObserveTransformNodeID(above.GetID())
+    (proxy_of(scene, sequence) if moving == "PET" else mr).SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(FusionError, match=f"'{moving}' stands under a transform that changes with time, 'motion'"):
+        logic.start_sequence(sequence, mr)
+
+
 def test_without_the_sequences_module_it_is_told(logic, scene, add_volume):
     a, b = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "PET"), add_volume("MR", frame_values(9), GRID)
     with pytest.raises(FusionError, match="Sequences cannot be fused here: Slicer's Sequences module is absent"):

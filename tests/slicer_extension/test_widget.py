@@ -6,6 +6,7 @@ This is not a test in Slicer: stand_ins.py tells what stands for what.
 # ruff: noqa: E402 - slicer-core may be absent
 
 import ast
+import gc
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from PySide6 import QtWidgets
 from S3IMFusionLib import install, settings
 from S3IMFusionLib.sample_data import Grid, head_phantom
 from scene_tools import state_of
+from vtk import vtkWeakReference
 
 from monai_s3im.modalities import AUTO_TASK, CT_WINDOWS, MODALITIES, TASKS
 from monai_s3im.transforms.slices import PLANES
@@ -152,12 +154,35 @@ def test_closing_the_scene_leaves_an_empty_panel(panel, pair, scene):
     assert panel.ui.source_a.currentNode() is None
 
 
+def test_the_layout_of_the_fusion_view_is_known_from_the_start_and_after_an_import(panel, layout_logic, scene):
+    from S3IMFusionLib.layout import LAYOUT_ID
+
+    assert layout_logic.GetLayoutNode().IsLayoutDescription(LAYOUT_ID)
+    scene.RemoveNode(layout_logic.GetLayoutNode())
+    scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    scene.InvokeEvent(scene.EndImportEvent)
+    assert scene.GetFirstNodeByClass("vtkMRMLLayoutNode").IsLayoutDescription(LAYOUT_ID)
+
+
 def test_closing_the_scene_ends_what_runs(panel, pair, scene):
     panel.ui.applyButton.click()
     assert panel.ui.progressFrame.visible
     scene.Clear(False)
     assert not panel.ui.progressFrame.visible
     assert slicer.util.getNodesByClass("vtkMRMLVolumeNode", scene) == []
+
+
+def test_closing_the_scene_frees_the_volumes(panel, pair, scene):
+    panel.ui.applyButton.click()
+    finish(panel)
+    images = [vtkWeakReference() for _ in range(3)]
+    for image, node in zip(images, (*pair, panel.parameters.fused), strict=True):
+        image.Set(node.GetImageData())
+    del node
+    pair.clear()
+    scene.Clear(False)
+    gc.collect()
+    assert [image.Get() for image in images] == [None] * 3
 
 
 def test_the_first_two_volumes_are_chosen_at_the_start(panel, pair):
@@ -213,6 +238,28 @@ def test_a_second_run_fills_the_same_volume(panel, pair, scene):
     assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)) == 3
 
 
+def test_the_result_of_other_volumes_is_kept(panel, pair, scene, add_volume):
+    panel.ui.applyButton.click()
+    finish(panel)
+    first, second_ct = panel.parameters.fused, add_volume("CT 2", head_phantom(GRID)[1], IJK_TO_RAS)
+    before = state_of(scene)
+    panel.parameters.source_b = second_ct
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert panel.parameters.fused.GetName() == "MR + CT 2 fused"
+    assert [entry for entry in state_of(scene) if entry[0] == first.GetID()] == [
+        entry for entry in before if entry[0] == first.GetID()
+    ]
+
+
+def test_a_volume_of_the_users_own_is_filled(panel, pair, add_volume):
+    panel.parameters.fused = own = add_volume("own", np.ones((3, 3, 3), np.float32))
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert panel.parameters.fused is own
+    assert own.GetImageData().GetDimensions() == GRID.shape
+
+
 def test_the_devices_are_listed_when_advanced_is_opened(panel):
     assert [panel.ui.device.itemText(i) for i in range(panel.ui.device.count)] == ["Automatic", "CPU"]
     panel.parameters.device = "cpu"
@@ -221,6 +268,15 @@ def test_the_devices_are_listed_when_advanced_is_opened(panel):
     assert labels[0].startswith("Automatic: ")
     assert panel.ui.device.currentText.startswith("CPU")
     assert any(re.search(r"\d GB free$", label) for label in labels)
+
+
+def test_a_device_of_another_computer_is_shown_as_such_and_another_can_be_chosen(panel):
+    panel.parameters.device = "cuda:77"
+    assert panel.ui.device.currentText == "cuda:77"
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    assert panel.ui.device.currentText == "cuda:77, not found here"
+    panel.ui.device.currentIndex = 0
+    assert panel.parameters.device == "auto"
 
 
 def test_a_declined_installation_leaves_the_scene_and_the_panel_as_they_were(panel, pair, scene, monkeypatch):
@@ -258,10 +314,11 @@ def test_a_failed_fusion_is_told_and_leaves_the_scene_as_it_was(panel, pair, sce
     assert panel.ui.applyButton.enabled
 
 
-def test_every_time_point_of_a_sequence_is_fused(panel, pair, scene, request):
+@pytest.fixture
+def browser(panel, pair, scene):
+    """Plays a sequence of two time points; all of them are to be fused."""
     sequences = slicer.vtkSlicerSequencesLogic()
     sequences.SetMRMLScene(scene)
-    request.addfinalizer(lambda: sequences.SetMRMLScene(None))
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "dynamic")
     for time_point in ("0", "1"):
@@ -270,14 +327,42 @@ def test_every_time_point_of_a_sequence_is_fused(panel, pair, scene, request):
     assert not panel.ui.all_frames.visible
     panel.parameters.source_a = browser.GetProxyNode(sequence)
     panel.ui.all_frames.checked = True
+    yield browser
+    sequences.SetMRMLScene(None)
+
+
+def fused_sequences_of(scene):
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode", scene) if "fused" in node.GetName()]
+
+
+def test_every_time_point_of_a_sequence_is_fused(panel, browser, scene):
+    for _ in range(2):  # the second fills the same sequence
+        panel.ui.applyButton.click()
+        finish(panel)
+        assert panel.view.is_shown
+        (fused,) = fused_sequences_of(scene)
+        assert fused.GetNumberOfDataNodes() == 2
+        assert panel.ui.fused.currentNode() is browser.GetProxyNode(fused)
+
+
+def test_a_volume_that_is_removed_while_all_time_points_are_fused_is_not_shown(panel, browser, scene, shown_errors):
+    panel.ui.applyButton.click()
+    scene.RemoveNode(panel.parameters.source_a)
+    finish(panel)
+    assert len(fused_sequences_of(scene)) == 1
+    assert not panel.view.is_shown
+    assert shown_errors == []
+
+
+def test_the_fusion_of_one_time_point_does_not_go_into_the_fused_sequence(panel, browser, scene):
     panel.ui.applyButton.click()
     finish(panel)
-    assert panel.view.is_shown
-    fused = next(
-        node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode", scene) if "fused" in node.GetName()
-    )
-    assert fused.GetNumberOfDataNodes() == 2
-    assert panel.ui.fused.currentNode() is browser.GetProxyNode(fused)
+    panel.ui.all_frames.checked = False
+    panel.ui.applyButton.click()
+    finish(panel)
+    (fused,) = fused_sequences_of(scene)
+    assert panel.parameters.fused is not browser.GetProxyNode(fused)
+    assert browser.GetSequenceNode(panel.parameters.fused) is None
 
 
 def test_a_result_in_colour_is_shown_as_one_in_gray_is(panel, pair):

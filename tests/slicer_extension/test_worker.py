@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -143,9 +144,29 @@ def test_process_ends_with_the_interpreter_that_forgot_to_close_it():
     assert not Path(folder).exists()
 
 
+def test_process_ends_though_its_folder_cannot_be_removed(tmp_path):
+    main = EXTENSION / "S3IMFusionLib" / "worker_main.py"
+    program = (
+        "import runpy, shutil, sys\n"
+        "shutil.rmtree = lambda *_, **__: None\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, str(main), str(tmp_path / "no library"), str(tmp_path)]
+    result = subprocess.run(command, input=b"", capture_output=True, timeout=30, check=False)
+    assert result.returncode == 0
+    assert tmp_path.exists()
+
+
 def test_an_interpreter_that_does_not_exist_is_told(own_worker, tmp_path):
     with pytest.raises(FusionError, match="nowhere cannot be started"):
         own_worker(python=str(tmp_path / "nowhere")).start()
+
+
+def test_a_temporary_folder_that_does_not_exist_is_told(own_worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(FusionError, match=f"no usable temporary folder .{tmp_path}/gone: No such file"):
+        own_worker().start()
 
 
 def test_an_answer_that_does_not_come_in_time_is_told(own_worker):

@@ -49,23 +49,30 @@ class FusionView:
         layout = self._layout_node()
         return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
 
+    def make_known(self) -> None:
+        """Tells Slicer of the layout; a scene that was saved in the fusion view is then shown in it again."""
+        layout = self._layout_node()
+        if layout is not None and not layout.IsLayoutDescription(LAYOUT_ID):
+            layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
+            if self.is_shown:
+                layout.SetViewArrangement(LAYOUT_ID)
+
     def show(
         self,
-        source_a: vtkMRMLScalarVolumeNode,
-        source_b: vtkMRMLScalarVolumeNode,
-        fused: vtkMRMLScalarVolumeNode,
+        source_a: vtkMRMLScalarVolumeNode | None,
+        source_b: vtkMRMLScalarVolumeNode | None,
+        fused: vtkMRMLScalarVolumeNode | None,
         plane: str = "axial",
         fade: float = 0.0,
     ) -> None:
-        """Shows A, the fused volume and B, in slices of a plane (``"axial"``, ..., ``"in-plane"``)."""
+        """Shows A, the fused volume and B, if there are all three, in slices of a plane (``"axial"``, ...)."""
         layout = self._layout_node()
-        if layout is None:
+        if layout is None or None in (source_a, source_b, fused):
             return
         self._volumes = (source_a, fused, source_b)
+        self.make_known()
         if not self.is_shown:
             self._former_arrangement = layout.GetViewArrangement()
-            if not layout.IsLayoutDescription(LAYOUT_ID):
-                layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
             layout.SetViewArrangement(LAYOUT_ID)
             self._show_crosshair()
         for name, volume in zip(VIEWS, self._volumes, strict=True):
@@ -85,6 +92,7 @@ class FusionView:
         """Goes back to the layout and the crosshair that there were before."""
         if self.is_shown:
             self._layout_node().SetViewArrangement(self._former_arrangement)
+        self._volumes = ()
         if self._former_crosshair is not None:
             crosshair = self._crosshair_node()
             if crosshair is not None:
@@ -113,7 +121,8 @@ class FusionView:
     def _show_crosshair(self) -> None:
         crosshair = self._crosshair_node()
         if crosshair is not None:
-            self._former_crosshair = (crosshair.GetCrosshairMode(), crosshair.GetCrosshairBehavior())
+            if self._former_crosshair is None:  # else the view was left by another way
+                self._former_crosshair = (crosshair.GetCrosshairMode(), crosshair.GetCrosshairBehavior())
             crosshair.SetCrosshairMode(vtkMRMLCrosshairNode.ShowBasic)
             crosshair.SetCrosshairBehavior(vtkMRMLCrosshairNode.OffsetJumpSlice)
 

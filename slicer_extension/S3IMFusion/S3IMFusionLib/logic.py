@@ -204,6 +204,11 @@ class FusionLogic:
         i, j, k = sorted(shape)
         return BYTES_PER_PIXEL * j * k * min(slice_batch, i) + BYTES_PER_VOXEL * i * j * k
 
+    def forget(self) -> None:
+        """Let go of the last run and its result, unless it is under way."""
+        if self._run is not None and self._run.state != "running":
+            self._run = None
+
     def close(self) -> None:
         """Cancel what is under way, and end the process."""
         if self._run is not None:

@@ -101,7 +101,13 @@ class Worker:
             command = [self._python or find_python(), str(_MAIN), str(library_paths()[0])]
         except FileNotFoundError as error:
             raise FusionError(str(error)) from error
-        self._folder = Path(tempfile.mkdtemp(prefix="s3imfusion-"))  # mode 700
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="s3imfusion-"))  # mode 700
+        except OSError as error:
+            where = f"{Path(error.filename).parent}: {error.strerror}" if error.filename else error.strerror
+            raise FusionError(
+                _("there is no usable temporary folder ({reason}): create it, or make room in it").format(reason=where)
+            ) from error
         own_tree = {"start_new_session": True} if os.name == "posix" else {"creationflags": 0x08000000}  # no window
         try:
             with (self._folder / "log.txt").open("wb") as log:

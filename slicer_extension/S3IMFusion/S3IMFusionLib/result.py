@@ -64,12 +64,13 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
     if output is None or output.GetClassName() != class_name:
         name = placement.name if output is None else output.GetName()
         output = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
+    was_result = is_result(output)
     modified = output.StartModify()
     fill_node(output, image, placement.ijk_to_ras)
     put_under(output, placement.transform_id)
     describe_node(output, placement.attributes, placement.references)
     output.EndModify(modified)
-    if output.GetDisplayNode() is None:
+    if output.GetDisplayNode() is None or not was_result:
         output.CreateDefaultDisplayNodes()
         show_full_range(output)
     hierarchy, item = hierarchy_item(output)
@@ -114,6 +115,17 @@ def describe_node(node: Any, attributes: Mapping[str, str], references: Mapping[
         node.SetAttribute(_PREFIX + name, value)
     for role, node_id in references.items():
         node.SetNodeReferenceID(_PREFIX + role, node_id)
+
+
+def is_result(node: Any) -> bool:
+    """Whether a node is the result of a fusion."""
+    return any(name.startswith(_PREFIX) for name in node.GetAttributeNames())
+
+
+def is_result_of(node: Any, source_a: Any, source_b: Any) -> bool:
+    """Whether a node is the result of a fusion of these nodes."""
+    references = [node.GetNodeReferenceID(f"{_PREFIX}{role}") for role in ("SourceA", "SourceB")]
+    return is_result(node) and references == [source_a.GetID(), source_b.GetID()]
 
 
 def show_full_range(node: Any) -> None:

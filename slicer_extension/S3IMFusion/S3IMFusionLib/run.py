@@ -1,5 +1,6 @@
 """A fusion that is under way in the other process, of one pair of volumes or of many."""
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -61,7 +62,7 @@ class FusionRun:
         self._worker = worker
         self._pairs = pairs
         self._settings = settings
-        self._into_scene = into_scene
+        self._into_scene: Import | None = into_scene
         self._fused: list[Fused] = []
         self._folder: Path | None = None
         self._request = 0
@@ -171,6 +172,7 @@ class FusionRun:
         if len(self._fused) < len(self._pairs):
             self._begin_pair()
         else:
+            assert self._into_scene is not None  # noqa: S101
             begin = time.perf_counter()
             self.output_node = self._into_scene(self._fused)
             self.seconds["into scene"] = time.perf_counter() - begin
@@ -178,7 +180,8 @@ class FusionRun:
 
     def _with_names(self, text: str) -> str:
         source_a, source_b = self._pairs[min(len(self._fused), len(self._pairs) - 1)]
-        return text.replace("image_a", f"'{source_a.name}'").replace("image_b", f"'{source_b.name}'")
+        names = {"image_a": source_a.name, "image_b": source_b.name}
+        return re.sub("image_[ab]", lambda found: f"'{names[found[0]]}'", text)
 
     def _fail(self, error: str) -> None:
         self.error = error
@@ -188,5 +191,5 @@ class FusionRun:
     def _end(self, state: str) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._fused, self._pairs = [], []
+        self._fused, self._pairs, self._into_scene = [], [], None  # so that volumes go when the scene is closed
         self.state = state

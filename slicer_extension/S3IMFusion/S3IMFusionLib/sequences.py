@@ -37,7 +37,7 @@ def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: An
                 )
             )
     else:
-        problems += problems_of(source_b, "B")
+        problems += problems_of(source_b, "B") + _problems_of_moving(scene, source_b)
     return problems
 
 
@@ -57,7 +57,22 @@ def _problems_of_frames(scene: Any, sequence: Any, letter: str) -> list[str]:
                 name=proxy.GetName(), transform=transform.GetName()
             ),
         ]
-    return found
+    return [*found, *_problems_of_moving(scene, proxy)]
+
+
+def _problems_of_moving(scene: Any, node: Any) -> list[str]:
+    """Why a node cannot be fused at all times at once: a transform above it is played from a sequence."""
+    transform = node.GetParentTransformNode() if node is not None else None
+    while transform is not None:
+        if any(browser.GetSequenceNode(transform) is not None for browser in _browsers_of(scene)):
+            return [
+                _(
+                    "'{name}' stands under a transform that changes with time, '{transform}': "
+                    "harden the transform on the sequence first, or remove it."
+                ).format(name=node.GetName(), transform=transform.GetName())
+            ]
+        transform = transform.GetParentTransformNode()
+    return []
 
 
 def frames_of(
@@ -87,10 +102,14 @@ def _sources_of(scene: Any, sequence: Any, modality: str | None) -> list[Source]
 
 def browser_of(scene: Any, sequence: Any) -> Any:
     """The first browser node that plays a sequence; None without one."""
+    found = (browser for browser in _browsers_of(scene) if browser.IsSynchronizedSequenceNode(sequence, True))
+    return next(found, None)
+
+
+def _browsers_of(scene: Any) -> list[Any]:
     browsers = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
     browsers.UnRegister(None)
-    found = [browsers.GetItemAsObject(index) for index in range(browsers.GetNumberOfItems())]
-    return next((browser for browser in found if browser.IsSynchronizedSequenceNode(sequence, True)), None)
+    return [browsers.GetItemAsObject(index) for index in range(browsers.GetNumberOfItems())]
 
 
 def proxy_of(scene: Any, sequence: Any) -> Any:

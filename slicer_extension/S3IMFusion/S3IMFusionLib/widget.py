@@ -15,6 +15,7 @@ from .install import ensure_packages, missing_packages
 from .layout import FusionView
 from .logic import DeviceChoice, FusionLogic
 from .parameters import FusionParameters, Reference, fusion_settings
+from .result import is_result, is_result_of
 from .run import FusionRun
 from .sequences import proxy_of
 
@@ -50,6 +51,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.make_logic()
         self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic())
+        self.view.make_known()
 
         self.timer = qt.QTimer()
         self.timer.setInterval(POLL_MS)
@@ -64,6 +66,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.updatePanel)
         self._fill_devices([("auto", _("Automatic")), ("cpu", _("CPU"))])
@@ -91,6 +94,8 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._run is not None:
             self._run.cancel()
             self._finish()
+        self._run_parameters = None
+        self.logic.forget()
         self.view.leave()
         self._set_parameter_node(None)
 
@@ -98,6 +103,10 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A new parameter node, if the module is open."""
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
+        """The scene may have been saved in the fusion view."""
+        self.view.make_known()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
@@ -138,8 +147,11 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         sequence_a = _sequence_of(chosen.source_a)
         if chosen.all_frames and sequence_a is not None:
             source_b = _sequence_of(chosen.source_b) or chosen.source_b
-            return self.logic.start_sequence(sequence_a, source_b, _sequence_of(chosen.fused), settings)
-        return self.logic.start(chosen.source_a, chosen.source_b, chosen.fused, settings)
+            output = _output_of(_sequence_of(chosen.fused), sequence_a, source_b)
+            return self.logic.start_sequence(sequence_a, source_b, output, settings)
+        output = chosen.fused if _sequence_of(chosen.fused) is None else None  # else lost at the next time point
+        output = _output_of(output, chosen.source_a, chosen.source_b)
+        return self.logic.start(chosen.source_a, chosen.source_b, output, settings)
 
     def onCancelButton(self, _checked: bool = False) -> None:
         """Stops what runs."""
@@ -200,18 +212,27 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         with slicer.util.tryWithErrorDisplay(_("The devices could not be listed."), waitCursor=True):
             if not missing_packages(self._requirements()):
-                self._fill_devices([(choice.name, _device_label(choice)) for choice in self.logic.device_choices()])
+                found = [(choice.name, _device_label(choice)) for choice in self.logic.device_choices()]
                 self._devices_are_known = True
+                self._fill_devices(found)
 
     def _fill_devices(self, devices: list[tuple[str, str]]) -> None:
-        chosen = self.parameters.device if self.parameters is not None else "auto"
         self._devices = [name for name, _label in devices]
         self.ui.device.blockSignals(True)
         self.ui.device.clear()
         for _name, label in devices:
             self.ui.device.addItem(label)
-        self.ui.device.currentIndex = self._devices.index(chosen) if chosen in self._devices else 0
+        self._show_device()
         self.ui.device.blockSignals(False)
+
+    def _show_device(self) -> None:
+        """Shows what is chosen; a device of another computer has an entry of its own, so that another can be chosen."""
+        chosen = self.parameters.device if self.parameters is not None else "auto"
+        if chosen not in self._devices:
+            self._devices.append(chosen)
+            label = _("{device}, not found here") if self._devices_are_known else "{device}"
+            self.ui.device.addItem(label.format(device=chosen))
+        self.ui.device.currentIndex = self._devices.index(chosen)
 
     def onDeviceChanged(self, index: int) -> None:
         """Keeps the choice in the parameter node."""
@@ -236,8 +257,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressFrame.visible = is_running
         if chosen is None:
             return
-        if chosen.device in self._devices:
-            self.ui.device.currentIndex = self._devices.index(chosen.device)
+        self._show_device()
         self.ui.weights.currentPath = chosen.weights
         self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
         self.ui.memoryLabel.text = self._memory_text()
@@ -274,6 +294,11 @@ def _sequence_of(node: Any) -> Any:
     """The sequence that a volume node plays; None if it plays none."""
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else []
     return next((sequence for browser in browsers if (sequence := browser.GetSequenceNode(node))), None)
+
+
+def _output_of(node: Any, source_a: Any, source_b: Any) -> Any:
+    """The node to fill; None, for a new one, in place of the result of other sources."""
+    return node if node is not None and (not is_result(node) or is_result_of(node, source_a, source_b)) else None
 
 
 def _is_image(node: Any) -> bool:

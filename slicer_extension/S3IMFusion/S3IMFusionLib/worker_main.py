@@ -19,6 +19,8 @@ from typing import Any
 
 Request = dict[str, Any]
 _LONGEST_SENTENCE = 1000  # letters
+_REMOVALS = 50
+_PAUSE_S = 0.1
 
 
 class Channel:
@@ -78,8 +80,14 @@ def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
             print(f"a line that is no request was left ({type(error).__name__})", file=sys.stderr)  # noqa: T201 (the log)
         else:
             requests.put(request)
-    while folder.exists():  # the other thread may still write into it
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # Windows removes no log that is open
+        os.dup2(nowhere, stream)
+    for _attempt in range(_REMOVALS):  # the other thread may still write into it
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(_PAUSE_S)
     os._exit(0)
 
 
