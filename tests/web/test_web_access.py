@@ -1,13 +1,18 @@
 """Who may come in, and what ends a session; no browser is needed."""
 
 import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import make_mocked_request
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from s3im_web.access import Access, AccessError, choose_token, is_loopback
-from s3im_web.gateway import SECRET_HEADER
+from s3im_web.gateway import SECRET_HEADER, Gateway
 from s3im_web.sessions import FullError, Sessions
 from s3im_web.turns import Turn
 
@@ -56,6 +61,120 @@ def test_only_the_token_itself_is_accepted() -> None:
 def test_other_sites_and_other_names_are_refused(token: str | None, headers: dict[str, str], is_refused: bool) -> None:
     request = make_mocked_request("POST", "/upload/a", headers=headers)
     assert (Access(token).refusal(request) is not None) is is_refused
+
+
+class OneProcess:
+    """Sessions that all lead to one server, without a process of their own."""
+
+    check_seconds = 60.0
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.opened: dict[str, SimpleNamespace] = {}
+
+    def find(self, identifier: str | None) -> SimpleNamespace | None:
+        return self.opened.get(identifier or "")
+
+    async def open(self) -> str:
+        identifier = f"session-{len(self.opened)}"
+        self.opened[identifier] = SimpleNamespace(port=self.port, secret="s", last_message=0.0)  # noqa: S106
+        return identifier
+
+    async def end_all(self) -> None:
+        self.opened.clear()
+
+
+@asynccontextmanager
+async def gateway_before(
+    session: web.Application, token: str | None = None
+) -> AsyncIterator[tuple[TestClient, OneProcess]]:
+    """A client of a gateway that hands on to ``session``, and the gateway's sessions."""
+    async with TestServer(session) as server:
+        sessions = OneProcess(server.port)
+        async with TestClient(TestServer(Gateway(Access(token), sessions).application())) as client:
+            yield client, sessions
+
+
+def page_of_a_session() -> web.Application:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="the session's page")
+
+    session = web.Application()
+    session.router.add_get("/", answer)
+    return session
+
+
+async def next_address(answer: aiohttp.ClientResponse) -> str:
+    assert answer.status == 200
+    return re.search(r'http-equiv="refresh" content="0;url=([^"]+)"', await answer.text())[1]
+
+
+TOKEN = "0123456789abcdef"  # noqa: S105
+
+
+@pytest.mark.parametrize(("token", "query"), [(None, ""), (TOKEN, f"?token={TOKEN}")])
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_link_opens_one_session_however_often_it_is_followed(site: str, token: str | None, query: str) -> None:
+    async def live() -> None:
+        async with gateway_before(page_of_a_session(), token) as (client, sessions), aiohttp.ClientSession() as strict:
+            for _ in range(3):
+                answer = await strict.get(client.make_url(f"/{query}"), headers={"Sec-Fetch-Site": site})
+                assert "Set-Cookie" not in answer.headers
+                answer = await client.get(await next_address(answer))
+                if answer.url.path != "/":
+                    answer = await client.get(await next_address(answer))
+                assert await answer.text() == "the session's page"
+                assert len(sessions.opened) == 1
+
+    asyncio.run(live())
+
+
+def test_a_client_without_cookies_takes_one_place_and_is_told_so() -> None:
+    async def live() -> None:
+        async with gateway_before(page_of_a_session()) as (client, sessions):
+            async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as without_cookies:
+                address = await next_address(await without_cookies.get(client.make_url("/")))
+                answer = await without_cookies.get(client.make_url(address))
+                assert answer.status == 400
+                assert "allow cookies" in await answer.text()
+            assert len(sessions.opened) == 1
+
+    asyncio.run(live())
+
+
+def test_what_another_site_embeds_and_a_head_request_open_no_session() -> None:
+    async def live() -> None:
+        async with gateway_before(page_of_a_session()) as (client, sessions):
+            for site in ("cross-site", "same-site"):
+                for path in ("/", "/enter", "/index.html"):
+                    await client.get(path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})
+            for path in ("/", "/enter", "/opened", "/index.html"):
+                await client.head(path)
+            assert sessions.opened == {}
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize("path", ["/?token=wrong", "/", "/enter", "/enter?token=wrong"])
+def test_a_session_opens_nowhere_without_the_token(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3im_web.gateway.WRONG_TOKEN_SECONDS", 0)
+
+    async def live() -> None:
+        async with gateway_before(page_of_a_session(), TOKEN) as (client, sessions):
+            assert (await client.get(path)).status == 401
+            assert sessions.opened == {}
+
+    asyncio.run(live())
+
+
+def test_what_a_link_holds_is_no_markup_of_ours() -> None:
+    async def live() -> None:
+        async with gateway_before(page_of_a_session()) as (client, _):
+            link = {"params": {"token": '"><script>'}, "headers": {"Sec-Fetch-Site": "cross-site"}}
+            text = await (await client.get("/", **link)).text()
+            assert "<script>" not in text
+
+    asyncio.run(live())
 
 
 def test_turns_are_as_many_as_jobs(tmp_path: Path) -> None:

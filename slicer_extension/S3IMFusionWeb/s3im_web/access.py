@@ -10,6 +10,7 @@ from aiohttp import web
 COOKIE = "s3im_session"
 TOKEN_VARIABLE = "S3IM_WEB_TOKEN"  # noqa: S105 - the variable's name
 MIN_TOKEN_LENGTH = 16
+ELSEWHERE = "This request comes from another site: open the page itself."
 HEADERS = {
     # Vue compiles the page's templates in the browser: 'unsafe-eval'. Nothing may come from, or go to, another host.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -77,10 +78,15 @@ class Access:
             return f"This server answers on loopback only: to reach it by another name, start it with {TOKEN_VARIABLE}."
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-            return "This request comes from another site: open the page itself."
-        if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} and request.method != "GET":
-            return "This request comes from another site: open the page itself."
+            return ELSEWHERE
+        if is_from_elsewhere(request) and request.method != "GET":
+            return ELSEWHERE
         return None
+
+
+def is_from_elsewhere(request: web.Request) -> bool:
+    """Whether the browser says that a page of another site asks; its request may lack our cookie."""
+    return request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
 
 
 def set_cookie(response: web.StreamResponse, request: web.Request, session: str) -> None:
