@@ -1,6 +1,7 @@
 """Which files are taken, by name, place and header; no browser is needed."""
 
 import gzip
+import os
 from pathlib import Path
 
 import nibabel
@@ -25,6 +26,14 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_volumes_of_a_folder_are_listed_without_links_to_the_outside(data: Path) -> None:
+    assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
+
+
+@pytest.mark.parametrize("name", [b"M\xfcller.nii", b"M\xfcller/a.nii"])
+def test_a_name_that_is_no_utf8_is_not_listed(data: Path, name: bytes) -> None:
+    path = data / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
     assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
 
 

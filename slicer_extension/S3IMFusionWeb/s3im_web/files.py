@@ -43,7 +43,10 @@ def plain_name(name: str) -> str:
 
 
 def list_volumes(folder: Path | None) -> list[str]:
-    """The volumes inside a folder and its subfolders, as paths relative to it, sorted; hidden ones left out."""
+    """The volumes inside a folder and its subfolders, as paths relative to it, sorted; hidden ones left out.
+
+    A name that is no UTF-8 is left out, too: the page cannot hold it.
+    """
     if folder is None:
         return []
     found = []
@@ -51,11 +54,21 @@ def list_volumes(folder: Path | None) -> list[str]:
         relative = path.relative_to(folder)
         if any(part.startswith(".") for part in relative.parts) or not path.name.casefold().endswith(SUFFIXES):
             continue
+        if not _is_utf8(relative.as_posix()):
+            continue
         if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
             found.append(relative.as_posix())
         if len(found) == MAX_LISTED:
             break
     return found
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def volume_inside(folder: Path | None, relative: str) -> Path:
