@@ -177,6 +177,48 @@ def test_what_a_link_holds_is_no_markup_of_ours() -> None:
     asyncio.run(live())
 
 
+def test_a_session_is_in_use_while_a_file_travels() -> None:
+    async def take(request: web.Request) -> web.Response:
+        return web.Response(text=str(len(await request.read())))
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a")
+        await next_part.wait()
+        await response.write(b"b")
+        return response
+
+    async def in_parts(session: SimpleNamespace) -> AsyncIterator[bytes]:
+        for _ in range(2):
+            await asyncio.sleep(0.2)  # the part before has arrived
+            times.append(session.last_message)
+            session.last_message = 0.0
+            yield b"part"
+
+    async def live() -> None:
+        session = web.Application()
+        session.router.add_post("/upload/a", take)
+        session.router.add_get("/download/nrrd", give)
+        async with gateway_before(session) as (client, sessions):
+            session = sessions.opened[await sessions.open()]
+            client.session.cookie_jar.update_cookies({"s3im_session": "session-0"}, client.make_url("/"))
+            answer = await client.post("/upload/a", data=in_parts(session))
+            assert await answer.text() == "8"
+            assert session.last_message > 0
+            assert times[1] > 0
+            answer = await client.get("/download/nrrd")
+            assert await answer.content.readany() == b"a"
+            session.last_message = 0.0
+            next_part.set()
+            assert await answer.content.readany() == b"b"
+            assert session.last_message > 0
+
+    times: list[float] = []
+    next_part = asyncio.Event()
+    asyncio.run(live())
+
+
 def test_turns_are_as_many_as_jobs(tmp_path: Path) -> None:
     first, second, third = (Turn(tmp_path, jobs=2) for _ in range(3))
     assert first.take()

@@ -133,7 +133,7 @@ class Gateway:
         session = self._session(request)
         headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP)
         headers[SECRET_HEADER] = session.secret
-        body = request.content.iter_any() if request.can_read_body else None
+        body = _noted(session, request.content) if request.can_read_body else None
         url = f"http://127.0.0.1:{session.port}{request.rel_url.raw_path or '/'}"
         try:
             async with self._client.request(
@@ -142,7 +142,7 @@ class Gateway:
                 kept = {k: v for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP}
                 response = web.StreamResponse(status=answer.status, headers={**kept, **HEADERS})
                 await response.prepare(request)
-                async for chunk in answer.content.iter_any():
+                async for chunk in _noted(session, answer.content):
                     await response.write(chunk)
                 await response.write_eof()
                 return response
@@ -175,6 +175,13 @@ class Gateway:
         with contextlib.suppress(ConnectionError):
             await browser.close()
         return browser
+
+
+async def _noted(session: Session, stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """A stream's bytes; the session is in use as long as they come."""
+    async for chunk in stream.iter_any():
+        session.last_message = time.time()
+        yield chunk
 
 
 async def _send(to: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, message: aiohttp.WSMessage) -> None:
