@@ -56,6 +56,9 @@ def test_only_the_token_itself_is_accepted() -> None:
         ("0123456789abcdef", {"Host": "a.example", "Origin": "https://b.example"}, True),
         (None, {"Host": "127.0.0.1:8642", "Origin": "http://127.0.0.1:9999"}, True),
         (None, {"Host": "127.0.0.1:8642", "Origin": "null"}, True),
+        (None, {"Host": "[::1"}, True),
+        ("0123456789abcdef", {"Host": "[::1"}, True),
+        (None, {"Host": "127.0.0.1:8642", "Origin": "http://["}, True),
     ],
 )
 def test_other_sites_and_other_names_are_refused(token: str | None, headers: dict[str, str], is_refused: bool) -> None:

@@ -73,11 +73,15 @@ class Access:
         Without a token only the name of this machine's loopback is served: a foreign page that makes its own name
         point here (DNS rebinding) is refused, and so is a proxy, which others can reach.
         """
-        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+        origin = request.headers.get("Origin")
+        try:
+            host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+            site = None if origin is None else urlsplit(origin).netloc
+        except ValueError:
+            return "This request names no address that can be read: open the page itself."
         if self._token is None and not is_loopback(host):
             return f"This server answers on loopback only: to reach it by another name, start it with {TOKEN_VARIABLE}."
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+        if origin is not None and site != request.headers.get("Host"):
             return ELSEWHERE
         if is_from_elsewhere(request) and request.method != "GET":
             return ELSEWHERE
