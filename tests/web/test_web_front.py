@@ -107,7 +107,17 @@ def test_nothing_outside_the_servers_folder_is_loaded(page: Any, pair: Path) -> 
     (pair.parent / "outside.nii.gz").write_bytes((pair / "t1.nii.gz").read_bytes())
     page.evaluate("window.trame.state.set('choice_a', '../outside.nii.gz')")
     page.locator("#message", has_text="no such volume in the server's folder").wait_for()
+    page.wait_for_function("window.trame.state.get('choice_a') === null")
     page.locator("#name-a", has_text="no volume yet").wait_for()
+
+
+def test_a_volume_is_chosen_again_after_an_upload(page: Any, pair: Path) -> None:
+    choose(page, "A from the server", "t1.nii.gz")
+    page.locator("#name-a", has_text="A: t1").wait_for()
+    upload(page, "A", pair / "ct.nii.gz")
+    page.locator("#name-a", has_text="A: ct").wait_for()
+    choose(page, "A from the server", "t1.nii.gz")
+    page.locator("#name-a", has_text="A: t1").wait_for()
 
 
 def test_two_volumes_are_loaded_and_shown(page: Any, pair: Path) -> None:
