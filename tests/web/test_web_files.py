@@ -37,6 +37,35 @@ def test_a_name_that_is_no_utf8_is_not_listed(data: Path, name: bytes) -> None:
     assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
 
 
+def test_a_file_that_cannot_be_asked_ends_no_list(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_file = Path.is_file
+
+    def ask(path: Path) -> bool:
+        if path.name == "a.nii":
+            raise PermissionError(path)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", ask)
+    assert list_volumes(data) == ["sub/b.nrrd"]
+
+
+def test_the_list_ends_at_its_limit_without_a_walk_of_all(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (asked.append(Path(path)), scandir(path))[1])
+    monkeypatch.setattr("s3im_web.files.MAX_LISTED", 1)
+    assert list_volumes(data) == ["a.nii"]
+    assert asked == [data]
+
+
+def test_hidden_files_and_folders_and_links_to_themselves_are_not_listed(data: Path) -> None:
+    (data / "loop.nii").symlink_to("loop.nii")
+    (data / ".hidden").mkdir()
+    for name in (".a.nii", ".hidden/a.nii"):
+        (data / name).touch()
+    assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
+
+
 def test_a_volume_inside_the_folder_is_found(data: Path) -> None:
     assert volume_inside(data, "sub/b.nrrd") == data / "sub" / "b.nrrd"
 

@@ -1,8 +1,12 @@
 """Which files may come in: by name, by where they lie, and by what their header says, before anything reads them."""
 
+import contextlib
 import math
+import os
 import re
 import zlib
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import nibabel
@@ -45,30 +49,24 @@ def plain_name(name: str) -> str:
 def list_volumes(folder: Path | None) -> list[str]:
     """The volumes inside a folder and its subfolders, as paths relative to it, sorted; hidden ones left out.
 
-    A name that is no UTF-8 is left out, too: the page cannot hold it.
+    The walk ends at :data:`MAX_LISTED`. What cannot be read is left out, and so is a name that is no UTF-8: the page
+    cannot hold it.
     """
-    if folder is None:
-        return []
-    found = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not path.name.casefold().endswith(SUFFIXES):
-            continue
-        if not _is_utf8(relative.as_posix()):
-            continue
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            found.append(relative.as_posix())
-        if len(found) == MAX_LISTED:
-            break
-    return found
+    return [] if folder is None else sorted(islice(_volumes(folder), MAX_LISTED))
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _volumes(folder: Path) -> Iterator[str]:
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith(".") or not name.casefold().endswith(SUFFIXES):
+                continue
+            path = Path(parent, name)
+            relative = path.relative_to(folder).as_posix()
+            with contextlib.suppress(OSError, UnicodeEncodeError):
+                relative.encode()
+                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                    yield relative
 
 
 def volume_inside(folder: Path | None, relative: str) -> Path:
