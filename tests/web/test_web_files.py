@@ -125,6 +125,16 @@ def test_what_is_no_volume_is_refused(tmp_path: Path, name: str, content: bytes)
         check_volume(path, MEGABYTE)
 
 
+@pytest.mark.parametrize("name", ["a.nii", "sub/b.nrrd"])
+def test_a_file_that_the_server_may_not_read_is_told(data: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(name)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(FileError, match="may the server read it"):
+        check_volume(data / name, MEGABYTE)
+
+
 @pytest.mark.parametrize(
     ("name", "plain"),
     [("t1.nii.gz", "t1"), ("../../x.nrrd", "x"), ("C:\\a b\\T1 w.NII", "T1_w"), ("<b>.nii", "b"), ("..nii", "volume")],

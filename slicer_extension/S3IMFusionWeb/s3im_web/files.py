@@ -95,9 +95,14 @@ def check_volume(path: Path, max_bytes: int) -> None:
     hold a volume larger than the memory.
 
     Raises:
-        FileError: if the header cannot be read, points to another file, or tells of more than ``max_bytes`` of voxels.
+        FileError: if the file or its header cannot be read, or the header points to another file or tells of more than
+            ``max_bytes`` of voxels.
     """
-    size = _nrrd_bytes(path) if volume_suffix(path.name) == ".nrrd" else _nifti_bytes(path)
+    try:
+        path.open("rb").close()
+        size = _nrrd_bytes(path) if volume_suffix(path.name) == ".nrrd" else _nifti_bytes(path)
+    except OSError as error:
+        raise FileError("This file cannot be opened on the server: may the server read it?") from error
     if size > max_bytes:
         raise FileError(
             f"This volume has {size / 2**20:.0f} MB of voxels, and {max_bytes / 2**20:.0f} are allowed here."
