@@ -1,6 +1,7 @@
 """Which files are taken, by name, place and header; no browser is needed."""
 
 import gzip
+import os
 from pathlib import Path
 
 import nibabel
@@ -25,6 +26,43 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_volumes_of_a_folder_are_listed_without_links_to_the_outside(data: Path) -> None:
+    assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
+
+
+@pytest.mark.parametrize("name", [b"M\xfcller.nii", b"M\xfcller/a.nii"])
+def test_a_name_that_is_no_utf8_is_not_listed(data: Path, name: bytes) -> None:
+    path = data / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
+
+
+def test_a_file_that_cannot_be_asked_ends_no_list(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_file = Path.is_file
+
+    def ask(path: Path) -> bool:
+        if path.name == "a.nii":
+            raise PermissionError(path)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", ask)
+    assert list_volumes(data) == ["sub/b.nrrd"]
+
+
+def test_the_list_ends_at_its_limit_without_a_walk_of_all(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (asked.append(Path(path)), scandir(path))[1])
+    monkeypatch.setattr("s3im_web.files.MAX_LISTED", 1)
+    assert list_volumes(data) == ["a.nii"]
+    assert asked == [data]
+
+
+def test_hidden_files_and_folders_and_links_to_themselves_are_not_listed(data: Path) -> None:
+    (data / "loop.nii").symlink_to("loop.nii")
+    (data / ".hidden").mkdir()
+    for name in (".a.nii", ".hidden/a.nii"):
+        (data / name).touch()
     assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
 
 
@@ -85,6 +123,16 @@ def test_what_is_no_volume_is_refused(tmp_path: Path, name: str, content: bytes)
     path.write_bytes(content)
     with pytest.raises(FileError, match=r"cannot be read as (NIfTI|NRRD)"):
         check_volume(path, MEGABYTE)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "sub/b.nrrd"])
+def test_a_file_that_the_server_may_not_read_is_told(data: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(name)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(FileError, match="may the server read it"):
+        check_volume(data / name, MEGABYTE)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,17 @@ def test_nothing_outside_the_servers_folder_is_loaded(page: Any, pair: Path) -> 
     (pair.parent / "outside.nii.gz").write_bytes((pair / "t1.nii.gz").read_bytes())
     page.evaluate("window.trame.state.set('choice_a', '../outside.nii.gz')")
     page.locator("#message", has_text="no such volume in the server's folder").wait_for()
+    page.wait_for_function("window.trame.state.get('choice_a') === null")
     page.locator("#name-a", has_text="no volume yet").wait_for()
+
+
+def test_a_volume_is_chosen_again_after_an_upload(page: Any, pair: Path) -> None:
+    choose(page, "A from the server", "t1.nii.gz")
+    page.locator("#name-a", has_text="A: t1").wait_for()
+    upload(page, "A", pair / "ct.nii.gz")
+    page.locator("#name-a", has_text="A: ct").wait_for()
+    choose(page, "A from the server", "t1.nii.gz")
+    page.locator("#name-a", has_text="A: t1").wait_for()
 
 
 def test_two_volumes_are_loaded_and_shown(page: Any, pair: Path) -> None:
@@ -273,3 +283,21 @@ def test_beyond_loopback_all_is_refused_without_the_token(start_server: Callable
     assert websocket_status(server.port, **headers, Origin="https://elsewhere.example") == 403
     context.close()
     assert token not in server.log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("token", [None, "0123456789abcdef"])
+def test_a_link_of_another_site_leads_into_one_session(
+    start_server: Callable[..., Any], browser: Any, token: str | None
+) -> None:
+    server = start_server("--device", "cpu", "--max-sessions", "1", token=token)
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    link = f'<a href="{server.url}">open</a><img src="{server.url}"><iframe src="{server.url}"></iframe>'
+    page.route("http://wiki.example/", lambda route: route.fulfill(content_type="text/html", body=link))
+    for _ in range(2):
+        page.goto("http://wiki.example/")
+        page.get_by_role("link", name="open").click()
+        page.get_by_role("button", name="Fuse", exact=True).wait_for()
+        assert page.url == f"http://127.0.0.1:{server.port}/index.html"
+    context.close()

@@ -10,6 +10,7 @@ from aiohttp import web
 COOKIE = "s3im_session"
 TOKEN_VARIABLE = "S3IM_WEB_TOKEN"  # noqa: S105 - the variable's name
 MIN_TOKEN_LENGTH = 16
+ELSEWHERE = "This request comes from another site: open the page itself."
 HEADERS = {
     # Vue compiles the page's templates in the browser: 'unsafe-eval'. Nothing may come from, or go to, another host.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -72,15 +73,24 @@ class Access:
         Without a token only the name of this machine's loopback is served: a foreign page that makes its own name
         point here (DNS rebinding) is refused, and so is a proxy, which others can reach.
         """
-        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+        origin = request.headers.get("Origin")
+        try:
+            host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+            site = None if origin is None else urlsplit(origin).netloc
+        except ValueError:
+            return "This request names no address that can be read: open the page itself."
         if self._token is None and not is_loopback(host):
             return f"This server answers on loopback only: to reach it by another name, start it with {TOKEN_VARIABLE}."
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-            return "This request comes from another site: open the page itself."
-        if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} and request.method != "GET":
-            return "This request comes from another site: open the page itself."
+        if origin is not None and site != request.headers.get("Host"):
+            return ELSEWHERE
+        if is_from_elsewhere(request) and request.method != "GET":
+            return ELSEWHERE
         return None
+
+
+def is_from_elsewhere(request: web.Request) -> bool:
+    """Whether the browser says that a page of another site asks; its request may lack our cookie."""
+    return request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
 
 
 def set_cookie(response: web.StreamResponse, request: web.Request, session: str) -> None:

@@ -94,7 +94,7 @@ class FusionApp:
                 path = volume_inside(self._settings.data, str(choice))
                 self._take(side, path, plain_name(path.name))
             except FileError as error:
-                self.server.state.message = str(error)
+                self.server.state.update({"message": str(error), f"choice_{side}": None})
 
         return load
 
@@ -114,6 +114,8 @@ class FusionApp:
             path = Path(file)
             await self._receive(request, handle)
             self._take(side, path, title)
+            with state:
+                state[f"choice_{side}"] = None  # the same one can be chosen again
         except FileError as error:
             with state:
                 state.message = str(error)

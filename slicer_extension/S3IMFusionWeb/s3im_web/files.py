@@ -1,8 +1,12 @@
 """Which files may come in: by name, by where they lie, and by what their header says, before anything reads them."""
 
+import contextlib
 import math
+import os
 import re
 import zlib
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import nibabel
@@ -43,19 +47,26 @@ def plain_name(name: str) -> str:
 
 
 def list_volumes(folder: Path | None) -> list[str]:
-    """The volumes inside a folder and its subfolders, as paths relative to it, sorted; hidden ones left out."""
-    if folder is None:
-        return []
-    found = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not path.name.casefold().endswith(SUFFIXES):
-            continue
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            found.append(relative.as_posix())
-        if len(found) == MAX_LISTED:
-            break
-    return found
+    """The volumes inside a folder and its subfolders, as paths relative to it, sorted; hidden ones left out.
+
+    The walk ends at :data:`MAX_LISTED`. What cannot be read is left out, and so is a name that is no UTF-8: the page
+    cannot hold it.
+    """
+    return [] if folder is None else sorted(islice(_volumes(folder), MAX_LISTED))
+
+
+def _volumes(folder: Path) -> Iterator[str]:
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith(".") or not name.casefold().endswith(SUFFIXES):
+                continue
+            path = Path(parent, name)
+            relative = path.relative_to(folder).as_posix()
+            with contextlib.suppress(OSError, UnicodeEncodeError):
+                relative.encode()
+                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                    yield relative
 
 
 def volume_inside(folder: Path | None, relative: str) -> Path:
@@ -84,9 +95,14 @@ def check_volume(path: Path, max_bytes: int) -> None:
     hold a volume larger than the memory.
 
     Raises:
-        FileError: if the header cannot be read, points to another file, or tells of more than ``max_bytes`` of voxels.
+        FileError: if the file or its header cannot be read, or the header points to another file or tells of more than
+            ``max_bytes`` of voxels.
     """
-    size = _nrrd_bytes(path) if volume_suffix(path.name) == ".nrrd" else _nifti_bytes(path)
+    try:
+        path.open("rb").close()
+        size = _nrrd_bytes(path) if volume_suffix(path.name) == ".nrrd" else _nifti_bytes(path)
+    except OSError as error:
+        raise FileError("This file cannot be opened on the server: may the server read it?") from error
     if size > max_bytes:
         raise FileError(
             f"This volume has {size / 2**20:.0f} MB of voxels, and {max_bytes / 2**20:.0f} are allowed here."

@@ -10,18 +10,20 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from .access import COOKIE, HEADERS, Access, set_cookie
+from .access import COOKIE, ELSEWHERE, HEADERS, Access, is_from_elsewhere, set_cookie
 from .sessions import FullError, Session, Sessions, StartError
 
 SECRET_HEADER = "X-S3IM-Session"  # noqa: S105 - the header's name
 MAX_MESSAGE = 8 * 2**20
 WRONG_TOKEN_SECONDS = 1.0
 HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "cookie"}
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>S3IMFusion</title>
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>S3IMFusion</title>{head}
 <body style="font-family:sans-serif;max-width:32em;margin:4em auto"><h1>S3IMFusion</h1><p role="alert">{text}</p>{form}
 <p>Research use only.</p></body></html>"""
 ASK_FORM = """<form method="post" action="/login"><label>Token <input name="token" type="password" required autofocus
 autocomplete="off"></label> <button>Open</button></form>"""
+ASK = "Enter the token that the server printed when it was started."
+NO_COOKIE = "This browser did not keep the cookie of its session: allow cookies for this server, then open it again."
 
 
 class Gateway:
@@ -35,7 +37,9 @@ class Gateway:
         """The aiohttp application."""
         app = web.Application(middlewares=[self._guard])
         app.router.add_post("/login", self._login)
-        app.router.add_get("/", self._enter)
+        app.router.add_get("/", self._enter, allow_head=False)
+        app.router.add_get("/enter", self._enter_from_here, allow_head=False)
+        app.router.add_get("/opened", self._opened)
         app.router.add_get("/index.html", self._reload)
         app.router.add_get("/ws", self._websocket)
         app.router.add_route("*", "/{path:.*}", self._pass_on)
@@ -66,23 +70,40 @@ class Gateway:
 
     async def _enter(self, request: web.Request) -> web.StreamResponse:
         """The page: of the session that the browser has, else of a new one where no token is needed or it is given."""
-        given = request.query.get("token")
-        if given is not None:
-            return await self._open(request, given)
-        if self._sessions.find(request.cookies.get(COOKIE)) is not None:
+        if is_from_elsewhere(request):  # without the cookie that the browser may have, which comes when our page asks
+            return _go_on(f"/enter?{request.rel_url.raw_query_string}")
+        if "token" not in request.query and self._has_session(request):
             return await self._pass_on(request)
-        if self._access.needs_token:
-            return _page(401, "Enter the token that the server printed when it was started.", ASK_FORM)
-        return await self._open(request, "")
+        return await self._admit(request)
+
+    async def _enter_from_here(self, request: web.Request) -> web.StreamResponse:
+        """Where a link of another site goes on: by a page of ours alone."""
+        if is_from_elsewhere(request):
+            return _page(403, ELSEWHERE)
+        if "token" not in request.query and self._has_session(request):
+            raise web.HTTPSeeOther("/", headers=HEADERS)
+        return await self._admit(request)
+
+    async def _opened(self, request: web.Request) -> web.StreamResponse:
+        """Where a new session goes on; opens none, so that a client without cookies takes one place only."""
+        if self._has_session(request):
+            raise web.HTTPSeeOther("/", headers=HEADERS)
+        return _page(400, NO_COOKIE)
 
     async def _reload(self, request: web.Request) -> web.StreamResponse:
         """The page where it is after it was opened; reloaded after its session has ended, it enters anew."""
-        if self._sessions.find(request.cookies.get(COOKIE)) is None:
+        if not self._has_session(request):
             raise web.HTTPSeeOther("/", headers=HEADERS)
         return await self._pass_on(request)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         return await self._open(request, str((await request.post()).get("token", "")))
+
+    async def _admit(self, request: web.Request) -> web.StreamResponse:
+        given = request.query.get("token")
+        if given is None and self._access.needs_token:
+            return _page(401, ASK, ASK_FORM)
+        return await self._open(request, given or "")
 
     async def _open(self, request: web.Request, token: str) -> web.StreamResponse:
         if not self._access.accepts(token):
@@ -94,9 +115,12 @@ class Gateway:
                 identifier = await self._sessions.open()
         except (FullError, StartError) as error:
             return _page(503, str(error))
-        response = web.HTTPSeeOther("/", headers=HEADERS)  # leaves no token in the address
+        response = _go_on("/opened")  # no redirect: one that a link of another site began would lack the cookie
         set_cookie(response, request, identifier)
         return response
+
+    def _has_session(self, request: web.Request) -> bool:
+        return self._sessions.find(request.cookies.get(COOKIE)) is not None
 
     def _session(self, request: web.Request) -> Session:
         session = self._sessions.find(request.cookies.get(COOKIE))
@@ -109,7 +133,7 @@ class Gateway:
         session = self._session(request)
         headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP)
         headers[SECRET_HEADER] = session.secret
-        body = request.content.iter_any() if request.can_read_body else None
+        body = _noted(session, request.content) if request.can_read_body else None
         url = f"http://127.0.0.1:{session.port}{request.rel_url.raw_path or '/'}"
         try:
             async with self._client.request(
@@ -118,7 +142,7 @@ class Gateway:
                 kept = {k: v for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP}
                 response = web.StreamResponse(status=answer.status, headers={**kept, **HEADERS})
                 await response.prepare(request)
-                async for chunk in answer.content.iter_any():
+                async for chunk in _noted(session, answer.content):
                     await response.write(chunk)
                 await response.write_eof()
                 return response
@@ -153,6 +177,13 @@ class Gateway:
         return browser
 
 
+async def _noted(session: Session, stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """A stream's bytes; the session is in use as long as they come."""
+    async for chunk in stream.iter_any():
+        session.last_message = time.time()
+        yield chunk
+
+
 async def _send(to: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, message: aiohttp.WSMessage) -> None:
     if message.type == aiohttp.WSMsgType.TEXT:
         await to.send_str(message.data)
@@ -160,6 +191,13 @@ async def _send(to: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, mes
         await to.send_bytes(message.data)
 
 
-def _page(status: int, text: str, form: str = "") -> web.Response:
-    body = PAGE.format(text=html.escape(text), form=form)
+def _go_on(address: str) -> web.Response:
+    """A page that goes on by itself, and leaves no token in the address."""
+    address = html.escape(address)
+    head = f'<meta http-equiv="refresh" content="0;url={address}">'
+    return _page(200, "The page is being opened.", f'<p><a href="{address}">Go on</a></p>', head)
+
+
+def _page(status: int, text: str, form: str = "", head: str = "") -> web.Response:
+    body = PAGE.format(text=html.escape(text), form=form, head=head)
     return web.Response(status=status, text=body, content_type="text/html", headers=HEADERS)

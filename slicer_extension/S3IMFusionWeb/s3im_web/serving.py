@@ -1,9 +1,11 @@
 """Serve the web front: options, address, token."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -11,6 +13,8 @@ from aiohttp import web
 from .access import TOKEN_VARIABLE, Access, AccessError, choose_token
 from .gateway import Gateway
 from .sessions import Sessions
+
+MAX_PORT = 65535
 
 
 def serve() -> None:
@@ -31,14 +35,18 @@ def serve() -> None:
     }
     sessions = Sessions(settings, options.max_sessions, options.idle_minutes)
     gateway = Gateway(Access(token), sessions)
-    web.run_app(
-        gateway.application(),
-        host=options.host,
-        port=options.port,
-        access_log=None,  # it would hold the token and the names of files
-        print=lambda *_: _announce(options.host, options.port, token),
-        shutdown_timeout=1,
-    )
+    try:
+        web.run_app(
+            gateway.application(),
+            host=options.host,
+            port=options.port,
+            access_log=None,  # it would hold the token and the names of files
+            print=lambda *_: _announce(options.host, options.port, token),
+            shutdown_timeout=1,
+        )
+    except OSError as error:
+        sys.stderr.write(f"s3im-web: cannot listen at {options.host}, port {options.port}: {error.strerror or error}\n")
+        sys.exit(2)
 
 
 def _announce(host: str, port: int, token: str | None) -> None:
@@ -48,19 +56,38 @@ def _announce(host: str, port: int, token: str | None) -> None:
     sys.stdout.flush()
 
 
+def _positive(kind: type) -> Callable[[str], float]:
+    """Reads a positive number of a kind, for argparse."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if (number := kind(text)) > 0:
+                return number
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+
+    return read
+
+
+def _port(text: str) -> int:
+    """Reads a port, for argparse."""
+    if (port := _positive(int)(text)) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is more than {MAX_PORT}")
+    return port
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="s3im-web",
         description="Fuse volumes in a browser. Research use only.",
         epilog=f"Beyond loopback a token is needed: that of the variable {TOKEN_VARIABLE}, or a new one, printed once.",
     )
-    add = parser.add_argument
+    add, count, minutes = parser.add_argument, _positive(int), _positive(float)
     add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s, this machine alone)")
-    add("--port", type=int, default=8642, help="port (default: %(default)s)")
+    add("--port", type=_port, default=8642, help="port (default: %(default)s)")
     add("--data", type=Path, metavar="DIR", help="folder of this machine whose volumes may be loaded")
     add("--device", default="auto", help="where to compute: auto, cpu, cuda:1 (default: %(default)s)")
-    add("--jobs", type=int, default=1, help="fusions at a time, over all users (default: %(default)s)")
-    add("--max-sessions", type=int, default=4, help="users at a time (default: %(default)s)")
-    add("--max-megabytes", type=int, default=2048, help="of a file and of a volume's voxels (default: %(default)s)")
-    add("--idle-minutes", type=float, default=30, help="an unused session ends after them (default: %(default)s)")
+    add("--jobs", type=count, default=1, help="fusions at a time, over all users (default: %(default)s)")
+    add("--max-sessions", type=count, default=4, help="users at a time (default: %(default)s)")
+    add("--max-megabytes", type=count, default=2048, help="of a file and of a volume's voxels (default: %(default)s)")
+    add("--idle-minutes", type=minutes, default=30, help="an unused session ends after them (default: %(default)s)")
     return parser.parse_args()

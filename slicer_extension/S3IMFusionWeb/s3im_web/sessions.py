@@ -63,7 +63,7 @@ class Sessions:
         self._settings = settings
         self._max_sessions = max_sessions
         self._idle_seconds = 60 * idle_minutes
-        self.check_seconds = min(10.0, self._idle_seconds / 4)
+        self.check_seconds = max(1.0, min(10.0, self._idle_seconds / 4))
         self._sessions: dict[str, Session] = {}
         self._starting = 0
         self.folder = Path(tempfile.mkdtemp(prefix="s3im-web-"))  # mode 0700

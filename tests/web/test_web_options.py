@@ -1,0 +1,57 @@
+"""The options of the server, and an address that it cannot have."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+from s3im_web import serving
+from s3im_web.sessions import Sessions
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("it started")
+
+    monkeypatch.setattr(sys, "argv", ["s3im-web", *options])
+    monkeypatch.setattr(serving.web, "run_app", started)
+    serving.serve()
+
+
+@pytest.mark.parametrize("option", ["--port", "--jobs", "--max-sessions", "--max-megabytes", "--idle-minutes"])
+@pytest.mark.parametrize("value", ["0", "-5", "nan", "few"])
+def test_only_positive_numbers_are_taken(
+    option: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(monkeypatch, f"{option}={value}")
+    assert end.value.code == 2
+    assert f"argument {option}: {value} is no positive number" in capsys.readouterr().err
+
+
+def test_a_port_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(monkeypatch, "--port", "65536")
+    assert end.value.code == 2
+    assert "65536 is more than 65535" in capsys.readouterr().err
+
+
+def test_a_short_idle_time_does_not_keep_a_core_busy() -> None:
+    sessions = Sessions({}, max_sessions=1, idle_minutes=1e-9)
+    try:
+        assert sessions.check_seconds >= 1
+    finally:
+        (sessions.folder / "turns").rmdir()
+        sessions.folder.rmdir()
+
+
+def test_a_port_in_use_is_told_in_one_sentence() -> None:
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", 0))
+        used.listen()
+        port = str(used.getsockname()[1])
+        command = [sys.executable, "-m", "s3im_web", "--port", port]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"s3im-web: cannot listen at 127.0.0.1, port {port}:")
