@@ -112,12 +112,12 @@ def test_nothing_outside_the_servers_folder_is_loaded(page: Any, pair: Path) -> 
 
 
 def test_a_volume_is_chosen_again_after_an_upload(page: Any, pair: Path) -> None:
-    choose(page, "A from the server", "t1.nii.gz")
-    page.locator("#name-a", has_text="A: t1").wait_for()
-    upload(page, "A", pair / "ct.nii.gz")
+    choose(page, "A from the server", "ct.nii.gz")
     page.locator("#name-a", has_text="A: ct").wait_for()
-    choose(page, "A from the server", "t1.nii.gz")
+    upload(page, "A", pair / "t1.nii.gz")
     page.locator("#name-a", has_text="A: t1").wait_for()
+    choose(page, "A from the server", "ct.nii.gz")
+    page.locator("#name-a", has_text="A: ct").wait_for()
 
 
 def test_two_volumes_are_loaded_and_shown(page: Any, pair: Path) -> None:
