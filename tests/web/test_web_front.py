@@ -111,15 +111,6 @@ def test_nothing_outside_the_servers_folder_is_loaded(page: Any, pair: Path) -> 
     page.locator("#name-a", has_text="no volume yet").wait_for()
 
 
-def test_a_volume_is_chosen_again_after_an_upload(page: Any, pair: Path) -> None:
-    choose(page, "A from the server", "ct.nii.gz")
-    page.locator("#name-a", has_text="A: ct").wait_for()
-    upload(page, "A", pair / "t1.nii.gz")
-    page.locator("#name-a", has_text="A: t1").wait_for()
-    choose(page, "A from the server", "ct.nii.gz")
-    page.locator("#name-a", has_text="A: ct").wait_for()
-
-
 def test_two_volumes_are_loaded_and_shown(page: Any, pair: Path) -> None:
     upload(page, "A", pair / "t1.nii.gz")
     page.locator("#name-a", has_text="A: t1").wait_for()
@@ -225,6 +216,15 @@ def test_another_browser_sees_nothing_of_it_and_a_third_finds_no_place(page: Any
     finally:
         other.close()
     page.locator("#name-a", has_text="A: t1").wait_for()
+
+
+def test_a_volume_is_chosen_again_after_an_upload(page: Any, pair: Path) -> None:
+    choose(page, "A from the server", "ct.nii.gz")
+    page.locator("#name-a", has_text="A: ct").wait_for()
+    upload(page, "A", pair / "t1.nii.gz")
+    page.locator("#name-a", has_text="A: t1").wait_for()
+    choose(page, "A from the server", "ct.nii.gz")
+    page.locator("#name-a", has_text="A: ct").wait_for()
 
 
 def test_the_page_asked_nothing_from_elsewhere(page: Any, server: Any) -> None:
