@@ -1,6 +1,7 @@
 """The command: what it prints, what it leaves, how it exits."""
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -348,9 +349,9 @@ def test_a_locked_folder_fails_its_pair_and_no_other(images, tmp_path, monkeypat
 
 
 def test_a_name_that_is_no_text_is_escaped(images, monkeypatch):
-    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
     output = os.fsdecode(os.fsencode(images) + b"/out\xff.png")
-    command = [sys.executable, "-m", "monai_s3im", "fuse", str(images / "a.png"), str(images / "b.png"), "-o", output]
-    found = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.endswith("out\\udcff.png\n")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    app(["fuse", str(images / "a.png"), str(images / "b.png"), "-o", output, "--device", "cpu"], standalone_mode=False)
+    stdout.flush()
+    assert stdout.buffer.getvalue() == os.fsencode(images) + b"/out\\udcff.png\n"
