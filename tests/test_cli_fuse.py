@@ -107,6 +107,15 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(images, monkeypatc
     assert files_in(images) == before
 
 
+def test_all_that_is_wrong_with_a_pair_is_told_at_once(images):
+    result = run(images / "none.png", images / "4d.nii.gz", "-o", images / "out.png", "--modality-a", "xray")
+    assert result.exit_code == 2
+    errors = result.stderr.splitlines()
+    for text, line in zip(("unknown modality 'xray'", "none.png does not exist", "is 4D"), errors, strict=True):
+        assert text in line
+    assert all(line.startswith("error: ") for line in errors)
+
+
 def test_unknown_options_are_refused_by_name():
     result = run("a.png", "b.png", "--colour")
     assert result.exit_code == 2

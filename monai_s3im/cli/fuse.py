@@ -156,8 +156,8 @@ def _fuse_one(pairs: list[Any], output: Path, settings: dict[str, Any]) -> None:
 
     remove_leftovers(output.parent)
     pair = replace(pairs[0], name="pair")  # which names no file here
-    for line in problems_of([pair], settings["max_gib"]).get(pair.name, []):
-        fail(line.removeprefix(f"{pair.name}: "))
+    if problems := problems_of([pair], settings["max_gib"]).get(pair.name):
+        fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
     with progress_bar() as progress:
         slices = progress.add_task("slices", total=None)
         fuser = Fuser(**settings, progress=lambda done, total: progress.update(slices, completed=done, total=total))
