@@ -57,6 +57,17 @@ class Comparison:
         """The metrics of the paper that a method is ahead on in the mean of the cases that both have a value of."""
         return [name for name in PAPER_METRICS if self.difference(method, other, name) > 0]
 
+    def share_as_far_ahead(self, method: str, other: str) -> float:
+        """How sure :meth:`ahead` is: the share of resamples, drawn as by :meth:`interval`, with at least as many.
+
+        0..1. Half or less says that on other patients it may well be fewer.
+        """
+        pairs = [(self.of(method, name), self.of(other, name)) for name in PAPER_METRICS]
+        differences = np.nan_to_num(np.array([first - second for first, second in pairs]), posinf=0, neginf=0)
+        sums = np.array([differences[:, self._groups == group].sum(1) for group in np.unique(self._groups)])
+        ahead = (sums[_drawn(len(sums))].sum(1) > 0).sum(1)  # a mean is above 0 where its sum is
+        return float((ahead >= len(self.ahead(method, other))).mean())
+
     def difference(self, method: str, other: str, name: str) -> float:
         """Mean of the paired differences, method less other, over the cases that both have a value of; nan if none."""
         first, second = self.of(method, name), self.of(other, name)
@@ -88,16 +99,25 @@ class Comparison:
         return self._interval(self.of(method, name) - self.of(other, name))
 
     def _interval(self, values: np.ndarray) -> tuple[float, float]:
-        patients = np.array(list(self.patients.values())) if self.has_several_patients else np.arange(len(values))
         defined = np.isfinite(values)
         if not defined.any():
             return math.nan, math.nan
-        groups = [values[defined & (patients == patient)] for patient in np.unique(patients)]
+        groups = [values[defined & (self._groups == group)] for group in np.unique(self._groups)]
         groups = [group for group in groups if len(group)]
         sums, counts = np.array([group.sum() for group in groups]), np.array([len(group) for group in groups])
-        drawn = np.random.default_rng(_SEED).integers(len(groups), size=(_RESAMPLES, len(groups)))
+        drawn = _drawn(len(groups))
         means = sums[drawn].sum(1) / counts[drawn].sum(1)
         return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+    @property
+    def _groups(self) -> np.ndarray:
+        """What is drawn together, (cases,): the patient, or with one patient the image."""
+        return np.array(list(self.patients.values())) if self.has_several_patients else np.arange(len(self.patients))
+
+
+def _drawn(groups: int) -> np.ndarray:
+    """The resamples of the bootstrap, (resamples, groups): indices of groups, the same at every call."""
+    return np.random.default_rng(_SEED).integers(groups, size=(_RESAMPLES, groups))
 
 
 def nan_last(value: float) -> float:

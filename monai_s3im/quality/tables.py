@@ -53,10 +53,15 @@ def markdown(comparison: Comparison, title: str) -> str:
     lines += [f"| method | {' | '.join(PAPER_METRICS)} | mean rank | {own} ahead on |", "|---" * 11 + "|"]
     for method in sorted(comparison.values, key=comparison.mean_rank):
         cells = [_shown(comparison, method, name) for name in PAPER_METRICS]
-        ahead = "" if method == own else f"{len(comparison.ahead(own, method))} of {len(PAPER_METRICS)}"
+        ahead = "" if method == own else _ahead_cell(comparison, own, method)
         name = f"**{method}**" if method == own else method
         lines.append(f"| {name} | {' | '.join(cells)} | {comparison.mean_rank(method):.2f} | {ahead} |")
-    lines += ["", "The best value of a column is bold. Rank 1 is the best of all methods.", "", "## Guards", ""]
+    drawn = "patients" if comparison.has_several_patients else "images of the one patient"
+    note = (
+        "The best value of a column is bold. Rank 1 is the best of all methods. In brackets: in how many of the "
+        f"bootstrap's resamples over {drawn} {own} is ahead on at least as many."
+    )
+    lines += ["", note, "", "## Guards", ""]
     guards = [name for name in comparison.names if name in GUARDS]
     further = [name for name in comparison.names if name not in GUARDS and name not in PAPER_METRICS]
     bounds = [
@@ -113,6 +118,12 @@ def _shown(comparison: Comparison, method: str, name: str, before: str = "**", a
     best = max(nan_last(comparison.mean(other, name)) for other in comparison.values)
     is_best = value >= best  # never of nan
     return f"{before}{value:.3f}{after}" if is_best else f"{value:.3f}"
+
+
+def _ahead_cell(comparison: Comparison, own: str, other: str) -> str:
+    ahead = len(comparison.ahead(own, other))
+    sure = f" ({comparison.share_as_far_ahead(own, other):.0%})" if ahead else ""
+    return f"{ahead} of {len(PAPER_METRICS)}{sure}"
 
 
 def _guard_cell(name: str, value: float) -> str:

@@ -46,9 +46,7 @@ def test_training_from_outside_the_bundle_folder(bundle, tiny_dataset, tmp_path)
 
 def test_training_with_no_config_file_named_runs_on_the_phantom(tmp_path):
     name = "monai_s3im.workflows.Training"
-    monai_bundle(
-        "run", "training", "--workflow_name", name, "--val_interval", "5", *SETTINGS[:-4], *SETTINGS[-4:], cwd=tmp_path
-    )
+    monai_bundle("run", "training", "--workflow_name", name, *SETTINGS, cwd=tmp_path)
     output = tmp_path / "runs" / "training"
     assert (output / "phantom" / "datalist.json").is_file()
     assert list((output / "checkpoints").iterdir())

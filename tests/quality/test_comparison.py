@@ -94,6 +94,20 @@ def test_the_interval_draws_patients_not_images():
     assert (lower, upper) == (pytest.approx(0.4, abs=0.02), pytest.approx(0.6, abs=0.02))
 
 
+def test_how_sure_it_is_to_be_ahead_by_hand(tmp_path):
+    # of the four equally likely draws of two patients, "q" twice alone puts b ahead; no value counts nothing
+    found = made_up({"a": [3, 0, math.nan], "b": [1, 1, 0], "c": [0, -1, 0]}, ["p", "q", "q"])
+    share = found.share_as_far_ahead("a", "b")
+    assert share == pytest.approx(3 / 4, abs=0.03)
+    assert found.share_as_far_ahead("a", "c") == 1
+    assert found.share_as_far_ahead("b", "a") == 1  # no fewer than none
+    table = write_tables(found, tmp_path, "A title")[0].read_text(encoding="utf-8")
+    assert f"| 8 of 8 ({share:.0%}) |" in table
+    assert "| 8 of 8 (100%) |" in table
+    images = made_up({"a": [1.0] * 50 + [-1.0] * 49, "b": [0.0] * 99}, ["p"] * 99)  # drawn by image: about even
+    assert 0.4 < images.share_as_far_ahead("a", "b") < 0.65
+
+
 def test_the_interval_of_a_difference_is_paired():
     found = made_up({"a": [1, 11, 21], "b": [0, 10, 20]}, ["p", "q", "r"])
     assert found.interval_of_difference("a", "b", "EN") == (1.0, 1.0)
