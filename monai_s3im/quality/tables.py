@@ -41,7 +41,13 @@ def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> 
         method: {name: [_number(end) for end in comparison.interval(method, name)] for name in comparison.names}
         for method in comparison.values
     }
-    write_json({"title": title, "patients": comparison.patients, "mean": means, "interval": intervals}, files[3])
+    own, *others = comparison.values
+    ahead = {
+        method: {"metrics": comparison.ahead(own, method), "share": comparison.share_as_far_ahead(own, method)}
+        for method in others
+    }
+    found = {"title": title, "patients": comparison.patients, "mean": means, "interval": intervals, "ahead": ahead}
+    write_json(found, files[3])
     return files
 
 

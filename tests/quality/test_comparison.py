@@ -164,7 +164,9 @@ def test_tables_hold_the_means_and_mark_the_best(tmp_path):
         ("we_1", "case0", "1"),
         ("we_1", "case1", "3"),
     ]
-    assert json.loads(record.read_text(encoding="utf-8"))["mean"]["we_1"]["EN"] == 2
+    numbers = json.loads(record.read_text(encoding="utf-8"))
+    assert numbers["mean"]["we_1"]["EN"] == 2
+    assert numbers["ahead"] == {"they": {"metrics": [], "share": 1}}
 
 
 def test_the_region_enlarged_is_where_both_sources_have_edges():
