@@ -65,8 +65,9 @@ class Comparison:
         pairs = [(self.of(method, name), self.of(other, name)) for name in PAPER_METRICS]
         differences = np.nan_to_num(np.array([first - second for first, second in pairs]), posinf=0, neginf=0)
         sums = np.array([differences[:, self._groups == group].sum(1) for group in np.unique(self._groups)])
-        ahead = (sums[_drawn(len(sums))].sum(1) > 0).sum(1)  # a mean is above 0 where its sum is
-        return float((ahead >= len(self.ahead(method, other))).mean())
+        drawn = _drawn(len(sums))
+        ahead = sum((column[drawn].sum(1) > 0).astype(int) for column in sums.T)  # a mean is above 0 where its sum is
+        return float(np.mean(ahead >= len(self.ahead(method, other))))
 
     def difference(self, method: str, other: str, name: str) -> float:
         """Mean of the paired differences, method less other, over the cases that both have a value of; nan if none."""
