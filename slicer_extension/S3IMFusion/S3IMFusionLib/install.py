@@ -1,27 +1,42 @@
-"""The Python packages that the fusion needs: asked for once, when they are needed, and nothing of Slicer's replaced.
+"""The Python packages that the fusion needs: asked for when they are needed, and nothing else is replaced unasked.
 
 Torch comes from the PyTorch extension, which picks the build that fits the graphics card. The others come from PyPI
-through Slicer's own installer, held to the versions of what Slicer brings with it.
+through Slicer's own installer. All that is installed already is held to its version; what has to change is named in a
+question, with the packages and extensions that use it.
 """
 
-import importlib
 import logging
-import tempfile
-from importlib import metadata
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import slicer
 
 from .i18n import _
+from .installed import (
+    KEPT,
+    PYTORCH_EXTENSION,
+    canonical,
+    extensions_with_torch,
+    installed_versions,
+    is_met,
+    is_of_torch,
+    requirement,
+    requirers_of,
+    version_of,
+    what_only_torch_needs,
+)
+from .pip_errors import ConflictError, DependencyError
+from .pip_run import Show, pip_install, torch_install
 
-TORCH = "torch>=2.6"
-KEPT = ("numpy", "SimpleITK", "requests", "torch", "torchvision", "vtk", "pydicom", "scipy")
-"""Packages that are never replaced."""
+__all__ = ["TORCH", "DependencyError", "ensure_packages", "missing_packages", "upgrade_packages"]
 
-
-class DependencyError(RuntimeError):
-    """What is missing and what the user can do, in one or two sentences."""
+TORCH = "torch>=2.8,<3"  # as monai 1.6 requires it; a new major version may break it
+OLD_RUNTIME = 1940  # Microsoft's compiler of runtime 14.40; the Windows builds of torch from 2.9 on need that runtime
+MOST_QUESTIONS = 5
 
 
 def missing_packages(requirements: Path) -> list[str]:
@@ -29,129 +44,203 @@ def missing_packages(requirements: Path) -> list[str]:
 
     Args:
         requirements: a requirements file; lines with ``#`` are comments.
-
-    Raises:
-        DependencyError: if there is a torch, but one that is too old: it is not for us to replace it.
     """
-    importlib.invalidate_caches()
-    lines = [line.strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
-    wanted = [TORCH, *(line for line in lines if line and not line.startswith("#"))]
-    missing = [line for line in wanted if not _is_met(line)]
-    if TORCH in missing and _version("torch"):
-        raise DependencyError(
-            _(
-                "PyTorch {version} is installed, but S3IMFusion needs {requirement}. Open the module PyTorch Utils, "
-                "uninstall PyTorch there, restart Slicer and apply again."
-            ).format(version=_version("torch"), requirement=TORCH)
-        )
-    return missing
+    return [line for line in [TORCH, *_lines(requirements)] if not is_met(line)]
 
 
-def ensure_packages(requirements: Path) -> bool:
-    """Asks once for all that is missing, and installs it.
+def ensure_packages(requirements: Path, show: Show = logging.info) -> bool:
+    """Asks for all that is missing, and installs it.
 
     Under testing nothing is asked and nothing installed.
 
     Args:
         requirements: a requirements file.
+        show: is given each text for the status line.
 
     Returns:
-        Whether all is there; False if the user declined, and then nothing was changed.
+        Whether all is there; False if the user declined, and then nothing was changed by what was declined.
 
     Raises:
-        DependencyError: if the PyTorch extension is needed and not there, or an installation failed.
+        DependencyError: if there is no PyTorch for this computer, the PyTorch extension is needed and not there, or an
+            installation failed.
     """
+    installed_versions()  # what was installed since Slicer's start
     missing = missing_packages(requirements)
     if not missing:
         return True
     if slicer.app.testingEnabled():
         logging.info("Testing mode: not installed: %s", ", ".join(missing))
         return False
-    torch_logic = _torch_logic() if TORCH in missing else None
-    if not slicer.util.confirmOkCancelDisplay(_question(missing), windowTitle=_("S3IMFusion: install packages")):
+    torch_logic = None
+    if TORCH in missing:
+        _check_platform()
+        torch_logic = _torch_logic()
+        _check_not_in_use()
+    if not _confirm(_question(missing)):
         return False
-    if torch_logic is not None:
-        version = TORCH.removeprefix("torch")
-        if torch_logic.installTorch(askConfirmation=False, torchVersionRequirement=version) is None:
-            raise DependencyError(_("PyTorch was not installed: install it in the module PyTorch Utils."))
+    if torch_logic is not None and not _install_torch(torch_logic, show):
+        return False
     others = [line for line in missing if line != TORCH]
-    if others:
-        _install(others)
+    if others and not _install(others, show):
+        return False
     still_missing = missing_packages(requirements)
     if still_missing:
         raise DependencyError(_("Not installed: {packages}.").format(packages=", ".join(still_missing)))
     return True
 
 
-def _question(missing: list[str]) -> str:
-    return _(
-        "S3IMFusion needs Python packages that are not in Slicer yet:\n\n{packages}\n\n"
-        "They are downloaded from the Internet into Slicer's own Python, once. Packages that Slicer brings with it are "
-        "not replaced. PyTorch is large (200 MB to 3 GB); this can take some minutes.\n\nInstall them now?"
-    ).format(packages="\n".join(f"  • {line}{_note(line)}" for line in missing))
+def upgrade_packages(requirements: Path, show: Show = logging.info) -> bool:
+    """Installs what is missing, and the newest versions that fit of what is there; PyTorch only if it is too old.
+
+    Args:
+        requirements: a requirements file.
+        show: is given each text for the status line.
+
+    Returns:
+        False if the user declined.
+
+    Raises:
+        DependencyError: as :func:`ensure_packages`.
+    """
+    if missing_packages(requirements) and not ensure_packages(requirements, show):
+        return False
+    lines = _lines(requirements)
+    packages = "\n".join(_entry(line) for line in lines)
+    question = _(
+        "The newest versions within these ranges are downloaded from the Internet, where there are newer ones:\n\n"
+        "{packages}\n\nAll other packages keep their versions. Upgrade now?"
+    )
+    return _confirm(question.format(packages=packages)) and _install(lines, show, "--upgrade")
 
 
-def _note(line: str) -> str:
-    return _(" with torchvision, by the PyTorch extension") if line == TORCH else ""
+def torch_to_install() -> str:
+    """The range of PyTorch to install: below 2.9 in a Windows Slicer whose C++ runtime is too old for later builds."""
+    compiler = re.match(r"MSC v\.(\d+)", platform.python_compiler())
+    is_old = sys.platform == "win32" and compiler is not None and int(compiler[1]) < OLD_RUNTIME
+    return TORCH.replace("<3", "<2.9") if is_old else TORCH
+
+
+def _lines(requirements: Path) -> list[str]:
+    lines = [line.strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _check_platform() -> None:
+    """Raises DependencyError where no PyTorch can be had: the last for Intel packages on a Mac is 2.2.2."""
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        message = _(
+            "This Slicer is the Intel package for the Mac, for which the last PyTorch is 2.2.2; S3IMFusion needs 2.8 "
+            "or later. Use a Slicer package for Apple silicon, or Slicer on Windows or Linux. Nothing was changed."
+        )
+        raise DependencyError(message)
+
+
+def _check_not_in_use() -> None:
+    """Raises DependencyError where a PyTorch that has to be replaced is loaded into this Slicer."""
+    if "torch" in sys.modules and version_of("torch"):
+        message = _(
+            "PyTorch {version} is too old for S3IMFusion, and is in use in this Slicer, so that it cannot be upgraded "
+            "now: restart Slicer, open S3IMFusion first and apply again."
+        )
+        raise DependencyError(message.format(version=version_of("torch")))
 
 
 def _torch_logic() -> Any:
     try:
         import PyTorchUtils
     except ImportError:
-        raise DependencyError(
-            _(
-                "S3IMFusion computes with PyTorch, which the PyTorch extension installs. In the Extensions Manager "
-                "install the extension named PyTorch, restart Slicer and apply again."
-            )
-        ) from None
+        message = _(
+            "S3IMFusion computes with PyTorch, which the PyTorch extension installs. In the Extensions Manager "
+            "install the extension named {extension}, restart Slicer and apply again."
+        )
+        raise DependencyError(message.format(extension=PYTORCH_EXTENSION)) from None
     return PyTorchUtils.PyTorchUtilsLogic()
 
 
-def _install(lines: list[str]) -> None:
-    """Installs packages, with what Slicer brings held to the versions that it has."""
-    held = [f"{name}=={version.partition('+')[0]}" for name in KEPT if (version := _version(name))]
-    with tempfile.TemporaryDirectory() as folder:
-        constraints = Path(folder) / "constraints.txt"
-        constraints.write_text("\n".join(held), encoding="utf-8")
+def _confirm(question: str) -> bool:
+    return bool(slicer.util.confirmOkCancelDisplay(question, windowTitle=_("S3IMFusion: install packages")))
+
+
+def _question(missing: list[str]) -> str:
+    replaced = [line for line in missing if version_of(requirement(line).name)]
+    parts = [
+        _("S3IMFusion needs Python packages that Slicer does not have:\n\n{packages}\n\n").format(
+            packages="\n".join(_entry(line) for line in missing)
+        ),
+        _(
+            "They are downloaded from the Internet into Slicer's own Python, once. All packages that are not named "
+            "here keep their versions. "
+        ),
+    ]
+    if TORCH in missing:
+        parts.append(_("PyTorch is large (200 MB to 3 GB); this can take some minutes. "))
+    if replaced:
+        parts.append(
+            _(
+                "What is replaced is replaced for the named packages and extensions, too: restart Slicer before you "
+                "use them. "
+            )
+        )
+    return "".join([*parts, _("\n\nInstall them now?")])
+
+
+def _entry(line: str) -> str:
+    """One line of a question: the requirement, and whom it concerns if it replaces something."""
+    name = requirement(line).name
+    text = _("{requirement}, with torchvision, by the PyTorch extension") if line == TORCH else "{requirement}"
+    text = "  • " + text.format(requirement=torch_to_install() if line == TORCH else line)
+    if version_of(name) is None:
+        return text
+    if not is_met(line):
+        text += _(", replaces {name} {version}")
+    return text.format(name=name, version=version_of(name)) + _users(name)
+
+
+def _users(name: str) -> str:
+    """Who else uses an installed package, as far as the metadata says it."""
+    extensions = extensions_with_torch() if is_of_torch(name) or name in {"monai", "einops"} else []
+    users = [*requirers_of(name), *(_("extension {name}").format(name=name) for name in extensions)]
+    return _(", which may be used by: {users}").format(users=", ".join(users)) if users else ""
+
+
+def _install_torch(logic: Any, show: Show) -> bool:
+    free = {name for name in installed_versions() if is_of_torch(name)}
+    version = torch_to_install().removeprefix("torch")
+    return _until_it_fits(
+        free | what_only_torch_needs(),
+        lambda names: torch_install(logic, version, names, show, _("Installing PyTorch ...")),
+    )
+
+
+def _install(lines: list[str], show: Show, *options: str) -> bool:
+    free = {canonical(requirement(line).name) for line in lines}
+    return _until_it_fits(
+        free, lambda names: pip_install([*options, *lines], names, show, _("Installing packages ..."))
+    )
+
+
+def _until_it_fits(free: Iterable[str], install: Callable[[set[str]], None]) -> bool:
+    """Installs; where installed packages stand in the way, asks whether they may be replaced, and tries again."""
+    names = set(free)
+    for _round in range(MOST_QUESTIONS):
         try:
-            if hasattr(_packaging(), "pip_ensure"):
-                _packaging().pip_ensure(
-                    lines, constraints=constraints, prompt_install=False, prompt_restart=False, requester="S3IMFusion"
-                )
-            else:
-                slicer.util.pip_install(["--constraint", str(constraints), *lines])
-        except Exception as error:
-            raise DependencyError(
-                _("The packages could not be installed ({reason}): see the Python console for the log.").format(
-                    reason=error
-                )
-            ) from error
+            install(names)
+        except ConflictError as error:
+            in_the_way = [name for name in map(canonical, error.names) if name not in names]
+            if not in_the_way or KEPT & set(in_the_way):
+                raise
+            if not _confirm(_question_of_conflict(in_the_way)):
+                return False
+            names |= set(in_the_way)
+        else:
+            return True
+    raise DependencyError(_("The packages could not be installed: too many others would have to be replaced."))
 
 
-def _packaging() -> Any:
-    """The module ``slicer.packaging``, of Slicer 5.12 and later; None before."""
-    try:
-        return importlib.import_module("slicer.packaging")
-    except ImportError:
-        return None
-
-
-def _is_met(line: str) -> bool:
-    checker = getattr(_packaging(), "pip_check", None)
-    if checker is not None:
-        return bool(checker(line))
-    try:
-        from packaging.requirements import Requirement
-    except ImportError:
-        from pip._vendor.packaging.requirements import Requirement
-    requirement = Requirement(line)
-    version = _version(requirement.name)
-    return version is not None and requirement.specifier.contains(version, prereleases=True)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+def _question_of_conflict(names: list[str]) -> str:
+    entries = [f"  • {name} {version_of(name)}{_users(name)}" for name in names]
+    return _(
+        "The packages that S3IMFusion needs do not go with these versions of installed packages, which have to be "
+        "replaced:\n\n{packages}\n\nNothing else is changed. Restart Slicer before you use what is named here. "
+        "Replace them now?"
+    ).format(packages="\n".join(entries))

@@ -11,9 +11,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from .i18n import _
-from .install import ensure_packages, missing_packages
+from .install import missing_packages
 from .layout import FusionView
 from .logic import DeviceChoice, FusionLogic
+from .packages_section import PackagesSection
 from .parameters import FusionParameters, Reference, fusion_settings
 from .result import is_result, is_result_of
 from .run import FusionRun
@@ -50,6 +51,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.make_logic()
+        self.packages = PackagesSection(self.ui, self._requirements(), self.logic.close)
         self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic())
         self.view.make_known()
 
@@ -129,8 +131,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onApplyButton(self, _checked: bool = False) -> None:
         """Asks for packages if some are missing, and starts."""
         with slicer.util.tryWithErrorDisplay(_("The volumes could not be fused.")):
-            if not ensure_packages(self._requirements()):
-                self.ui.statusLabel.text = _("Nothing was installed, and nothing was changed.")
+            if not self.packages.ensure():
                 return
             self._logged = 0
             self.ui.logText.clear()
@@ -254,6 +255,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.toolTip = "\n".join(problems) or _("Fuses the two volumes into one.")
         self.ui.inputsCollapsibleButton.enabled = not is_running
         self.ui.advancedCollapsibleButton.enabled = not is_running
+        self.ui.packagesCollapsibleButton.enabled = not is_running
         self.ui.progressFrame.visible = is_running
         if chosen is None:
             return
