@@ -47,6 +47,7 @@ class FusionLogic:
     """
 
     def __init__(self, scene: Any, worker: Worker | None = None) -> None:
+        super().__init__()  # the next base class, if there is one: Slicer's
         self.scene = scene
         self.worker = worker or Worker()
         self._run: FusionRun | None = None
