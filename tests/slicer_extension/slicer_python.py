@@ -173,6 +173,9 @@ class SlicerPython:
 
     def become_slicer_5_12(self, monkeypatch):
         """slicer.packaging, of the folder of Slicer's sources if there is one."""
+        translation = ModuleType("slicer.i18n")
+        translation.tr = str
+        monkeypatch.setitem(sys.modules, "slicer.i18n", translation)
         packaging = genuine_packaging() or ModuleType("slicer.packaging")
         pip_install = getattr(packaging, "pip_install", self._pip_install_5_12)
 

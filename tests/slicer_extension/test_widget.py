@@ -33,7 +33,19 @@ GRID = Grid((48, 56, 12), (4.0, 4.0, 12.0))
 IJK_TO_RAS = np.array([[4.0, 0, 0, -94], [0, 4, 0, -110], [0, 0, 12, -66], [0, 0, 0, 1]])
 BY_HAND = {"device", "weights"}  # widgets whose choices are not known before torch is loaded, or are paths
 WAIT_S = 120
-TEXTS = ("install", "layout", "logic", "parameters", "process", "run", "scene", "sequences", "widget")
+TEXTS = (
+    "install",
+    "layout",
+    "logic",
+    "packages_section",
+    "parameters",
+    "pip_errors",
+    "process",
+    "run",
+    "scene",
+    "sequences",
+    "widget",
+)
 
 
 @pytest.fixture

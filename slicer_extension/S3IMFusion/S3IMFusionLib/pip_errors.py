@@ -54,43 +54,43 @@ def _kinds() -> list[tuple[str, str]]:
     """Patterns and sentences; the first that fits counts: a proxy's error ends in others, too."""
     return [
         (
-            r"Errno 28|Errno 122|WinError 112|No space left on device",
+            r"Errno 28|Errno 122|WinError 112",
             _("There is no space left on the disk: free some gigabytes and apply again."),
         ),
         (
-            r"WinError 32\b|being used by another process",
+            r"WinError 32\b",
             _("Files of a package are in use: restart Slicer, open S3IMFusion first and apply again."),
         ),
         (
-            r"Errno 13|Errno 30|WinError 5\b|Permission denied|Read-only file system",
+            r"Errno 13|Errno 30|WinError 5\b",
             _(
                 "Slicer's folder cannot be written to: install Slicer into a folder of your own, or start it once as "
                 "administrator, and apply again."
             ),
         ),
         (
-            r"WinError 1114|WinError 126|WinError 127|DLL load failed",
+            r"WinError 1114|WinError 126|WinError 127|DLL load",
             _(
                 "PyTorch is installed but cannot be loaded: install the latest Microsoft Visual C++ Redistributable "
                 "(x64), restart Slicer and apply again."
             ),
         ),
         (
-            r"ProxyError|Proxy Authentication Required|Cannot connect to proxy",
+            r"ProxyError|407 Proxy",
             _(
                 "The proxy refused the connection: set the environment variable HTTPS_PROXY to your proxy's address, "
                 "with name and password where it asks for them, restart Slicer and apply again."
             ),
         ),
         (
-            r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLError",
+            r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerificationError",
             _(
                 "The certificate of the package server is not trusted: set the environment variable PIP_CERT to the "
                 "certificate file of your institution, restart Slicer and apply again."
             ),
         ),
         (
-            r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Read timed out|Connection broken|getaddrinfo",
+            r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|IncompleteRead|getaddrinfo",
             _("The package server cannot be reached: check the Internet connection and apply again."),
         ),
     ]
@@ -98,7 +98,7 @@ def _kinds() -> list[tuple[str, str]]:
 
 def _found_nothing(text: str) -> str:
     """The sentence for a package of which pip found nothing, or nothing that fits; "" if it was not that."""
-    match = re.search(r"that satisfies the requirement (\S+).*?\(from versions: (.*?)\)", text)
+    match = re.search(r"requirement (\S+).*?\(from versions: (.*?)\)", text)
     if match is None:
         return ""
     if match[2] == "none":
