@@ -101,7 +101,7 @@ class SlicerPython:
         venv.create(self.folder, with_pip=False)
         (self.site,) = self.folder.glob("lib/python*/site-packages")
         self.questions, self.answers, self.status, self.runs = [], [], [], []
-        self.app = Application()
+        self.app, self.processes = Application(), []
         self._pose_as_slicer(monkeypatch)
         self._pose_as_its_metadata(monkeypatch)
 
@@ -126,6 +126,13 @@ class SlicerPython:
         monkeypatch.setattr(slicer, "app", self.app, raising=False)
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self.confirmOkCancelDisplay)
         monkeypatch.setattr(slicer.util, "pip_install", self.pip_install)
+        launch = slicer.util.launchConsoleProcess
+
+        def launch_and_note(*arguments, **options):
+            self.processes.append(launch(*arguments, **options))
+            return self.processes[-1]
+
+        monkeypatch.setattr(slicer.util, "launchConsoleProcess", launch_and_note)
         monkeypatch.setitem(sys.modules, "slicer.packaging", None)
         monkeypatch.setitem(sys.modules, "PyTorchUtils", ModuleType("PyTorchUtils"))
         sys.modules["PyTorchUtils"].PyTorchUtilsLogic = lambda: PyTorchUtilsLogic(self)
@@ -142,6 +149,11 @@ class SlicerPython:
         monkeypatch.setattr(metadata, "distributions", lambda: distributions(path=[str(self.site)]))
         monkeypatch.setattr(metadata, "distribution", distribution)
         monkeypatch.setattr(metadata, "version", lambda name: distribution(name).version)
+
+    def close(self):
+        """Closes the pipes of the processes, which slicer.util leaves open."""
+        for process in self.processes:
+            process.stdout.close()
 
     def offer(self, name, version, *requires):
         """Puts a package into the index."""

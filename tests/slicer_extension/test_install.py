@@ -21,9 +21,6 @@ from S3IMFusionLib.installed import torch_backend
 from S3IMFusionLib.pip_errors import explained
 from slicer_python import SlicerPython
 
-pytestmark = pytest.mark.filterwarnings(  # slicer.util leaves the pipe of a process to the garbage collector
-    "ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 ROOT = Path(__file__).resolve().parents[2]
 MONAI = ("torch>=2.8.0", "numpy<3.0,>=1.24")  # of monai 1.6.1
 TORCH_REQUIRES = ("sympy>=1.13.3", "typing-extensions>=4.10.0")  # of torch 2.13
@@ -50,7 +47,8 @@ def python(tmp_path, monkeypatch):
         python.offer(name, version)
     for version in ("1.6.0", "1.6.1", "1.7.0"):
         python.offer("monai", version, *MONAI)
-    return python
+    yield python
+    python.close()
 
 
 @pytest.fixture
