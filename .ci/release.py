@@ -1,6 +1,6 @@
 """Check that a release may be made, build all that it consists of into dist/, and tell what a person must still do.
 
-    python .ci/release.py OWNER     # owner of the repository on GitHub; two minutes, in the environment of the tests
+    python .ci/release.py           # two minutes, in the environment of the tests
 
 Run `.ci/run` first: it leaves a note of the commit that it tested. Exit code 1 when a check fails; what was built is
 then a draft. See docs/releasing.md.
@@ -41,18 +41,17 @@ By hand, in this order (docs/releasing.md):
  3. A release on GitHub with the files of dist/, and the changelog's section as its text.
  4. twine upload dist/*.whl dist/*.tar.gz; then install it in a new environment and run s3im doctor.
  5. Model zoo: a pull request that adds the folder of {bundle}.
- 6. Slicer: a pull request to ExtensionsIndex with S3IMFusion.json of {extension}; put its CMakeLists.txt on main.
+ 6. Slicer: a pull request to ExtensionsIndex with S3IMFusion.json of {extension}.
  7. Where the audit was not done: do it where PyPI can be reached.
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("owner", type=_owner, help="of the repository on GitHub")
     parser.add_argument("--output", type=Path, default=ROOT / "dist")
     arguments = parser.parse_args()
     failures = [*problems(ROOT)]
-    built = build(arguments.output, arguments.owner)
+    built = build(arguments.output)
     for file in built:
         print(f"built   {file.name}")
     for failure in failures:
@@ -61,15 +60,10 @@ def main() -> None:
     sys.exit(bool(failures))
 
 
-def _owner(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of an owner on GitHub")
-    return text
-
-
 def problems(root: Path) -> Iterator[str]:
     """What stands against a release, in sentences."""
     yield from version_problems(root)
+    yield from owner_problems(root)
     for check in (weights, answers):
         yield from (text for status, text in check(root / "bundle" / "models") if status != "ok")
     if _git("status", "--porcelain"):
@@ -77,6 +71,13 @@ def problems(root: Path) -> Iterator[str]:
     tested = TESTED.read_text(encoding="ascii").strip() if TESTED.is_file() else "none"
     if tested != _git("rev-parse", "HEAD"):
         yield f"this commit is not the tested one ({tested[:12]}): run .ci/run"
+
+
+def owner_problems(root: Path) -> Iterator[str]:
+    """The address of the repository names its owner."""
+    repository = run_path(str(ROOT / ".ci" / "repository.py"))
+    if repository["owner_of"](root) == repository["NO_OWNER"]:
+        yield "pyproject.toml does not name the repository's owner: run python .ci/repository.py with its name"
 
 
 def version_problems(root: Path) -> Iterator[str]:
@@ -99,7 +100,7 @@ def version_problems(root: Path) -> Iterator[str]:
         yield f"CITATION.cff is not of {section[1]}, the date in CHANGELOG.md"
 
 
-def build(output: Path, owner: str) -> list[Path]:
+def build(output: Path) -> list[Path]:
     """Wheel, source, bundle, extension, list of parts and sums, in a folder that is made anew."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
@@ -111,7 +112,7 @@ def build(output: Path, owner: str) -> list[Path]:
         bundle = run_path(str(ROOT / ".ci" / "bundle.py"))["assemble"](Path(folder))
         zipped = [
             zip_folder(bundle, output / f"s3im_fusion-{__version__}.zip"),
-            zip_folder(extension_tree(Path(folder), owner), output / f"S3IMFusion-extension-{__version__}.zip"),
+            zip_folder(extension_tree(Path(folder)), output / f"S3IMFusion-extension-{__version__}.zip"),
         ]
         parts = list_parts(python, Path(folder), output)
     files = [wheel, source, *zipped, *parts]
@@ -141,13 +142,12 @@ def try_installed(python: Path, folder: Path) -> None:
     subprocess.run(fuse, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def extension_tree(folder: Path, owner: str) -> Path:
-    """The extension: what is to be listed, with the owner's name, and the module as it is installed."""
+def extension_tree(folder: Path) -> Path:
+    """The extension: what is to be listed, and the module as it is installed."""
     tree = folder / "S3IMFusion"
     tree.mkdir()
     for name in ("CMakeLists.txt", "slicer_extension/S3IMFusion.json"):
-        text = (ROOT / name).read_text(encoding="utf-8").replace("/OWNER/", f"/{owner}/")
-        (tree / Path(name).name).write_text(text, encoding="utf-8")
+        shutil.copy(ROOT / name, tree)
     shutil.copy(ROOT / "LICENSE", tree)
     shutil.copy(ROOT / "slicer_extension" / "README.md", tree)
     stand_in = ROOT / "tests" / "slicer_extension" / "mock_slicer"

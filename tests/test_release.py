@@ -1,6 +1,7 @@
 """What a release consists of, and that it is of one version."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from monai_s3im import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASE = run_path(str(ROOT / ".ci" / "release.py"), run_name="release")
+REPOSITORY = run_path(str(ROOT / ".ci" / "repository.py"), run_name="repository")
 AUDIT = run_path(str(ROOT / ".ci" / "audit.py"), run_name="audit")
+ADDRESS = re.compile(r"github(?:usercontent)?\.com/([^/\s]+)/S3IMFusion\b")
 VERSIONED = ("bundle/configs/metadata.json", "CITATION.cff", "CHANGELOG.md")
 
 
@@ -61,19 +64,42 @@ def test_cmake_and_the_catalog_tell_no_version_of_their_own():
 
 
 @pytest.mark.parametrize("owner", ["", "a/b", "-a", "a-", "a b", "$(x)", "a" * 40])
-def test_a_name_that_is_no_owner_is_refused(owner):
-    with pytest.raises(ArgumentTypeError, match="is no name of an owner"):
-        RELEASE["_owner"](owner)
+def test_a_name_that_cannot_be_an_owner_is_refused(owner):
+    with pytest.raises(ArgumentTypeError, match="cannot be the name of an owner"):
+        REPOSITORY["checked"](owner)
+
+
+def test_the_owner_is_set_in_all_files_at_once_and_a_release_without_one_is_a_draft(tmp_path):
+    for name in REPOSITORY["FILES"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    REPOSITORY["set_owner"](tmp_path, REPOSITORY["NO_OWNER"])
+    (problem,) = RELEASE["owner_problems"](tmp_path)
+    assert problem.startswith("pyproject.toml does not name the repository's owner")
+    REPOSITORY["set_owner"](tmp_path, "my-hospital")
+    assert list(RELEASE["owner_problems"](tmp_path)) == []
+    named = {name: (tmp_path / name).read_text(encoding="utf-8") for name in REPOSITORY["FILES"]}
+    assert {owner for text in named.values() for owner in ADDRESS.findall(text)} == {"my-hospital"}
+    REPOSITORY["set_owner"](tmp_path, REPOSITORY["owner_of"](ROOT))
+    assert all((tmp_path / name).read_bytes() == (ROOT / name).read_bytes() for name in named)
+
+
+def test_every_file_that_names_the_repositorys_address_is_among_those_that_are_set():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = {}
+    for name in filter(None, listed.split("\0")):
+        if Path(name).suffix in {".py", ".md", ".toml", ".yml", ".cff", ".json", ".txt", ".ui"} and name[:5] != "tests":
+            found[name] = set(ADDRESS.findall((ROOT / name).read_text(encoding="utf-8")))
+    named = {name for name, owners in found.items() if owners}
+    assert {"pyproject.toml", "CMakeLists.txt", "slicer_extension/S3IMFusion.json"} <= named <= {*REPOSITORY["FILES"]}
+    assert set.union(*found.values()) == {REPOSITORY["owner_of"](ROOT)}
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake: the extension cannot be configured here")
-def test_the_archive_of_the_extension_names_its_owner_and_holds_the_module(tmp_path):
-    tree = RELEASE["extension_tree"](tmp_path, "my-hospital")
-    entry = json.loads((tree / "S3IMFusion.json").read_text(encoding="utf-8"))
-    assert entry["scm_url"] == "https://github.com/my-hospital/S3IMFusion.git"
-    cmake = (tree / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert cmake.count("/my-hospital/S3IMFusion") == 4
-    assert "OWNER" not in cmake
+def test_the_archive_of_the_extension_holds_the_module_and_what_the_index_reads(tmp_path):
+    tree = RELEASE["extension_tree"](tmp_path)
+    for name in ("slicer_extension/S3IMFusion.json", "CMakeLists.txt"):
+        assert (tree / Path(name).name).read_bytes() == (ROOT / name).read_bytes()
     with zipfile.ZipFile(RELEASE["zip_folder"](tree, tmp_path / "extension-0.1.0.zip")) as archive:
         names = set(archive.namelist())
     module = "S3IMFusion/qt-scripted-modules"

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -28,10 +27,6 @@ needs_cmake = pytest.mark.skipif(CMAKE is None, reason="needs cmake: the extensi
 def listed(variable):
     text = (MODULE / "CMakeLists.txt").read_text(encoding="utf-8").replace("${MODULE_NAME}", "S3IMFusion")
     return set(re.search(rf"set\({variable}\s+(.*?)\)", text, re.DOTALL)[1].split())
-
-
-def cmake_value(name):
-    return re.search(rf'set\({name} "(.*)"\)', (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
 
 
 def shipped(folder, *suffixes):
@@ -153,31 +148,6 @@ def test_the_installed_tree_fuses_by_its_own_library_and_the_listed_packages(ins
     assert "of the installed tree" in result.stdout
 
 
-def test_the_catalog_entry_is_as_the_schema_of_the_index_wants_it():
-    entry = json.loads((EXTENSION / "S3IMFusion.json").read_text(encoding="utf-8"))
-    texts = {"$schema", "category", "scm_url", "scm_revision", "build_subdirectory"}
-    assert set(entry) == texts | {"build_dependencies", "tier"}
-    assert all(isinstance(entry[name], str) and entry[name] for name in texts)
-    assert re.fullmatch(r"https://.*/slicer-extension-catalog-entry-schema-v[0-9.]+json#", entry["$schema"])
-    assert entry["tier"] in {1, 3, 5}
-
-
-def test_the_catalog_entry_agrees_with_cmake():
-    entry = json.loads((EXTENSION / "S3IMFusion.json").read_text(encoding="utf-8"))
-    assert entry["build_dependencies"] == cmake_value("EXTENSION_DEPENDS").split()
-    assert entry["category"] == cmake_value("EXTENSION_CATEGORY")
-    assert entry["scm_url"] == cmake_value("EXTENSION_HOMEPAGE") + ".git"
-    assert f'categories = ["{entry["category"]}"]' in (MODULE / "S3IMFusion.py").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("variable", ["EXTENSION_ICONURL", "EXTENSION_SCREENSHOTURLS"])
-def test_the_pictures_that_cmake_names_are_in_the_repository(variable):
-    start = cmake_value("EXTENSION_HOMEPAGE").replace("github.com", "raw.githubusercontent.com") + "/main/"
-    for url in cmake_value(variable).split():
-        with Image.open(ROOT / url.removeprefix(start)) as picture:
-            assert picture.format == "PNG"
-
-
 @pytest.mark.parametrize(("name", "size"), [("S3IMFusion", 128), ("S3IMFusion-256", 256)])
 def test_the_icon_has_its_size_and_shows_when_it_is_small(name, size):
     with Image.open(MODULE / "Resources" / "Icons" / f"{name}.png") as icon:
@@ -231,7 +201,7 @@ def test_the_extension_never_installs_torch_itself_nor_opens_the_network():
                 "pip_install",
                 "pip_ensure",
             }:
-                assert path.name == "install.py"
+                assert path.name in {"install.py", "pip_run.py"}
                 assert "torch" not in ast.unparse(node).lower()
 
 
