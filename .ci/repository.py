@@ -22,7 +22,7 @@ FILES = (
 
 
 def address(root: Path) -> str:
-    """Such as ``https://github.com/my-hospital/S3IMFusion``."""
+    """The address of the repository: host, owner and name."""
     return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 
 

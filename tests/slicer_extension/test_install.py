@@ -173,6 +173,15 @@ def test_what_slicer_brings_is_not_replaced_even_after_a_question(python, requir
     assert python.installed["numpy"] == "2.0.2"
 
 
+def test_torch_is_never_replaced_by_pip_past_the_pytorch_extension(with_all, requirements):
+    with_all.offer("monai", "1.7.5", "torch>=2.10")
+    requirements.write_text("monai>=1.7.5\n", encoding="utf-8")
+    with pytest.raises(DependencyError, match=r"do not go with what is installed: torch"):
+        ensure_packages(requirements, with_all.show)
+    assert len(with_all.questions) == 1
+    assert with_all.installed.items() >= {"torch": "2.8.0", "monai": "1.6.0"}.items()
+
+
 def test_on_an_intel_slicer_of_a_mac_nothing_is_asked_and_no_removal_recommended(
     with_old_torch, requirements, monkeypatch
 ):

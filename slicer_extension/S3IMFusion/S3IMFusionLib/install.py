@@ -227,7 +227,7 @@ def _until_it_fits(free: Iterable[str], install: Callable[[set[str]], None]) -> 
             install(names)
         except ConflictError as error:
             in_the_way = [name for name in map(canonical, error.names) if name not in names]
-            if not in_the_way or KEPT & set(in_the_way):
+            if not in_the_way or any(name in KEPT or is_of_torch(name) for name in in_the_way):
                 raise
             if not _confirm(_question_of_conflict(in_the_way)):
                 return False
