@@ -48,31 +48,11 @@ def sample_volumes(scene, tmp_path):
 
 
 @pytest.fixture
-def view_picture(scene, application_logic):
+def view_picture(application_logic):
     """Makes the picture of a view of the layout as Slicer shows it, (rows, columns, RGB)."""
-    import slicer
-    from vtk.util.numpy_support import vtk_to_numpy
+    from scene_tools import picture_of
 
-    def picture(name):
-        node, logic = scene.GetNodeByID(f"vtkMRMLSliceNode{name}"), slicer.vtkMRMLSliceLogic()
-        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene)
-        node.SetDimensions(SIZE, SIZE, 1)
-        node.SetFieldOfView(FIELD_MM, FIELD_MM, 1)
-        node.JumpSliceByCentering(0, 0, HEIGHT_MM)
-        logic.SetMRMLApplicationLogic(application_logic)
-        logic.SetMRMLScene(scene)
-        logic.SetSliceNode(node)
-        logic.SetSliceCompositeNode(next(c for c in composites if c.GetLayoutName() == name))
-        logic.UpdatePipeline()
-        producer = logic.GetImageDataConnection().GetProducer()
-        producer.Update()
-        pixels = vtk_to_numpy(producer.GetOutput().GetPointData().GetScalars()).reshape(SIZE, SIZE, -1)
-        logic.SetSliceNode(None)
-        logic.SetMRMLScene(None)
-        logic.SetMRMLApplicationLogic(None)
-        return np.array(pixels[::-1, :, :3])
-
-    return picture
+    return lambda name: picture_of(application_logic, name, SIZE, FIELD_MM, HEIGHT_MM)
 
 
 def side_by_side(pictures, titles):
