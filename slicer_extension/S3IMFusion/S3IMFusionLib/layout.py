@@ -79,7 +79,8 @@ class FusionView:
         """Registers the layout, and takes over a fusion view in which the scene was saved."""
         register_layout(self._scene)
         if self.is_shown and not self._volumes:
-            shown = [self._scene.GetNodeByID(self._composite_node(name).GetBackgroundVolumeID()) for name in VIEWS]
+            shown_ids = [self._composite_node(name).GetBackgroundVolumeID() for name in VIEWS]
+            shown = [self._scene.GetNodeByID(node_id or "") for node_id in shown_ids]
             volumes = [node for node in shown if isinstance(node, vtkMRMLScalarVolumeNode)]
             self._volumes = tuple(volumes) if len(volumes) == len(VIEWS) else ()
 
