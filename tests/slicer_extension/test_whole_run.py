@@ -28,7 +28,7 @@ from scene_tools import load, new_application, picture_of, state_of, voxels_of
 
 from monai_s3im.bundle_config import bundle_root
 
-COARSE = (Grid((68, 84, 22), (3.0, 3.0, 8.0)), Grid((60, 68, 19), (3.5, 3.5, 9.0)))
+COARSE = (Grid((51, 63, 15), (4.0, 4.0, 12.0)), Grid((48, 54, 13), (4.4, 4.4, 13.0)))
 SIZE, FIELD_MM, HEIGHT_MM = 160, 204.0, 17.0
 WAIT_S = 240
 
@@ -182,7 +182,7 @@ def change_and_clear_the_weights(panel, fused, folder):
     panel.ui.weights.comboBox().lineEdit().setText(str(own))
     panel.ui.applyButton.click()
     finish(panel)
-    assert settings_of(fused)["weights"] == str(own)
+    assert settings_of(fused)["weights"] == own.name
     assert np.abs(voxels_of(fused) - first).max() > 0.01
     own.unlink()
     panel.parameters.slice_batch = 4  # anything that makes the panel look again
