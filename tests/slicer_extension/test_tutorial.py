@@ -5,6 +5,7 @@ renew one, look at the new picture, whose path a failure tells, and copy it over
 """
 
 import re
+import runpy
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -29,6 +30,15 @@ def test_the_words_in_bold_are_on_the_panel():
     bold = set(re.findall(r"\*\*([^*]+)\*\*", README.read_text(encoding="utf-8")))
     assert len(bold) > 10
     assert bold - known - slicers == {"Research use only."}
+
+
+def test_the_readme_says_what_was_run_where():
+    text = README.read_text(encoding="utf-8")
+    script = runpy.run_path(str(EXTENSION.parent / ".ci" / "slicer_base_classes.py"))
+    assert "5.8.1, 5.10.0, 5.12.3 and main" in text
+    assert list(script["TAGS"]) == ["5.8.1", "5.10.0", "5.12.3", "main"]
+    assert "The module has never run in a Slicer application" in text
+    assert "The pictures on this page are mock-ups" in text
 
 
 def test_the_pictures_of_the_readme_are_there_and_small():
