@@ -13,7 +13,7 @@ from slicer.util import VTKObservationMixin
 from .i18n import _
 from .install import missing_packages
 from .layout import FusionView
-from .logic import DeviceChoice, FusionLogic
+from .logic import DeviceChoice, FusionLogic, problem_of_weights
 from .packages_section import PackagesSection
 from .parameters import FusionParameters, Reference, fusion_settings
 from .result import is_result, is_result_of
@@ -51,7 +51,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.make_logic()
         self.packages = PackagesSection(self.ui, self._requirements(), self.logic.close)
-        self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic())
+        self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic(), slicer.app.layoutManager())
         self.view.make_known()
 
         self.timer = qt.QTimer()
@@ -62,7 +62,9 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.viewButton.connect("clicked(bool)", self.onViewButton)
         self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
         self.ui.device.connect("currentIndexChanged(int)", self.onDeviceChanged)
-        self.ui.weights.connect("currentPathChanged(QString)", self.onWeightsChanged)
+        # Not currentPathChanged: it is silent where the text is empty or not acceptable.
+        self.ui.weights.comboBox().lineEdit().connect("textChanged(QString)", self.onWeightsChanged)
+        self.ui.clearWeightsButton.connect("clicked(bool)", self.onClearWeightsButton)
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -106,8 +108,10 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
-        """The scene may have been saved in the fusion view."""
+        """The scene may have been saved in the fusion view, and with weights that are not on this computer."""
         self.view.make_known()
+        self._report_missing_weights()
+        self.updatePanel()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
@@ -116,6 +120,12 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is_image(node)]
             if len(volumes) >= 2:
                 self.parameters.source_a, self.parameters.source_b = volumes[:2]
+        self._report_missing_weights()
+
+    def _report_missing_weights(self) -> None:
+        """Says in sight why Apply is off: the choice of weights may be folded away."""
+        if self.parameters is not None and (problem := problem_of_weights(self.parameters.weights)):
+            self.ui.statusLabel.text = problem
 
     def _set_parameter_node(self, parameters: FusionParameters | None) -> None:
         if self.parameters is not None:
@@ -240,9 +250,19 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.device = self._devices[index]
 
     def onWeightsChanged(self, path: str) -> None:
-        """Keeps the choice in the parameter node."""
+        """Keeps the choice in the parameter node: what is shown is what is used."""
         if self.parameters is not None:
             self.parameters.weights = path
+
+    def onClearWeightsButton(self, _checked: bool = False) -> None:
+        """Goes back to the weights of the module."""
+        self.ui.weights.currentPath = ""
+
+    def _show_weights(self) -> None:
+        """Shows the path of the parameter node; writing the same text would move the cursor of who is typing."""
+        if self.ui.weights.currentPath != self.parameters.weights:
+            self.ui.weights.currentPath = self.parameters.weights
+        self.ui.clearWeightsButton.enabled = bool(self.parameters.weights)
 
     def updatePanel(self, _caller: Any = None, _event: Any = None) -> None:
         """Shows what can be done now, and says why where it cannot."""
@@ -259,7 +279,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if chosen is None:
             return
         self._show_device()
-        self.ui.weights.currentPath = chosen.weights
+        self._show_weights()
         self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
         self.ui.memoryLabel.text = self._memory_text()
         is_shown = self.view.is_shown

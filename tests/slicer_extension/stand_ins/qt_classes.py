@@ -1,6 +1,8 @@
 """The module ``qt``: Qt's own classes by PySide6, with PythonQt's rules."""
 
+import ctypes
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +14,10 @@ from .pythonqt import PythonQt
 
 QT_APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])  # outlives all widgets
 SETTINGS_FOLDER = tempfile.TemporaryDirectory(prefix="s3im-settings-")  # never the user's own settings
+
+if sys.version_info < (3, 12):
+    # PySide6 6.12 gives away a reference to True with each emit() and disconnect(); Python would end when none is left.
+    ctypes.c_ssize_t.from_address(id(True)).value += 1 << 30
 
 WIDGETS = (
     "QCheckBox",
