@@ -1,6 +1,7 @@
 """S3IMFusion for 3D Slicer: fuse two volumes of one patient into one."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import slicer
@@ -36,6 +37,15 @@ class S3IMFusion(ScriptedLoadableModule):
             '<a href="https://doi.org/10.1038/s41598-025-93662-6">doi 10.1038/s41598-025-93662-6</a>.'
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        registerDICOMExport()
+
+
+def registerDICOMExport() -> None:
+    """Offers fused volumes in File > Export to DICOM; a Slicer without its DICOM module has no such thing."""
+    with suppress(ImportError):
+        from S3IMFusionLib.dicom_plugin import register
+
+        register()
 
 
 def registerSampleData() -> None:

@@ -9,6 +9,7 @@ from .appearance import guess_modality
 from .i18n import _
 from .result import Placement, describe_node, fill_node, image_of, put_under, show_full_range, volume_class_of
 from .scene import Source, matrix_of, problems_of, source_of
+from .study import put_into_study
 
 
 def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: Any = None) -> list[str]:
@@ -167,6 +168,7 @@ def _play(scene: Any, output: Any, placement: Placement, sequence: Any) -> None:
         put_under(proxy, placement.transform_id)
         proxy.CreateDefaultDisplayNodes()
         show_full_range(proxy)
+        put_into_study(proxy, placement.folder, placement.series)
 
 
 def _new_node(scene: Any, class_name: str) -> Any:
