@@ -14,6 +14,7 @@ from slicer import (
 )
 
 from .i18n import _
+from .registration import registered_copy, remove_copy
 
 LAYOUT_ID = 25986  # of our own; Slicer's are below 1000
 VIEW_GROUP = 25986  # links move only the views of one group
@@ -40,6 +41,7 @@ class FusionView:
         self._scene = scene
         self._application_logic = application_logic
         self._volumes: tuple[vtkMRMLScalarVolumeNode, ...] = ()
+        self._registered: vtkMRMLScalarVolumeNode | None = None
         self._former_arrangement = vtkMRMLLayoutNode.SlicerLayoutInitialView
         self._former_crosshair: tuple[int, int] | None = None
 
@@ -48,6 +50,11 @@ class FusionView:
         """Whether the fusion view is the layout now."""
         layout = self._layout_node()
         return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether :meth:`show` has put volumes into the fusion view, which :meth:`leave` takes out."""
+        return bool(self._volumes)
 
     def make_known(self) -> None:
         """Tells Slicer of the layout; a scene that was saved in the fusion view is then shown in it again."""
@@ -65,11 +72,16 @@ class FusionView:
         plane: str = "axial",
         fade: float = 0.0,
     ) -> None:
-        """Shows A, the fused volume and B, if there are all three, in slices of a plane (``"axial"``, ...)."""
+        """Shows A, the fused volume and B, if there are all three, in slices of a plane (``"axial"``, ...).
+
+        A B that was registered is shown where it was fused, by a copy for display; see :func:`registered_copy`.
+        """
         layout = self._layout_node()
         if layout is None or None in (source_a, source_b, fused):
             return
-        self._volumes = (source_a, fused, source_b)
+        self._remove_registered()
+        self._registered = registered_copy(source_b, fused)
+        self._volumes = (source_a, fused, self._registered or source_b)
         self.make_known()
         if not self.is_shown:
             self._former_arrangement = layout.GetViewArrangement()
@@ -93,6 +105,7 @@ class FusionView:
         if self.is_shown:
             self._layout_node().SetViewArrangement(self._former_arrangement)
         self._volumes = ()
+        self._remove_registered()
         if self._former_crosshair is not None:
             crosshair = self._crosshair_node()
             if crosshair is not None:
@@ -100,6 +113,11 @@ class FusionView:
                 crosshair.SetCrosshairMode(mode)
                 crosshair.SetCrosshairBehavior(behavior)
             self._former_crosshair = None
+
+    def _remove_registered(self) -> None:
+        if self._registered is not None:
+            remove_copy(self._registered)
+            self._registered = None
 
     def _fill(self, name: str, volume: vtkMRMLScalarVolumeNode, plane: str) -> None:
         composite = self._composite_node(name)

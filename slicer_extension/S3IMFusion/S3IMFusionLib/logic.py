@@ -19,6 +19,7 @@ from .appearance import shown_window_of
 from .errors import FusionError
 from .i18n import _
 from .process import Worker
+from .registration import ROLE, movement_of, placed, put_transform
 from .result import Placement, in_whole_numbers, placement_on, put_fused
 from .run import Fused, FusionRun, Pair
 from .scene import Source, do_overlap, problems_of, source_of
@@ -119,8 +120,13 @@ class FusionLogic:
 
         def into_scene(fused: Sequence[Fused]) -> Any:
             self._check_still_there(source_a, source_b, output)
-            voxels = self._stored(fused[0].voxels)
-            return put_fused(self.scene, voxels, placement.with_record(fused[0].record), output)
+            place = placement.with_record(fused[0].record)
+            movement = movement_of(fused[0].record)
+            former = output.GetNodeReference(ROLE) if output is not None else None
+            if movement is not None:
+                transform = put_transform(self.scene, movement, pair, place.folder, former)
+                place = placed(place, reference, pair, transform)
+            return put_fused(self.scene, self._stored(fused[0].voxels), place, output)
 
         return self._started([pair], settings, into_scene)
 
@@ -156,7 +162,10 @@ class FusionLogic:
             frames = [(self._stored(one.voxels), pair[chosen]) for one, pair in zip(fused, pairs, strict=True)]
             return put_sequence(self.scene, frames, placement.with_record(fused[0].record), sequence_a, output)
 
-        return self._started(pairs, settings, into_scene)
+        run = self._started(pairs, settings, into_scene)
+        if settings.register != "none":
+            run.log.append(_("Each time point is registered by itself: the fusion view shows B as it was."))
+        return run
 
     def process(
         self,

@@ -80,6 +80,7 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
     modified = output.StartModify()
     fill_node(output, image, placement.ijk_to_ras)
     put_under(output, placement.transform_id)
+    output.RemoveNodeReferenceIDs(f"{_PREFIX}Registration")  # of an earlier result
     describe_node(output, placement.attributes, placement.references)
     if image.GetScalarType() == vtk.VTK_SHORT:
         output.SetAttribute(SCALE_ATTRIBUTE, str(FULL_SCALE))

@@ -107,6 +107,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
         """The scene may have been saved in the fusion view."""
         self.view.make_known()
+        self._refill_view()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
@@ -115,6 +116,12 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is_image(node)]
             if len(volumes) >= 2:
                 self.parameters.source_a, self.parameters.source_b = volumes[:2]
+        self._refill_view()
+
+    def _refill_view(self) -> None:
+        """Shows again what a scene was saved with: the registered B in the fusion view is not saved."""
+        if self.parameters is not None and self.view.is_shown and not self.view.is_filled:
+            self._show_view(self.parameters)
 
     def _set_parameter_node(self, parameters: FusionParameters | None) -> None:
         if self.parameters is not None:
@@ -187,6 +194,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = _("Not fused: {reason}").format(reason=run.error)
             slicer.util.errorDisplay(run.error, windowTitle=_("S3IMFusion"), detailedText="\n".join(run.log))
         self.updatePanel()
+        self._warn(run.warnings if run.state == "done" else [])
 
     def _show_result(self, node: Any) -> None:
         self.ui.statusLabel.text = _("Fused: {name}").format(name=node.GetName())
@@ -194,6 +202,13 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chosen.fused = proxy_of(slicer.mrmlScene, node) if node.IsA("vtkMRMLSequenceNode") else node
         chosen.fade = 0.0
         self._show_view(chosen)
+
+    def _warn(self, warnings: list[str]) -> None:
+        """Says in the status line and, once a run, in a box what to know before the result is used."""
+        if warnings:
+            text = _("{status}. Warning: {warnings}")
+            self.ui.statusLabel.text = text.format(status=self.ui.statusLabel.text, warnings="; ".join(warnings))
+            slicer.util.warningDisplay("\n\n".join(warnings), windowTitle=_("S3IMFusion"))
 
     def onViewButton(self, _checked: bool = False) -> None:
         """Goes to the fusion view, or back."""
