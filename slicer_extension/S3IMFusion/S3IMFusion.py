@@ -72,12 +72,14 @@ class S3IMFusionWidget(FusionWidget):
         FusionWidget.onReload(self)
 
 
-class S3IMFusionLogic(ScriptedLoadableModuleLogic, FusionLogic):
-    """The logic of Slicer's scene; see :class:`S3IMFusionLib.logic.FusionLogic` for what it can do."""
+class S3IMFusionLogic(FusionLogic, ScriptedLoadableModuleLogic):
+    """The logic of Slicer's scene; see :class:`S3IMFusionLib.logic.FusionLogic` for what it can do.
+
+    FusionLogic comes first: Slicer's base classes pass on to ``super().__init__()`` without arguments.
+    """
 
     def __init__(self) -> None:
-        ScriptedLoadableModuleLogic.__init__(self)
-        FusionLogic.__init__(self, slicer.mrmlScene)
+        super().__init__(slicer.mrmlScene)
 
 
 class S3IMFusionTest(ScriptedLoadableModuleTest):

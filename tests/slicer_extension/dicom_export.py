@@ -249,7 +249,8 @@ def export(exportable, folder):
 @contextmanager
 def in_place():
     """Puts DICOMLib, the plugin of scalar volumes and what they need where Slicer has them; within the stand-ins."""
-    from stand_ins import BASE_PYTHON, QtCore
+    from PySide6 import QtCore
+    from stand_ins import BASE_PYTHON
 
     slicer.qSlicerDICOMExportable, slicer.dicomDatabase = Exportable, Database()
     slicer.cli = types.SimpleNamespace(run=run_cli)

@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import slicer
 from S3IMFusionLib.layout import VIEWS, FusionView
 from S3IMFusionLib.registration import movement_of, put_transform, registered_copy, remove_copy
 from S3IMFusionLib.scene import source_of
 from S3IMFusionLib.settings import FusionSettings
 from sample_images import blobs, write_volume
-from scene_tools import matrix_of, read, rotation, save, state_of, voxels_of
+from scene_tools import matrix_of, read, rotation, state_of, voxels_of
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
@@ -138,7 +137,7 @@ def test_the_view_shows_b_through_the_transform_and_leaves_b_as_it_is(scene, lay
     view.show(mr, ct, fused)  # again, as after a second run
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 4
     view.leave()
-    left = dict((node_id, times) for node_id, *times in state_of(scene))
+    left = {node_id: times for node_id, *times in state_of(scene)}
     for node in (ct, mr, fused, transform, ct.GetDisplayNode()):
         assert left[node.GetID()] == next(times for node_id, *times in before if node_id == node.GetID())
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 3

@@ -50,6 +50,7 @@ class FusionLogic:
     """
 
     def __init__(self, scene: Any, worker: Worker | None = None, as_fractions: bool = False) -> None:
+        super().__init__()  # the next base class, if there is one: Slicer's
         self.scene = scene
         self.as_fractions = as_fractions
         self.worker = worker or Worker()

@@ -26,8 +26,6 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel; the module's own class says how its logic is made."""
 
     def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
         self.logic: Any = None
         self.view: FusionView | None = None
         self.parameters: FusionParameters | None = None
@@ -37,6 +35,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._logged = 0
         self._devices: list[str] = []
         self._devices_are_known = False
+        super().__init__(parent)  # Slicer's base classes pass on to each other; without a parent this calls setup()
 
     def make_logic(self) -> FusionLogic:
         """The logic of this scene, with ``getParameterNode()``."""
