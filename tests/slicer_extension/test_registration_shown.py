@@ -187,3 +187,36 @@ def test_a_warning_stands_in_the_status_line_and_in_one_box(panel, add_volume, m
     [text] = shown
     assert text.startswith("'MR' and 'MR later' ")
     assert panel.ui.statusLabel.text == f"Fused: MR + MR later fused. Warning: {text}"
+
+
+def test_the_checkerboard_shows_a_and_b_by_turns_where_b_was_registered(scene, layout_logic, add_volume):
+    """Each field against the displayed grey of a source at the same point; the grids are equal, B is 8 mm off."""
+    shape, grid, off = (40, 40, 40), np.diag([2.5, 2.5, 2.5, 1.0]), np.eye(4)
+    off[0, 3] = 5.0
+    values = [np.random.default_rng(seed).integers(0, 256, shape).astype(np.int16) for seed in (1, 2)]
+    a, b = add_volume("A", values[0], grid), add_volume("B", values[1], off @ grid)
+    fused = add_volume("F", values[0], grid)
+    for node in (a, b):
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        node.GetDisplayNode().SetWindowLevel(255, 127.5)
+    transform = put_transform(scene, movement_of(record_with(np.linalg.inv(off))), (source_of(a), source_of(b)), 0)
+    fused.SetNodeReferenceID("S3IMFusion.Registration", transform.GetID())
+    view = FusionView(scene)
+    view.show(a, b, fused)
+    view.set_fade(0, checkerboard=True)
+    composite = view._composite_node(VIEWS[1])
+    board = scene.GetNodeByID(composite.GetForegroundVolumeID())
+    assert composite.GetForegroundOpacity() == 1.0
+    np.testing.assert_allclose(to_world(board), grid)
+    field = (np.indices(shape) // 10).sum(axis=0) % 2  # 100 mm in 4 fields each way
+    expected = np.where(field == 0, *values)
+    np.testing.assert_allclose(voxels_of(board)[..., 1], expected, atol=1)
+    assert board.GetHideFromEditors()
+
+    view.set_fade(50)
+    assert scene.GetNodeByID(composite.GetForegroundVolumeID()).GetName() == "B"
+    assert scene.GetFirstNodeByName("Checkerboard") is None
+    view.set_fade(50, checkerboard=True)
+    view.leave()
+    assert scene.GetFirstNodeByName("Checkerboard") is None
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 3

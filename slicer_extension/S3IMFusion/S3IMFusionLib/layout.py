@@ -13,6 +13,7 @@ from slicer import (
     vtkMRMLSliceNode,
 )
 
+from .checkerboard import checkerboard_of
 from .i18n import _
 from .registration import registered_copy, remove_copy
 
@@ -42,6 +43,7 @@ class FusionView:
         self._application_logic = application_logic
         self._volumes: tuple[vtkMRMLScalarVolumeNode, ...] = ()
         self._registered: vtkMRMLScalarVolumeNode | None = None
+        self._board: vtkMRMLScalarVolumeNode | None = None
         self._former_arrangement = vtkMRMLLayoutNode.SlicerLayoutInitialView
         self._former_crosshair: tuple[int, int] | None = None
 
@@ -91,14 +93,20 @@ class FusionView:
             self._fill(name, volume, plane)
         self.set_fade(fade)
 
-    def set_fade(self, fade: float) -> None:
-        """Fades the middle view from the fused volume (0) to A (-100) or to B (100)."""
+    def set_fade(self, fade: float, checkerboard: bool = False) -> None:
+        """Fades the middle view from the fused volume (0) to A (-100) or to B (100), or shows A and B by turns."""
         if not self.is_shown or not self._volumes:
             return
-        source_a, _fused, source_b = self._volumes
+        source_a, fused, source_b = self._volumes
         composite = self._composite_node(VIEWS[1])
+        if checkerboard:
+            self._board = self._board or checkerboard_of(source_a, source_b, fused)
+            composite.SetForegroundVolumeID(self._board.GetID())
+            composite.SetForegroundOpacity(1.0)
+            return
         composite.SetForegroundVolumeID((source_a if fade < 0 else source_b).GetID())
         composite.SetForegroundOpacity(min(abs(fade) / 100.0, 1.0))
+        self._remove_board()
 
     def leave(self) -> None:
         """Goes back to the layout and the crosshair that there were before."""
@@ -114,7 +122,13 @@ class FusionView:
                 crosshair.SetCrosshairBehavior(behavior)
             self._former_crosshair = None
 
+    def _remove_board(self) -> None:
+        if self._board is not None:
+            remove_copy(self._board)
+            self._board = None
+
     def _remove_registered(self) -> None:
+        self._remove_board()
         if self._registered is not None:
             remove_copy(self._registered)
             self._registered = None

@@ -83,12 +83,12 @@ def registered_copy(source_b: Any, fused: Any) -> Any:
     transform, scene = fused.GetNodeReference(ROLE), fused.GetScene()
     if transform is None or source_b.GetImageData() is None:
         return None
-    copy = _hidden_node(scene, source_b.GetClassName(), source_b.GetName())
+    copy = hidden_node(scene, source_b.GetClassName(), source_b.GetName())
     fill_node(copy, source_b.GetImageData(), parent_matrix_of(source_b) @ matrix_of(source_b))
     copy.SetAndObserveTransformNodeID(transform.GetID())
     display = source_b.GetDisplayNode()
     if display is not None:
-        shown = _hidden_node(scene, display.GetClassName(), display.GetName() or "")
+        shown = hidden_node(scene, display.GetClassName(), display.GetName() or "")
         shown.CopyContent(display)
         shown.SetAndObserveColorNodeID(display.GetColorNodeID())
         copy.SetAndObserveDisplayNodeID(shown.GetID())
@@ -103,7 +103,8 @@ def remove_copy(copy: Any) -> None:
             scene.RemoveNode(node)
 
 
-def _hidden_node(scene: Any, class_name: str, name: str) -> Any:
+def hidden_node(scene: Any, class_name: str, name: str) -> Any:
+    """A new node of the scene that no list and no tree shows, and that is not saved with the scene."""
     node = scene.CreateNodeByClass(class_name)
     node.UnRegister(None)
     node.SetName(name)
