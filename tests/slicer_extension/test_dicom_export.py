@@ -1,5 +1,8 @@
 """A fused volume through Slicer's File > Export to DICOM, read back with pydicom: full contrast, derived, no CT."""
 
+import shutil
+import subprocess
+
 import dicom_export
 import numpy as np
 import pydicom
@@ -228,6 +231,21 @@ def test_axes_that_are_not_at_right_angles_are_refused(dialog, logic, hierarchy,
     error, files = dicom_export.export(dicom_export.choices(item_of(hierarchy, fused))[0], tmp_path)
     assert error == "the volume's axes are not at right angles, which DICOM cannot hold: resample it first"
     assert files == []
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (2, 5, 3, 3)], ids=["gray", "colour"])
+def test_a_validator_finds_no_error_without_any_tags(tmp_path, shape):
+    from S3IMFusionLib.dicom_series import write_series
+
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("no dciodvfy here: apt-get install dicom3tools")
+    voxels = np.arange(np.prod(shape)).reshape(shape)
+    source = ("1.2.840.10008.5.1.4.1.1.4", "1.2.3.4")
+    for file in write_series(tmp_path / "out", voxels, GRID, (10000, 5000), {}, "a test", [source]):
+        result = subprocess.run(["dciodvfy", file], capture_output=True, text=True, encoding="utf-8", check=False)
+        assert "SCImage" in result.stderr
+        assert [line for line in result.stderr.splitlines() if line.startswith("Error")] == []
+        np.testing.assert_array_equal(pydicom.dcmread(file).pixel_array, voxels[int(file.stem) - 1])
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from S3IMFusionLib.layout import VIEWS, FusionView
+from S3IMFusionLib.layout import LAYOUT_ID, VIEWS, FusionView
 from S3IMFusionLib.registration import movement_of, put_transform, registered_copy, remove_copy
 from S3IMFusionLib.scene import source_of
 from S3IMFusionLib.settings import FusionSettings
@@ -220,3 +220,12 @@ def test_the_checkerboard_shows_a_and_b_by_turns_where_b_was_registered(scene, l
     view.leave()
     assert scene.GetFirstNodeByName("Checkerboard") is None
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 3
+
+
+def test_a_scene_that_was_saved_in_the_fusion_view_shows_b_through_the_transform_again(panel, layout_logic, registered):
+    mr, ct, fused, _transform = registered
+    panel.parameters.source_a, panel.parameters.source_b, panel.parameters.fused = mr, ct, fused
+    layout_logic.GetLayoutNode().SetViewArrangement(LAYOUT_ID)  # as the file says
+    panel.onSceneEndImport()
+    shown = panel.view._scene.GetNodeByID(panel.view._composite_node(VIEWS[2]).GetBackgroundVolumeID())
+    np.testing.assert_allclose(to_world(shown), np.linalg.inv(MOVED) @ matrix_of(ct), atol=1e-9)

@@ -7,6 +7,7 @@ Slicer (pydicom 2.4 in Slicer 5.8 and 5.10, 3 in later ones).
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def write_series(
     return files
 
 
-def _series_of(tags: Mapping[str, str], derivation: str, sources: Sequence[tuple[str, str]]) -> "Dataset":  # noqa: F821
+def _series_of(tags: Mapping[str, str], derivation: str, sources: Sequence[tuple[str, str]]) -> Any:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import UID, generate_uid
 
@@ -104,7 +105,7 @@ def _series_of(tags: Mapping[str, str], derivation: str, sources: Sequence[tuple
     found.FrameOfReferenceUID = tags.get("FrameOfReferenceUID") or generate_uid()
     number = tags.get("SeriesNumber", "").strip()
     found.SeriesNumber = number if number.isdigit() else None
-    found.PositionReferenceIndicator = ""
+    found.PositionReferenceIndicator = found.Laterality = ""
     found.Modality, found.ConversionType = "OT", "WSD"  # a fused value is not HU, SUV or an MR signal
     found.Manufacturer = found.SecondaryCaptureDeviceManufacturer = f"The {_PRODUCT} developers"
     found.ManufacturerModelName = found.SecondaryCaptureDeviceManufacturerModelName = _PRODUCT
@@ -117,7 +118,7 @@ def _series_of(tags: Mapping[str, str], derivation: str, sources: Sequence[tuple
     return found
 
 
-def _reference(class_uid: str, instance_uid: str) -> "Dataset":  # noqa: F821
+def _reference(class_uid: str, instance_uid: str) -> Any:
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -125,7 +126,7 @@ def _reference(class_uid: str, instance_uid: str) -> "Dataset":  # noqa: F821
     return item
 
 
-def _add_plane(found: "Dataset", axes: np.ndarray, steps: np.ndarray) -> None:  # noqa: F821
+def _add_plane(found: Any, axes: np.ndarray, steps: np.ndarray) -> None:
     found.ImageOrientationPatient = _decimals(axes[:, :2].T.ravel())
     found.PixelSpacing = _decimals(steps[[1, 0]])  # from row to row, from column to column
     found.SliceThickness, found.SpacingBetweenSlices = _decimals(steps[[2, 2]])
@@ -134,7 +135,7 @@ def _add_plane(found: "Dataset", axes: np.ndarray, steps: np.ndarray) -> None:  
     found.PatientOrientation = [letters[at][int(axes[at, index] > 0)] for index, at in enumerate(largest)]
 
 
-def _add_format(found: "Dataset", voxels: np.ndarray, window: tuple[float, float]) -> None:  # noqa: F821
+def _add_format(found: Any, voxels: np.ndarray, window: tuple[float, float]) -> None:
     bits = 8 if voxels.ndim == 4 else 16
     if voxels.ndim == 4:
         found.SamplesPerPixel, found.PhotometricInterpretation, found.PlanarConfiguration = 3, "RGB", 0
@@ -151,7 +152,7 @@ def _decimals(values: np.ndarray) -> list[str]:
     return [format_number_as_ds(float(value)) for value in np.round(values, 12) + 0.0]
 
 
-def _save(image: "Dataset", file: Path) -> None:  # noqa: F821
+def _save(image: Any, file: Path) -> None:
     import pydicom
 
     if int(pydicom.__version__.partition(".")[0]) >= 3:

@@ -82,10 +82,7 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
     put_under(output, placement.transform_id)
     output.RemoveNodeReferenceIDs(f"{_PREFIX}Registration")  # of an earlier result
     describe_node(output, placement.attributes, placement.references)
-    if image.GetScalarType() == vtk.VTK_SHORT:
-        output.SetAttribute(SCALE_ATTRIBUTE, str(FULL_SCALE))
-    else:
-        output.RemoveAttribute(SCALE_ATTRIBUTE)
+    note_scale(output)
     output.EndModify(modified)
     if output.GetDisplayNode() is None or image.GetScalarType() != former:
         output.CreateDefaultDisplayNodes()
@@ -134,6 +131,14 @@ def describe_node(node: Any, attributes: Mapping[str, str], references: Mapping[
 def is_result(node: Any) -> bool:
     """Whether a node is the result of a fusion."""
     return any(name.startswith(_PREFIX) for name in node.GetAttributeNames())
+
+
+def note_scale(node: Any) -> None:
+    """Set on a fused volume which whole number stands for 1; nothing on one with fractions or colours."""
+    if node.GetImageData().GetScalarType() == vtk.VTK_SHORT:
+        node.SetAttribute(SCALE_ATTRIBUTE, str(FULL_SCALE))
+    else:
+        node.RemoveAttribute(SCALE_ATTRIBUTE)
 
 
 def record_of(node: Any) -> dict[str, Any] | None:

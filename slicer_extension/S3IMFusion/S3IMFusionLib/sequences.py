@@ -7,7 +7,16 @@ import numpy as np
 
 from .appearance import guess_modality
 from .i18n import _
-from .result import Placement, describe_node, fill_node, image_of, put_under, show_full_range, volume_class_of
+from .result import (
+    Placement,
+    describe_node,
+    fill_node,
+    image_of,
+    note_scale,
+    put_under,
+    show_full_range,
+    volume_class_of,
+)
 from .scene import Source, matrix_of, problems_of, source_of
 from .study import put_into_study
 
@@ -142,6 +151,7 @@ def put_sequence(
     for voxels, source in frames:
         nodes.append(_new_node(scene, volume_class_of(voxels)))
         fill_node(nodes[-1], image_of(voxels), matrix_of(source.node))
+        note_scale(nodes[-1])
     output = output or scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(placement.name))
     modified = output.StartModify()
     output.RemoveAllDataNodes()
