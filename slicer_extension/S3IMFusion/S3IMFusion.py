@@ -6,6 +6,7 @@ from pathlib import Path
 
 import slicer
 from S3IMFusionLib.i18n import _
+from S3IMFusionLib.layout import register_layout
 from S3IMFusionLib.logic import FusionLogic
 from S3IMFusionLib.sample_data import register_sample_data, write_sample_data
 from S3IMFusionLib.settings import FusionSettings
@@ -37,7 +38,13 @@ class S3IMFusion(ScriptedLoadableModule):
             '<a href="https://doi.org/10.1038/s41598-025-93662-6">doi 10.1038/s41598-025-93662-6</a>.'
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerFusionLayout)
         registerDICOMExport()
+
+
+def registerFusionLayout() -> None:
+    """Tells Slicer of the fusion view, so that a scene saved in it can be opened before the module."""
+    register_layout(slicer.mrmlScene)
 
 
 def registerDICOMExport() -> None:

@@ -22,18 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def application_logic() -> Iterator[Any]:
     """Slicer's application logic, with a scene that has Slicer's colour nodes and slice orientations."""
-    slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
-    scene, application, colors = slicer.vtkMRMLScene(), slicer.vtkMRMLApplicationLogic(), slicer.vtkSlicerColorLogic()
-    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
-    application.SetMRMLScene(scene)
-    application.SetModuleLogic("Colors", colors)
-    colors.SetMRMLApplicationLogic(application)
-    colors.SetMRMLScene(scene)
-    colors.AddDefaultColorNodes()
-    yield application
-    colors.SetMRMLScene(None)
-    application.SetMRMLScene(None)
-    scene.Clear(True)
+    pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+    from scene_tools import new_application
+
+    with new_application() as application:
+        yield application
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """What tests do with a scene."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,59 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from vtk.util.numpy_support import vtk_to_numpy
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@contextmanager
+def new_application() -> Iterator[Any]:
+    """Slicer's application logic, with a scene that has Slicer's colour nodes and slice orientations."""
+    import slicer
+
+    scene, application, colors = slicer.vtkMRMLScene(), slicer.vtkMRMLApplicationLogic(), slicer.vtkSlicerColorLogic()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    application.SetMRMLScene(scene)
+    application.SetModuleLogic("Colors", colors)
+    colors.SetMRMLApplicationLogic(application)
+    colors.SetMRMLScene(scene)
+    colors.AddDefaultColorNodes()
+    yield application
+    colors.SetMRMLScene(None)
+    application.SetMRMLScene(None)
+    scene.Clear(True)
+
+
+def picture_of(application: Any, name: str, size: int, field_mm: float, height_mm: float) -> np.ndarray:
+    """The slice view of this name as Slicer shows it, without OpenGL.
+
+    Args:
+        application: Slicer's application logic.
+        name: layout name of the view.
+        size: pixels along each edge.
+        field_mm: width and height that are seen, in mm.
+        height_mm: of the slice, in RAS mm.
+
+    Returns:
+        (rows, columns, RGB).
+    """
+    import slicer
+
+    scene, logic = application.GetMRMLScene(), slicer.vtkMRMLSliceLogic()
+    node = scene.GetNodeByID(f"vtkMRMLSliceNode{name}")
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene)
+    node.SetDimensions(size, size, 1)
+    node.SetFieldOfView(field_mm, field_mm, 1)
+    node.JumpSliceByCentering(0, 0, height_mm)
+    logic.SetMRMLApplicationLogic(application)
+    logic.SetMRMLScene(scene)
+    logic.SetSliceNode(node)
+    logic.SetSliceCompositeNode(next(c for c in composites if c.GetLayoutName() == name))
+    logic.UpdatePipeline()
+    producer = logic.GetImageDataConnection().GetProducer()
+    producer.Update()
+    pixels = vtk_to_numpy(producer.GetOutput().GetPointData().GetScalars()).reshape(size, size, -1)
+    logic.SetSliceNode(None)
+    logic.SetMRMLScene(None)
+    logic.SetMRMLApplicationLogic(None)
+    return np.array(pixels[::-1, :, :3])
 
 
 def load(scene: Any, path: Path, name: str, class_name: str = "vtkMRMLScalarVolumeNode") -> Any:

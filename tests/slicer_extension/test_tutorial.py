@@ -5,6 +5,7 @@ renew one, look at the new picture, whose path a failure tells, and copy it over
 """
 
 import re
+import runpy
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -31,6 +32,15 @@ def test_the_words_in_bold_are_on_the_panel():
     assert bold - known - slicers == {"Research use only."}
 
 
+def test_the_readme_says_what_was_run_where():
+    text = README.read_text(encoding="utf-8")
+    script = runpy.run_path(str(EXTENSION.parent / ".ci" / "slicer_base_classes.py"))
+    assert "5.8.1, 5.10.0, 5.12.3 and main" in text
+    assert list(script["TAGS"]) == ["5.8.1", "5.10.0", "5.12.3", "main"]
+    assert "The module has never run in a Slicer application" in text
+    assert "The pictures on this page are mock-ups" in text
+
+
 def test_the_pictures_of_the_readme_are_there_and_small():
     names = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
     assert {Path(name).parent for name in names} <= {Path("Screenshots"), Path("S3IMFusion/Resources/Icons")}
@@ -48,31 +58,11 @@ def sample_volumes(scene, tmp_path):
 
 
 @pytest.fixture
-def view_picture(scene, application_logic):
+def view_picture(application_logic):
     """Makes the picture of a view of the layout as Slicer shows it, (rows, columns, RGB)."""
-    import slicer
-    from vtk.util.numpy_support import vtk_to_numpy
+    from scene_tools import picture_of
 
-    def picture(name):
-        node, logic = scene.GetNodeByID(f"vtkMRMLSliceNode{name}"), slicer.vtkMRMLSliceLogic()
-        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene)
-        node.SetDimensions(SIZE, SIZE, 1)
-        node.SetFieldOfView(FIELD_MM, FIELD_MM, 1)
-        node.JumpSliceByCentering(0, 0, HEIGHT_MM)
-        logic.SetMRMLApplicationLogic(application_logic)
-        logic.SetMRMLScene(scene)
-        logic.SetSliceNode(node)
-        logic.SetSliceCompositeNode(next(c for c in composites if c.GetLayoutName() == name))
-        logic.UpdatePipeline()
-        producer = logic.GetImageDataConnection().GetProducer()
-        producer.Update()
-        pixels = vtk_to_numpy(producer.GetOutput().GetPointData().GetScalars()).reshape(SIZE, SIZE, -1)
-        logic.SetSliceNode(None)
-        logic.SetMRMLScene(None)
-        logic.SetMRMLApplicationLogic(None)
-        return np.array(pixels[::-1, :, :3])
-
-    return picture
+    return lambda name: picture_of(application_logic, name, SIZE, FIELD_MM, HEIGHT_MM)
 
 
 def side_by_side(pictures, titles):

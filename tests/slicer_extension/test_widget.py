@@ -407,9 +407,8 @@ def test_the_module_registers_its_sample_data_when_slicer_has_started(panel, mon
     monkeypatch.setitem(sys.modules, "SampleData", sample_data)
     monkeypatch.setattr(S3IMFusion, "_cache_folder", lambda: tmp_path)
     S3IMFusion.S3IMFusion(stand_ins.qSlicerScriptedLoadableModule())
-    (start,) = panel.application.connected
-    assert start[0] == "startupCompleted()"
-    start[1]()
+    assert {signature for signature, _slot in panel.application.connected} == {"startupCompleted()"}
+    panel.application.startupCompleted.emit()
     assert Path(registered["thumbnailFileName"]).is_file()
     assert len(registered["uris"]) == len(registered["checksums"]) == len(registered["nodeNames"]) == 2
     assert all(uri.startswith("file://") for uri in registered["uris"])

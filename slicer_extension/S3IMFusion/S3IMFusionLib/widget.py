@@ -13,7 +13,7 @@ from slicer.util import VTKObservationMixin
 from .i18n import _
 from .install import ensure_packages, missing_packages
 from .layout import FusionView
-from .logic import DeviceChoice, FusionLogic
+from .logic import DeviceChoice, FusionLogic, problem_of_weights
 from .parameters import FusionParameters, Reference, fusion_settings
 from .result import is_result, is_result_of
 from .run import FusionRun
@@ -49,7 +49,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.make_logic()
-        self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic())
+        self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic(), slicer.app.layoutManager())
         self.view.make_known()
 
         self.timer = qt.QTimer()
@@ -60,7 +60,9 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.viewButton.connect("clicked(bool)", self.onViewButton)
         self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
         self.ui.device.connect("currentIndexChanged(int)", self.onDeviceChanged)
-        self.ui.weights.connect("currentPathChanged(QString)", self.onWeightsChanged)
+        # Not currentPathChanged: it is silent where the text is empty or not acceptable.
+        self.ui.weights.comboBox().lineEdit().connect("textChanged(QString)", self.onWeightsChanged)
+        self.ui.clearWeightsButton.connect("clicked(bool)", self.onClearWeightsButton)
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -104,9 +106,11 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
-        """The scene may have been saved in the fusion view."""
+        """The scene may have been saved in the fusion view, and with weights that are not on this computer."""
         self.view.make_known()
         self._refill_view()
+        self._report_missing_weights()
+        self.updatePanel()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
@@ -116,6 +120,12 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if len(volumes) >= 2:
                 self.parameters.source_a, self.parameters.source_b = volumes[:2]
         self._refill_view()
+        self._report_missing_weights()
+
+    def _report_missing_weights(self) -> None:
+        """Says in sight why Apply is off: the choice of weights may be folded away."""
+        if self.parameters is not None and (problem := problem_of_weights(self.parameters.weights)):
+            self.ui.statusLabel.text = problem
 
     def _refill_view(self) -> None:
         """Shows again what a scene was saved with: the registered B in the fusion view is not saved."""
@@ -254,9 +264,19 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.device = self._devices[index]
 
     def onWeightsChanged(self, path: str) -> None:
-        """Keeps the choice in the parameter node."""
+        """Keeps the choice in the parameter node: what is shown is what is used."""
         if self.parameters is not None:
             self.parameters.weights = path
+
+    def onClearWeightsButton(self, _checked: bool = False) -> None:
+        """Goes back to the weights of the module."""
+        self.ui.weights.currentPath = ""
+
+    def _show_weights(self) -> None:
+        """Shows the path of the parameter node; writing the same text would move the cursor of who is typing."""
+        if self.ui.weights.currentPath != self.parameters.weights:
+            self.ui.weights.currentPath = self.parameters.weights
+        self.ui.clearWeightsButton.enabled = bool(self.parameters.weights)
 
     def updatePanel(self, _caller: Any = None, _event: Any = None) -> None:
         """Shows what can be done now, and says why where it cannot."""
@@ -272,7 +292,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if chosen is None:
             return
         self._show_device()
-        self.ui.weights.currentPath = chosen.weights
+        self._show_weights()
         self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
         self.ui.memoryLabel.text = self._memory_text()
         is_shown = self.view.is_shown

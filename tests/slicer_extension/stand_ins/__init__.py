@@ -6,7 +6,7 @@ What passes with them has not been tested in Slicer. The folder ``Base/Python`` 
 ``SLICER_BASE_PYTHON``, replaces the base classes and the parameter node wrapper here.
 """
 
-from .application import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
+from .application import qSlicerLayoutManager, qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
 from .paths import BASE_PYTHON, EXTENSION
 from .placing import delete, in_place
 from .qt_classes import PLAIN
@@ -17,6 +17,7 @@ __all__ = [
     "PLAIN",
     "delete",
     "in_place",
+    "qSlicerLayoutManager",
     "qSlicerScriptedLoadableModule",
     "qSlicerScriptedLoadableModuleWidget",
 ]

@@ -9,7 +9,7 @@ from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .paths import EXTENSION
-from .pythonqt import PythonQt, refuse_unknown_attributes
+from .pythonqt import PythonQt, emit, refuse_unknown_attributes
 from .qt_classes import QSettings
 
 
@@ -39,7 +39,7 @@ class qSlicerLayoutManager(PythonQt, QtCore.QObject):
             number = node.SlicerLayoutConventionalView
         node.RemoveAllMaximizedViewNodes()
         node.SetViewArrangement(number)
-        self.layoutChanged.emit(number)
+        emit(self.layoutChanged, number)
 
     def addMaximizedViewNode(self, view):
         self._node().AddMaximizedViewNode(view)

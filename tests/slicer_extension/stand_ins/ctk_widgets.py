@@ -7,7 +7,7 @@ import re
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .pythonqt import PythonQt
+from .pythonqt import PythonQt, emit
 from .qt_classes import PLAIN
 
 NAMED_ONLY = (
@@ -56,7 +56,7 @@ class ctkCollapsibleButton(PythonQt, QtWidgets.QAbstractButton):
         self._collapsed = collapsed
         self.setMaximumHeight(self.HEADER if collapsed else 16777215)
         self._show_children()
-        self.contentsCollapsed.emit(collapsed)
+        emit(self.contentsCollapsed, collapsed)
 
     def _show_children(self):
         if self._collapsed:
@@ -108,7 +108,7 @@ class ctkSliderWidget(PythonQt, QtWidgets.QWidget):
 
     def _on_spin(self, value):
         self._slider.setValue(round(value))
-        self.valueChanged.emit(value)
+        emit(self.valueChanged, value)
 
     def _set_range(self, minimum, maximum):
         self._slider.setRange(round(minimum), round(maximum))
@@ -166,9 +166,9 @@ class ctkPathLineEdit(PythonQt, QtWidgets.QWidget):
     def _update_has_valid_input(self, _text):
         before, self._has_valid_input = self._has_valid_input, self._edit.hasAcceptableInput()
         if self._has_valid_input:
-            self.currentPathChanged.emit(self._edit.text)
+            emit(self.currentPathChanged, self._edit.text)
         if self._has_valid_input != before:
-            self.validInputChanged.emit(self._has_valid_input)
+            emit(self.validInputChanged, self._has_valid_input)
 
     currentPath = Property(str, lambda self: self._edit.text, lambda self, v: self._edit.setText(v))
     nameFilters = Property("QStringList", lambda self: self._filters, _set_filters)

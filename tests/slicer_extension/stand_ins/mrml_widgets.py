@@ -8,7 +8,7 @@ from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .ctk_widgets import named_only
-from .pythonqt import PythonQt
+from .pythonqt import PythonQt, emit
 
 NAMED_ONLY = ("qMRMLRangeWidget", "qMRMLScreenShotDialog", "qMRMLSliderWidget", "qMRMLSpinBox", "qSlicerWidget")
 
@@ -26,7 +26,7 @@ class qMRMLWidget(PythonQt, QtWidgets.QWidget):
     def setMRMLScene(self, scene):
         if scene is not self._scene:
             self._scene = scene
-            self.mrmlSceneChanged.emit(scene)
+            emit(self.mrmlSceneChanged, scene)
 
     def mrmlScene(self):
         return self._scene
@@ -74,9 +74,9 @@ class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):
 
     def _emit(self):
         node = self.currentNode()
-        self.currentNodeChanged.emit(node)
-        self._valid_node_changed.emit(node is not None)
-        self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
+        emit(self.currentNodeChanged, node)
+        emit(self._valid_node_changed, node is not None)
+        emit(self.currentNodeIDChanged, node.GetID() if node is not None else "")
 
     def setMRMLScene(self, scene):
         for tag in self._tags:

@@ -2,6 +2,8 @@
 
 # ruff: noqa: N807, RUF012
 
+import ctypes
+
 from PySide6 import QtCore
 
 _ASKED: set[tuple[int, str]] = set()
@@ -66,6 +68,12 @@ class PythonQt:
 
     def _disconnect(self, signature, slot):
         return self._signal(signature).disconnect(slot)
+
+
+def emit(signal, *values):
+    """Emits a signal. PySide6 6.12 returns a True here that it does not own: Python before 3.12 would run out of it."""
+    if signal.emit(*values):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(True))
 
 
 def refuse(item, name):

@@ -1,0 +1,219 @@
+"""The whole way of a user through the module, step by step, on slicer-core.
+
+With SLICER_BASE_PYTHON the base classes and the parameter node are Slicer's own.
+The pictures of the states are written into the test's folder: slices by Slicer's slice logic, the panel by Qt.
+"""
+
+# ruff: noqa: E402 - slicer-core may be absent
+
+import json
+import shutil
+import time
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+
+import stand_ins
+from PySide6 import QtWidgets
+from S3IMFusionLib import sample_data
+from S3IMFusionLib.layout import LAYOUT_ID, VIEWS
+from S3IMFusionLib.sample_data import Grid
+from scene_tools import load, new_application, picture_of, state_of, voxels_of
+
+from monai_s3im.bundle_config import bundle_root
+
+COARSE = (Grid((51, 63, 15), (4.0, 4.0, 12.0)), Grid((48, 54, 13), (4.4, 4.4, 13.0)))
+SIZE, FIELD_MM, HEIGHT_MM = 160, 204.0, 17.0
+WAIT_S = 240
+
+
+@contextmanager
+def slicer_session(worker):
+    """A Slicer that was just started: the module is known, its panel is not yet open."""
+    with new_application() as application_logic:
+        scene, layouts = application_logic.GetMRMLScene(), slicer.vtkMRMLLayoutLogic()
+        layouts.SetMRMLScene(scene)
+        scene.AddNewNodeByClass("vtkMRMLCrosshairNode")
+        with stand_ins.in_place(scene, application_logic) as application:
+            from S3IMFusion import S3IMFusion, S3IMFusionWidget, registerFusionLayout
+
+            S3IMFusion(stand_ins.qSlicerScriptedLoadableModule())
+            registerFusionLayout()  # as at startupCompleted
+            module = stand_ins.qSlicerScriptedLoadableModuleWidget()
+
+            def open_panel():
+                panel = module.make(S3IMFusionWidget)
+                panel.logic.worker, session.own_worker = worker, panel.logic.worker
+                module.enter()
+                module.resize(420, 640)
+                module.show()
+                return panel
+
+            session = SimpleNamespace(
+                scene=scene,
+                application=application,
+                application_logic=application_logic,
+                layout=layouts.GetLayoutNode(),
+                module=module,
+                open_panel=open_panel,
+            )
+            yield session
+            panel = slicer.modules.S3IMFusionWidget
+            panel.logic.worker = session.own_worker  # which was never started
+            panel.cleanup()
+            stand_ins.delete(module)
+        layouts.SetMRMLScene(None)
+
+
+def finish(panel):
+    """Lets Qt's events run until the fusion is over."""
+    end = time.monotonic() + WAIT_S
+    while panel.ui.progressFrame.visible and time.monotonic() < end:
+        QtWidgets.QApplication.processEvents()
+        time.sleep(0.01)
+    assert not panel.ui.progressFrame.visible
+
+
+def views_of(session, file=None):
+    """The three views as Slicer shows them, (rows, columns, RGB) each; written side by side into a file."""
+    pictures = [picture_of(session.application_logic, name, SIZE, FIELD_MM, HEIGHT_MM) for name in VIEWS]
+    if file is not None:
+        Image.fromarray(np.concatenate(pictures, axis=1)).save(file)
+    return pictures
+
+
+def settings_of(fused):
+    return json.loads(fused.GetAttribute("S3IMFusion.Settings"))
+
+
+def save_scene(scene, folder):
+    """Saves the volumes and the scene as Slicer does."""
+    scene.SetURL(str(folder / "scene.mrml"))
+    scene.SetRootDirectory(str(folder))
+    for node in slicer.util.getNodesByClass("vtkMRMLVolumeNode", scene):
+        node.AddDefaultStorageNode()
+        node.GetStorageNode().SetFileName(str(folder / f"{node.GetName()}.nrrd"))
+        assert node.GetStorageNode().WriteData(node)
+    assert scene.Commit()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The folder of the pictures."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    return folder
+
+
+def test_a_user_goes_the_whole_way(worker, shown_errors, monkeypatch, tmp_path, pictures):
+    monkeypatch.setattr(sample_data, "GRIDS", COARSE)
+    with slicer_session(worker) as session:
+        panel, scene = session.open_panel(), session.scene
+        assert session.module.grab().save(str(pictures / "1 opened.png"))
+        for file, name in zip(sample_data.write_sample_data(tmp_path / "sample"), sample_data.NODE_NAMES, strict=True):
+            load(scene, file, name)
+        panel.initializeParameterNode()  # as on entering
+        ct = panel.parameters.source_b.GetDisplayNode()
+        ct.SetAutoWindowLevel(False)
+        ct.SetWindowLevel(80.0, 40.0)
+
+        fused = apply(panel, session, pictures)
+        fade(panel, session, pictures)
+        cancel(panel, scene)
+        change_and_clear_the_weights(panel, fused, tmp_path)
+        faded, voxels = views_of(session, pictures / "5 before saving.png"), voxels_of(fused).copy()
+        save_scene(scene, tmp_path)
+        scene.Clear(False)
+        assert panel.parameters.source_a is None
+        assert not panel.view.is_shown
+    with slicer_session(worker) as session:
+        open_the_scene_before_the_module(session, tmp_path, faded, voxels, pictures)
+    assert shown_errors == []
+
+
+def apply(panel, session, pictures):
+    """Fuses the pair, and shows it."""
+    assert [panel.ui.source_a.currentNode().GetName(), panel.ui.source_b.currentNode().GetName()] == list(
+        sample_data.NODE_NAMES
+    )
+    session.layout.AddMaximizedViewNode(session.scene.GetNodeByID("vtkMRMLSliceNodeRed"))
+    panel.ui.applyButton.click()
+    finish(panel)
+    fused = panel.ui.fused.currentNode()
+    assert fused.GetImageData().GetDimensions() == COARSE[0].shape
+    assert (session.layout.GetViewArrangement(), session.layout.GetNumberOfMaximizedViewNodes()) == (LAYOUT_ID, 0)
+    assert session.module.grab().save(str(pictures / "2 fused, panel.png"))
+    mr, middle, ct = views_of(session, pictures / "2 fused.png")
+    assert all(picture.std() > 10 for picture in (mr, middle, ct))
+    assert np.abs(middle.astype(int) - mr).mean() > 3
+    return fused
+
+
+def fade(panel, session, pictures):
+    """The middle view is A at one end and B at the other."""
+    mr, _middle, ct = views_of(session)
+    panel.ui.fade.value = -100
+    np.testing.assert_array_equal(views_of(session, pictures / "3 faded to A.png")[1], mr)
+    panel.ui.fade.value = 100
+    np.testing.assert_array_equal(views_of(session, pictures / "3 faded to B.png")[1], ct)
+    panel.ui.fade.value = 40
+
+
+def cancel(panel, scene):
+    """A second run that is cancelled leaves the scene as it was."""
+    before = state_of(scene)
+    panel.ui.applyButton.click()
+    panel.ui.cancelButton.click()
+    assert panel.ui.statusLabel.text == "Cancelled: the scene is as it was."
+    assert state_of(scene) == before
+
+
+def change_and_clear_the_weights(panel, fused, folder):
+    """Other weights give another volume, and without them the first comes back."""
+    first = voxels_of(fused).copy()
+    own = folder / "own.pt"
+    shutil.copyfile(bundle_root() / "models" / "model_infrared.pt", own)
+    panel.ui.weights.comboBox().lineEdit().setText(str(own))
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert settings_of(fused)["weights"] == own.name
+    assert np.abs(voxels_of(fused) - first).max() > 0.01
+    own.unlink()
+    panel.parameters.slice_batch = 4  # anything that makes the panel look again
+    assert not panel.ui.applyButton.enabled
+    panel.ui.clearWeightsButton.click()
+    panel.parameters.slice_batch = 8
+    assert panel.ui.applyButton.enabled
+    panel.ui.applyButton.click()
+    finish(panel)
+    assert settings_of(fused)["weights"] is None
+    np.testing.assert_allclose(voxels_of(fused), first, atol=1e-5)
+    panel.ui.fade.value = 40
+
+
+def open_the_scene_before_the_module(session, folder, faded, voxels, pictures):
+    """The next session: the scene is in the fusion view before the panel is there, and the panel takes it over."""
+    session.scene.SetURL(str(folder / "scene.mrml"))
+    session.scene.SetRootDirectory(str(folder))
+    session.scene.Import()
+    assert session.layout.GetViewArrangement() == LAYOUT_ID
+    assert all(name in session.layout.GetCurrentLayoutDescription() for name in VIEWS)
+    for before, after in zip(faded, views_of(session, pictures / "6 opened before the module.png"), strict=True):
+        np.testing.assert_allclose(after.astype(int), before, atol=2)
+
+    panel = session.open_panel()
+    assert session.module.grab().save(str(pictures / "7 opened after the scene, panel.png"))
+    np.testing.assert_allclose(voxels_of(panel.parameters.fused), voxels, atol=1e-6)
+    assert (panel.view.is_shown, panel.ui.viewButton.text, panel.ui.fade.value) == (True, "Former view", 40)
+    panel.ui.fade.value = -100
+    mr, middle, _ct = views_of(session, pictures / "8 faded to A in the next session.png")
+    np.testing.assert_array_equal(middle, mr)
+    panel.ui.viewButton.click()
+    assert not panel.view.is_shown
+    assert session.layout.GetCurrentLayoutDescription()
