@@ -1,6 +1,7 @@
 """S3IMFusion for 3D Slicer: fuse two volumes of one patient into one."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import slicer
@@ -38,11 +39,20 @@ class S3IMFusion(ScriptedLoadableModule):
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
         slicer.app.connect("startupCompleted()", registerFusionLayout)
+        registerDICOMExport()
 
 
 def registerFusionLayout() -> None:
     """Tells Slicer of the fusion view, so that a scene saved in it can be opened before the module."""
     register_layout(slicer.mrmlScene)
+
+
+def registerDICOMExport() -> None:
+    """Offers fused volumes in File > Export to DICOM; a Slicer without its DICOM module has no such thing."""
+    with suppress(ImportError):
+        from S3IMFusionLib.dicom_plugin import register
+
+        register()
 
 
 def registerSampleData() -> None:

@@ -69,7 +69,7 @@ def test_a_sheared_volume_is_resampled_right(logic, add_volume, add_transform, t
     grid_b[:3, 3] = -44, -44, -40
     node_a, node_b = add_volume("MR", a.T, A_GRID), add_volume("CT", b.T, grid_b)
     add_transform(SHEARED, node_b)
-    settings = FusionSettings(window="full")
+    settings, logic.as_fractions = FusionSettings(window="full"), True
     fused = voxels_of(logic.process(node_a, node_b, settings=settings))
 
     index = np.indices(A_SHAPE).reshape(3, -1)
@@ -104,6 +104,7 @@ def test_uptake_has_the_colours_in_which_slicer_shows_it(logic, scene, add_volum
     ]
     options = ["--modality-a", "mr", "--modality-b", "pet", "--color-map", str(tmp_path / "colors.txt")]
     voxels, _ = fused_by_command(tmp_path, *files, *options, *(["--gray"] if gray else []))
+    voxels = np.rint(10000 * voxels) if gray else voxels
     assert fused.GetClassName() == ("vtkMRMLScalarVolumeNode" if gray else "vtkMRMLVectorVolumeNode")
     np.testing.assert_array_equal(voxels_of(fused).swapaxes(0, 2), voxels)
 
@@ -202,7 +203,7 @@ def test_outside_of_a_cts_field_of_view_it_is_air(logic, add_volume):
     alone = values_of(shape, 1)
     low, high = json.loads(fused_record(logic))["sources"]["image_a"]["intensity_range"]
     expected = np.clip((alone - low) / (high - low), 0, 1).T[..., 14:]
-    np.testing.assert_allclose(fused[..., 14:], expected, atol=1e-6)
+    np.testing.assert_allclose(fused[..., 14:], 10000 * expected, atol=0.51)  # 0.5 of rounding, 1e-6 of the library
 
 
 def fused_record(logic):
@@ -239,6 +240,7 @@ def test_real_files_through_the_scene_and_back_have_the_voxels_of_the_command(
     file_a, file_b, modalities = real_pair(shared_data, tmp_path, name)
     settings = FusionSettings(modality_a=modalities[0], modality_b=modalities[1])
     node_a, node_b = load(scene, file_a, "A"), load(scene, file_b, "B")
+    logic.as_fractions = True
     fused = logic.process(node_a, node_b, settings=settings)
     assert fused.GetName() == "A + B fused"
     voxels, affine = save(scene, fused, tmp_path / "fused.nrrd")
@@ -257,3 +259,16 @@ def test_real_files_through_the_scene_and_back_have_the_voxels_of_the_command(
         save(scene, node, file)
     expected, expected_affine = in_ras_order(*fused_by_command(tmp_path, *saved, *options))
     np.testing.assert_array_equal(voxels, expected)
+
+
+def test_gray_is_held_in_whole_numbers_of_which_ten_thousand_are_one(logic, add_volume):
+    pair = add_volume("MR", values_of(A_SHAPE, 1).T, A_GRID), add_volume("CT", values_of(A_SHAPE, 2).T - 900, A_GRID)
+    fused = logic.process(*pair)
+    assert voxels_of(fused).dtype == np.int16
+    assert fused.GetAttribute("S3IMFusion.FullScale") == "10000"
+    logic.as_fractions = True
+    fractions = logic.process(*pair)
+    assert voxels_of(fractions).dtype == np.float32
+    assert fractions.GetAttribute("S3IMFusion.FullScale") is None
+    assert (fractions.GetDisplayNode().GetWindow(), fractions.GetDisplayNode().GetLevel()) == (1.0, 0.5)
+    np.testing.assert_array_equal(voxels_of(fused), np.rint(10000 * voxels_of(fractions)))

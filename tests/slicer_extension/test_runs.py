@@ -215,19 +215,19 @@ def test_a_volume_that_was_no_result_is_shown_in_the_range_of_one(logic, pair, a
     output.GetDisplayNode().SetAutoWindowLevel(False)
     output.GetDisplayNode().SetWindowLevel(400, 40)
     logic.process(*pair, output)
-    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (1.0, 0.5)
+    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (10000, 5000)
 
 
 def test_an_output_node_is_filled_and_keeps_its_window(logic, scene, pair):
     output = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Result")
     assert logic.process(*pair, output=output) is output
     assert output.GetName() == "Result"
-    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (1.0, 0.5)
-    output.GetDisplayNode().SetWindowLevel(0.3, 0.2)
+    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (10000, 5000)
+    output.GetDisplayNode().SetWindowLevel(3000, 2000)
     before = scene.GetNumberOfNodes()
     logic.process(pair[1], pair[0], output=output)
     assert scene.GetNumberOfNodes() == before
-    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (0.3, 0.2)
+    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (3000, 2000)
 
 
 def test_colour_goes_into_a_new_node_where_the_chosen_one_is_gray(logic, scene, pair, add_volume):
@@ -251,6 +251,7 @@ def test_node_tells_how_it_was_made_and_names_no_file(logic, pair):
     record = json.loads(fused.GetAttribute("S3IMFusion.Record"))
     assert record["registration"]["kind"] == "rigid"
     assert np.shape(record["registration"]["matrix_lps"]) == (4, 4)
+    assert "file" not in record["registration"]
     assert record["sources"]["image_a"]["modality"] == "mr"
     assert len(record["weights_sha256"]) == 64
     assert str(logic.worker.folder) not in fused.GetAttribute("S3IMFusion.Record")
@@ -277,3 +278,11 @@ def test_attributes_survive_saving_and_loading_the_scene(logic, scene, pair, tmp
     copy = other.GetFirstNodeByName(fused.GetName())
     assert copy.GetAttribute("S3IMFusion.Record") == fused.GetAttribute("S3IMFusion.Record")
     assert copy.GetNodeReference("S3IMFusion.SourceA").GetName() == "MR"
+
+
+def test_an_output_with_fractions_of_an_earlier_result_gets_the_window_of_whole_numbers(logic, pair):
+    logic.as_fractions = True
+    output = logic.process(*pair)
+    logic.as_fractions = False
+    logic.process(*pair, output=output)
+    assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (10000, 5000)

@@ -81,6 +81,7 @@ def test_two_sequences_are_fused_frame_by_frame(logic, add_sequence, add_volume)
     fused = logic.start_sequence(a, b).wait()
     expected = logic.process(add_volume("MR cine", frame_values(2), GRID), add_volume("CT cine", frame_values(4), GRID))
     np.testing.assert_array_equal(voxels_of(fused.GetNthDataNode(1)), voxels_of(expected))
+    assert fused.GetNthDataNode(1).GetAttribute("S3IMFusion.FullScale") == "10000"
 
 
 def test_result_plays_with_its_source_and_stands_where_it_stands(

@@ -215,3 +215,14 @@ def test_parent_loads_no_torch():
     command = [sys.executable, "-c", program, str(EXTENSION)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout.splitlines()[-1:] == ["CT + MR fused []"], result.stderr
+
+
+def test_ending_a_process_of_windows_opens_no_console_window(monkeypatch):
+    import S3IMFusionLib.process
+
+    calls = []
+    monkeypatch.setattr(S3IMFusionLib.process.subprocess, "run", lambda command, **how: calls.append((command, how)))
+    S3IMFusionLib.process._taskkill(1234)
+    [(command, how)] = calls
+    assert command[1:] == ["/F", "/T", "/PID", "1234"]
+    assert how["creationflags"] == 0x08000000  # CREATE_NO_WINDOW, learn.microsoft.com: Process Creation Flags

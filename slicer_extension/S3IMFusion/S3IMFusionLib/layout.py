@@ -15,7 +15,9 @@ from slicer import (
     vtkMRMLSliceNode,
 )
 
+from .checkerboard import checkerboard_of
 from .i18n import _
+from .registration import registered_copy, remove_copy
 
 LAYOUT_ID = 25986  # of our own; Slicer's are below 1000
 VIEW_GROUP = 25986  # links move only the views of one group
@@ -65,6 +67,8 @@ class FusionView:
         self._application_logic = application_logic
         self._layout_manager = layout_manager
         self._volumes: tuple[vtkMRMLScalarVolumeNode, ...] = ()
+        self._registered: vtkMRMLScalarVolumeNode | None = None
+        self._board: vtkMRMLScalarVolumeNode | None = None
         self._former_arrangement = vtkMRMLLayoutNode.SlicerLayoutInitialView
         self._former_maximized: list[str] = []  # IDs of the views that were maximised
         self._former_crosshair: tuple[int, int] | None = None
@@ -74,6 +78,11 @@ class FusionView:
         """Whether the fusion view is the layout now."""
         layout = self._layout_node()
         return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether :meth:`show` has put volumes into the fusion view, which :meth:`leave` takes out."""
+        return bool(self._volumes)
 
     def make_known(self) -> None:
         """Registers the layout, and takes over a fusion view in which the scene was saved."""
@@ -92,11 +101,16 @@ class FusionView:
         plane: str = "axial",
         fade: float = 0.0,
     ) -> None:
-        """Shows A, the fused volume and B, if there are all three, in slices of a plane (``"axial"``, ...)."""
+        """Shows A, the fused volume and B, if there are all three, in slices of a plane (``"axial"``, ...).
+
+        A B that was registered is shown where it was fused, by a copy for display; see :func:`registered_copy`.
+        """
         layout = self._layout_node()
         if layout is None or None in (source_a, source_b, fused):
             return
-        self._volumes = (source_a, fused, source_b)
+        self._remove_registered()
+        self._registered = registered_copy(source_b, fused)
+        self._volumes = (source_a, fused, self._registered or source_b)
         self.make_known()
         if not self.is_shown:
             self._former_arrangement = layout.GetViewArrangement()
@@ -108,14 +122,20 @@ class FusionView:
             self._fill(name, volume, plane)
         self.set_fade(fade)
 
-    def set_fade(self, fade: float) -> None:
-        """Fades the middle view from the fused volume (0) to A (-100) or to B (100)."""
+    def set_fade(self, fade: float, checkerboard: bool = False) -> None:
+        """Fades the middle view from the fused volume (0) to A (-100) or to B (100), or shows A and B by turns."""
         if not self.is_shown or not self._volumes:
             return
-        source_a, _fused, source_b = self._volumes
+        source_a, fused, source_b = self._volumes
         composite = self._composite_node(VIEWS[1])
+        if checkerboard:
+            self._board = self._board or checkerboard_of(source_a, source_b, fused)
+            composite.SetForegroundVolumeID(self._board.GetID())
+            composite.SetForegroundOpacity(1.0)
+            return
         composite.SetForegroundVolumeID((source_a if fade < 0 else source_b).GetID())
         composite.SetForegroundOpacity(min(abs(fade) / 100.0, 1.0))
+        self._remove_board()
 
     def leave(self) -> None:
         """Goes back to the layout, its maximised view and the crosshair that there were before."""
@@ -126,6 +146,7 @@ class FusionView:
                 if view is not None:
                     layout.AddMaximizedViewNode(view)
         self._volumes = ()
+        self._remove_registered()
         if self._former_crosshair is not None:
             crosshair = self._crosshair_node()
             if crosshair is not None:
@@ -133,6 +154,17 @@ class FusionView:
                 crosshair.SetCrosshairMode(mode)
                 crosshair.SetCrosshairBehavior(behavior)
             self._former_crosshair = None
+
+    def _remove_board(self) -> None:
+        if self._board is not None:
+            remove_copy(self._board)
+            self._board = None
+
+    def _remove_registered(self) -> None:
+        self._remove_board()
+        if self._registered is not None:
+            remove_copy(self._registered)
+            self._registered = None
 
     def _fill(self, name: str, volume: vtkMRMLScalarVolumeNode, plane: str) -> None:
         composite = self._composite_node(name)

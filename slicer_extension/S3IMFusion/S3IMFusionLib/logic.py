@@ -19,7 +19,8 @@ from .appearance import shown_window_of
 from .errors import FusionError
 from .i18n import _
 from .process import Worker
-from .result import Placement, placement_on, put_fused
+from .registration import ROLE, movement_of, placed, put_transform
+from .result import Placement, in_whole_numbers, placement_on, put_fused
 from .run import Fused, FusionRun, Pair
 from .scene import Source, do_overlap, problems_of, source_of
 from .sequences import frames_of, problems_of_sequences, put_sequence
@@ -44,11 +45,14 @@ class FusionLogic:
     Args:
         scene: the scene with the volumes, into which the results go.
         worker: the process that computes; None: one of its own, started when first needed.
+        as_fractions: gray results hold the library's float32 in [0, 1]; else whole numbers, round(10000 x), int16,
+            which Slicer's DICOM export keeps.
     """
 
-    def __init__(self, scene: Any, worker: Worker | None = None) -> None:
+    def __init__(self, scene: Any, worker: Worker | None = None, as_fractions: bool = False) -> None:
         super().__init__()  # the next base class, if there is one: Slicer's
         self.scene = scene
+        self.as_fractions = as_fractions
         self.worker = worker or Worker()
         self._run: FusionRun | None = None
 
@@ -113,11 +117,17 @@ class FusionLogic:
             raise FusionError(" ".join(problems))
         pair = _pair_of(source_a, source_b, settings)
         reference = pair[_reference_of(pair, settings)]
-        placement = _placement(reference, pair, source_a, source_b, settings)
+        placement = self._placement(reference, pair, source_a, source_b, settings)
 
         def into_scene(fused: Sequence[Fused]) -> Any:
             self._check_still_there(source_a, source_b, output)
-            return put_fused(self.scene, fused[0].voxels, placement.with_record(fused[0].record), output)
+            place = placement.with_record(fused[0].record)
+            movement = movement_of(fused[0].record)
+            former = output.GetNodeReference(ROLE) if output is not None else None
+            if movement is not None:
+                transform = put_transform(self.scene, movement, pair, place.folder, former)
+                place = placed(place, reference, pair, transform)
+            return put_fused(self.scene, self._stored(fused[0].voxels), place, output)
 
         return self._started([pair], settings, into_scene)
 
@@ -146,14 +156,17 @@ class FusionLogic:
             if problems := self._problems_of_pair(*pair, settings):
                 raise FusionError(_("Frame {number}: {problems}").format(number=number, problems=" ".join(problems)))
         chosen = _reference_of(pairs[0], settings)
-        placement = _placement(pairs[0][chosen], pairs[0], sequence_a, source_b, settings)
+        placement = self._placement(pairs[0][chosen], pairs[0], sequence_a, source_b, settings)
 
         def into_scene(fused: Sequence[Fused]) -> Any:
             self._check_still_there(sequence_a, source_b, output)
-            frames = [(one.voxels, pair[chosen]) for one, pair in zip(fused, pairs, strict=True)]
+            frames = [(self._stored(one.voxels), pair[chosen]) for one, pair in zip(fused, pairs, strict=True)]
             return put_sequence(self.scene, frames, placement.with_record(fused[0].record), sequence_a, output)
 
-        return self._started(pairs, settings, into_scene)
+        run = self._started(pairs, settings, into_scene)
+        if settings.register != "none":
+            run.log.append(_("Each time point is registered by itself: the fusion view shows B as it was."))
+        return run
 
     def process(
         self,
@@ -241,6 +254,17 @@ class FusionLogic:
         self._run = FusionRun(self.worker, pairs, values, into_scene)
         return self._run
 
+    def _placement(
+        self, reference: Source, pair: Pair, node_a: Any, node_b: Any, settings: FusionSettings
+    ) -> Placement:
+        references = {"SourceA": node_a.GetID(), "SourceB": node_b.GetID()}
+        attributes = {**references, "Settings": settings.as_json()}
+        other = pair[0] if reference is pair[1] else pair[1]
+        return placement_on(reference, other, f"{pair[0].name} + {pair[1].name} fused", attributes, references)
+
+    def _stored(self, voxels: np.ndarray) -> np.ndarray:
+        return voxels if self.as_fractions else in_whole_numbers(voxels)
+
     def _check_idle(self) -> None:
         if self._run is not None and self._run.state == "running":
             raise FusionError(_("A fusion is under way: wait for it, or cancel it."))
@@ -273,9 +297,3 @@ def _reference_of(pair: Pair, settings: FusionSettings) -> int:
 
 def _shown_window(pair: Pair) -> tuple[float, float] | None:
     return next((shown_window_of(source.shown) for source in pair if source.modality == "ct"), None)
-
-
-def _placement(reference: Source, pair: Pair, node_a: Any, node_b: Any, settings: FusionSettings) -> Placement:
-    references = {"SourceA": node_a.GetID(), "SourceB": node_b.GetID()}
-    attributes = {**references, "Settings": settings.as_json()}
-    return placement_on(reference, f"{pair[0].name} + {pair[1].name} fused", attributes, references)

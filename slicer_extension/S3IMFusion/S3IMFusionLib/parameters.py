@@ -135,6 +135,7 @@ class FusionParameters:
     fused: vtkMRMLScalarVolumeNode
     all_frames: bool = False
     fade: Annotated[float, WithinRange(-100, 100)] = 0.0
+    checkerboard: bool = False
     modality_a: Modality = Modality.GUESS
     modality_b: Modality = Modality.GUESS
     reference: Reference = Reference.A

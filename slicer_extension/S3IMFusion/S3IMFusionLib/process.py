@@ -26,6 +26,7 @@ from .paths import library_paths
 _MAIN = Path(__file__).with_name("worker_main.py")
 _LOG_CHARACTERS = 4000
 _PAUSE_S = 0.02
+_NO_WINDOW = 0x08000000  # subprocess.CREATE_NO_WINDOW, which is only there on Windows
 
 
 def find_python() -> str:
@@ -108,7 +109,7 @@ class Worker:
             raise FusionError(
                 _("there is no usable temporary folder ({reason}): create it, or make room in it").format(reason=where)
             ) from error
-        own_tree = {"start_new_session": True} if os.name == "posix" else {"creationflags": 0x08000000}  # no window
+        own_tree = {"start_new_session": True} if os.name == "posix" else {"creationflags": _NO_WINDOW}
         try:
             with (self._folder / "log.txt").open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603
@@ -229,7 +230,13 @@ def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     elif process.poll() is None:
-        taskkill = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe")
-        subprocess.run([taskkill, "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)  # noqa: S603
+        _taskkill(process.pid)
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=5)
+
+
+def _taskkill(pid: int) -> None:
+    """End a process of Windows and its children, without a console window that flashes up."""
+    program = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe")
+    command = [program, "/F", "/T", "/PID", str(pid)]
+    subprocess.run(command, capture_output=True, check=False, creationflags=_NO_WINDOW)  # noqa: S603

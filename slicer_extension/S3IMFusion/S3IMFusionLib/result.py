@@ -10,10 +10,13 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .appearance import hierarchy_item
 from .scene import Source, matrix_of
+from .study import home_of, put_into_study, series_tags
 
 _PREFIX = "S3IMFusion."
+SCALE_ATTRIBUTE = "S3IMFusion.FullScale"
+FULL_SCALE = 10_000
+"""What a voxel of a volume node holds for the fused value 1: Slicer's DICOM export keeps whole numbers only."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Placement:
         name: of the fused volume.
         ijk_to_ras: (4, 4), below the parent transform.
         transform_id: ID of the parent transform; None without one.
-        folder: subject-hierarchy item of the folder; 0 where there is none.
+        folder: subject-hierarchy item of the study or folder; 0 where there is none.
         attributes: node attributes, without the prefix.
         references: node IDs by role, without the prefix.
+        series: DICOM tags of the result, for Slicer's export.
     """
 
     name: str
@@ -35,17 +39,25 @@ class Placement:
     folder: int
     attributes: Mapping[str, str]
     references: Mapping[str, str]
+    series: Mapping[str, str]
 
     def with_record(self, record: Mapping[str, Any]) -> "Placement":
         """The same place, with what the library tells of the result as a further attribute."""
         return replace(self, attributes={**self.attributes, "Record": json.dumps(record)})
 
 
-def placement_on(source: Source, name: str, attributes: Mapping[str, str], references: Mapping[str, str]) -> Placement:
-    """The place of a volume that is fused on the grid of a source."""
-    hierarchy, item = hierarchy_item(source.shown)
-    folder = hierarchy.GetItemParent(item) if item else 0
-    return Placement(name, matrix_of(source.node), source.shown.GetTransformNodeID(), folder, attributes, references)
+def placement_on(
+    source: Source, other: Source, name: str, attributes: Mapping[str, str], references: Mapping[str, str]
+) -> Placement:
+    """The place of a volume that is fused on the grid of a source; the other one may give the study."""
+    home, transform_id = home_of(source, other), source.shown.GetTransformNodeID()
+    tags = series_tags(source, name)
+    return Placement(name, matrix_of(source.node), transform_id, home, attributes, references, tags)
+
+
+def in_whole_numbers(voxels: np.ndarray) -> np.ndarray:
+    """Gray fused values x in [0, 1] as round(10000 x), int16; colours, (K, J, I, 3) uint8, as they are."""
+    return voxels if voxels.ndim == 4 else np.rint(FULL_SCALE * voxels).astype(np.int16)
 
 
 def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any = None) -> Any:
@@ -53,7 +65,7 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
 
     Args:
         scene: the scene.
-        voxels: (K, J, I) float32 in [0, 1], or (K, J, I, 3) uint8.
+        voxels: (K, J, I) int16 in [0, :data:`FULL_SCALE`] or float32 in [0, 1], or (K, J, I, 3) uint8.
         placement: where it goes.
         output: the node to fill; a new one is made for None, and where a node of this class cannot show the voxels.
 
@@ -64,19 +76,18 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
     if output is None or output.GetClassName() != class_name:
         name = placement.name if output is None else output.GetName()
         output = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
-    was_result = is_result(output)
+    former = output.GetImageData().GetScalarType() if is_result(output) and output.GetImageData() else None
     modified = output.StartModify()
     fill_node(output, image, placement.ijk_to_ras)
     put_under(output, placement.transform_id)
+    output.RemoveNodeReferenceIDs(f"{_PREFIX}Registration")  # of an earlier result
     describe_node(output, placement.attributes, placement.references)
+    note_scale(output)
     output.EndModify(modified)
-    if output.GetDisplayNode() is None or not was_result:
+    if output.GetDisplayNode() is None or image.GetScalarType() != former:
         output.CreateDefaultDisplayNodes()
         show_full_range(output)
-    hierarchy, item = hierarchy_item(output)
-    if placement.folder:
-        item = item or hierarchy.CreateItem(placement.folder, output)
-        hierarchy.SetItemParent(item, placement.folder)
+    put_into_study(output, placement.folder, placement.series)
     return output
 
 
@@ -122,6 +133,23 @@ def is_result(node: Any) -> bool:
     return any(name.startswith(_PREFIX) for name in node.GetAttributeNames())
 
 
+def note_scale(node: Any) -> None:
+    """Set on a fused volume which whole number stands for 1; nothing on one with fractions or colours."""
+    if node.GetImageData().GetScalarType() == vtk.VTK_SHORT:
+        node.SetAttribute(SCALE_ATTRIBUTE, str(FULL_SCALE))
+    else:
+        node.RemoveAttribute(SCALE_ATTRIBUTE)
+
+
+def record_of(node: Any) -> dict[str, Any] | None:
+    """The library's record of a fused volume; None of a node that is none, or whose record was damaged."""
+    try:
+        record = json.loads(node.GetAttribute(f"{_PREFIX}Record") or "null")
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def is_result_of(node: Any, source_a: Any, source_b: Any) -> bool:
     """Whether a node is the result of a fusion of these nodes."""
     references = [node.GetNodeReferenceID(f"{_PREFIX}{role}") for role in ("SourceA", "SourceB")]
@@ -131,7 +159,8 @@ def is_result_of(node: Any, source_a: Any, source_b: Any) -> bool:
 def show_full_range(node: Any) -> None:
     """Set window and level to all that a fused volume can hold."""
     display = node.GetDisplayNode()
-    full = 255.0 if node.IsA("vtkMRMLVectorVolumeNode") else 1.0
+    is_whole = node.GetImageData().GetScalarType() == vtk.VTK_SHORT
+    full = 255.0 if node.IsA("vtkMRMLVectorVolumeNode") else float(FULL_SCALE) if is_whole else 1.0
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(full, full / 2)
 

@@ -41,6 +41,7 @@ class FusionRun:
         progress: slices done, and all slices; (0, 0) until they are counted.
         error: why the fusion failed, in a sentence.
         log: what the library says on the way, line by line; at a failure also what the process has printed.
+        warnings: what a user should know before the result is used, in sentences, each one once.
         output_node: the fused volume or sequence, when done.
         seconds: of the parts, summed over the pairs: ``"import"``, ``"set up"``, ``"fuse"`` in the process, and
             ``"into scene"``.
@@ -57,6 +58,7 @@ class FusionRun:
         self.progress = (0, 0)
         self.error: str | None = None
         self.log: list[str] = []
+        self.warnings: list[str] = []
         self.output_node: Any = None
         self.seconds: dict[str, float] = {}
         self._worker = worker
@@ -166,6 +168,8 @@ class FusionRun:
 
     def _take_fused(self, reply: dict[str, Any]) -> None:
         assert self._folder is not None  # noqa: S101
+        told = [self._with_names(text) for text in reply["record"].get("warnings", ())]
+        self.warnings += [text for text in dict.fromkeys(told) if text not in self.warnings]
         self._fused.append(Fused(read_nifti_voxels(self._folder / "fused.nii"), reply["record"]))
         for part, seconds in reply["seconds"].items():
             self.seconds[part] = self.seconds.get(part, 0.0) + seconds

@@ -7,8 +7,18 @@ import numpy as np
 
 from .appearance import guess_modality
 from .i18n import _
-from .result import Placement, describe_node, fill_node, image_of, put_under, show_full_range, volume_class_of
+from .result import (
+    Placement,
+    describe_node,
+    fill_node,
+    image_of,
+    note_scale,
+    put_under,
+    show_full_range,
+    volume_class_of,
+)
 from .scene import Source, matrix_of, problems_of, source_of
+from .study import put_into_study
 
 
 def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: Any = None) -> list[str]:
@@ -141,6 +151,7 @@ def put_sequence(
     for voxels, source in frames:
         nodes.append(_new_node(scene, volume_class_of(voxels)))
         fill_node(nodes[-1], image_of(voxels), matrix_of(source.node))
+        note_scale(nodes[-1])
     output = output or scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(placement.name))
     modified = output.StartModify()
     output.RemoveAllDataNodes()
@@ -167,6 +178,7 @@ def _play(scene: Any, output: Any, placement: Placement, sequence: Any) -> None:
         put_under(proxy, placement.transform_id)
         proxy.CreateDefaultDisplayNodes()
         show_full_range(proxy)
+        put_into_study(proxy, placement.folder, placement.series)
 
 
 def _new_node(scene: Any, class_name: str) -> Any:

@@ -110,6 +110,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
         """The scene may have been saved in the fusion view, and with weights that are not on this computer."""
         self.view.make_known()
+        self._refill_view()
         self._report_missing_weights()
         self.updatePanel()
 
@@ -120,12 +121,18 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is_image(node)]
             if len(volumes) >= 2:
                 self.parameters.source_a, self.parameters.source_b = volumes[:2]
+        self._refill_view()
         self._report_missing_weights()
 
     def _report_missing_weights(self) -> None:
         """Says in sight why Apply is off: the choice of weights may be folded away."""
         if self.parameters is not None and (problem := problem_of_weights(self.parameters.weights)):
             self.ui.statusLabel.text = problem
+
+    def _refill_view(self) -> None:
+        """Shows again what a scene was saved with: the registered B in the fusion view is not saved."""
+        if self.parameters is not None and self.view.is_shown and not self.view.is_filled:
+            self._show_view(self.parameters)
 
     def _set_parameter_node(self, parameters: FusionParameters | None) -> None:
         if self.parameters is not None:
@@ -197,6 +204,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = _("Not fused: {reason}").format(reason=run.error)
             slicer.util.errorDisplay(run.error, windowTitle=_("S3IMFusion"), detailedText="\n".join(run.log))
         self.updatePanel()
+        self._warn(run.warnings if run.state == "done" else [])
 
     def _show_result(self, node: Any) -> None:
         self.ui.statusLabel.text = _("Fused: {name}").format(name=node.GetName())
@@ -204,6 +212,13 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chosen.fused = proxy_of(slicer.mrmlScene, node) if node.IsA("vtkMRMLSequenceNode") else node
         chosen.fade = 0.0
         self._show_view(chosen)
+
+    def _warn(self, warnings: list[str]) -> None:
+        """Says in the status line and, once a run, in a box what to know before the result is used."""
+        if warnings:
+            text = _("{status}. Warning: {warnings}")
+            self.ui.statusLabel.text = text.format(status=self.ui.statusLabel.text, warnings="; ".join(warnings))
+            slicer.util.warningDisplay("\n\n".join(warnings), windowTitle=_("S3IMFusion"))
 
     def onViewButton(self, _checked: bool = False) -> None:
         """Goes to the fusion view, or back."""
@@ -286,8 +301,9 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.viewButton.enabled = is_shown or None not in (chosen.source_a, chosen.source_b, chosen.fused)
         self.ui.viewButton.checked = is_shown
         self.ui.viewButton.text = _("Former view") if is_shown else _("Fusion view")
-        self.ui.fade.enabled = is_shown
-        self.view.set_fade(chosen.fade)
+        self.ui.fade.enabled = is_shown and not chosen.checkerboard
+        self.ui.checkerboard.enabled = is_shown
+        self.view.set_fade(chosen.fade, chosen.checkerboard)
 
     def _problems(self) -> list[str]:
         chosen = self.parameters

@@ -129,8 +129,16 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     fuser(source_a, source_b, output, request["a"]["modality"], request["b"]["modality"])
     seconds = {"import": imported - begin, "set up": read - imported, "fuse": time.perf_counter() - read}
     record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
-    told = {name: value for name, value in record.items() if name not in {"fused", "fused_sha256"}}  # of that file
-    return {"record": told, "seconds": seconds}
+    return {"record": _without_files(record), "seconds": seconds}
+
+
+def _without_files(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without the names of files that are removed now: the fused volume, and that of the registration."""
+    kept = {name: value for name, value in record.items() if name not in {"fused", "fused_sha256"}}
+    if kept.get("registration"):
+        matrix = kept["registration"].items()
+        kept["registration"] = {name: value for name, value in matrix if name not in {"file", "file_sha256"}}
+    return kept
 
 
 def _read_source(source: dict[str, Any]) -> Any:

@@ -48,7 +48,7 @@ class FusionApp:
         self._views = FusionViews(self.server, self._slicer)
         self._sources: dict[str, vtkMRMLVolumeNode | None] = {"a": None, "b": None}
         self._fused: vtkMRMLVolumeNode | None = None
-        logic = FusionLogic(self._slicer.scene)
+        logic = FusionLogic(self._slicer.scene, as_fractions=True)  # saved as the command saves
         self._work = Work(logic, self.server.state, settings, self._on_fused)
         Page(self.server, self._views, self._fuse, self._work.cancel)
         state = self.server.state

@@ -1,0 +1,113 @@
+"""A registration that can be seen: its transform as a node, and B shown through it while B itself stays as it is."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import vtk
+
+from .result import Placement, describe_node, fill_node
+from .scene import Source, matrix_of, parent_matrix_of
+from .study import put_into_study
+
+ROLE = "S3IMFusion.Registration"
+"""Role of the node reference from a fused volume to the transform that brought B onto A."""
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def movement_of(record: Mapping[str, Any]) -> np.ndarray | None:
+    """The matrix that brings B's points onto A's, (4, 4), RAS mm; None of a pair that was fused as it stands.
+
+    The record holds the inverse, as ITK does: from A's points to B's, LPS mm.
+    """
+    found = record.get("registration")
+    if not found or found.get("matrix_lps") is None:
+        return None
+    return np.linalg.inv(_RAS_TO_LPS @ np.array(found["matrix_lps"], dtype=float) @ _RAS_TO_LPS)
+
+
+def put_transform(scene: Any, movement: np.ndarray, pair: tuple[Source, Source], home: int, former: Any = None) -> Any:
+    """Put a registration into the scene as a linear transform, named "B to A (S3IMFusion)" after the volumes.
+
+    Args:
+        scene: the scene.
+        movement: of :func:`movement_of`; it becomes the transform to parent.
+        pair: A and B.
+        home: subject-hierarchy item under which it goes; 0: none.
+        former: the transform of an earlier result, filled anew if it is of the same volumes; None: a new one.
+
+    Returns:
+        The node.
+    """
+    source_a, source_b = pair
+    name = f"{source_b.name} to {source_a.name} (S3IMFusion)"
+    references = {"SourceA": source_a.shown.GetID(), "SourceB": source_b.shown.GetID()}
+    if former is not None and any(
+        former.GetNodeReferenceID(f"S3IMFusion.{role}") != node_id for role, node_id in references.items()
+    ):
+        former = None
+    node = former or scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", scene.GenerateUniqueName(name))
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(movement.ravel().tolist())
+    node.SetMatrixTransformToParent(matrix)
+    describe_node(node, {}, references)
+    put_into_study(node, home, {})
+    return node
+
+
+def placed(placement: Placement, reference: Source, pair: tuple[Source, Source], transform: Any) -> Placement:
+    """The place of a volume that was fused after registration.
+
+    The result lies in the space of A. On the grid of B it therefore stands under the transform that brought B there.
+    """
+    found = replace(placement, references={**placement.references, "Registration": transform.GetID()})
+    if reference is not pair[1]:
+        return found
+    series = dict(found.series)
+    if reference.shown.GetParentTransformNode() is not None:
+        series.pop("FrameOfReferenceUID", None)  # the grid is then not that of B's images
+    return replace(found, ijk_to_ras=reference.to_world, transform_id=transform.GetID(), series=series)
+
+
+def registered_copy(source_b: Any, fused: Any) -> Any:
+    """A copy of B, for display alone, under the transform of the registration that made a fused volume.
+
+    It has B's voxels, not copies of them, and B's display as it is now. It is hidden from lists and trees and is not
+    saved with the scene; whoever asked for it removes it with :func:`remove_copy`.
+
+    Returns:
+        The node; None where B was not registered.
+    """
+    transform, scene = fused.GetNodeReference(ROLE), fused.GetScene()
+    if transform is None or source_b.GetImageData() is None:
+        return None
+    copy = hidden_node(scene, source_b.GetClassName(), source_b.GetName())
+    fill_node(copy, source_b.GetImageData(), parent_matrix_of(source_b) @ matrix_of(source_b))
+    copy.SetAndObserveTransformNodeID(transform.GetID())
+    display = source_b.GetDisplayNode()
+    if display is not None:
+        shown = hidden_node(scene, display.GetClassName(), display.GetName() or "")
+        shown.CopyContent(display)
+        shown.SetAndObserveColorNodeID(display.GetColorNodeID())
+        copy.SetAndObserveDisplayNodeID(shown.GetID())
+    return copy
+
+
+def remove_copy(copy: Any) -> None:
+    """Remove what :func:`registered_copy` has made, also where the user has removed a part of it."""
+    scene, display = copy.GetScene(), copy.GetDisplayNode()
+    for node in (display, copy):
+        if scene is not None and node is not None and node.GetScene() is scene:
+            scene.RemoveNode(node)
+
+
+def hidden_node(scene: Any, class_name: str, name: str) -> Any:
+    """A new node of the scene that no list and no tree shows, and that is not saved with the scene."""
+    node = scene.CreateNodeByClass(class_name)
+    node.UnRegister(None)
+    node.SetName(name)
+    node.SetHideFromEditors(True)  # before it comes into the scene, so that it gets no item in the subject hierarchy
+    node.SetSaveWithScene(False)
+    return scene.AddNode(node)
