@@ -5,6 +5,7 @@ from pathlib import Path
 
 import slicer
 from S3IMFusionLib.i18n import _
+from S3IMFusionLib.layout import register_layout
 from S3IMFusionLib.logic import FusionLogic
 from S3IMFusionLib.sample_data import register_sample_data, write_sample_data
 from S3IMFusionLib.settings import FusionSettings
@@ -36,6 +37,12 @@ class S3IMFusion(ScriptedLoadableModule):
             '<a href="https://doi.org/10.1038/s41598-025-93662-6">doi 10.1038/s41598-025-93662-6</a>.'
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerFusionLayout)
+
+
+def registerFusionLayout() -> None:
+    """Tells Slicer of the fusion view, so that a scene saved in it can be opened before the module."""
+    register_layout(slicer.mrmlScene)
 
 
 def registerSampleData() -> None:
@@ -62,12 +69,14 @@ class S3IMFusionWidget(FusionWidget):
         FusionWidget.onReload(self)
 
 
-class S3IMFusionLogic(ScriptedLoadableModuleLogic, FusionLogic):
-    """The logic of Slicer's scene; see :class:`S3IMFusionLib.logic.FusionLogic` for what it can do."""
+class S3IMFusionLogic(FusionLogic, ScriptedLoadableModuleLogic):
+    """The logic of Slicer's scene; see :class:`S3IMFusionLib.logic.FusionLogic` for what it can do.
+
+    FusionLogic comes first: Slicer's base classes pass on to ``super().__init__()`` without arguments.
+    """
 
     def __init__(self) -> None:
-        ScriptedLoadableModuleLogic.__init__(self)
-        FusionLogic.__init__(self, slicer.mrmlScene)
+        super().__init__(slicer.mrmlScene)
 
 
 class S3IMFusionTest(ScriptedLoadableModuleTest):

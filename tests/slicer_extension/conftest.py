@@ -127,9 +127,10 @@ def panel(scene: Any, application_logic: Any, layout_logic: Any, worker: Any, sh
     with stand_ins.in_place(scene, application_logic) as application:
         from S3IMFusion import S3IMFusionWidget
 
-        panel = S3IMFusionWidget()
-        panel.setup()
+        module = stand_ins.qSlicerScriptedLoadableModuleWidget()
+        panel = module.make(S3IMFusionWidget)
         panel.application, own_worker, panel.logic.worker = application, panel.logic.worker, worker
+        module.enter()
         panel.parent.resize(420, 640)
         panel.parent.show()
         yield panel

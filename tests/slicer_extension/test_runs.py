@@ -162,7 +162,7 @@ def test_damaged_weights_are_told_and_the_process_lives_on(logic, scene, pair, t
 
 def test_missing_weights_are_told_before_anything_runs(logic, pair):
     assert logic.check(*pair, FusionSettings(weights="nowhere.pt")) == [
-        "The weights nowhere.pt do not exist: choose another file, or those of the module."
+        "The weights nowhere.pt do not exist: choose another file under Advanced, or press Clear there."
     ]
 
 

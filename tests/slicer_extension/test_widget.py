@@ -1,6 +1,6 @@
 """The panel of the module, on a real scene and with the real logic, in stand-ins of Slicer's widgets.
 
-This is not a test in Slicer: stand_ins.py tells what stands for what.
+This is not a test in Slicer: stand_ins says which original each class follows.
 """
 
 # ruff: noqa: E402 - slicer-core may be absent
@@ -55,7 +55,7 @@ def finish(panel):
 
 
 def fields_of(panel):
-    return panel.parameters.fields if hasattr(panel.parameters, "fields") else panel.parameters.allParameters
+    return panel.parameters.allParameters
 
 
 def test_first_seen_are_two_inputs_an_output_apply_and_the_fade(panel):
@@ -406,10 +406,9 @@ def test_the_module_registers_its_sample_data_when_slicer_has_started(panel, mon
     )
     monkeypatch.setitem(sys.modules, "SampleData", sample_data)
     monkeypatch.setattr(S3IMFusion, "_cache_folder", lambda: tmp_path)
-    S3IMFusion.S3IMFusion(SimpleNamespace())
-    (start,) = panel.application.connected
-    assert start[0] == "startupCompleted()"
-    start[1]()
+    S3IMFusion.S3IMFusion(stand_ins.qSlicerScriptedLoadableModule())
+    assert {signature for signature, _slot in panel.application.connected} == {"startupCompleted()"}
+    panel.application.startupCompleted.emit()
     assert Path(registered["thumbnailFileName"]).is_file()
     assert len(registered["uris"]) == len(registered["checksums"]) == len(registered["nodeNames"]) == 2
     assert all(uri.startswith("file://") for uri in registered["uris"])

@@ -3,6 +3,8 @@
 It has slice views of its own. Those of the user's layout are not touched, so that leaving is one step back.
 """
 
+from typing import Protocol
+
 from slicer import (
     vtkMRMLApplicationLogic,
     vtkMRMLCrosshairNode,
@@ -28,19 +30,43 @@ _ITEM = """<item><view class="vtkMRMLSliceNode" singletontag="{name}">
 </view></item>"""
 
 
+class LayoutManager(Protocol):
+    """Slicer's layout manager, as far as it is needed: it also ends the maximised state of a view."""
+
+    def setLayout(self, layout: int) -> None:
+        """Shows the layout of this number."""
+
+
+def register_layout(scene: vtkMRMLScene) -> None:
+    """Tells Slicer of the layout; a scene that was saved in the fusion view is then shown in it again."""
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if isinstance(layout, vtkMRMLLayoutNode) and not layout.IsLayoutDescription(LAYOUT_ID):
+        layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
+        if layout.GetViewArrangement() == LAYOUT_ID:
+            layout.SetViewArrangement(LAYOUT_ID)
+
+
 class FusionView:
     """The fusion view of a scene.
 
     Args:
         scene: it holds the layout node, the slice views and the crosshair.
         application_logic: knows the slice views on the screen; None where there are none.
+        layout_manager: Slicer's; None without a main window.
     """
 
-    def __init__(self, scene: vtkMRMLScene, application_logic: vtkMRMLApplicationLogic | None = None) -> None:
+    def __init__(
+        self,
+        scene: vtkMRMLScene,
+        application_logic: vtkMRMLApplicationLogic | None = None,
+        layout_manager: LayoutManager | None = None,
+    ) -> None:
         self._scene = scene
         self._application_logic = application_logic
+        self._layout_manager = layout_manager
         self._volumes: tuple[vtkMRMLScalarVolumeNode, ...] = ()
         self._former_arrangement = vtkMRMLLayoutNode.SlicerLayoutInitialView
+        self._former_maximized: list[str] = []  # IDs of the views that were maximised
         self._former_crosshair: tuple[int, int] | None = None
 
     @property
@@ -50,12 +76,12 @@ class FusionView:
         return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
 
     def make_known(self) -> None:
-        """Tells Slicer of the layout; a scene that was saved in the fusion view is then shown in it again."""
-        layout = self._layout_node()
-        if layout is not None and not layout.IsLayoutDescription(LAYOUT_ID):
-            layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
-            if self.is_shown:
-                layout.SetViewArrangement(LAYOUT_ID)
+        """Registers the layout, and takes over a fusion view in which the scene was saved."""
+        register_layout(self._scene)
+        if self.is_shown and not self._volumes:
+            shown = [self._scene.GetNodeByID(self._composite_node(name).GetBackgroundVolumeID()) for name in VIEWS]
+            volumes = [node for node in shown if isinstance(node, vtkMRMLScalarVolumeNode)]
+            self._volumes = tuple(volumes) if len(volumes) == len(VIEWS) else ()
 
     def show(
         self,
@@ -73,7 +99,9 @@ class FusionView:
         self.make_known()
         if not self.is_shown:
             self._former_arrangement = layout.GetViewArrangement()
-            layout.SetViewArrangement(LAYOUT_ID)
+            count = layout.GetNumberOfMaximizedViewNodes()
+            self._former_maximized = [layout.GetMaximizedViewNode(index).GetID() for index in range(count)]
+            self._set_layout(layout, LAYOUT_ID)
             self._show_crosshair()
         for name, volume in zip(VIEWS, self._volumes, strict=True):
             self._fill(name, volume, plane)
@@ -89,9 +117,13 @@ class FusionView:
         composite.SetForegroundOpacity(min(abs(fade) / 100.0, 1.0))
 
     def leave(self) -> None:
-        """Goes back to the layout and the crosshair that there were before."""
-        if self.is_shown:
-            self._layout_node().SetViewArrangement(self._former_arrangement)
+        """Goes back to the layout, its maximised view and the crosshair that there were before."""
+        layout = self._layout_node()
+        if layout is not None and self.is_shown:
+            self._set_layout(layout, self._former_arrangement)
+            for view in map(self._scene.GetNodeByID, self._former_maximized):
+                if view is not None:
+                    layout.AddMaximizedViewNode(view)
         self._volumes = ()
         if self._former_crosshair is not None:
             crosshair = self._crosshair_node()
@@ -125,6 +157,13 @@ class FusionView:
                 self._former_crosshair = (crosshair.GetCrosshairMode(), crosshair.GetCrosshairBehavior())
             crosshair.SetCrosshairMode(vtkMRMLCrosshairNode.ShowBasic)
             crosshair.SetCrosshairBehavior(vtkMRMLCrosshairNode.OffsetJumpSlice)
+
+    def _set_layout(self, layout: vtkMRMLLayoutNode, number: int) -> None:
+        if self._layout_manager is not None:
+            self._layout_manager.setLayout(number)
+        else:
+            layout.RemoveAllMaximizedViewNodes()
+            layout.SetViewArrangement(number)
 
     def _layout_node(self) -> vtkMRMLLayoutNode | None:
         return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")

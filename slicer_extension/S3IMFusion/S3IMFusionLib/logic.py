@@ -47,6 +47,7 @@ class FusionLogic:
     """
 
     def __init__(self, scene: Any, worker: Worker | None = None) -> None:
+        super().__init__()  # the next base class, if there is one: Slicer's
         self.scene = scene
         self.worker = worker or Worker()
         self._run: FusionRun | None = None
@@ -224,12 +225,8 @@ class FusionLogic:
                     "check that they are of one patient, and register them."
                 ).format(name_a=source_a.name, name_b=source_b.name)
             )
-        if settings.weights is not None and not Path(settings.weights).is_file():
-            problems.append(
-                _("The weights {file} do not exist: choose another file, or those of the module.").format(
-                    file=settings.weights
-                )
-            )
+        if problem := problem_of_weights(settings.weights):
+            problems.append(problem)
         if settings.window == WINDOW_OF_DISPLAY and _shown_window((source_a, source_b)) is None:
             problems.append(_("The displayed window is to be used, but no volume is a CT: choose the modalities."))
         return problems
@@ -251,6 +248,15 @@ class FusionLogic:
     def _check_still_there(self, *nodes: Any) -> None:
         if any(node is not None and node.GetScene() is not self.scene for node in nodes):
             raise FusionError(_("a volume was removed from the scene while it was being fused: fuse again"))
+
+
+def problem_of_weights(file: str | None) -> str | None:
+    """Why these weights cannot be used, in a sentence; None for a file that exists and for the module's own ("")."""
+    if not file or Path(file).is_file():
+        return None
+    return _("The weights {file} do not exist: choose another file under Advanced, or press Clear there.").format(
+        file=file
+    )
 
 
 def _pair_of(source_a: Any, source_b: Any, settings: FusionSettings) -> Pair:

@@ -13,7 +13,7 @@ from slicer.util import VTKObservationMixin
 from .i18n import _
 from .install import ensure_packages, missing_packages
 from .layout import FusionView
-from .logic import DeviceChoice, FusionLogic
+from .logic import DeviceChoice, FusionLogic, problem_of_weights
 from .parameters import FusionParameters, Reference, fusion_settings
 from .result import is_result, is_result_of
 from .run import FusionRun
@@ -26,8 +26,6 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel; the module's own class says how its logic is made."""
 
     def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
         self.logic: Any = None
         self.view: FusionView | None = None
         self.parameters: FusionParameters | None = None
@@ -37,6 +35,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._logged = 0
         self._devices: list[str] = []
         self._devices_are_known = False
+        super().__init__(parent)  # Slicer's base classes pass on to each other; without a parent this calls setup()
 
     def make_logic(self) -> FusionLogic:
         """The logic of this scene, with ``getParameterNode()``."""
@@ -50,7 +49,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.make_logic()
-        self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic())
+        self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic(), slicer.app.layoutManager())
         self.view.make_known()
 
         self.timer = qt.QTimer()
@@ -61,7 +60,9 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.viewButton.connect("clicked(bool)", self.onViewButton)
         self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
         self.ui.device.connect("currentIndexChanged(int)", self.onDeviceChanged)
-        self.ui.weights.connect("currentPathChanged(QString)", self.onWeightsChanged)
+        # Not currentPathChanged: it is silent where the text is empty or not acceptable.
+        self.ui.weights.comboBox().lineEdit().connect("textChanged(QString)", self.onWeightsChanged)
+        self.ui.clearWeightsButton.connect("clicked(bool)", self.onClearWeightsButton)
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -105,8 +106,10 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
-        """The scene may have been saved in the fusion view."""
+        """The scene may have been saved in the fusion view, and with weights that are not on this computer."""
         self.view.make_known()
+        self._report_missing_weights()
+        self.updatePanel()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
@@ -115,6 +118,12 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is_image(node)]
             if len(volumes) >= 2:
                 self.parameters.source_a, self.parameters.source_b = volumes[:2]
+        self._report_missing_weights()
+
+    def _report_missing_weights(self) -> None:
+        """Says in sight why Apply is off: the choice of weights may be folded away."""
+        if self.parameters is not None and (problem := problem_of_weights(self.parameters.weights)):
+            self.ui.statusLabel.text = problem
 
     def _set_parameter_node(self, parameters: FusionParameters | None) -> None:
         if self.parameters is not None:
@@ -240,9 +249,19 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.device = self._devices[index]
 
     def onWeightsChanged(self, path: str) -> None:
-        """Keeps the choice in the parameter node."""
+        """Keeps the choice in the parameter node: what is shown is what is used."""
         if self.parameters is not None:
             self.parameters.weights = path
+
+    def onClearWeightsButton(self, _checked: bool = False) -> None:
+        """Goes back to the weights of the module."""
+        self.ui.weights.currentPath = ""
+
+    def _show_weights(self) -> None:
+        """Shows the path of the parameter node; writing the same text would move the cursor of who is typing."""
+        if self.ui.weights.currentPath != self.parameters.weights:
+            self.ui.weights.currentPath = self.parameters.weights
+        self.ui.clearWeightsButton.enabled = bool(self.parameters.weights)
 
     def updatePanel(self, _caller: Any = None, _event: Any = None) -> None:
         """Shows what can be done now, and says why where it cannot."""
@@ -258,7 +277,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if chosen is None:
             return
         self._show_device()
-        self.ui.weights.currentPath = chosen.weights
+        self._show_weights()
         self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
         self.ui.memoryLabel.text = self._memory_text()
         is_shown = self.view.is_shown
