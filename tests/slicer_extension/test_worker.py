@@ -215,3 +215,35 @@ def test_parent_loads_no_torch():
     command = [sys.executable, "-c", program, str(EXTENSION)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout.splitlines()[-1:] == ["CT + MR fused []"], result.stderr
+
+
+def test_process_ends_when_it_has_had_nothing_to_do_and_a_later_request_starts_it_anew(own_worker):
+    worker = own_worker(idle_s=1.0)
+    worker.call("devices")
+    first, folder = worker.pid, worker.folder
+    assert ends_within(10, first)
+    assert not folder.exists()
+    assert not worker.is_alive
+    assert worker.call("devices")["devices"][0]["name"] == "cpu"
+    assert worker.pid not in (None, first)
+
+
+def test_process_waits_for_volumes_that_are_being_written(own_worker):
+    worker = own_worker(idle_s=0.5)
+    worker.call("devices")
+    pair = worker.folder / "pair"
+    pair.mkdir()
+    assert not ends_within(2, worker.pid)
+    pair.rmdir()
+    assert ends_within(5, worker.pid)
+
+
+def test_process_that_ended_by_itself_is_not_killed_again(own_worker, monkeypatch):
+    worker = own_worker(idle_s=0.5)
+    worker.call("devices")
+    assert ends_within(10, worker.pid)
+    assert not worker.is_alive
+    killed = []
+    monkeypatch.setattr(os, "killpg", lambda *arguments: killed.append(arguments))
+    worker.close()
+    assert killed == []

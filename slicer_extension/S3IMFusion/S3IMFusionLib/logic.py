@@ -51,6 +51,7 @@ class FusionLogic:
         self.scene = scene
         self.worker = worker or Worker()
         self._run: FusionRun | None = None
+        self._device_request = 0
 
     def check(self, source_a: Any, source_b: Any, settings: FusionSettings = DEFAULTS, output: Any = None) -> list[str]:
         """What speaks against fusing two volume nodes, in sentences; nothing in the scene changes.
@@ -183,14 +184,28 @@ class FusionLogic:
         """
         return self.start(source_a, source_b, output, settings).wait(progress, cancelled)
 
-    def device_choices(self) -> list[DeviceChoice]:
-        """The devices to compute on, ``auto`` first; starts the process, and waits until torch is loaded.
+    def ask_for_devices(self) -> None:
+        """Ask the process what there is to compute on; it answers when it has loaded torch.
 
         Raises:
-            FusionError: if the process does not answer, for example because torch is not installed.
+            FusionError: if a fusion is under way, or the process cannot be started.
         """
         self._check_idle()
-        found = [DeviceChoice(**device) for device in self.worker.call("devices")["devices"]]
+        self._device_request = self.worker.submit("devices")
+
+    def devices_found(self) -> list[DeviceChoice] | None:
+        """The devices to compute on, ``auto`` first; None while the answer is not there.
+
+        Raises:
+            FusionError: if the process has ended, or cannot tell, for example because torch is not installed.
+        """
+        replies = [reply for reply in self.worker.replies() if reply["id"] == self._device_request]
+        answer = next((reply for reply in replies if reply["event"] in {"done", "error"}), None)
+        if answer is None:
+            return None
+        if answer["event"] == "error":
+            raise FusionError(answer["message"])
+        found = [DeviceChoice(**device) for device in answer["devices"]]
         best = next((device for device in found if device.name.startswith("cuda")), found[0])
         return [DeviceChoice("auto", _("Automatic: {device}").format(device=best.label), best.free), *found]
 
