@@ -1,4 +1,4 @@
-"""What users of Slicer are used to: choices that last, labels and tooltips, sample data at once, hidden volumes left alone.
+"""Habits of Slicer users: choices that last, buddies and tooltips, sample data at once, hidden volumes left alone.
 
 Not in Slicer: the stand-ins say what they follow. ``SLICER_BASE_PYTHON`` brings Slicer's own SampleData.py into it.
 """
@@ -90,7 +90,7 @@ def test_hidden_volumes_are_neither_chosen_nor_offered(panel, add_volume):
 def new_session(panel, scene):
     """The parameter node of another session: a scene that has seen no panel."""
     panel.exit()
-    scene.Clear(True)
+    scene.RemoveNode(panel.logic.getParameterNode())
     panel.initializeParameterNode()
     return panel.parameters
 

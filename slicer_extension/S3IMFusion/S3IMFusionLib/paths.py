@@ -1,4 +1,7 @@
-"""Where the documentation is, and the library that fuses: inside this package in Slicer, beside it in a wheel, else in the checkout."""
+"""Where the documentation is, and the library that fuses.
+
+The library lies inside this package in Slicer, beside it in a wheel, else in the checkout.
+"""
 
 from pathlib import Path
 
