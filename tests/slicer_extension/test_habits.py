@@ -202,29 +202,30 @@ def test_sample_data_is_made_when_its_addresses_are_read_and_not_before(tmp_path
     not os.environ.get("SLICER_BASE_PYTHON"),
     reason="SLICER_BASE_PYTHON is not set: Slicer's own SampleData.py is not tried",
 )
-def test_slicers_own_sample_data_returns_the_pair_before_any_button_was_pressed(panel, scene, monkeypatch, tmp_path):
-    file = Path(os.environ["SLICER_BASE_PYTHON"]).parents[1] / "Modules" / "Scripted" / "SampleData" / "SampleData.py"
-    spec = importlib.util.spec_from_file_location("SampleData", file)
-    sample_data = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "SampleData", sample_data)
-    spec.loader.exec_module(sample_data)
-    monkeypatch.setattr(slicer, "modules", SimpleNamespace())
-    monkeypatch.setattr(slicer, "mrmlScene", SimpleNamespace(GetCacheManager=lambda: FileCache(tmp_path / "cache")))
-    loaded = []
+def test_slicers_own_sample_data_returns_the_pair_before_any_button_was_pressed(scene, application_logic, tmp_path):
+    cache, loaded = tmp_path / "cache", []
 
-    def load(self, path, name, file_type=None, properties=None):
+    def load(_self, path, name, *_options):
         assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == SHA256[len(loaded)]
         loaded.append(name)
         return name
 
-    monkeypatch.setattr(sample_data.SampleDataLogic, "loadNode", load)
-    monkeypatch.setattr(sample_data.SampleDataLogic, "registerBuiltInSampleDataSources", lambda self: None)
-    register_sample_data(tmp_path / "cache", tmp_path / "thumbnail.png")
-    assert sample_data.downloadSamples("S3IMFusionHead") == list(NODE_NAMES)
-    for made in (tmp_path / "cache").iterdir():
-        made.unlink()  # as Slicer's Clear cache does
-    loaded.clear()
-    assert sample_data.downloadSamples("S3IMFusionHead") == list(NODE_NAMES)
+    with stand_ins.in_place(scene, application_logic), pytest.MonkeyPatch.context() as patch:
+        folder = Path(os.environ["SLICER_BASE_PYTHON"]).parents[1] / "Modules" / "Scripted" / "SampleData"
+        spec = importlib.util.spec_from_file_location("SampleData", folder / "SampleData.py")
+        sample_data = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, "SampleData", sample_data)
+        spec.loader.exec_module(sample_data)
+        patch.setattr(slicer, "modules", SimpleNamespace())
+        patch.setattr(slicer, "mrmlScene", SimpleNamespace(GetCacheManager=lambda: FileCache(cache)))
+        patch.setattr(sample_data.SampleDataLogic, "loadNode", load)
+        patch.setattr(sample_data.SampleDataLogic, "registerBuiltInSampleDataSources", lambda _self: None)
+        register_sample_data(cache, tmp_path / "thumbnail.png")
+        assert sample_data.downloadSamples("S3IMFusionHead") == list(NODE_NAMES)
+        for made in cache.iterdir():
+            made.unlink()  # as Slicer's Clear cache does
+        loaded.clear()
+        assert sample_data.downloadSamples("S3IMFusionHead") == list(NODE_NAMES)
 
 
 def test_all_time_points_have_the_window_of_the_first(monkeypatch):
