@@ -462,8 +462,9 @@ def test_the_module_registers_its_sample_data_when_slicer_has_started(panel, mon
     panel.application.startupCompleted.emit()
     assert Path(registered["thumbnailFileName"]).is_file()
     assert len(registered["uris"]) == len(registered["checksums"]) == len(registered["nodeNames"]) == 2
-    assert all(uri.startswith("file://") for uri in registered["uris"])
     assert not list(tmp_path.iterdir())  # made when it is asked for
+    assert all(uri.startswith("file://") for uri in registered["uris"])
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_every_sentence_of_the_module_can_be_translated():
