@@ -241,3 +241,15 @@ def test_all_time_points_have_the_window_of_the_first(monkeypatch):
     run._fused.append(Fused(np.zeros((1, 1, 1), np.float32), json.loads(json.dumps(record))))
     run._begin_pair()
     assert [settings["window"] for settings in sent] == ["auto", [-160.0, 240.0]]
+
+
+def test_a_body_is_fused_in_the_soft_tissue_window_and_the_result_says_so(logic, add_volume):
+    _z, y, x = np.meshgrid(*(8.0 * (np.arange(n) - (n - 1) / 2) for n in (16, 48, 48)), indexing="ij")
+    inside = (x / 150) ** 2 + (y / 120) ** 2
+    ct = np.where(inside < 1, np.where(inside < 0.7, 50, -100), -1000).astype(np.int16)
+    mr = np.where(inside < 1, 500 + x + y, 0).astype(np.int16)
+    grid = np.diag([8.0, 8.0, 8.0, 1.0])
+    fused = logic.process(add_volume("MR", mr, grid), add_volume("CT", ct, grid))
+    assert fused.GetAttribute("S3IMFusion.CTRange") == "-160 to 240 HU (soft tissue)"
+    source = json.loads(fused.GetAttribute("S3IMFusion.Record"))["sources"]["image_b"]
+    assert (source["ct_window"], source["intensity_range"]) == ("soft_tissue", [-160.0, 240.0])
