@@ -59,8 +59,8 @@ class Fuser:
         register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``; see
             :class:`monai_s3im.transforms.RegisterSourcesd`.
         transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied in place of an estimate.
-        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, or two numbers
-            (``"-160,240"``).
+        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, two numbers
+            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body.
         color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
             :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
         gray: leave the colour out of the result.

@@ -18,6 +18,9 @@ CT_WINDOWS = {
 }
 """Display windows in HU, (lower, upper)."""
 
+AUTO_WINDOW = "auto"
+"""Instead of a window: chosen by what a CT shows, see :func:`monai_s3im.transforms.ct_content`."""
+
 _AIR_HU = -500.0
 _MOST_SAMPLES = 10_000_000
 _OTHER_NAMES = {"mri": "mr", "pt": "pet", "nm": "spect", "vi": "visible", "ir": "infrared"}
@@ -141,7 +144,7 @@ def ct_window(window: str | Sequence[float]) -> tuple[float, float]:
     except (TypeError, ValueError):
         lower = upper = math.nan
     if not -math.inf < lower < upper < math.inf:
-        names = ", ".join(CT_WINDOWS)
+        names = ", ".join([AUTO_WINDOW, *CT_WINDOWS])
         raise InputError(f"unusable CT window {window!r}: use {names}, or LOWER,UPPER in HU such as -160,240")
     return lower, upper
 

@@ -60,7 +60,7 @@ def fuse(
         Path | None, typer.Option(help="Transform to apply instead: .tfm, from A's points to B's.")
     ] = None,
     window: Annotated[
-        str, typer.Option(help="Range of a CT in HU: brain, soft_tissue, bone, full, or LOWER,UPPER.")
+        str, typer.Option(help="Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content.")
     ] = "brain",
     color_map: Annotated[
         str | None, typer.Option(help="Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")

@@ -128,6 +128,8 @@ def _beside(fused: Path, suffix: str) -> Path:
 class DescribeSourcesd(MapTransform):
     """Add ``provenance``: the file, SHA256, modality and intensity range of each source, as JSON text.
 
+    ``ct_window`` is the name of the CT window that was chosen by content, else null.
+
     Args:
         keys: sources, normalised; a source that came as a tensor has no file.
     """
@@ -146,6 +148,7 @@ class DescribeSourcesd(MapTransform):
                 "modality_given": meta["modality_given"],
                 "modality_guessed": meta["modality_guessed"],
                 "intensity_range": list(meta["intensity_range"]),
+                "ct_window": meta.get("ct_window"),
             }
         result["provenance"] = json.dumps(sources)
         return result

@@ -3,6 +3,7 @@
 from .alignment import AlignSourcesd, on_same_grid, resample_onto
 from .chrominance import FillUncoveredd, JoinSourcesd, RestoreChrominanced, SplitChrominanced
 from .color_map import ColorMap, ColorMapd, in_color
+from .ct_window import CTContent, ct_content
 from .intensity import NormalizeModality, NormalizeModalityd
 from .movement import read_movement
 from .registration import Register, RegisterSourcesd
@@ -12,6 +13,7 @@ from .task import ChooseTaskd
 __all__ = [
     "PLANES",
     "AlignSourcesd",
+    "CTContent",
     "ChooseTaskd",
     "ColorMap",
     "ColorMapd",
@@ -26,6 +28,7 @@ __all__ = [
     "RestoreGridd",
     "SplitChrominanced",
     "ToSlices",
+    "ct_content",
     "in_color",
     "on_same_grid",
     "read_movement",

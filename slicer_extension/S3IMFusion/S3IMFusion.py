@@ -8,6 +8,7 @@ import slicer
 from S3IMFusionLib.i18n import _
 from S3IMFusionLib.layout import register_layout
 from S3IMFusionLib.logic import FusionLogic
+from S3IMFusionLib.paths import DOCUMENTATION
 from S3IMFusionLib.sample_data import register_sample_data, write_sample_data
 from S3IMFusionLib.settings import FusionSettings
 from S3IMFusionLib.widget import FusionWidget
@@ -30,8 +31,8 @@ class S3IMFusion(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Fuses CT, MR, PET or SPECT of one patient into one volume that keeps the bright bone, the uptake and the "
             "fine detail of both. Choose two volumes and press Apply.<br><b>Research use only.</b> Not a medical "
-            "device; not for diagnosis or treatment."
-        )
+            "device; not for diagnosis or treatment.<br>"
+        ) + '<a href="{}">{}</a>'.format(DOCUMENTATION, _("Documentation"))
         self.parent.acknowledgementText = _(
             "The method is that of 'A stochastic structural similarity guided approach for multi-modal medical image "
             "fusion', Scientific Reports 2025, "

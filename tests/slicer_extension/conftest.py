@@ -117,6 +117,7 @@ def panel(scene: Any, application_logic: Any, layout_logic: Any, worker: Any, sh
     pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
     import stand_ins
 
+    stand_ins.qt_classes.QSettings().clear()  # what an earlier test chose
     with stand_ins.in_place(scene, application_logic) as application:
         from S3IMFusion import S3IMFusionWidget
 

@@ -22,11 +22,12 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install mon
 import stand_ins
 from PySide6 import QtWidgets
 from S3IMFusionLib import install, settings
+from S3IMFusionLib.process import Worker
 from S3IMFusionLib.sample_data import Grid, head_phantom
 from scene_tools import state_of
 from vtk import vtkWeakReference
 
-from monai_s3im.modalities import AUTO_TASK, CT_WINDOWS, MODALITIES, TASKS
+from monai_s3im.modalities import AUTO_TASK, AUTO_WINDOW, CT_WINDOWS, MODALITIES, TASKS
 from monai_s3im.transforms.slices import PLANES
 
 GRID = Grid((48, 56, 12), (4.0, 4.0, 12.0))
@@ -34,6 +35,8 @@ IJK_TO_RAS = np.array([[4.0, 0, 0, -94], [0, 4, 0, -110], [0, 0, 12, -66], [0, 0
 BY_HAND = {"device", "weights"}  # widgets whose choices are not known before torch is loaded, or are paths
 WAIT_S = 120
 TEXTS = (
+    "appearance",
+    "devices",
     "install",
     "layout",
     "logic",
@@ -100,7 +103,7 @@ def test_the_choices_are_those_of_the_logic_and_the_library(panel):
     assert values["Registration"] == set(settings.REGISTRATIONS)
     assert values["Modality"] == set(MODALITIES) - {"visible", "infrared"} | {None}
     assert values["Plane"] == set(PLANES) | {"in-plane"}
-    assert values["Window"] == set(CT_WINDOWS) | {settings.WINDOW_OF_DISPLAY}
+    assert values["Window"] == set(CT_WINDOWS) | {AUTO_WINDOW, settings.WINDOW_OF_DISPLAY}
     assert values["Task"] == set(settings.TASKS) == {AUTO_TASK, *TASKS}
     for window, (lower, upper) in CT_WINDOWS.items():
         assert f"({lower:g} to {upper:g} HU)" in parameters.Window(window).label()
@@ -116,7 +119,7 @@ def test_what_is_chosen_in_the_panel_is_in_the_settings(panel):
     from S3IMFusionLib.parameters import fusion_settings
 
     ui = panel.ui
-    for name, index in (("reference", 2), ("register", 1), ("modality_b", 3), ("plane", 1), ("window", 2), ("task", 3)):
+    for name, index in (("reference", 2), ("register", 1), ("modality_b", 3), ("plane", 1), ("window", 3), ("task", 3)):
         getattr(ui, name).currentIndex = index
     ui.color_map.currentIndex, ui.gray.checked, ui.slice_batch.value, ui.device.currentIndex = 1, True, 4, 1
     ui.weights.currentPath = "own.pt"
@@ -225,7 +228,8 @@ def test_apply_fuses_and_shows_the_result(panel, pair, scene):
     finish(panel)
     fused = panel.ui.fused.currentNode()
     assert fused.GetImageData().GetDimensions() == GRID.shape
-    assert panel.ui.statusLabel.text == f"Fused: {fused.GetName()}"
+    assert panel.ui.statusLabel.text == f"Fused: {fused.GetName()}, CT from 0 to 80 HU (brain)"
+    assert fused.GetAttribute("S3IMFusion.CTRange") == "0 to 80 HU (brain)"
     assert panel.view.is_shown
     assert panel.ui.fade.enabled
     middle = next(
@@ -272,10 +276,27 @@ def test_a_volume_of_the_users_own_is_filled(panel, pair, add_volume):
     assert own.GetImageData().GetDimensions() == GRID.shape
 
 
-def test_the_devices_are_listed_when_advanced_is_opened(panel):
+def wait_for_devices(panel):
+    """Lets Qt's events run until the devices are listed."""
+    end = time.monotonic() + WAIT_S
+    while not panel.devices.are_known and time.monotonic() < end:
+        QtWidgets.QApplication.processEvents()
+        time.sleep(0.01)
+    assert panel.devices.are_known
+
+
+def test_the_devices_are_listed_after_advanced_is_opened_and_the_window_does_not_wait(panel):
+    panel.logic.worker, shared = Worker(), panel.logic.worker
     assert [panel.ui.device.itemText(i) for i in range(panel.ui.device.count)] == ["Automatic", "CPU"]
     panel.parameters.device = "cpu"
+    begin = time.monotonic()
     panel.ui.advancedCollapsibleButton.collapsed = False
+    assert time.monotonic() - begin < 1.0
+    assert [panel.ui.device.itemText(i) for i in range(panel.ui.device.count)] == ["Automatic", "CPU"]
+    wait_for_devices(panel)
+    panel.logic.worker.close()
+    panel.logic.worker = shared
+    assert not panel.timer.active
     labels = [panel.ui.device.itemText(i) for i in range(panel.ui.device.count)]
     assert labels[0].startswith("Automatic: ")
     assert panel.ui.device.currentText.startswith("CPU")
@@ -286,9 +307,29 @@ def test_a_device_of_another_computer_is_shown_as_such_and_another_can_be_chosen
     panel.parameters.device = "cuda:77"
     assert panel.ui.device.currentText == "cuda:77"
     panel.ui.advancedCollapsibleButton.collapsed = False
+    wait_for_devices(panel)
     assert panel.ui.device.currentText == "cuda:77, not found here"
     panel.ui.device.currentIndex = 0
     assert panel.parameters.device == "auto"
+
+
+def test_devices_that_are_asked_for_before_a_fusion_are_listed_after_it(panel, pair):
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    panel.ui.applyButton.click()
+    finish(panel)
+    wait_for_devices(panel)
+    assert panel.ui.device.itemText(0).startswith("Automatic: ")
+
+
+def test_devices_that_cannot_be_listed_are_reported_once(panel, shown_errors, monkeypatch):
+    monkeypatch.setattr(panel.logic, "devices_found", lambda: 1 / 0)
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    end = time.monotonic() + 5
+    while panel.timer.active and time.monotonic() < end:
+        QtWidgets.QApplication.processEvents()
+    assert not panel.timer.active
+    assert len(shown_errors) == 1
+    assert "The devices could not be listed." in shown_errors[0]
 
 
 def test_a_declined_installation_leaves_the_scene_and_the_panel_as_they_were(panel, pair, scene, monkeypatch):
@@ -423,8 +464,9 @@ def test_the_module_registers_its_sample_data_when_slicer_has_started(panel, mon
     panel.application.startupCompleted.emit()
     assert Path(registered["thumbnailFileName"]).is_file()
     assert len(registered["uris"]) == len(registered["checksums"]) == len(registered["nodeNames"]) == 2
-    assert all(uri.startswith("file://") for uri in registered["uris"])
     assert not list(tmp_path.iterdir())  # made when it is asked for
+    assert all(uri.startswith("file://") for uri in registered["uris"])
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_every_sentence_of_the_module_can_be_translated():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from S3IMFusionLib.errors import FusionError
+from S3IMFusionLib.logic import FusionLogic
 from S3IMFusionLib.process import Worker, find_python
 
 EXTENSION = Path(__file__).resolve().parents[2] / "slicer_extension" / "S3IMFusion"
@@ -226,3 +227,62 @@ def test_ending_a_process_of_windows_opens_no_console_window(monkeypatch):
     [(command, how)] = calls
     assert command[1:] == ["/F", "/T", "/PID", "1234"]
     assert how["creationflags"] == 0x08000000  # CREATE_NO_WINDOW, learn.microsoft.com: Process Creation Flags
+
+
+def has_ended(worker, seconds=10):
+    """Whether the process ends within this time; its last thread ends a little later than its first."""
+    end = time.monotonic() + seconds
+    while worker.is_alive and time.monotonic() < end:
+        time.sleep(0.02)
+    return not worker.is_alive
+
+
+def peak_memory_of(pid):
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+
+
+@pytest.mark.parametrize(("shape", "slice_batch"), [((96, 112, 40), 8), ((160, 192, 48), 4)])
+def test_the_estimate_of_memory_is_what_the_process_takes(own_worker, shape, slice_batch):
+    worker, random = own_worker(), np.random.default_rng(0)
+    sources = []
+    for name, modality in (("a", "mr"), ("b", "ct")):
+        file = worker.folder / f"{name}.npy"
+        voxels = random.integers(0, 1000, shape[::-1]).astype(np.int16)
+        voxels[0] = -1000 if modality == "ct" else 0
+        np.save(file, voxels)
+        sources.append({"path": str(file), "affine": np.eye(4).tolist(), "modality": modality})
+    output, settings = str(worker.folder / "fused.nii"), {"slice_batch": slice_batch, "device": "cpu"}
+    worker.call("fuse", timeout_s=300, a=sources[0], b=sources[1], settings=settings, output=output)
+    estimate = FusionLogic.estimate_memory(shape, slice_batch)
+    assert estimate == pytest.approx(peak_memory_of(worker.pid), rel=0.2)
+
+
+def test_process_ends_when_it_has_had_nothing_to_do_and_a_later_request_starts_it_anew(own_worker):
+    worker = own_worker(idle_s=1.0)
+    worker.call("devices")
+    first, folder = worker.pid, worker.folder
+    assert has_ended(worker)
+    assert not folder.exists()
+    assert worker.call("devices")["devices"][0]["name"] == "cpu"
+    assert worker.pid not in (None, first)
+
+
+def test_process_waits_for_volumes_that_are_being_written(own_worker):
+    worker = own_worker(idle_s=0.5)
+    worker.call("devices")
+    pair = worker.folder / "pair"
+    pair.mkdir()
+    assert not ends_within(2, worker.pid)
+    pair.rmdir()
+    assert ends_within(5, worker.pid)
+
+
+def test_process_that_ended_by_itself_is_not_killed_again(own_worker, monkeypatch):
+    worker = own_worker(idle_s=0.5)
+    worker.call("devices")
+    assert has_ended(worker)
+    killed = []
+    monkeypatch.setattr(os, "killpg", lambda *arguments: killed.append(arguments))
+    worker.close()
+    assert killed == []

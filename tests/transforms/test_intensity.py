@@ -1,9 +1,11 @@
+import json
 import logging
 
 import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_s3im.data import DescribeSourcesd
 from monai_s3im.errors import InputError
 from monai_s3im.transforms import NormalizeModality, NormalizeModalityd
 
@@ -122,3 +124,47 @@ def test_a_tag_of_no_modality_of_ours_leaves_the_guess():
 def test_an_unusable_window_is_refused():
     with pytest.raises(InputError, match="unusable CT window 'lung'"):
         NormalizeModalityd(["image_a"], ["modality_a"], "lung")
+
+
+def a_cylinder(radius_mm, *rings):
+    """(1, X, Y, Z) of 5 mm voxels: a cylinder of 50 HU, and rings (from, to, HU) in it."""
+    axis = 5.0 * (torch.arange(80) - 39.5)
+    distance = (axis[:, None] ** 2 + axis**2).sqrt()[:, :, None].expand(-1, -1, 12)
+    volume = torch.where(distance <= radius_mm, 50.0, -1000.0)
+    for begin, end, value in rings:
+        volume[(distance >= begin) & (distance < end)] = value
+    affine = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
+    return MetaTensor(volume[None], affine=affine)
+
+
+@pytest.mark.parametrize(
+    ("ct", "name", "limits"),
+    [
+        (a_cylinder(90, (70, 80, 900.0)), "brain", (0.0, 80.0)),
+        (a_cylinder(160, (0, 20, 900.0), (130, 160, -100.0)), "soft_tissue", (-160.0, 240.0)),
+    ],
+    ids=["head", "body"],
+)
+def test_the_window_chosen_by_content_is_used_logged_and_recorded(ct, name, limits, caplog):
+    with caplog.at_level(logging.INFO, "monai_s3im"):
+        scaled = NormalizeModality("ct", "auto")(ct)
+    assert scaled.meta["intensity_range"] == limits
+    assert scaled.meta["ct_window"] == name
+    lower, upper = limits
+    assert f"a volume: {name.replace('_', ' ')} window ({lower:g} to {upper:g} HU)" in caplog.text
+    torch.testing.assert_close(scaled.as_tensor(), (ct.as_tensor() - lower) / (upper - lower))
+    assert json.loads(DescribeSourcesd("ct")({"ct": scaled})["provenance"])["ct"]["ct_window"] == name
+
+
+def test_the_window_by_content_is_for_cts_in_hu_alone():
+    shifted = MetaTensor(torch.arange(1000.0).reshape(1, 10, 10, 10))
+    for name in ("ct", "mr", "generic"):
+        described = NormalizeModality(name, "auto")(shifted).meta
+        assert described["ct_window"] is None
+        assert described["intensity_range"] == NormalizeModality(name)(shifted).meta["intensity_range"]
+    assert NormalizeModality("ct", "brain")(a_ct(0, 40)).meta["ct_window"] is None
+
+
+def test_a_dictionary_may_have_its_window_by_content():
+    normalize = NormalizeModalityd(["image"], ["modality"], "auto")
+    assert normalize({"image": a_cylinder(160), "modality": "ct"})["image"].meta["ct_window"] == "soft_tissue"

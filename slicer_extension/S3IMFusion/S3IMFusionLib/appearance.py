@@ -1,9 +1,12 @@
 """What a volume node tells of its modality, and how Slicer shows it."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from .i18n import _
 
 FUNCTIONAL = ("pet", "spect")
 """Modalities that are shown in colour."""
@@ -57,6 +60,20 @@ def shown_window_of(node: Any) -> tuple[float, float] | None:
     if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode") or not display.GetWindow() > 0:
         return None
     return display.GetLevel() - display.GetWindow() / 2, display.GetLevel() + display.GetWindow() / 2
+
+
+def ct_range_of(record: Mapping[str, Any]) -> str:
+    """The range of the CT in a fused volume, such as ``"0 to 80 HU (brain)"``, from the library's record.
+
+    Empty where no source is a CT in HU; the name is there where the range was chosen by content.
+    """
+    for source in record.get("sources", {}).values():
+        if source["modality"] == "ct":
+            lower, upper = source["intensity_range"]
+            name = {"brain": _("brain"), "soft_tissue": _("soft tissue")}.get(source.get("ct_window"))
+            text = _("{lower:g} to {upper:g} HU ({name})") if name else _("{lower:g} to {upper:g} HU")
+            return text.format(lower=lower, upper=upper, name=name)
+    return ""
 
 
 def hierarchy_item(node: Any) -> tuple[Any, int]:

@@ -27,8 +27,9 @@ from .sequences import frames_of, problems_of_sequences, put_sequence
 from .settings import WINDOW_OF_DISPLAY, FusionSettings
 
 DEFAULTS = FusionSettings()
-BYTES_PER_PIXEL = 1300  # of a slice in the network; measured on the CPU, 256 x 256 to 512 x 512: 860 to 1280
-BYTES_PER_VOXEL = 85  # of the volumes on their way; measured with PET, the most of all modalities: 84
+BASE_BYTES = 620_000_000  # Python, torch and the weights; measured on the CPU, as the others: 576 MB when idle
+BYTES_PER_PIXEL = 700  # of a slice in the network; measured: 630 to 690
+BYTES_PER_VOXEL = 30  # of the volumes on their way; measured: 27 to 30
 
 
 class DeviceChoice(NamedTuple):
@@ -55,6 +56,7 @@ class FusionLogic:
         self.as_fractions = as_fractions
         self.worker = worker or Worker()
         self._run: FusionRun | None = None
+        self._device_request = 0
 
     def check(self, source_a: Any, source_b: Any, settings: FusionSettings = DEFAULTS, output: Any = None) -> list[str]:
         """What speaks against fusing two volume nodes, in sentences; nothing in the scene changes.
@@ -196,27 +198,41 @@ class FusionLogic:
         """
         return self.start(source_a, source_b, output, settings).wait(progress, cancelled)
 
-    def device_choices(self) -> list[DeviceChoice]:
-        """The devices to compute on, ``auto`` first; starts the process, and waits until torch is loaded.
+    def ask_for_devices(self) -> None:
+        """Ask the process what there is to compute on; it answers when it has loaded torch.
 
         Raises:
-            FusionError: if the process does not answer, for example because torch is not installed.
+            FusionError: if a fusion is under way, or the process cannot be started.
         """
         self._check_idle()
-        found = [DeviceChoice(**device) for device in self.worker.call("devices")["devices"]]
+        self._device_request = self.worker.submit("devices")
+
+    def devices_found(self) -> list[DeviceChoice] | None:
+        """The devices to compute on, ``auto`` first; None while the answer is not there.
+
+        Raises:
+            FusionError: if the process has ended, or cannot tell, for example because torch is not installed.
+        """
+        replies = [reply for reply in self.worker.replies() if reply["id"] == self._device_request]
+        answer = next((reply for reply in replies if reply["event"] in {"done", "error"}), None)
+        if answer is None:
+            return None
+        if answer["event"] == "error":
+            raise FusionError(answer["message"])
+        found = [DeviceChoice(**device) for device in answer["devices"]]
         best = next((device for device in found if device.name.startswith("cuda")), found[0])
         return [DeviceChoice("auto", _("Automatic: {device}").format(device=best.label), best.free), *found]
 
     @staticmethod
     def estimate_memory(shape: Sequence[int], slice_batch: int) -> int:
-        """About how much memory a fusion takes on its device, in bytes.
+        """About how much memory the process takes at most while it fuses, in bytes.
 
         Args:
             shape: voxels of the reference along I, J, K.
             slice_batch: slices that the network sees at once.
         """
         i, j, k = sorted(shape)
-        return BYTES_PER_PIXEL * j * k * min(slice_batch, i) + BYTES_PER_VOXEL * i * j * k
+        return BASE_BYTES + BYTES_PER_PIXEL * j * k * min(slice_batch, i) + BYTES_PER_VOXEL * i * j * k
 
     def forget(self) -> None:
         """Let go of the last run and its result, unless it is under way."""

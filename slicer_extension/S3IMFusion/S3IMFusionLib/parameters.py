@@ -72,6 +72,7 @@ class Registration(Enum):
 class Window(Enum):
     """The range of a CT."""
 
+    AUTO = "auto"
     BRAIN = "brain"
     SOFT_TISSUE = "soft_tissue"
     BONE = "bone"
@@ -81,6 +82,7 @@ class Window(Enum):
     def label(self) -> str:
         """The name that the user reads."""
         return {
+            "auto": _("By content (head or body)"),
             "brain": _("Brain (0 to 80 HU)"),
             "soft_tissue": _("Soft tissue (-160 to 240 HU)"),
             "bone": _("Bone (-450 to 1050 HU)"),
@@ -141,7 +143,7 @@ class FusionParameters:
     reference: Reference = Reference.A
     register: Registration = Registration.NONE
     plane: Plane = Plane.AXIAL
-    window: Window = Window.BRAIN
+    window: Window = Window.AUTO
     color_map: ColorMap = ColorMap.USUAL
     gray: bool = False
     device: str = "auto"

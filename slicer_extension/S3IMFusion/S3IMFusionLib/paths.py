@@ -1,6 +1,12 @@
-"""Where the library that fuses lies: inside this package in Slicer, beside it in a wheel, else in the checkout."""
+"""Where the documentation is, and the library that fuses.
+
+The library lies inside this package in Slicer, beside it in a wheel, else in the checkout.
+"""
 
 from pathlib import Path
+
+HOMEPAGE = "https://github.com/OWNER/S3IMFusion"
+DOCUMENTATION = f"{HOMEPAGE}/blob/main/slicer_extension/README.md"
 
 
 def library_paths() -> list[Path]:

@@ -27,6 +27,7 @@ _MAIN = Path(__file__).with_name("worker_main.py")
 _LOG_CHARACTERS = 4000
 _PAUSE_S = 0.02
 _NO_WINDOW = 0x08000000  # subprocess.CREATE_NO_WINDOW, which is only there on Windows
+IDLE_S = 300.0
 
 
 def find_python() -> str:
@@ -46,19 +47,22 @@ def find_python() -> str:
 class Worker:
     """A process that stays alive between fusions.
 
-    It is started when it is first needed, and again after it has died. It ends with :meth:`close`, with this object,
-    and with the process that has this object, also when that is killed. Volumes go to it as files in :attr:`folder`,
-    which only this user can read and which goes away with the process.
+    It is started when it is first needed, and again after it has ended. It ends by itself when it has had nothing to do
+    for some minutes, which frees its memory and the GPU; with :meth:`close`; with this object; and with the process
+    that has this object, also when that is killed. Volumes go to it as files in :attr:`folder`, which only this user
+    can read and which goes away with the process; while there are any, the process does not end by itself.
 
     No thread is used: Slicer gives its Python threads no time while its event loop waits.
 
     Args:
         python: interpreter; None: :func:`find_python`.
         env: environment variables beside those of this process.
+        idle_s: after so many seconds without a request the process ends.
     """
 
-    def __init__(self, python: str | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, python: str | None = None, env: Mapping[str, str] | None = None, idle_s: float = IDLE_S) -> None:
         self._python = python
+        self._idle_s = idle_s
         self._env = dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._end: weakref.finalize[..., Any] | None = None
@@ -113,7 +117,7 @@ class Worker:
         try:
             with (self._folder / "log.txt").open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603
-                    [*command, str(self._folder)],
+                    [*command, str(self._folder), str(self._idle_s)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -216,7 +220,8 @@ class Worker:
 
 
 def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    _kill_tree(process)
+    if process.returncode != 0:  # else it has ended by itself, and its number may be another's by now
+        _kill_tree(process)
     for stream in (process.stdin, process.stdout):
         with suppress(OSError):
             if stream is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from .appearance import ct_range_of
 from .scene import Source, matrix_of
 from .study import home_of, put_into_study, series_tags
 
@@ -17,6 +18,7 @@ _PREFIX = "S3IMFusion."
 SCALE_ATTRIBUTE = "S3IMFusion.FullScale"
 FULL_SCALE = 10_000
 """What a voxel of a volume node holds for the fused value 1: Slicer's DICOM export keeps whole numbers only."""
+CT_RANGE = "CTRange"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Placement:
 
     def with_record(self, record: Mapping[str, Any]) -> "Placement":
         """The same place, with what the library tells of the result as a further attribute."""
-        return replace(self, attributes={**self.attributes, "Record": json.dumps(record)})
+        attributes = {**self.attributes, CT_RANGE: ct_range_of(record), "Record": json.dumps(record)}
+        return replace(self, attributes=attributes)
 
 
 def placement_on(
@@ -126,6 +129,11 @@ def describe_node(node: Any, attributes: Mapping[str, str], references: Mapping[
         node.SetAttribute(_PREFIX + name, value)
     for role, node_id in references.items():
         node.SetNodeReferenceID(_PREFIX + role, node_id)
+
+
+def ct_range_shown(node: Any) -> str:
+    """The range of the CT in a fused volume or sequence, in words; empty where no source was a CT."""
+    return node.GetAttribute(_PREFIX + CT_RANGE) or ""
 
 
 def is_result(node: Any) -> bool:

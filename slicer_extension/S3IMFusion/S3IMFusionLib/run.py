@@ -15,6 +15,7 @@ from .i18n import _
 from .process import Worker
 from .result import read_nifti_voxels
 from .scene import Source
+from .settings import WINDOW_BY_CONTENT
 
 Pair = tuple[Source, Source]
 Import = Callable[[Sequence["Fused"]], Any]
@@ -145,6 +146,8 @@ class FusionRun:
         self._folder.mkdir(exist_ok=True)
         a, b = source_a.write(self._folder / "a.npy"), source_b.write(self._folder / "b.npy")
         settings = dict(self._settings)
+        if self._fused and settings["window"] == WINDOW_BY_CONTENT:  # every frame in the window of the first
+            settings["window"] = _ct_range(self._fused[0].record) or settings["window"]
         colors = next((source.colors for source in (source_b, source_a) if source.colors is not None), None)
         if settings["color_map"] is None and colors is not None:
             settings["color_map"] = str(self._folder / "displayed.txt")
@@ -197,3 +200,8 @@ class FusionRun:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._fused, self._pairs, self._into_scene = [], [], None  # so that volumes go when the scene is closed
         self.state = state
+
+
+def _ct_range(record: dict[str, Any]) -> list[float] | None:
+    sources = record["sources"].values()
+    return next((source["intensity_range"] for source in sources if source["ct_window"] is not None), None)

@@ -7,8 +7,9 @@ on is ``monai_s3im.data.phantom``.
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def write_sample_data(folder: Path) -> list[Path]:
 
 
 def register_sample_data(cache_folder: Path, thumbnail: Path) -> None:
-    """Registers the pair with the module Sample Data; it is made when the user asks for it.
+    """Registers the pair with the module Sample Data; it is made when it is asked for, in the panel or by a script.
 
     Args:
         cache_folder: where the files are put.
@@ -121,20 +122,31 @@ def register_sample_data(cache_folder: Path, thumbnail: Path) -> None:
     """
     import SampleData
 
-    def make_and_load(source: Any) -> Any:
-        write_sample_data(cache_folder)
-        return SampleData.SampleDataLogic().downloadFromSource(source)
-
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=SAMPLE_NAME,
         thumbnailFileName=str(thumbnail),
-        uris=[(cache_folder / name).as_uri() for name in FILE_NAMES],
+        uris=_MadeWhenRead(cache_folder),
         fileNames=list(FILE_NAMES),
         nodeNames=list(NODE_NAMES),
         checksums=[f"SHA256:{checksum}" for checksum in SHA256],
-        customDownloader=make_and_load,
     )
+
+
+class _MadeWhenRead(list[str]):
+    """The addresses of the two files, which are made when the addresses are read, and not while Slicer starts.
+
+    Sample Data goes through the addresses in ``SampleDataLogic.downloadFromSource``, for its panel and for
+    ``downloadSamples`` alike; it calls a ``customDownloader`` for its panel alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__((folder / name).absolute().as_uri() for name in FILE_NAMES)
+        self._folder = folder
+
+    def __iter__(self) -> Iterator[str]:
+        write_sample_data(self._folder)
+        return super().__iter__()
 
 
 def _distance(part: _Part, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -8,12 +8,13 @@ from typing import Any
 REFERENCES = ("a", "b", "finer")
 REGISTRATIONS = ("none", "rigid", "affine")
 TASKS = ("auto", "ct-mri", "spect-pet-mri", "medical", "infrared-visible")
+WINDOW_BY_CONTENT = "auto"
 WINDOW_OF_DISPLAY = "display"
 
 
 @dataclass(frozen=True)
 class FusionSettings:
-    """The settings of a fusion; the defaults are those of ``s3im fuse``.
+    """The settings of a fusion; the defaults are those of ``s3im fuse``, but for the window.
 
     Args:
         reference: whose grid the result has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
@@ -21,8 +22,9 @@ class FusionSettings:
         modality_a: ``"ct"``, ``"mr"``, ``"pet"``, ``"spect"``, ``"us"``, ``"generic"``; None: guessed from the node.
         modality_b: the same for B.
         register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``.
-        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"LOWER,UPPER"``, or
-            ``"display"``, the window in which Slicer shows the CT.
+        window: range of a CT in HU: ``"auto"``, brain for a head and soft tissue for a body; ``"brain"``,
+            ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"LOWER,UPPER"``, or ``"display"``, the window in which Slicer
+            shows the CT.
         color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colour
             in which Slicer shows it, if that is not gray, else the library's.
         gray: leave the colour out of the result.
@@ -40,7 +42,7 @@ class FusionSettings:
     modality_a: str | None = None
     modality_b: str | None = None
     register: str = "none"
-    window: str = "brain"
+    window: str = WINDOW_BY_CONTENT
     color_map: str | None = None
     gray: bool = False
     device: str = "auto"

@@ -10,13 +10,15 @@ import vtk
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
+from .devices import DeviceChooser
 from .i18n import _
 from .install import missing_packages
 from .layout import FusionView
-from .logic import DeviceChoice, FusionLogic, problem_of_weights
+from .logic import FusionLogic, problem_of_weights
 from .packages_section import PackagesSection
 from .parameters import FusionParameters, Reference, fusion_settings
-from .result import is_result, is_result_of
+from .preferences import apply_preferences, is_view_wanted, remember_device, remember_view, remember_weights
+from .result import ct_range_shown, is_result, is_result_of
 from .run import FusionRun
 from .sequences import proxy_of
 
@@ -34,8 +36,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._run: FusionRun | None = None
         self._run_parameters: FusionParameters | None = None
         self._logged = 0
-        self._devices: list[str] = []
-        self._devices_are_known = False
+        self.devices: DeviceChooser | None = None
         super().__init__(parent)  # Slicer's base classes pass on to each other; without a parent this calls setup()
 
     def make_logic(self) -> FusionLogic:
@@ -51,6 +52,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.make_logic()
         self.packages = PackagesSection(self.ui, self._requirements(), self.logic.close)
+        self.devices = DeviceChooser(self.ui.device, self.logic)
         self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic(), slicer.app.layoutManager())
         self.view.make_known()
 
@@ -72,7 +74,6 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.updatePanel)
-        self._fill_devices([("auto", _("Automatic")), ("cpu", _("CPU"))])
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -116,7 +117,12 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
-        self._set_parameter_node(FusionParameters(self.logic.getParameterNode()))
+        node = self.logic.getParameterNode()
+        is_new = not node.GetParameter("device")
+        parameters = FusionParameters(node)
+        if is_new:
+            apply_preferences(parameters)
+        self._set_parameter_node(parameters)
         if self.parameters.source_a is None and self.parameters.source_b is None:
             volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is_image(node)]
             if len(volumes) >= 2:
@@ -152,6 +158,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._logged = 0
             self.ui.logText.clear()
             self._run = self._start(self.parameters)
+            self.devices.forget_question()
             self._run_parameters = self.parameters
             self.ui.statusLabel.text = _("Starting ...")
             self.timer.start()
@@ -179,7 +186,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onTimer(self) -> None:
         """Looks how far the run is."""
         if self._run is None:
-            self.timer.stop()
+            self._look_for_devices()
             return
         self._run.poll()
         for line in self._run.log[self._logged :]:
@@ -203,15 +210,19 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         else:
             self.ui.statusLabel.text = _("Not fused: {reason}").format(reason=run.error)
             slicer.util.errorDisplay(run.error, windowTitle=_("S3IMFusion"), detailedText="\n".join(run.log))
+        self.onAdvancedCollapsed(self.ui.advancedCollapsibleButton.collapsed)
         self.updatePanel()
         self._warn(run.warnings if run.state == "done" else [])
 
     def _show_result(self, node: Any) -> None:
-        self.ui.statusLabel.text = _("Fused: {name}").format(name=node.GetName())
+        ct_range = ct_range_shown(node)
+        text = _("Fused: {name}, CT from {range}") if ct_range else _("Fused: {name}")
+        self.ui.statusLabel.text = text.format(name=node.GetName(), range=ct_range)
         chosen = self._run_parameters
         chosen.fused = proxy_of(slicer.mrmlScene, node) if node.IsA("vtkMRMLSequenceNode") else node
         chosen.fade = 0.0
-        self._show_view(chosen)
+        if is_view_wanted():
+            self._show_view(chosen)
 
     def _warn(self, warnings: list[str]) -> None:
         """Says in the status line and, once a run, in a box what to know before the result is used."""
@@ -226,48 +237,39 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.view.leave()
         else:
             self._show_view(self.parameters)
+        remember_view(self.view.is_shown)
         self.updatePanel()
 
     def _show_view(self, chosen: FusionParameters) -> None:
         self.view.show(chosen.source_a, chosen.source_b, chosen.fused, chosen.plane.value, chosen.fade)
 
     def onAdvancedCollapsed(self, collapsed: bool) -> None:
-        """Looks once what there is to compute on: for that, torch has to be loaded."""
-        if collapsed or self._devices_are_known or self._run is not None:
+        """Asks once what there is to compute on; the answer comes when torch is loaded, and is not waited for."""
+        if collapsed or self._run is not None:
             return
-        with slicer.util.tryWithErrorDisplay(_("The devices could not be listed."), waitCursor=True):
-            if not missing_packages(self._requirements()):
-                found = [(choice.name, _device_label(choice)) for choice in self.logic.device_choices()]
-                self._devices_are_known = True
-                self._fill_devices(found)
+        with slicer.util.tryWithErrorDisplay(_("The devices could not be listed.")):
+            if not missing_packages(self._requirements()) and self.devices.ask():
+                self.timer.start()
 
-    def _fill_devices(self, devices: list[tuple[str, str]]) -> None:
-        self._devices = [name for name, _label in devices]
-        self.ui.device.blockSignals(True)
-        self.ui.device.clear()
-        for _name, label in devices:
-            self.ui.device.addItem(label)
-        self._show_device()
-        self.ui.device.blockSignals(False)
-
-    def _show_device(self) -> None:
-        """Shows what is chosen; a device of another computer has an entry of its own, so that another can be chosen."""
-        chosen = self.parameters.device if self.parameters is not None else "auto"
-        if chosen not in self._devices:
-            self._devices.append(chosen)
-            label = _("{device}, not found here") if self._devices_are_known else "{device}"
-            self.ui.device.addItem(label.format(device=chosen))
-        self.ui.device.currentIndex = self._devices.index(chosen)
+    def _look_for_devices(self) -> None:
+        is_awaited = False
+        with slicer.util.tryWithErrorDisplay(_("The devices could not be listed.")):
+            is_awaited = self.devices.poll(self.parameters.device if self.parameters is not None else "auto")
+        if not is_awaited:
+            self.timer.stop()
 
     def onDeviceChanged(self, index: int) -> None:
         """Keeps the choice in the parameter node."""
-        if self.parameters is not None and 0 <= index < len(self._devices):
-            self.parameters.device = self._devices[index]
+        device = self.devices.name_at(index)
+        if self.parameters is not None and device not in (None, self.parameters.device):
+            self.parameters.device = device
+            remember_device(device)
 
     def onWeightsChanged(self, path: str) -> None:
         """Keeps the choice in the parameter node: what is shown is what is used."""
-        if self.parameters is not None:
+        if self.parameters is not None and path != self.parameters.weights:
             self.parameters.weights = path
+            remember_weights(path)
 
     def onClearWeightsButton(self, _checked: bool = False) -> None:
         """Goes back to the weights of the module."""
@@ -293,7 +295,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressFrame.visible = is_running
         if chosen is None:
             return
-        self._show_device()
+        self.devices.show(chosen.device)
         self._show_weights()
         self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
         self.ui.memoryLabel.text = self._memory_text()
@@ -321,12 +323,6 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return Path(self.resourcePath("requirements.txt"))
 
 
-def _device_label(choice: DeviceChoice) -> str:
-    if choice.free is None:
-        return choice.label
-    return _("{device}, {size} GB free").format(device=choice.label, size=f"{choice.free / 1e9:.1f}")
-
-
 def _sequence_of(node: Any) -> Any:
     """The sequence that a volume node plays; None if it plays none."""
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else []
@@ -339,4 +335,5 @@ def _output_of(node: Any, source_a: Any, source_b: Any) -> Any:
 
 
 def _is_image(node: Any) -> bool:
-    return not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None
+    is_hidden = bool(node.GetHideFromEditors())  # as those that other modules keep for themselves
+    return not is_hidden and not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None

@@ -1,7 +1,7 @@
 """The main program of the process that computes: it knows torch and ``monai_s3im``, and nothing of Slicer.
 
-``python worker_main.py LIBRARY FOLDER``: LIBRARY is the folder of ``monai_s3im``, FOLDER the private folder for
-volumes, which is removed when the other side is gone.
+``python worker_main.py LIBRARY FOLDER [IDLE]``: LIBRARY is the folder of ``monai_s3im``, FOLDER the private folder for
+volumes, which is removed at the end: when the other side is gone, and after IDLE seconds with nothing to do.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 Request = dict[str, Any]
 _LONGEST_SENTENCE = 1000  # letters
@@ -51,24 +51,35 @@ class LogToChannel(logging.Handler):
 
 
 def main() -> None:
-    """Answer requests until stdin is closed, which also happens when the other side is killed."""
+    """Answer requests until stdin is closed, which also happens when the other side is killed, or none has come."""
     channel = Channel()
-    library, folder = sys.argv[1:3]
+    library, folder = sys.argv[1], Path(sys.argv[2])
+    idle_s = float(sys.argv[3]) if len(sys.argv) > 3 else None
     sys.path[0] = library  # in place of the folder of this file
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(requests, Path(folder)), daemon=True).start()
+    threading.Thread(target=_receive, args=(requests, folder), daemon=True).start()
     with contextlib.suppress(Exception):  # told when it is asked for
         import monai_s3im.fuse  # noqa: F401
     logger = logging.getLogger("monai_s3im")
     logger.setLevel(logging.INFO)
     logger.addHandler(LogToChannel(channel))
     while True:
-        request = requests.get()
+        request = _next_request(requests, folder, idle_s)
         channel.request_id = request["id"]
         try:
             channel.send("done", **_COMMANDS[request["command"]](request, channel))
         except BaseException as error:  # noqa: BLE001 (whatever it is, it is told)
             channel.send("error", message=_shortened(_sentence_of(error)))
+
+
+def _next_request(requests: "queue.SimpleQueue[Request]", folder: Path, idle_s: float | None) -> Request:
+    """The next request; ends the process where none comes in time, unless volumes are being written for one."""
+    while True:
+        try:
+            return requests.get(timeout=idle_s)
+        except queue.Empty:
+            if not (folder / "pair").exists():
+                _end(folder)
 
 
 def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
@@ -80,6 +91,11 @@ def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
             print(f"a line that is no request was left ({type(error).__name__})", file=sys.stderr)  # noqa: T201 (the log)
         else:
             requests.put(request)
+    _end(folder)
+
+
+def _end(folder: Path) -> NoReturn:
+    """End the process, whatever it is doing, and remove its folder."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # Windows removes no log that is open
         os.dup2(nowhere, stream)

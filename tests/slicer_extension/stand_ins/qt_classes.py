@@ -59,6 +59,7 @@ OTHERS = {
     "QHBoxLayout": QtWidgets.QHBoxLayout,
     "QIcon": QtGui.QIcon,
     "QMenu": QtWidgets.QMenu,
+    "QObject": QtCore.QObject,
     "QSizePolicy": QtWidgets.QSizePolicy,
     "QUrl": QtCore.QUrl,
     "QVBoxLayout": QtWidgets.QVBoxLayout,
