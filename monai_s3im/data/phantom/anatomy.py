@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_s3im.data.phantom.canvas import TISSUES, Canvas, Points, ellipsoid, rod, union, within
-from monai_s3im.data.phantom.skull import paint_face, paint_scalp, paint_skull, paint_spine
+from monai_s3im.data.phantom.skull import paint_face, paint_petrous, paint_scalp, paint_skull, paint_spine
 from monai_s3im.data.phantom.subject import PINEAL, TEMPLATE_CENTRE_MM, TEMPLATE_SCALE, VENTRICLES, Subject
 from monai_s3im.data.phantom.template import template
 
@@ -56,8 +56,9 @@ def _paint_inside(
 
 
 def _paint_brain(canvas: Canvas, p: Points, in_template: Tensor, cranium: Tensor, subject: Subject) -> None:
-    """Inside the skull: CSF, the petrous bones, and the grey and white matter of the template over them."""
+    """Inside the skull: CSF, the petrous ridges, and the grey and white matter of the template over them."""
     canvas.paint("csf", cranium)
+    canvas.paint_part(p.z < -25, paint_petrous, p)
     centre = torch.tensor(VENTRICLES[0])[:, None]
     way = torch.stack(p[:3]) - centre
     near = torch.exp(-(way**2).sum(dim=0) / (2 * VENTRICLES[1] ** 2))

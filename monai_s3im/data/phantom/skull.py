@@ -75,12 +75,21 @@ def _paint_base(canvas: Canvas, p: Points, texture: Tensor) -> None:
     clivus = rod(p, (0, 22, -34), (0, -8, -62), (11, 7), paired=False)
     canvas.paint("cortical bone", clivus)
     canvas.paint("diploe", clivus + 2)
-    canvas.paint("petrous bone", rod(p, (14, 4, -36), (54, -20, -40), (6, 10)))
+    canvas.paint("petrous bone", _petrous(p))
     mastoid = ellipsoid(p, (52, -24, -52), (11, 15, 18), paired=True)
     canvas.paint("cortical bone", mastoid - 2)
     canvas.paint("air", within(mastoid, 6 * (0.3 - texture)))
     canvas.paint("air", rod(p, (46, -10, -46), (76, -12, -46), (2.5, 4)))  # ear canal
     canvas.paint("cortical bone", rod(p, (62, 2, -46), (46, 58, -48), (3, 4)))  # zygomatic arch
+
+
+def paint_petrous(canvas: Canvas, p: Points) -> None:
+    """The petrous ridges, where they reach into the skull between temporal lobes and cerebellum."""
+    canvas.paint("petrous bone", _petrous(Points.at(p.x, p.y, p.z + FACE_DOWN_MM)))
+
+
+def _petrous(p: Points) -> Tensor:
+    return rod(p, (14, 4, -34), (54, -20, -38), (6, 10))
 
 
 def paint_spine(canvas: Canvas, p: Points) -> None:
