@@ -13,9 +13,9 @@ from PIL import Image
 from scipy import ndimage
 
 from monai_s3im.data.pairs import read_pairs
-from monai_s3im.data.phantom import gaussian_blur, head_phantom, training_set, write_phantom
+from monai_s3im.data.phantom import gaussian_blur, head_phantom, imaging, training_set, write_phantom
 from monai_s3im.data.phantom import template as template_file
-from monai_s3im.data.phantom.canvas import TISSUES
+from monai_s3im.data.phantom.canvas import TISSUES, Tissue
 from monai_s3im.data.phantom.subject import draw_subject
 from monai_s3im.data.phantom.template import template
 from monai_s3im.errors import InputError, OutputError
@@ -187,29 +187,38 @@ def test_notice_of_the_template_lies_beside_it():
     assert template_file.FILE.stat().st_size < 1_500_000
 
 
-def tissue_maps_blurred(head, fwhm_mm):
-    """One regressor per tissue: where it is, blurred by scipy (the geometric transfer matrix of partial volume)."""
-    labels = array(head, "labels")
-    sigma = [fwhm_mm / 2.354820045 / step for step in SPACING_MM]
+@pytest.fixture(scope="module")
+def fractions(head):
+    """How much of a voxel each group of tissues fills: the head, painted with 1 for one group and 0 for all others."""
     groups = [("grey matter", "deep nuclei"), ("white matter",), ("tumour",), ("haemorrhage",), ("csf",)]
-    codes = [[TISSUES[tissue].label for tissue in group] for group in groups]
-    rest = ~np.isin(labels, [0, *(code for group in codes for code in group)])
-    maps = [np.isin(labels, group) for group in codes] + [rest]
-    brain = np.isin(labels, [7, 8, 9, 10])
-    return brain, np.stack([ndimage.gaussian_filter(m.astype(np.float32), sigma)[brain] for m in maps], axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, tissue in TISSUES.items():
+            patch.setitem(TISSUES, name, Tissue(tissue.label, *(float(name in group) for group in groups)))
+        affine = head.volumes["labels"].affine.numpy()
+        fields = ("ct", "t1", "t2", "spect", "pet")
+        values, _ = imaging._paint((160, 192, 128), affine, np.mean(SPACING_MM), draw_subject(0), fields)
+    rest = (1 - values.sum(dim=0)) * (head.volumes["labels"].as_tensor()[0] > 0)
+    return [*values.numpy(), rest.numpy()]
+
+
+def tissue_maps_blurred(head, fractions, fwhm_mm):
+    """One regressor per group: where it is, blurred by scipy (the geometric transfer matrix of partial volume)."""
+    sigma = [fwhm_mm / 2.354820045 / step for step in SPACING_MM]
+    brain = np.isin(array(head, "labels"), [7, 8, 9, 10])
+    return brain, np.stack([ndimage.gaussian_filter(one, sigma)[brain] for one in fractions], axis=1)
 
 
 @pytest.mark.parametrize(("name", "fwhm_mm"), [("spect", 9.0), ("pet", 5.0)])
-def test_uptake_of_grey_to_white_matter_is_four_to_one(head, name, fwhm_mm):
-    brain, maps = tissue_maps_blurred(head, fwhm_mm)
+def test_uptake_of_grey_to_white_matter_is_four_to_one(head, fractions, name, fwhm_mm):
+    brain, maps = tissue_maps_blurred(head, fractions, fwhm_mm)
     uptake = np.linalg.lstsq(maps, array(head, name)[brain], rcond=None)[0]
     assert uptake[0] / uptake[1] == pytest.approx(4, rel=0.1)
 
 
 @pytest.mark.parametrize(("name", "fwhm_mm"), [("spect", 9.0), ("pet", 5.0)])
-def test_resolution_of_emission_images_is_that_of_their_scanner(head, name, fwhm_mm):
+def test_resolution_of_emission_images_is_that_of_their_scanner(head, fractions, name, fwhm_mm):
     def residual(width):
-        brain, maps = tissue_maps_blurred(head, width)
+        brain, maps = tissue_maps_blurred(head, fractions, width)
         return np.linalg.lstsq(maps, array(head, name)[brain], rcond=None)[1][0]
 
     assert residual(fwhm_mm) < min(residual(fwhm_mm - 1), residual(fwhm_mm + 1))

@@ -4,6 +4,7 @@ import csv
 import json
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,18 @@ def _write_set(
         (folder / name).mkdir(parents=True)
     sections: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
     first_validation = subjects - max(1, subjects // 4)
-    for subject in range(subjects):
-        progress(f"slices of head {subject + 1} of {subjects}", subject)
-        phantom = head_phantom(
-            SLICE_GRID, SLICE_SPACING_MM, _subject_seed(seed, subject), modalities=tuple(SLICE_MODALITIES)
-        )
-        section = "training" if subject < first_validation else "validation"
-        sections[section] += _write_slices(folder, phantom, f"s{subject:02}", slices_per_subject)
+    with ThreadPoolExecutor(2) as pool:  # much of a head is drawn by one core
+        heads = pool.map(lambda subject: _head_of_slices(_subject_seed(seed, subject)), range(subjects))
+        for subject in range(subjects):
+            progress(f"slices of head {subject + 1} of {subjects}", subject)
+            section = "training" if subject < first_validation else "validation"
+            sections[section] += _write_slices(folder, next(heads), f"s{subject:02}", slices_per_subject)
     description = "Slices of seeded head phantoms, made by monai_s3im: no patient data."
     write_json({"name": "S3IMFusion head phantom", "description": description, **sections}, folder / "datalist.json")
+
+
+def _head_of_slices(seed: int) -> HeadPhantom:
+    return head_phantom(SLICE_GRID, SLICE_SPACING_MM, seed, modalities=tuple(SLICE_MODALITIES))
 
 
 def _write_slices(folder: Path, phantom: HeadPhantom, case: str, count: int) -> list[dict[str, str]]:
