@@ -157,10 +157,8 @@ def _blurs(shape: Sequence[int], spacing_mm: tuple[float, ...], fwhm_mm: float) 
 
 
 def _ct(values: Tensor, name: str, spacing_mm: tuple[float, ...], generator: torch.Generator) -> Tensor:
-    left = (
-        float(np.prod([float((m**2).sum(dim=1).median()) for m in _blurs(values.shape, spacing_mm, FWHM_MM[name])]))
-        ** 0.5
-    )
+    squares = [float((m**2).sum(dim=1).median()) for m in _blurs(values.shape, spacing_mm, FWHM_MM[name])]
+    left = float(np.prod(squares)) ** 0.5  # of the deviation of white noise, after the blur
     noise = torch.randn(values.shape, generator=generator) * (CT_NOISE_HU / left)
     return gaussian_blur(values + noise, spacing_mm, FWHM_MM[name])
 
