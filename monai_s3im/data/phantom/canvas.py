@@ -143,7 +143,9 @@ class Canvas:
             fractions: (k, n), in [0, 1], at most 1 together; what they leave keeps what was painted before.
         """
         colors = torch.tensor([self.colors[tissue] for tissue in tissues])
-        self.values.mul_(1 - fractions.sum(dim=0)).addmm_(colors.T, fractions)
+        self.values.mul_(1 - fractions.sum(dim=0))
+        for color, fraction in zip(colors, fractions, strict=True):  # a matrix product rounds by its size
+            self.values.addcmul_(color[:, None], fraction)
         most, which = fractions.max(dim=0)
         labels = torch.tensor([TISSUES[tissue].label for tissue in tissues], dtype=torch.uint8)[which]
         self.labels = torch.where(most > 1 - fractions.sum(dim=0), labels, self.labels)
