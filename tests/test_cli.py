@@ -1,6 +1,7 @@
 """The commands beside `fuse`: train, evaluate, data."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from monai_s3im import __version__
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.data import download
+from monai_s3im.data import phantom as data_phantom
 from monai_s3im.workflows import Training
 
 
@@ -207,8 +209,19 @@ def test_the_version_is_told():
     assert s3im("--version").output == f"{__version__}\n"
 
 
+def test_data_phantom_shows_on_a_terminal_what_it_does_and_how_long_it_took(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(data_phantom, "write_phantom", lambda folder, **_: folder / "datalist.json")
+    result = s3im("data", "phantom", tmp_path / "phantom")
+    assert "loading PyTorch and MONAI" in result.stderr
+    assert re.search(r"8 heads in \d+ s", result.stderr)
+    assert "datalist.json: slices to train on" in result.stdout
+
+
 def test_data_phantom_writes_a_set_that_checks(tmp_path):
-    output = s3im("data", "phantom", tmp_path / "phantom", "--subjects", 2).output
+    result = s3im("data", "phantom", tmp_path / "phantom", "--subjects", 2)
+    output = result.output
+    assert result.stderr == "", "no progress where nobody looks"
     assert all(str(tmp_path / "phantom" / name) in output for name in ("datalist.json", "volumes/pairs.csv"))
     assert "0 problems" in s3im("data", "check", tmp_path / "phantom").output
     assert "3 pairs, 0 problems" in s3im("data", "check", tmp_path / "phantom" / "volumes" / "pairs.csv").output

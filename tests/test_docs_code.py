@@ -95,10 +95,10 @@ def demo(tmp_path_factory):
     return folder
 
 
-def small_head(slice_grid, *grid, seed=0):
+def small_head(slice_grid, *grid, seed=0, **settings):
     """The slices as they are, the volumes with voxels of 4.5 mm."""
     return (
-        head_phantom(*grid)
+        head_phantom(*grid, **settings)
         if grid and grid[0] == slice_grid
         else head_phantom((44, 52, 42), (4.5, 4.5, 4.5), seed=seed)
     )

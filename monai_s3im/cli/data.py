@@ -1,5 +1,6 @@
 """The commands ``s3im data``: list, check, phantom, download."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,14 +66,27 @@ def write_phantom_data(
 ) -> None:
     """Write the head phantom: a training set of slices, and the volumes of one head with a list of pairs."""
     from rich.console import Console
+    from rich.progress import Progress
 
-    from monai_s3im.data.phantom import write_phantom
+    start = time.monotonic()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("loading PyTorch and MONAI", total=1)
+        from monai_s3im.data.phantom import write_phantom
 
-    try:
-        with Console(stderr=True).status("Making heads"):
-            datalist = write_phantom(folder, subjects=subjects, seed=seed, volumes=True)
-    except (InputError, OutputError) as error:
-        fail(error)
+        try:
+            datalist = write_phantom(
+                folder,
+                subjects=subjects,
+                seed=seed,
+                volumes=True,
+                progress=lambda text, done: bar.update(task, description=text, completed=done),
+            )
+        except (InputError, OutputError) as error:
+            bar.stop()
+            fail(error)
+    if console.is_terminal:
+        console.print(f"{subjects} heads in {time.monotonic() - start:.0f} s", highlight=False)
     typer.echo(f"{folder / 'volumes' / 'pairs.csv'}: volumes to fuse\n{datalist}: slices to train on")
 
 

@@ -13,8 +13,11 @@ from PIL import Image
 from scipy import ndimage
 
 from monai_s3im.data.pairs import read_pairs
-from monai_s3im.data.phantom import gaussian_blur, head_phantom, training_set, write_phantom
-from monai_s3im.data.phantom.canvas import TISSUES
+from monai_s3im.data.phantom import gaussian_blur, head_phantom, imaging, training_set, write_phantom
+from monai_s3im.data.phantom import template as template_file
+from monai_s3im.data.phantom.canvas import TISSUES, Tissue
+from monai_s3im.data.phantom.subject import draw_subject
+from monai_s3im.data.phantom.template import template
 from monai_s3im.errors import InputError, OutputError
 
 SMALL = {"shape": (48, 56, 40), "spacing_mm": (4.0, 4.0, 4.5)}
@@ -94,29 +97,128 @@ def test_mr_contrasts_are_those_of_t1_and_t2(head):
     assert order("t2") == ["white matter", "grey matter", "csf"]
 
 
-def tissue_maps_blurred(head, fwhm_mm):
-    """One regressor per tissue: where it is, blurred by scipy (the geometric transfer matrix of partial volume)."""
-    labels = array(head, "labels")
-    sigma = [fwhm_mm / 2.354820045 / step for step in SPACING_MM]
+@pytest.mark.parametrize(
+    ("structure", "place_mm", "tissue"),
+    [
+        ("genu of the corpus callosum", (0, 28, 4), "white"),
+        ("splenium of the corpus callosum", (0, -40, 14), "white"),
+        ("posterior limb of the internal capsule", (23, -16, 12), "white"),
+        ("centrum semiovale", (26, -20, 36), "white"),
+        ("head of the caudate nucleus", (12, 16, 6), "grey"),
+        ("thalamus", (10, -18, 8), "grey"),
+        ("hippocampus", (28, -22, -14), "grey"),
+        ("insula", (38, 4, 2), "grey"),
+        ("body of the lateral ventricle", (12, -10, 22), "csf"),
+        ("atrium of the lateral ventricle", (24, -42, 8), "csf"),
+        ("fourth ventricle", (0, -46, -32), "csf"),
+    ],
+)
+def test_structures_of_the_template_are_where_mni_space_has_them(structure, place_mm, tissue):
+    both_sides = torch.tensor([place_mm, (-place_mm[0], *place_mm[1:])]).float().T
+    grey, white = template()[0].at(both_sides)
+    most = {"grey": grey, "white": white, "csf": 1 - grey - white}[tissue]
+    assert (most > 0.7).all(), structure
+    assert (template()[1].at(both_sides) < -5).all(), "inside the skull"
+
+
+def test_volume_of_the_brain_is_that_of_the_template(head):
+    """996.6 ml of grey and 670.1 ml of white matter: sums over the maps of 1 mm that the template comes with."""
+    millilitres = np.prod(SPACING_MM) / 1000
+    size = 0.92**3 * float(draw_subject(0).scale.prod())
+
+    def volume(*tissues):
+        return np.isin(array(head, "labels"), [TISSUES[tissue].label for tissue in tissues]).sum() * millilitres
+
+    lesions = volume("oedema", "tumour", "haemorrhage")  # in white matter
+    assert volume("grey matter", "deep nuclei") == pytest.approx(996.6 * size, rel=0.06)
+    assert volume("white matter") + lesions == pytest.approx(670.1 * size, rel=0.15)
+    assert 1100 < volume("grey matter", "deep nuclei", "white matter") + lesions < 1600, "of an adult"
+
+
+def test_skull_is_closed_over_the_brain_and_of_believable_thickness(head):
+    """Outward from the middle of the brain, above the base, every line crosses 4 to 13 mm of bone."""
+    ct, affine = array(head, "ct"), head.volumes["ct"].affine.numpy()
+    random = np.random.default_rng(0)
+    ways = random.standard_normal((300, 3))
+    ways[:, 2] = np.abs(ways[:, 2]) + 0.2
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    steps = np.arange(30, 110, 0.5)
+    line = np.array([0, 0, 10]) + ways[:, None] * steps[:, None]
+    at = np.moveaxis(apply_affine(np.linalg.inv(affine), line), -1, 0)
+    bone = (ndimage.map_coordinates(ct, at, order=1, mode="nearest") > 300).sum(axis=1) * 0.5
+    assert bone.min() >= 4
+    assert np.percentile(bone, 95) < 13
+    assert 6 < np.median(bone) < 10
+
+
+def test_pet_of_the_cortex_and_basal_ganglia_is_hot_and_of_the_ventricles_cold(head):
+    pet, labels = array(head, "pet"), array(head, "labels")
+    ventricles = ndimage.binary_erosion(labels == TISSUES["csf"].label, iterations=2)
+    index = np.argwhere(ventricles)
+    world = apply_affine(head.volumes["pet"].affine.numpy(), index)
+    middle = index[np.linalg.norm(world - [0, 0, 12], axis=1) < 30]
+    white = pet[inside(head, "white matter", 3)].mean()
+    assert pet[inside(head, "grey matter")].mean() > 2.2 * white
+    assert pet[labels == TISSUES["deep nuclei"].label].mean() > 1.8 * white
+    assert pet[tuple(middle.T)].mean() < 1.2 * white
+
+
+def test_heads_of_two_seeds_differ_in_shape_and_most_have_a_lesion_of_each_kind():
+    a, b = (np.isin(array(head_phantom(**SMALL, seed=seed, modalities=()), "labels"), [8, 9, 10]) for seed in (3, 4))
+    dice = 2 * (a & b).sum() / (a.sum() + b.sum())
+    assert 0.6 < dice < 0.95
+    lesions = [draw_subject(seed).lesions for seed in range(60)]
+    for kind in ("tumour", "haemorrhage"):
+        assert sum(kind in found for found in lesions) > 30
+
+
+def test_fewer_modalities_are_the_same_voxels():
+    every, two = head_phantom(**SMALL, seed=3), head_phantom(**SMALL, seed=3, modalities=("pet", "t1"))
+    assert set(two.volumes) == {"pet", "t1", "labels"}
+    for name, volume in two.volumes.items():
+        assert torch.equal(volume, every.volumes[name])
+    with pytest.raises(InputError, match="no flair: choose from ct, t1"):
+        head_phantom(**SMALL, modalities=("flair",))
+
+
+def test_notice_of_the_template_lies_beside_it():
+    notice = (Path(template_file.FILE).parent / "LICENSE-ICBM152").read_text(encoding="utf-8")
+    assert "provided that the above copyright notice appear in all copies" in notice
+    assert template_file.FILE.stat().st_size < 1_500_000
+
+
+@pytest.fixture(scope="module")
+def fractions(head):
+    """How much of a voxel each group of tissues fills: the head, painted with 1 for one group and 0 for all others."""
     groups = [("grey matter", "deep nuclei"), ("white matter",), ("tumour",), ("haemorrhage",), ("csf",)]
-    codes = [[TISSUES[tissue].label for tissue in group] for group in groups]
-    rest = ~np.isin(labels, [0, *(code for group in codes for code in group)])
-    maps = [np.isin(labels, group) for group in codes] + [rest]
-    brain = np.isin(labels, [7, 8, 9, 10])
-    return brain, np.stack([ndimage.gaussian_filter(m.astype(np.float32), sigma)[brain] for m in maps], axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, tissue in TISSUES.items():
+            patch.setitem(TISSUES, name, Tissue(tissue.label, *(float(name in group) for group in groups)))
+        affine = head.volumes["labels"].affine.numpy()
+        fields = ("ct", "t1", "t2", "spect", "pet")
+        values, _ = imaging._paint((160, 192, 128), affine, np.mean(SPACING_MM), draw_subject(0), fields)
+    rest = (1 - values.sum(dim=0)) * (head.volumes["labels"].as_tensor()[0] > 0)
+    return [*values.numpy(), rest.numpy()]
+
+
+def tissue_maps_blurred(head, fractions, fwhm_mm):
+    """One regressor per group: where it is, blurred by scipy (the geometric transfer matrix of partial volume)."""
+    sigma = [fwhm_mm / 2.354820045 / step for step in SPACING_MM]
+    brain = np.isin(array(head, "labels"), [7, 8, 9, 10])
+    return brain, np.stack([ndimage.gaussian_filter(one, sigma)[brain] for one in fractions], axis=1)
 
 
 @pytest.mark.parametrize(("name", "fwhm_mm"), [("spect", 9.0), ("pet", 5.0)])
-def test_uptake_of_grey_to_white_matter_is_four_to_one(head, name, fwhm_mm):
-    brain, maps = tissue_maps_blurred(head, fwhm_mm)
+def test_uptake_of_grey_to_white_matter_is_four_to_one(head, fractions, name, fwhm_mm):
+    brain, maps = tissue_maps_blurred(head, fractions, fwhm_mm)
     uptake = np.linalg.lstsq(maps, array(head, name)[brain], rcond=None)[0]
     assert uptake[0] / uptake[1] == pytest.approx(4, rel=0.1)
 
 
 @pytest.mark.parametrize(("name", "fwhm_mm"), [("spect", 9.0), ("pet", 5.0)])
-def test_resolution_of_emission_images_is_that_of_their_scanner(head, name, fwhm_mm):
+def test_resolution_of_emission_images_is_that_of_their_scanner(head, fractions, name, fwhm_mm):
     def residual(width):
-        brain, maps = tissue_maps_blurred(head, width)
+        brain, maps = tissue_maps_blurred(head, fractions, width)
         return np.linalg.lstsq(maps, array(head, name)[brain], rcond=None)[1][0]
 
     assert residual(fwhm_mm) < min(residual(fwhm_mm - 1), residual(fwhm_mm + 1))
@@ -241,7 +343,7 @@ def test_pictures_are_eight_bit_of_256_pixels_and_spect_is_rgb(written):
 
 def test_pictures_show_the_front_up_and_the_right_on_the_left(written):
     phantom = head_phantom(training_set.SLICE_GRID, training_set.SLICE_SPACING_MM, seed=0)
-    z = 9
+    z = training_set.SLICE_MARGIN
     expected = Image.fromarray(array(phantom, "t1")[::-1, ::-1, z].T).resize((256, 256), Image.Resampling.BICUBIC)
     picture = np.asarray(Image.open(written / f"T1/s00_z{z:03}.png"), dtype=float)
     assert np.corrcoef(picture.ravel(), np.asarray(expected).ravel())[0, 1] > 0.995
@@ -268,6 +370,12 @@ def test_volumes_keep_their_units_and_place(written, head):
         assert np.prod(coarse.shape) * spacing**3 < 0.85 * np.prod((160, 192, 128)) * np.prod(SPACING_MM)
     names = {(p.name, p.modality_a, p.modality_b) for p in read_pairs(written / "volumes")}
     assert names == {("t1_ct", "mr", "ct"), ("t1_spect", "mr", "spect"), ("t1_pet", "mr", "pet")}
+
+
+def test_progress_is_reported_before_each_step(tmp_path):
+    steps = []
+    write_phantom(tmp_path / "set", subjects=2, slices_per_subject=1, progress=lambda *step: steps.append(step))
+    assert steps == [("slices of head 1 of 2", 0.0), ("slices of head 2 of 2", 0.5)]
 
 
 def test_a_finished_folder_is_not_written_again(written):

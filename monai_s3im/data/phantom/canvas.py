@@ -99,11 +99,13 @@ class Canvas:
     Args:
         points: Number of points n.
         softness_mm: Width of a boundary, about one voxel.
+        modalities: What is painted: fields of `Tissue`.
     """
 
-    def __init__(self, points: int, softness_mm: float) -> None:
-        self.values = torch.zeros(5, points)  # CT, T1, T2, SPECT, PET
-        self.values[0] = TISSUES["air"].ct
+    def __init__(self, points: int, softness_mm: float, modalities: tuple[str, ...]) -> None:
+        self.modalities = modalities
+        self.colors = {name: [getattr(tissue, m) for m in modalities] for name, tissue in TISSUES.items()}
+        self.values = torch.tensor(self.colors["air"])[:, None].repeat(1, points)
         self.labels = torch.zeros(points, dtype=torch.uint8)
         self.softness_mm = softness_mm
 
@@ -112,20 +114,38 @@ class Canvas:
         index = where.nonzero()[:, 0]
         if len(index) == 0:
             return
-        part = Canvas(0, self.softness_mm)
-        part.values, part.labels = self.values[:, index], self.labels[index]
+        part = Canvas(0, self.softness_mm, self.modalities)
+        part.values, part.labels = self.values.index_select(1, index), self.labels.index_select(0, index)
         painter(
             part,
-            *(Points(*(f[index] for f in field)) if isinstance(field, Points) else field[index] for field in fields),
+            *(
+                Points(*(f.index_select(0, index) for f in field))
+                if isinstance(field, Points)
+                else field.index_select(0, index)
+                for field in fields
+            ),
         )
-        self.values[:, index] = part.values
-        self.labels[index] = part.labels
+        self.values.index_copy_(1, index, part.values)
+        self.labels.index_copy_(0, index, part.labels)
 
     def paint(self, tissue: str, distance: Tensor, opacity: Tensor | float = 1.0) -> None:
         """Paints a tissue over the inside (negative) of a shape."""
-        label, *values = TISSUES[tissue]
-        weight = (0.5 - distance / self.softness_mm).clamp_(0, 1) * opacity
-        if not weight.any():
-            return
-        self.values.lerp_(torch.tensor(values)[:, None], weight)
-        self.labels.masked_fill_(weight > 0.5, label)
+        weight = (0.5 - distance / self.softness_mm).clamp_(0, 1).mul_(opacity)
+        if weight.any():
+            self.values.lerp_(torch.tensor(self.colors[tissue])[:, None], weight)
+            self.labels.masked_fill_(weight > 0.5, TISSUES[tissue].label)
+
+    def blend(self, tissues: tuple[str, ...], fractions: Tensor) -> None:
+        """Paints a mixture of tissues.
+
+        Args:
+            tissues: k names.
+            fractions: (k, n), in [0, 1], at most 1 together; what they leave keeps what was painted before.
+        """
+        colors = torch.tensor([self.colors[tissue] for tissue in tissues])
+        self.values.mul_(1 - fractions.sum(dim=0))
+        for color, fraction in zip(colors, fractions, strict=True):  # a matrix product rounds by its size
+            self.values.addcmul_(color[:, None], fraction)
+        most, which = fractions.max(dim=0)
+        labels = torch.tensor([TISSUES[tissue].label for tissue in tissues], dtype=torch.uint8)[which]
+        self.labels = torch.where(most > 1 - fractions.sum(dim=0), labels, self.labels)

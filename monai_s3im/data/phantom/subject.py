@@ -1,6 +1,7 @@
-"""The individual of the head phantom: its size, pose, folding and lesions, drawn from a seed.
+"""The individual of the head phantom: its size, pose, shape and lesions, drawn from a seed.
 
 The HEAD FRAME is in mm with x to the right, y to the front, z to the top and its origin near the middle of the brain.
+The template is larger than a typical brain, so it lies in the head frame at 92 % of its size.
 """
 
 from dataclasses import dataclass
@@ -8,13 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from monai_s3im.data.phantom.template import Lattice
 
 LATTICE_MM = 3.2
 LATTICE_SIZE = 80
-LATTICE_HALF_MM = LATTICE_MM * (LATTICE_SIZE - 1) / 2
-EYE = (31.0, 70.0, -32.0)
-PINEAL = (0.0, -30.0, 1.0)
+TEMPLATE_SCALE = 0.92
+TEMPLATE_CENTRE_MM = (0.0, -17.0, 6.0)  # MNI: the origin of the head frame
+EYE = (31.0, 68.0, -40.0)
+PINEAL = (0.0, -9.0, -4.0)
+VENTRICLES = ((0.0, 2.0, 11.0), 24.0)  # what grows and shrinks with them: centre and reach, mm
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,10 @@ class Subject:
         scale: (3,) size of the head along its own axes, about 1.
         skull_mm: Thickness of the skull.
         scalp_mm: Thickness of the fat under the scalp.
-        sulcus_mm: Half width of the sulci: atrophy widens them.
+        atrophy: Weight of cerebrospinal fluid against tissue, about 1: more widens the sulci.
         ventricle: Size of the ventricles, about 1.
         lesions: Centre (head frame, mm) and radius (mm) of "tumour" and "haemorrhage", where there is one.
-        noise: (5, D, H, W) smooth fields on the lattice: displacement (mm, three), fine texture, sulcus distance (mm).
+        noise: Smooth fields (4, D, H, W): displacement (mm, three) and fine texture.
     """
 
     rotation: Tensor
@@ -38,10 +42,10 @@ class Subject:
     scale: Tensor
     skull_mm: float
     scalp_mm: float
-    sulcus_mm: float
+    atrophy: float
     ventricle: float
     lesions: dict[str, tuple[tuple[float, float, float], float]]
-    noise: Tensor
+    noise: Lattice
 
     @property
     def landmarks(self) -> dict[str, tuple[float, float, float]]:
@@ -74,40 +78,29 @@ def draw_subject(seed: int) -> Subject:
         scale=torch.tensor(size * random.uniform(0.97, 1.03, 3), dtype=torch.float32),
         skull_mm=float(random.uniform(5.5, 8.0)),
         scalp_mm=float(random.uniform(1.5, 4.5)),
-        sulcus_mm=float(random.uniform(0.4, 1.0)),
-        ventricle=float(random.uniform(0.8, 1.45)),
+        atrophy=float(random.uniform(0.8, 1.8)),
+        ventricle=float(random.uniform(0.9, 1.35)),
         lesions=lesions,
-        noise=_noise_fields(random, gyrus_mm=float(random.uniform(19, 23))),
+        noise=_noise_fields(random),
     )
 
 
-def _noise_fields(random: np.random.Generator, gyrus_mm: float) -> Tensor:
-    """Band-limited noise on the lattice, (5, D, H, W): displacement in mm (3), texture of about 12 mm, sulci."""
+def _noise_fields(random: np.random.Generator) -> Lattice:
+    """Band-limited noise (4, D, H, W): a displacement of 90 and 40 mm in length (mm, three), texture of about 12 mm."""
     size = (LATTICE_SIZE,) * 3
     full = torch.fft.fftfreq(LATTICE_SIZE, LATTICE_MM)
     half = torch.fft.rfftfreq(LATTICE_SIZE, LATTICE_MM)
-    k = torch.stack(torch.meshgrid(full, full, half, indexing="ij"))  # (3, x, y, z) cycles/mm
-    radius = (k**2).sum(dim=0).sqrt()
+    radius = sum((k**2 for k in torch.meshgrid(full, full, half, indexing="ij")), torch.zeros(())).sqrt()
 
-    def band(wavelength: float, width: float) -> Tensor:
-        white = torch.fft.rfftn(torch.tensor(random.standard_normal(size, dtype=np.float32)))
-        spectrum: Tensor = white * torch.exp(-(((radius * wavelength - 1) / width) ** 2))
-        return spectrum
+    def field(*bands: tuple[float, float, float]) -> Tensor:
+        """The sum of bands, each of a wavelength in mm, a relative width and a standard deviation."""
+        total = torch.zeros(size)
+        for wavelength, width, deviation in bands:
+            white = torch.fft.rfftn(torch.tensor(random.standard_normal(size, dtype=np.float32)))
+            one = torch.fft.irfftn(white * torch.exp(-(((radius * wavelength - 1) / width) ** 2)), s=size)
+            total += deviation * one / one.std()
+        return total
 
-    def in_space(spectrum: Tensor) -> Tensor:
-        field: Tensor = torch.fft.irfftn(spectrum, s=size)
-        return field
-
-    smooth = [in_space(band(90, 0.4)) for _ in range(3)]
-    texture = in_space(band(12, 0.5))
-    folding = band(gyrus_mm, 0.22)
-    slope = sum((in_space(2j * torch.pi * k[axis] * folding) ** 2 for axis in range(3)), torch.zeros(())).sqrt()
-    sulci = in_space(folding) / (slope + 0.25 * slope.mean())  # about the distance to the zero sheet, in mm
-    fields = [1.2 * f / f.std() for f in smooth] + [texture / texture.std(), sulci]
-    return torch.stack(fields).permute(0, 3, 2, 1).contiguous()  # grid_sample: x is the last axis
-
-
-def sample(field: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Reads lattice fields (C, D, H, W) at points in the head frame: (C, n)."""
-    grid = torch.stack([x, y, z], dim=-1) / LATTICE_HALF_MM
-    return F.grid_sample(field[None], grid[None, None, None], padding_mode="border", align_corners=True)[0, :, 0, 0]
+    fields = [field((90, 0.4, 1.6), (40, 0.3, 0.6)) for _ in range(3)] + [field((12, 0.5, 1.0))]
+    half_mm = LATTICE_MM * (LATTICE_SIZE - 1) / 2
+    return Lattice(torch.stack(fields), torch.full((3,), -half_mm), LATTICE_MM)
