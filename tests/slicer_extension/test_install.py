@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
 pytest.importorskip("slicer.util")
 from S3IMFusionLib.install import DependencyError, ensure_packages, missing_packages
 
