@@ -66,18 +66,17 @@ class Environment:
         self.python = scripts / ("python.exe" if os.name == "nt" else "python")
         self.uv = scripts / ("uv.exe" if os.name == "nt" else "uv")
         self.noted = folder / "s3im-installed.json"
+        self.read = json.loads(self.noted.read_text(encoding="utf-8")) if self.noted.is_file() else {}
 
     def is_ready_for(self, purpose: str) -> bool:
         """Whether an earlier run installed this, or more, and nothing that describes it has changed since."""
-        if not (self.python.exists() and self.noted.is_file()):
+        if not self.python.exists() or self.read.get("state") != _state():
             return False
-        note = json.loads(self.noted.read_text(encoding="utf-8"))
-        return note["state"] == _state() and (
-            purpose == note["purpose"] or (purpose, note["purpose"]) == ("use", "test")
-        )
+        return self.read["purpose"] == purpose or (self.read["purpose"] == "test" and purpose == "use")
 
     def note(self, purpose: str) -> None:
-        self.noted.write_text(json.dumps({"purpose": purpose, "state": _state()}), encoding="utf-8")
+        self.read = {"purpose": purpose, "state": _state(), "torch": _pinned("torch")}
+        self.noted.write_text(json.dumps(self.read), encoding="utf-8")
 
     def create(self) -> None:
         self.noted.unlink(missing_ok=True)
@@ -102,7 +101,8 @@ class Environment:
         print("Installing the other packages", flush=True)
         if self.has_uv():
             command = [self.uv, "pip", "install", "--quiet", "--python", self.python, *needs]
-            if subprocess.run(command, check=False, capture_output=True).returncode == 0:
+            system = {"UV_SYSTEM_CERTS": "1", **os.environ}  # where pip looks for certificates, too
+            if subprocess.run(command, check=False, capture_output=True, env=system).returncode == 0:
                 return
         if self.pip("install", "--quiet", "--no-compile", *needs):
             sys.exit("error: the packages could not be installed; what pip says is above")
@@ -119,8 +119,8 @@ class Environment:
     def constraints(self) -> str:
         """Those of the project, but for a PyTorch that was there before, which stays."""
         text = Path("constraints.txt").read_text(encoding="utf-8")
-        torch = self.version_of("torch")
-        return re.sub(r"(?m)^torch==.*$", f"torch=={torch.partition('+')[0]}", text) if torch else text
+        torch = self.version_of("torch").partition("+")[0]
+        return re.sub(r"(?m)^torch==.*$", f"torch=={torch}", text) if torch else text
 
     def version_of(self, package: str) -> str:
         """The version of an installed package, or nothing."""
@@ -129,9 +129,13 @@ class Environment:
 
 
 def install_torch(environment: Environment) -> None:
-    """Install PyTorch, unless it is there: no CUDA build by accident on Linux without a GPU."""
+    """Install PyTorch, unless it is there: no CUDA build by accident on Linux without a GPU.
+
+    What is in an environment that somebody else made stays, whatever its version.
+    """
     wanted, index = _pinned("torch"), os.environ.get("TORCH_INDEX")
-    if found := environment.version_of("torch"):
+    found, earlier = environment.version_of("torch"), environment.read.get("torch", wanted)
+    if found and earlier == wanted:  # else it came from here, and constraints.txt has changed since
         print(f"PyTorch {found} is there", flush=True)
         return
     print(f"Installing PyTorch, {wanted}", flush=True)
