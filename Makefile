@@ -27,7 +27,10 @@ TOOK = took=$$(( $$(date +%s) - start )); echo "make $@: passed in $$(( took / 6
 # Where this make can: what runs at the same time does not mix its lines.
 TOGETHER = $(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: help demo test test-all style types test-long test-ray test-web site audit
+# The long tests in two halves, a core for each.
+HALF = tests/bundle tests/fuzz tests/report tests/slicer_extension
+
+.PHONY: help demo test test-all environment style types test-long test-long-half test-long-rest test-ray test-web site audit
 
 help:
 	@echo 'make demo      sets up $(VENV), makes a head, fuses it and says where the results are'
@@ -43,26 +46,30 @@ test:
 	@$(START); $(ENVIRONMENT) test --venv $(VENV) && \
 	$(PYTEST) $(SPREAD) -m "not long and not slow" && $(TOOK)
 
-# Two at a time, then what wants the cores for itself.
+# After make test, what that leaves out: two at a time, then what wants the cores for itself.
 test-all: test
-	@$(START); $(TOGETHER) test-long test-web site style types audit && \
+	@$(START); $(TOGETHER) test-long-half test-web test-long-rest types style site audit && \
 	$(MAKE) --no-print-directory test-ray && $(TOOK)
 
-style:
+environment:
 	@$(ENVIRONMENT) test --venv $(VENV)
+
+style: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types:
-	@$(ENVIRONMENT) test --venv $(VENV)
+types: environment
 	$(BIN)/mypy
 
-test-long:
-	@$(ENVIRONMENT) test --venv $(VENV)
-	$(PYTEST) -m "long and not slow" --ignore tests/test_ray_pool.py
+test-long: test-long-half test-long-rest
 
-test-ray:
-	@$(ENVIRONMENT) test --venv $(VENV)
+test-long-half: environment
+	$(PYTEST) -m "long and not slow" $(HALF)
+
+test-long-rest: environment
+	$(PYTEST) -m "long and not slow" $(addprefix --ignore ,$(HALF) tests/test_ray_pool.py tests/web)
+
+test-ray: environment
 	$(PYTEST) tests/test_ray_pool.py
 
 # Its slicer-core is not that of the extension's tests.
@@ -76,7 +83,6 @@ site:
 	NO_MKDOCS_2_WARNING=1 $(call BIN_OF,docs)/mkdocs build --strict --site-dir $(CURDIR)/build/site
 
 # What the package consists of, and whether known vulnerabilities are in it; says so where the service is not reached.
-audit:
-	@$(ENVIRONMENT) test --venv $(VENV)
+audit: environment
 	@$(ENVIRONMENT) audit --venv $(VENV)-audit
 	$(call BIN_OF,audit)/python .ci/audit.py $(BIN)/python $(CURDIR)/build/audited
