@@ -36,6 +36,7 @@ for name, volume in head_phantom((40, 48, 6), (4.8, 4.8, 20.0)).volumes.items():
 """
 BY_HAND = """
 By hand, in this order (docs/releasing.md):
+ 0. The first time: the name monai-s3im is registered on PyPI.
  1. Read the changelog and the model card as a stranger; look at the site and the report in a browser.
  2. git tag -s v{version} && git push origin v{version}
  3. A release on GitHub with the files of dist/, and the changelog's section as its text.

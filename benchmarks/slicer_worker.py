@@ -1,7 +1,7 @@
 """Time the first and the second fusion of the Slicer module: the second pays no start and no import.
 
 Command:  python benchmarks/slicer_worker.py
-Needs:    pip install monai-s3im[slicer-test]
+Needs:    pip install -e .[slicer-test]
 Duration: about half a minute on one CPU core.
 Result:   a table of the parts in seconds; "start and import" of the second and third fusion is below 0.05 s.
 """

@@ -252,4 +252,4 @@ def _ray() -> Any:
     try:
         return import_module("ray")
     except ImportError as error:
-        raise InputError("a cluster needs Ray: pip install 'monai-s3im[ray]'") from error
+        raise InputError("a cluster needs Ray: python -m pip install 'ray>=2.40'") from error

@@ -1,13 +1,17 @@
 """The wheel carries the bundle, and finds it from any folder."""
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 from PIL import Image
 
@@ -23,7 +27,7 @@ def site(tmp_path_factory):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
     assert Path(wheel).name == f"monai_s3im-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
+        archive.extractall(folder / "site")  # noqa: S202, our own
     return folder / "site"
 
 
@@ -36,6 +40,17 @@ def test_the_wheel_holds_the_whole_bundle_and_the_licence(site):
     assert list(site.glob("*.dist-info/licenses/**/LICENSE-ICBM152"))
     assert (site / "monai_s3im" / "data" / "phantom" / "icbm152.npz").is_file()
     assert not list(site.rglob("tests"))
+
+
+def test_the_source_archive_holds_what_make_needs(tmp_path):
+    (archive,) = SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(archive) as source:
+        files = {name.partition("/")[2] for name in source.getnames()}
+    needed = re.findall(
+        r"[\w./-]+\.(?:py|txt|toml)\b", (ROOT / "Makefile").read_text() + (ROOT / "tools/environment.py").read_text()
+    )
+    assert {"tools/environment.py", "constraints.txt", "pyproject.toml", ".ci/audit.py"} <= {*needed}
+    assert {name for name in needed if (ROOT / name).is_file()} | {"Makefile", "README.md", "LICENSE"} <= files
 
 
 def test_the_installed_package_fuses_from_any_folder(site, tmp_path):
@@ -57,6 +72,34 @@ def test_the_installed_package_fuses_from_any_folder(site, tmp_path):
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "fused.png") as fused:
         assert fused.size == (30, 40)
+
+
+@pytest.mark.parametrize(
+    ("extra", "file"),
+    [
+        ("export", "monai_s3im/networks/export.py"),
+        ("ray", "monai_s3im/ray_pool.py"),
+        ("web", "slicer_extension/S3IMFusionWeb/s3im_web/command.py"),
+    ],
+)
+def test_what_is_missing_is_named_by_packages_that_an_index_has(extra, file):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    packages = " ".join(f"'{package}'" for package in project["optional-dependencies"][extra])
+    assert packages in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_no_page_or_message_installs_from_pypi_what_is_not_there():
+    folders = ("monai_s3im", "slicer_extension", "docs", "tests", "benchmarks", "bundle", ".ci")
+    files = [ROOT / "README.md", *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
+    texts = {
+        file: file.read_text(encoding="utf-8") for file in files if file.suffix in {".md", ".py", ".ipynb", ".yml"}
+    }
+    installs = re.compile(
+        r"(?:pip|pipx|uv tool) install\b(?:(?![\n#]|https?://|git\+).)*?[ '\"`]monai-s3im(?![-\w.]*(?:@|/))"
+    )
+    assert installs.search("pip install -q 'monai-s3im[ray]'")
+    assert installs.search("uv tool install monai-s3im")
+    assert [str(file) for file, text in texts.items() if file != Path(__file__) and installs.search(text)] == []
 
 
 def test_the_wheel_finds_the_library_for_the_process_of_the_web_front(site, tmp_path):

@@ -273,7 +273,7 @@ def test_without_ray_the_extra_is_named(pictures, tmp_path, monkeypatch):
     arguments = ["fuse", "--pairs", str(pictures), "-o", str(tmp_path / "out"), "--device", "cpu", "--engine", "ray"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert result.stderr == "error: a cluster needs Ray: pip install 'monai-s3im[ray]'\n"
+    assert result.stderr == "error: a cluster needs Ray: python -m pip install 'ray>=2.40'\n"
 
 
 def test_an_unknown_engine_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from monai_s3im import __version__
 
 from .benchmark import benchmark_app
 from .data import data_app
+from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
@@ -42,6 +43,7 @@ def s3im(
     """Fuse CT, MR, PET and SPECT into one image, train the fusion network, and measure fused images."""
 
 
+app.command()(demo)
 app.command()(fuse)
 app.command()(report)
 app.command()(evaluate)

@@ -13,7 +13,8 @@ from monai_s3im.errors import InputError, OutputError
 EXPORT_FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "openvino": ".xml"}
 """Formats and the suffixes of their files; OpenVINO writes its weights beside, as .bin."""
 
-_REMEDY = "install what exports and runs it: pip install 'monai-s3im[export]'"
+_PACKAGES = "'onnx>=1.17' 'onnxruntime>=1.20' 'onnxscript>=0.5' 'openvino>=2025.0'"  # the extra export
+_REMEDY = f"install what exports and runs it: python -m pip install {_PACKAGES}"
 
 
 def export_network(network: nn.Module, path: str | Path) -> Path:

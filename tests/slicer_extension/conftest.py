@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def application_logic() -> Iterator[Any]:
     """Slicer's application logic, with a scene that has Slicer's colour nodes and slice orientations."""
-    pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+    pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
     from scene_tools import new_application
 
     with new_application() as application:
@@ -114,7 +114,7 @@ def shown_errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def panel(scene: Any, application_logic: Any, layout_logic: Any, worker: Any, shown_errors: list[str]) -> Iterator[Any]:
     """The panel of the module in stand-ins of Slicer's widgets, on the scene, with the process of all tests."""
-    pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+    pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
     import stand_ins
 
     stand_ins.qt_classes.QSettings().clear()  # what an earlier test chose

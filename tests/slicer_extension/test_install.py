@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
 pytest.importorskip("slicer.util")
 from packaging.requirements import Requirement
 from S3IMFusionLib import install

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
 
 from S3IMFusionLib.layout import VIEWS, FusionView
 from vtk import vtkCollection

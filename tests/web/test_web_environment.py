@@ -26,4 +26,7 @@ def test_without_the_extra_it_is_named(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert capsys.readouterr().err == "s3im-web: the web front is not installed: pip install 'monai-s3im[web]'\n"
+    assert capsys.readouterr().err == (
+        "s3im-web: the web front is not installed: "
+        "python -m pip install 'trame-slicer[standalone]>=2,<3' 'trame-vuetify>=3' 'aiohttp>=3.10'\n"
+    )

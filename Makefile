@@ -1,0 +1,88 @@
+# Two commands on a fresh machine: `make demo` shows what this does, `make test` checks that it works there.
+# The commands behind each, for Windows and for machines without make: docs/start.md.
+
+# The environment, made where it is not there; that of the page in the browser is $(VENV)-web, and so on.
+VENV ?= .venv
+# Processes that run tests.
+JOBS ?= 2
+# The folder of the demo, and options of the command.
+DEMO ?= s3im_demo
+
+# The first fit Python that can make environments; PYTHON=... names another.
+FIT = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c '$(FIT)' >/dev/null 2>&1 && echo $$python && break; done)
+ENVIRONMENT = $(if $(strip $(PYTHON)),$(PYTHON) tools/environment.py,$(error no Python 3.11, 3.12 or 3.13 with venv \
+	found: install one (on Debian and Ubuntu with python3-venv), or name it: make $@ PYTHON=/path/to/python))
+BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN_OF = $(VENV)-$(1)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+
+# One thread for each process: as many processes as cores run the tests.
+PYTEST_OPTIONS ?=
+PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+SPREAD = -n $(JOBS) --dist loadfile
+# Says after a command how long it took.
+START = start=$$(date +%s)
+TOOK = took=$$(( $$(date +%s) - start )); echo "make $@: passed in $$(( took / 60 )) min $$(( took % 60 )) s"
+# Where this make can: what runs at the same time does not mix its lines.
+TOGETHER = $(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+# The long tests in two halves, a core for each.
+HALF = tests/bundle tests/fuzz tests/report tests/slicer_extension
+
+.PHONY: help demo test test-all environment style types test-long test-long-half test-long-rest test-ray test-web site audit
+
+help:
+	@echo 'make demo      sets up $(VENV), makes a head, fuses it and says where the results are'
+	@echo 'make test      sets up $(VENV) and passes the tests: at most 10 minutes on 2 cores'
+	@echo 'make test-all  the same, then long runs, Ray, the page in the browser, style, types, site, vulnerabilities'
+	@echo 'Variables: PYTHON, VENV, TORCH_INDEX (where PyTorch comes from), JOBS, DEMO; see Makefile and docs/start.md'
+
+demo:
+	@$(ENVIRONMENT) use --venv $(VENV)
+	@$(BIN)/s3im demo $(DEMO)
+
+test:
+	@$(START); $(ENVIRONMENT) test --venv $(VENV) && \
+	$(PYTEST) $(SPREAD) -m "not long and not slow" && $(TOOK)
+
+# After make test, what that leaves out: two at a time, then what wants the cores for itself.
+test-all: test
+	@$(START); $(TOGETHER) test-long-half test-web test-long-rest types style site audit && \
+	$(MAKE) --no-print-directory test-ray && $(TOOK)
+
+environment:
+	@$(ENVIRONMENT) test --venv $(VENV)
+
+style: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: environment
+	$(BIN)/mypy
+
+test-long: test-long-half test-long-rest
+
+test-long-half: environment
+	$(PYTEST) -m "long and not slow" $(HALF)
+
+test-long-rest: environment
+	$(PYTEST) -m "long and not slow" $(addprefix --ignore ,$(HALF) tests/test_ray_pool.py tests/web)
+
+test-ray: environment
+	$(PYTEST) tests/test_ray_pool.py
+
+# Its slicer-core is not that of the extension's tests.
+test-web:
+	@$(ENVIRONMENT) web --venv $(VENV)-web
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(call BIN_OF,web)/python -m pytest tests/web
+
+# What the site shows of the code is read, not imported: no PyTorch.
+site:
+	@$(ENVIRONMENT) docs --venv $(VENV)-docs
+	NO_MKDOCS_2_WARNING=1 $(call BIN_OF,docs)/mkdocs build --strict --site-dir $(CURDIR)/build/site
+
+# What the package consists of, and whether known vulnerabilities are in it; says so where the service is not reached.
+audit: environment
+	@$(ENVIRONMENT) audit --venv $(VENV)-audit
+	$(call BIN_OF,audit)/python .ci/audit.py $(BIN)/python $(CURDIR)/build/audited

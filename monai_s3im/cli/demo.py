@@ -1,0 +1,109 @@
+"""The command ``s3im demo``: what the software does, on a head that comes with it."""
+
+import shlex
+import shutil
+import sys
+import time
+import webbrowser
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monai_s3im.errors import InputError, OutputError
+
+from .common import fail, progress_bar, say, show_log
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where it goes.")] = Path("s3im_demo"),
+    open_report: Annotated[bool, typer.Option("--open", help="Show the report in a browser.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another head.")] = 0,
+) -> None:
+    """Make a head in CT, T1, SPECT and PET, fuse T1 with each of the others, and write a report with a viewer.
+
+    What is there already, and whole, is left as it is.
+    """
+    start = time.monotonic()
+    show_log()
+    try:
+        report, fused = _run(folder, seed)
+    except (InputError, OutputError) as error:
+        fail(error)
+    _say_what_is_where(fused, report, time.monotonic() - start)
+    if open_report and not webbrowser.open(report.absolute().as_uri()):
+        say(f"no browser could be opened: open {report.absolute()} in one")
+
+
+def _run(folder: Path, seed: int) -> tuple[Path, list[Path]]:
+    """Phantom, fusions and report; the report, and the fused volumes in the order of the list.
+
+    Raises:
+        InputError: if the folder holds something else.
+        OutputError: if it cannot be written.
+    """
+    _step("Loading PyTorch and MONAI")
+    from monai_s3im.batch import fuse_batch, is_finished, output_path
+    from monai_s3im.data.pairs import read_pairs
+    from monai_s3im.data.phantom import write_phantom
+    from monai_s3im.fuse import Fuser
+    from monai_s3im.report import write_report
+
+    _step("Making a synthetic head: CT, T1, T2, SPECT and PET")
+    data = write_phantom(folder / "head", subjects=2, slices_per_subject=1, seed=seed, volumes=True).parent
+    pairs = read_pairs(data / "volumes" / "pairs.csv")
+    output = folder / "fused"
+    report = output / "report.html"
+    fused = [output_path(pair, output) for pair in pairs]
+    fuser = Fuser()
+    if all(is_finished(pair, file, fuser) for pair, file in zip(pairs, fused, strict=True)) and _is_newer(
+        report, fused
+    ):
+        _step("All of it is there already")
+        return report, fused
+    with progress_bar() as progress, closing(fuse_batch(pairs, output, fuser, resume=True, metrics=True)) as results:
+        bar = progress.add_task("fusing", total=len(pairs))
+        _step(f"Fusing {len(pairs)} pairs of volumes, and measuring the results")
+        for result in results:
+            progress.update(bar, advance=1)
+            if result.error is not None:
+                raise OutputError(f"{result.name}: {result.error}")
+    _step("Writing the report")
+    write_report(output, pairs)
+    return report, fused
+
+
+def _is_newer(report: Path, fused: list[Path]) -> bool:
+    return report.is_file() and all(report.stat().st_mtime >= file.stat().st_mtime for file in fused)
+
+
+def _step(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _say_what_is_where(fused: list[Path], report: Path, seconds: float) -> None:
+    from monai_s3im.data.saving import record_path
+
+    command = _command()
+    sources = fused[0].parents[1] / "head" / "volumes"
+    record = record_path(fused[0])
+    say(f"\n{len(fused)} volumes fused; {seconds:.0f} s")
+    for file in fused:
+        say(f"  fused volume  {file}")
+    say(f"  report        {report}   open it in a browser")
+    say(f"  record        {record}   what {fused[0].name} was made of and how; each volume has one")
+    say("Next:")
+    pair = shlex.join(str(sources / name) for name in ("t2.nii.gz", "ct.nii.gz"))
+    say(f"  {command} fuse {pair} --modality-a mr --modality-b ct -o fused.nii.gz")
+    say(f"  {command} fuse --help, for pairs, folders and DICOM series of your own")
+
+
+def _command() -> str:
+    """How this command was called, so that what to try next can be copied."""
+    called = Path(sys.argv[0])
+    found = shutil.which("s3im")
+    if called.name == "__main__.py":
+        return "python -m monai_s3im"
+    is_found = found is not None and Path(found).with_suffix("") == called.absolute().with_suffix("")
+    return "s3im" if is_found else shlex.quote(str(called))
