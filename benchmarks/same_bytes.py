@@ -40,7 +40,10 @@ pairs, out, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 fuser = Fuser(device="cpu", **settings)
 for row in csv.DictReader(open(pairs, encoding="utf-8")):
     modalities = row["modality_a"] or None, row["modality_b"] or None
-    fuser(row["image_a"], row["image_b"], out / f"{row['name']}.nii.gz", *modalities)
+    try:
+        fuser(row["image_a"], row["image_b"], out / f"{row['name']}.nii.gz", *modalities)
+    except ValueError as error:
+        print(f"{row['name']}: {error}", file=sys.stderr)
 """
 
 
@@ -114,10 +117,7 @@ def _write_pairs(tree: Path, data: Path | None, only: str, work: Path) -> Path:
     rows = [row for row in rows if only in row["name"]]
     rows += [{**row, "name": f"{row['name']} guessed", "modality_a": "", "modality_b": ""} for row in rows]
     path = work / "pairs.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _HEADER)
-        writer.writeheader()
-        writer.writerows({**row, "name": row["name"].replace(" ", "_")} for row in rows)
+    _write_rows(path, [{**row, "name": row["name"].replace(" ", "_")} for row in rows])
     return path
 
 
@@ -143,9 +143,27 @@ def _fuse(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str
         return int(ended.read_text(encoding="utf-8"))
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    if door == "bundle":  # one pair that cannot be fused would stop it
+        pairs = _fusable(pairs, out.with_name("command"))
     code = _run(tree, out.parent, *_arguments(door, tree, pairs, out, settings))
     ended.write_text(str(code), encoding="utf-8")
     return code
+
+
+def _fusable(pairs: Path, fused: Path) -> Path:
+    """A list of the pairs that the command could fuse, if it was asked before."""
+    with pairs.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not fused.exists() or (fused / f"{row['name']}.nii.gz").exists()]
+    path = fused.with_name("fusable.csv")
+    _write_rows(path, rows)
+    return path
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _HEADER)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _arguments(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str]) -> list[str]:

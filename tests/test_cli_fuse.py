@@ -257,9 +257,7 @@ def test_gray_leaves_the_colour_out(images, tmp_path):
             assert fused.mode == mode
 
 
-@pytest.mark.parametrize(
-    "place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.data.atomic.os.replace"]
-)
+@pytest.mark.parametrize("place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.atomic.os.replace"])
 def test_an_interrupt_leaves_no_half_written_file_and_exits_with_130(images, tmp_path, monkeypatch, place):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt

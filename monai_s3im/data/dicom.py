@@ -5,7 +5,6 @@ reach a result, a record, a log or a message.
 """
 
 import logging
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,17 +24,14 @@ from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.data.slice_stack import SliceStack, stack_slices, volume_of
 from monai_s3im.errors import InputError
 from monai_s3im.existing import exists, isdir, isfile
+from monai_s3im.file_names import DICOM_SUFFIXES, series_of
+from monai_s3im.modalities import DICOM_CODES
 
 logger = logging.getLogger(__name__)
-
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-MODALITY_TAGS = ("CT", "MR", "PT", "NM", "US")
-"""Values of the tag Modality that tell how to treat a volume."""
 
 _OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "XA")
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_SELECTED = re.compile(r"(?P<folder>.+)#(?P<series>[0-9][0-9.]*)")
 _MOST_FRAMES = 100_000
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXEL_TAGS = """
@@ -68,7 +64,7 @@ class _Slice:
 
 def is_series(path: str | Path) -> bool:
     """Whether the path is a folder with DICOM files, one of them ``FOLDER#SERIES``, or a DICOM file."""
-    folder, _ = _split(Path(path))
+    folder, _ = series_of(path)
     if isdir(folder):
         return any(_may_be_dicom(file) for file in _files_in(folder))
     return _may_be_dicom(folder) if isfile(folder) else folder.suffix.lower() in DICOM_SUFFIXES
@@ -76,7 +72,7 @@ def is_series(path: str | Path) -> bool:
 
 def series_name(path: str | Path) -> str:
     """The name of the folder, with the chosen series ('ct', 'ct_3'), or of the file without its suffix."""
-    folder, series = _split(Path(path))
+    folder, series = series_of(path)
     if folder.suffix.lower() in DICOM_SUFFIXES and not isdir(folder):
         return folder.stem
     name = folder.absolute().resolve().name if folder.name in {"", ".."} else folder.name
@@ -85,7 +81,7 @@ def series_name(path: str | Path) -> str:
 
 def series_folder(path: str | Path) -> Path:
     """The folder that the files of a series lie in."""
-    folder, _ = _split(Path(path))
+    folder, _ = series_of(path)
     return folder if isdir(folder) else folder.parent
 
 
@@ -121,8 +117,8 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
 
     Returns:
         The values (1 or 3, X, Y, Z), X along the rows of pixels; the affine, voxel index -> LPS mm; the modality tag,
-        if it is one of `MODALITY_TAGS`; and for a secondary capture in gray or RGB, whose values mean nothing but
-        brightness, the largest that its type can hold.
+        if it is one of `DICOM_CODES` of the modalities; and for a secondary capture in gray or RGB, whose values mean
+        nothing but brightness, the largest that its type can hold.
 
     Raises:
         InputError: there is no image, or several series and none is chosen; a file is damaged or lacks a tag; slices
@@ -144,15 +140,7 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
         values.append((frame * item.slope + item.intercept).astype(np.float32))
     volume = np.stack([volume_of([channels[index] for channels in values], stack) for index in range(len(values[0]))])
     tag = str(headers[0][1].get("Modality", ""))
-    return volume, stack.affine, tag if tag in MODALITY_TAGS else None, _value_range(headers[0][1])
-
-
-def _split(path: Path) -> tuple[Path, str | None]:
-    """The folder, or file, and the series that is chosen in it."""
-    chosen = _SELECTED.fullmatch(str(path))
-    if chosen is None or exists(path):
-        return path, None
-    return Path(chosen["folder"]), chosen["series"]
+    return volume, stack.affine, tag if tag in DICOM_CODES else None, _value_range(headers[0][1])
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -209,7 +197,7 @@ def _header(file: Path) -> Dataset:
 
 def _series(path: Path) -> list[tuple[Path, Dataset]]:
     """The files of the one series that is meant, with their headers."""
-    folder, chosen = _split(path)
+    folder, chosen = series_of(path)
     if not exists(folder):
         raise InputError(f"{folder} does not exist, or may not be read: check the path.")
     only = None
@@ -257,7 +245,7 @@ def _listing(found: dict[str, list[tuple[Path, Dataset]]]) -> str:
 
 def _kind(header: Dataset) -> str:
     tag = str(header.get("Modality", ""))
-    return tag if tag in MODALITY_TAGS + _OTHER_TAGS else "other"
+    return tag if tag in DICOM_CODES + _OTHER_TAGS else "other"
 
 
 def _kind_of_no_image(file: Path, header: Dataset) -> str:
@@ -300,7 +288,7 @@ def _value_range(header: Dataset) -> float | None:
     """The largest value of a type that holds brightness; None where values are measured ones."""
     if _samples(header) > 1:
         return 255.0
-    is_capture = header.get("SOPClassUID") == _SECONDARY_CAPTURE and header.get("Modality") not in MODALITY_TAGS
+    is_capture = header.get("SOPClassUID") == _SECONDARY_CAPTURE and header.get("Modality") not in DICOM_CODES
     if not is_capture or header.get("PixelRepresentation") != 0 or "RescaleSlope" in header:
         return None
     return float(2 ** int(header.get("BitsStored") or 16) - 1)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import MAX_GIB, spatial_shape_of
+from monai_s3im.data.reading import spatial_shape_of
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import modality_named
+from monai_s3im.settings import MAX_GIB
 
 _MOST_LINES = 20
 _LONGEST_NAME = 200  # a suffix follows
@@ -37,7 +38,7 @@ def problems_of(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> dict[str, li
 
     Returns:
         By the name of the pair, one sentence for each problem: a file is missing, unreadable or larger than `max_gib`
-        allows (see :data:`monai_s3im.data.reading.MAX_GIB`); the images are 2D and
+        allows (see :data:`monai_s3im.settings.MAX_GIB`); the images are 2D and
         differ in size, or one is 2D and the other 3D; the name is not unique or cannot name a file; a modality is
         unknown. Pairs without a problem are left out.
     """

@@ -10,22 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from monai_s3im.data.dicom import is_series
-from monai_s3im.data.reading import IMAGE_SUFFIXES, stem_of, suffix_of
+from monai_s3im.data.reading import stem_of
 from monai_s3im.errors import InputError
 from monai_s3im.existing import isdir, isfile
-from monai_s3im.modalities import MODALITIES
+from monai_s3im.file_names import IMAGE_SUFFIXES, suffix_of
+from monai_s3im.modalities import known_modality
 
 SECTIONS = ("training", "validation", "test")
 
 _LONGEST_PATH, _LONGEST_NAME = 1024, 255
 _MOST_TOLD = 200  # letters
-_OTHER_NAMES = {
-    "mri": "mr",
-    "vi": "visible",
-    "ir": "infrared",
-    "crop_lr_visible": "visible",
-    "cropinfrared": "infrared",
-}
 _CSV_COLUMNS = {"name", "image_a", "image_b", "modality_a", "modality_b"}
 
 
@@ -158,12 +152,14 @@ def datalist_items(pairs: Iterable[Pair]) -> list[dict[str, str | None]]:
 
 def modality_of_folder(path: Path) -> str | None:
     """The modality that the folder of `path` is named after ('.../MRI/28005.png': 'mr'), or None."""
-    return _modality(path.parent.name) if _modality(path.parent.name) in MODALITIES else None
+    found = known_modality(path.parent.name)
+    return found.name if found else None
 
 
 def _modality(text: Any) -> str | None:
-    name = str(text or "").strip().lower()
-    return _OTHER_NAMES.get(name, name) or None
+    """The name of the modality that a list gives, or what it has instead, which is refused later."""
+    found = known_modality(str(text or ""))
+    return found.name if found else str(text or "").strip().lower() or None
 
 
 def _only_list_in(folder: Path) -> Path:

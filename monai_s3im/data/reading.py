@@ -26,18 +26,18 @@ from PIL import ExifTags, Image, ImageOps
 from monai_s3im.data.dicom import is_series, read_series, series_name, series_shape
 from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.errors import InputError
-from monai_s3im.existing import exists, isdir
+from monai_s3im.existing import isdir
+from monai_s3im.file_names import (
+    IMAGE_SUFFIXES,
+    NIFTI_SUFFIXES,
+    VOLUME_SUFFIXES,
+    frame_of,
+    stem_of_file,
+    suffix_of,
+)
+from monai_s3im.settings import MAX_GIB
 
 logger = logging.getLogger(__name__)
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
-ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
-VOLUME_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
-IMAGE_SUFFIXES = PICTURE_SUFFIXES + VOLUME_SUFFIXES
-
-MAX_GIB = 4.0
-"""Most memory that one image may take, as float32 or as it is stored: its header is asked before anything is read."""
 
 _LARGEST_NIFTI_OFFSET = 2**26  # bytes; extensions of the header stand before it
 _MOST_TRAILING = 2**20  # bytes behind the voxels
@@ -49,7 +49,6 @@ _LARGEST_TEXT_HEADER = 2**16  # bytes
 _PHOTOGRAPHS = {"JPEG", "MPO"}
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SELECTED = re.compile(r"(?P<file>.+)#(?P<frame>[1-9][0-9]{0,8})")
 _MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, TypeError, RuntimeError)
 _READ_ERRORS = (
@@ -61,27 +60,9 @@ _READ_ERRORS = (
 )
 
 
-def suffix_of(path: str | Path) -> str:
-    """The suffix in lower case, '.nii.gz' taken as one; '' when it is no suffix of a known image format."""
-    name = frame_of(path)[0].name.lower()
-    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
-
-
 def stem_of(path: str | Path) -> str:
     """The file name without its suffix: 'x' for 'x.nii.gz', 'x_3' for 'x.nii.gz#3'; of a series its folder's name."""
-    if is_series(path):
-        return series_name(path)
-    file, frame = frame_of(path)
-    stem = file.name.removesuffix(file.name[-len(suffix_of(file)) :]) if suffix_of(file) else file.stem
-    return f"{stem}_{frame}" if frame else stem
-
-
-def frame_of(path: str | Path) -> tuple[Path, int | None]:
-    """The file of ``FILE#FRAME``, one frame of a 4D volume counted from 1, and the frame; None where none is named."""
-    chosen = _SELECTED.fullmatch(str(path))
-    if chosen is None or exists(path):
-        return Path(path), None
-    return Path(chosen["file"]), int(chosen["frame"])
+    return series_name(path) if is_series(path) else stem_of_file(path)
 
 
 def is_volume(path: str | Path) -> bool:

@@ -13,8 +13,9 @@ from monai.transforms import MapTransform
 from torch.nn import functional
 
 from monai_s3im.errors import InputError
+from monai_s3im.settings import REFERENCES
 
-from .grid import MOST_GIB, REFERENCES, finer_of, grid_with_spacing, parse_spacing
+from .grid import MOST_GIB, finer_of, grid_with_spacing, parse_spacing
 from .slices import ToSlices, plane_of_volume
 
 _SAME_GRID_MM = 1e-3

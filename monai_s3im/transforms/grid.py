@@ -8,9 +8,6 @@ from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
 
-REFERENCES = ("a", "b", "finer")
-"""Whose grid the result has: source A's, source B's, or that of the smaller voxels (A's if they are equal)."""
-
 MOST_GIB = 8.0
 """Most memory that a grid of another voxel size may take, as float32."""
 

@@ -13,12 +13,11 @@ from monai.transforms import MapTransform, Transform
 from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
+from monai_s3im.settings import REGISTRATIONS
 
 from .movement import moved_by, ras_to_lps, read_movement
 from .mutual_information import MutualInformation
 from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
-
-REGISTRATIONS = ("none", "rigid", "affine")
 
 logger = logging.getLogger(__name__)
 
