@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from monai_s3im.errors import InputError
 from monai_s3im.settings import REGISTRATIONS
 
+from .meta import meta_without_affine
 from .movement import moved_by, ras_to_lps, read_movement
 from .mutual_information import MutualInformation
 from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
@@ -55,7 +56,9 @@ class Register(Transform):
         if self.kind == "none":
             faults = overlap_faults(reference, image)
             found = {"kind": "none", "matrix_lps": None, "mutual_information": None, "faults": faults}
-            return MetaTensor(image.as_tensor(), affine=image.affine, meta={**_meta(image), "registration": found})
+            return MetaTensor(
+                image.as_tensor(), affine=image.affine, meta={**meta_without_affine(image), "registration": found}
+            )
         information = MutualInformation(reference, image)
         movement = information.maximise(self.kind) if self.movement is None else self.movement
         moved = moved_by(movement, image)
@@ -119,10 +122,6 @@ class RegisterSourcesd(MapTransform):
         result["registration"] = json.dumps(found)
         result["warnings"] = json.dumps(warnings)
         return result
-
-
-def _meta(image: MetaTensor) -> dict[str, Any]:
-    return {key: value for key, value in image.meta.items() if key != "affine"}
 
 
 def _name(data: Mapping[Hashable, Any], key: Hashable) -> str:

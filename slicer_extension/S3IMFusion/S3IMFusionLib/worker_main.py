@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     """
     begin = time.perf_counter()
     from monai_s3im.fuse import Fuser
+    from monai_s3im.record import FusionRecord
 
     imported = time.perf_counter()
     fuser = Fuser(**request["settings"], progress=lambda done, total: channel.send("progress", done=done, total=total))
@@ -128,9 +130,12 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     output = Path(request["output"])
     fuser(source_a, source_b, output, request["a"]["modality"], request["b"]["modality"])
     seconds = {"import": imported - begin, "set up": read - imported, "fuse": time.perf_counter() - read}
-    record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
-    told = {name: value for name, value in record.items() if name not in {"fused", "fused_sha256"}}  # of that file
-    return {"record": told, "seconds": seconds}
+    record = FusionRecord.read(output)
+    assert record is not None  # noqa: S101
+    return {
+        "record": replace(record, fused=None, fused_sha256=None).as_json(),
+        "seconds": seconds,
+    }  # those of that file
 
 
 def _read_source(source: dict[str, Any]) -> Any:
