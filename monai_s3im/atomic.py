@@ -135,7 +135,7 @@ def _flush(file: Path) -> None:
 
 def _output_error(path: Path, error: OSError) -> OutputError:
     cause, remedy = _REASONS.get(error.errno or 0, (error.strerror, "check the folder and the device"))
-    return OutputError(f"{path} cannot be written ({cause}): {remedy}.")
+    return OutputError(f"{path} cannot be written ({cause}): {remedy}")
 
 
 def _is_alive(process: int) -> bool:

@@ -75,7 +75,7 @@ def fuse_batch(
     if engine not in ENGINES:
         raise InputError(f"unknown engine {engine!r}: choose {' or '.join(ENGINES)}")
     found = problems_of(pairs, fuser.max_gib)
-    problems = {name: " ".join(line.removeprefix(f"{name}: ") for line in lines) for name, lines in found.items()}
+    problems = {name: "; ".join(line.removeprefix(f"{name}: ") for line in lines) for name, lines in found.items()}
     summary = Summary(output_dir, [*(refused or {}), *(pair.name for pair in pairs)], metrics)
     settle = partial(_settle, output_dir=Path(output_dir), resume=resume, metrics=metrics)
     usable = [pair for pair in pairs if pair.name not in problems]

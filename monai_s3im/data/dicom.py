@@ -147,7 +147,7 @@ def _files_in(folder: Path) -> list[Path]:
     try:
         return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and file.is_file()]
     except OSError as error:
-        raise InputError(f"{folder} may not be read: ask for permission to read it.") from error
+        raise InputError(f"{folder} may not be read: ask for permission to read it") from error
 
 
 def _may_be_dicom(file: Path) -> bool:
@@ -176,9 +176,9 @@ def damage_as_input_error(file: Path) -> Iterator[None]:
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"{file} announces more than fits into memory: copy or export it again.") from error
+        raise InputError(f"{file} announces more than fits into memory: copy or export it again") from error
     except Exception:  # noqa: BLE001 (pydicom raises nearly every type there is)
-        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again.") from None
+        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again") from None
     finally:
         log.removeFilter(nothing_passes)
 
@@ -186,7 +186,7 @@ def damage_as_input_error(file: Path) -> Iterator[None]:
 def _header(file: Path) -> Dataset:
     with damage_as_input_error(file):
         if pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == _DEFLATED:
-            raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed.")
+            raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed")
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
         for element in header.iterall():  # pydicom converts a value when it is first asked for
             _ = element.value
@@ -199,7 +199,7 @@ def _series(path: Path) -> list[tuple[Path, Dataset]]:
     """The files of the one series that is meant, with their headers."""
     folder, chosen = series_of(path)
     if not exists(folder):
-        raise InputError(f"{folder} does not exist, or may not be read: check the path.")
+        raise InputError(f"{folder} does not exist, or may not be read: check the path")
     only = None
     if isfile(folder):
         only, folder = _header(folder).get("SeriesInstanceUID"), folder.parent
@@ -213,7 +213,7 @@ def _series(path: Path) -> list[tuple[Path, Dataset]]:
         found.setdefault(str(header.SeriesInstanceUID), []).append((file, header))
     if not found or (path.is_file() and only not in found):
         kinds = f" (only {', '.join(sorted(others))})" if others else ""
-        raise InputError(f"{path} holds no DICOM image{kinds}: give the folder with the slices of one series.")
+        raise InputError(f"{path} holds no DICOM image{kinds}: give the folder with the slices of one series")
     if only is not None:
         return found[str(only)]
     if chosen is not None:
@@ -222,13 +222,13 @@ def _series(path: Path) -> list[tuple[Path, Dataset]]:
         } or _refuse_choice(path, chosen, found)
     if len(found) > 1:
         raise InputError(
-            f"{path} holds {len(found)} DICOM series, choose one as {folder}#NUMBER or {folder}#UID: {_listing(found)}."
+            f"{path} holds {len(found)} DICOM series, choose one as {folder}#NUMBER or {folder}#UID: {_listing(found)}"
         )
     return next(iter(found.values()))
 
 
 def _refuse_choice(path: Path, chosen: str, found: dict[str, list[tuple[Path, Dataset]]]) -> Any:
-    raise InputError(f"{path} has no series {chosen}, but: {_listing(found)}.")
+    raise InputError(f"{path} has no series {chosen}, but: {_listing(found)}")
 
 
 def _listing(found: dict[str, list[tuple[Path, Dataset]]]) -> str:
@@ -251,7 +251,7 @@ def _kind(header: Dataset) -> str:
 def _kind_of_no_image(file: Path, header: Dataset) -> str:
     stored = header.file_meta.get("MediaStorageSOPClassUID", pydicom.uid.UID(""))
     if stored == "" or "Image Storage" in stored.name:
-        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again.")
+        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again")
     return "DICOMDIR" if stored == _DIRECTORY else _kind(header)
 
 
@@ -261,14 +261,14 @@ def _slices(headers: list[tuple[Path, Dataset]], path: Path) -> list[_Slice]:
         _check_pixels(file, header)
         slices += [_slice(file, header, frame) for frame in range(_frames(file, header))]
     if len({_samples(header) for _, header in headers}) > 1:
-        raise InputError(f"{path} has slices in gray and in colour: keep those of one kind.")
+        raise InputError(f"{path} has slices in gray and in colour: keep those of one kind")
     if len({item.size for item in slices}) > 1:
         sizes = sorted({f"{item.size[0]} x {item.size[1]}" for item in slices})
-        raise InputError(f"{path} has slices of different size ({', '.join(sizes)}): keep those of one volume.")
+        raise InputError(f"{path} has slices of different size ({', '.join(sizes)}): keep those of one volume")
     for name, tolerance in (("orientation", 1e-3), ("spacing", 1e-3)):
         values = np.array([getattr(item, name) for item in slices])
         if np.abs(values - values[0]).max() > tolerance:
-            raise InputError(f"{path} has slices of different {name} (a localizer?): keep those of one volume.")
+            raise InputError(f"{path} has slices of different {name} (a localizer?): keep those of one volume")
     return slices
 
 
@@ -280,7 +280,7 @@ def _frames(file: Path, header: Dataset) -> int:
     with damage_as_input_error(file):
         frames = int(header.get("NumberOfFrames") or 1)
     if not 1 <= frames <= _MOST_FRAMES:
-        raise InputError(f"{file} has a NumberOfFrames that cannot be used: repair it, or export the series again.")
+        raise InputError(f"{file} has a NumberOfFrames that cannot be used: repair it, or export the series again")
     return frames
 
 
@@ -298,11 +298,11 @@ def _check_pixels(file: Path, header: Dataset) -> None:
     is_rgb = header.get("PhotometricInterpretation") == "RGB" and header.get("BitsAllocated") == 8
     is_colour = _samples(header) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR"
     if is_colour and not (is_rgb and header.get("SOPClassUID") == _SECONDARY_CAPTURE):
-        raise InputError(f"{file} is a colour picture: give the series of the volume itself, or pictures as PNG.")
+        raise InputError(f"{file} is a colour picture: give the series of the volume itself, or pictures as PNG")
     if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        raise InputError(f"{file} is stored inverted (MONOCHROME1): export it as MONOCHROME2.")
+        raise InputError(f"{file} is stored inverted (MONOCHROME1): export it as MONOCHROME2")
     if "MOSAIC" in (header.get("ImageType") or ()):
-        raise InputError(f"{file} is a mosaic of slices: export them as single slices, or convert the series to NIfTI.")
+        raise InputError(f"{file} is a mosaic of slices: export them as single slices, or convert the series to NIfTI")
 
 
 def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
@@ -315,7 +315,7 @@ def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
     is_tomogram = header.get("Modality") == "NM" and "TOMO" in str(header.get("ImageType"))
     places += list(header.get("DetectorInformationSequence") or ()) if is_tomogram else []
     if frames > 1 and len(per_frame) != frames and not is_tomogram:
-        raise InputError(f"{file} has {frames} frames without a position of each: convert it to NIfTI first.")
+        raise InputError(f"{file} has {frames} frames without a position of each: convert it to NIfTI first")
     position = np.array(_numbers(file, places, "ImagePositionPatient", 3))
     orientation = _numbers(file, places, "ImageOrientationPatient", 6)
     if frames > 1 and not per_frame:  # NM reconstruction: the sign of the step tells the direction along the normal
@@ -324,7 +324,7 @@ def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
     row_step, column_step = _numbers(file, places, "PixelSpacing", 2)
     thickness = _numbers(file, places, "SliceThickness", 1, (0.0,))[0]
     if min(row_step, column_step) <= 0:
-        raise InputError(f"{file} has a PixelSpacing that is not positive: repair it, or export the series again.")
+        raise InputError(f"{file} has a PixelSpacing that is not positive: repair it, or export the series again")
     return _Slice(
         file=file,
         frame=frame,
@@ -344,11 +344,11 @@ def _numbers(
     """The values of a tag, from the first place that has it."""
     value = next((place[name].value for place in places if name in place and not place[name].is_empty), default)
     if value is None:
-        raise InputError(f"{file} lacks the tag {name}: export the series again, as original slices.")
+        raise InputError(f"{file} lacks the tag {name}: export the series again, as original slices")
     with damage_as_input_error(file):
         numbers = np.array(value, dtype=np.float64).ravel()
     if numbers.size != count or not np.isfinite(numbers).all():
-        raise InputError(f"{file} has a {name} that cannot be used: repair it, or export the series again.")
+        raise InputError(f"{file} has a {name} that cannot be used: repair it, or export the series again")
     return tuple(numbers.tolist())
 
 

@@ -132,7 +132,7 @@ def _sha256_of_file(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from error
 
 
 def output_suffix(path: Path, rank: int) -> str:
@@ -143,16 +143,16 @@ def output_suffix(path: Path, rank: int) -> str:
     """
     suffix = suffix_of(path)
     if suffix in {".jpg", ".jpeg"}:
-        raise InputError(f"{path} would lose detail as JPEG: name it {stem_of(path)}.png.")
+        raise InputError(f"{path} would lose detail as JPEG: name it {stem_of(path)}.png")
     if path.suffix.lower() in {".dcm", ".ima"}:
-        raise InputError(f"{path} would be one DICOM file: add --dicom (dicom=True) and name a folder for the series.")
+        raise InputError(f"{path} would be one DICOM file: add --dicom (dicom=True) and name a folder for the series")
     if suffix not in OUTPUT_SUFFIXES:
-        raise InputError(f"{path} has no suffix of an output format: use one of {' '.join(OUTPUT_SUFFIXES)}.")
+        raise InputError(f"{path} has no suffix of an output format: use one of {' '.join(OUTPUT_SUFFIXES)}")
     if rank not in {2, 3}:
         raise ValueError(f"image must be (C, H, W) or (C, X, Y, Z), got {rank + 1} axes")
     if (suffix == ".png") != (rank == 2):
         fitting = ".png" if rank == 2 else " ".join(OUTPUT_SUFFIXES[1:])
-        raise InputError(f"{path} cannot hold a {rank}D image: use {fitting}.")
+        raise InputError(f"{path} cannot hold a {rank}D image: use {fitting}")
     return suffix
 
 
