@@ -1,14 +1,20 @@
-"""The one place for modalities and tasks. To add one, add an entry to MODALITIES or to TASKS."""
+"""The one place for modalities and tasks. To add one, add an entry to MODALITIES or to TASKS.
+
+Its names stand in ``s3im --help`` and in the shell's completion, so it imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CT_WINDOWS = {
     "brain": (0.0, 80.0),
@@ -20,7 +26,15 @@ CT_WINDOWS = {
 
 _AIR_HU = -500.0
 _MOST_SAMPLES = 10_000_000
-_OTHER_NAMES = {"mri": "mr", "pt": "pet", "nm": "spect", "vi": "visible", "ir": "infrared"}
+_OTHER_NAMES = {
+    **dict.fromkeys(("mri", "t1", "t1w", "t2", "t2w", "pd", "flair", "dwi"), "mr"),
+    **dict.fromkeys(("cbct", "cta"), "ct"),
+    **dict.fromkeys(("pt", "fdg"), "pet"),
+    "nm": "spect",
+    "ultrasound": "us",
+    "vi": "visible",
+    "ir": "infrared",
+}
 _OF_DICOM = {"CT": "ct", "MR": "mr", "PT": "pet", "NM": "spect", "US": "us"}
 
 
@@ -116,7 +130,7 @@ def task_weights(task: str | None, models: str | Path, own: str | Path | None = 
 
 
 def modality_named(name: str) -> Modality:
-    """The modality of that name, in any case; MRI, PT, NM, VI and IR are understood too.
+    """The modality of that name, in any case; others' names, such as MRI, T1, FLAIR, PT, FDG, NM, VI, IR, too.
 
     Raises:
         InputError: if there is none; the message lists those there are.
@@ -181,6 +195,8 @@ def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
     Returns:
         (lower, upper) in the file's unit, lower < upper.
     """
+    import numpy as np  # noqa: PLC0415 (s3im --help reads the table above)
+
     if modality.window is not None and is_hounsfield(volume):
         return modality.window
     values = volume.detach().cpu().numpy().ravel()

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     from monai_s3im.fuse import Fuser
 
     imported = time.perf_counter()
-    fuser = Fuser(**request["settings"], progress=lambda done, total: channel.send("progress", done=done, total=total))
+    fuser = Fuser(**request["settings"], progress=partial(_send_slices, channel))
     source_a, source_b = (_read_source(request[source]) for source in "ab")
     read = time.perf_counter()
     output = Path(request["output"])
@@ -131,6 +132,11 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
     told = {name: value for name, value in record.items() if name not in {"fused", "fused_sha256"}}  # of that file
     return {"record": told, "seconds": seconds}
+
+
+def _send_slices(channel: Channel, _step: str, done: int, total: int) -> None:
+    if total:
+        channel.send("progress", done=done, total=total)
 
 
 def _read_source(source: dict[str, Any]) -> Any:
