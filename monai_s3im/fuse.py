@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose, Transform
 
 from .bundle_config import bundle_parser
 from .data.reading import is_volume
@@ -16,6 +18,10 @@ from .data.saving import check_output
 from .errors import InputError, own_errors
 from .modalities import OWN_WEIGHTS
 from .settings import FusionSettings
+from .transforms import RegisterSourcesd
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step at work, its parts that are done and all its parts, 0 where they are not counted."""
 
 
 def choose_device(device: str = "auto") -> str:
@@ -48,12 +54,31 @@ def _errors_of(device: str) -> Iterator[None]:
         ) from error
 
 
+class _Step(Transform):
+    """Leaves the data as it is, and reports that it has come this far."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def __call__(self, data: Any) -> Any:
+        self._tell()
+        return data
+
+
+def _with_step_before(pipeline: Compose, kind: type[Transform], step: Transform) -> Compose:
+    at = pipeline.get_index_of_first(lambda transform: isinstance(transform, kind))
+    transforms = list(pipeline.transforms)
+    return Compose([*transforms[:at], step, *transforms[at:]])
+
+
 class Fuser:
     """The pipeline of the bundle's inference config, set up once, for pair after pair.
 
     Args:
         settings: the settings; None: the defaults.
-        progress: called with the slices done and all slices of a volume.
+        progress: called as a pair is worked on, with the step, what of it is done, and all of it: ``"reading"``,
+            ``"registering"`` (``"aligning"``, where no movement is estimated), ``"fusing"``, with the slices done and
+            all slices of a volume, and ``"writing"``; the others have 0 of 0.
         **options: settings by name, see :class:`monai_s3im.settings.FusionSettings`; they count where both are given.
 
     Raises:
@@ -64,7 +89,7 @@ class Fuser:
         self,
         settings: FusionSettings | None = None,
         *,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         **options: Any,
     ) -> None:
         self.settings = replace(settings or FusionSettings(), **options)
@@ -76,7 +101,16 @@ class Fuser:
             self._inferer = parser.get_parsed_content("inferer")
             self._restoring = parser.get_parsed_content("restoring")
             self._saving = parser.get_parsed_content("saving")
-        self._inferer.progress = progress
+        self._progress = progress
+        if progress is not None:
+            self._inferer.progress = partial(progress, "fusing")
+            is_estimated = self.settings.register != "none" and self.settings.transform is None
+            step = _Step(partial(self._tell, "registering" if is_estimated else "aligning"))
+            self._preprocessing = _with_step_before(self._preprocessing, RegisterSourcesd, step)
+
+    def _tell(self, step: str) -> None:
+        if self._progress is not None:
+            self._progress(step, 0, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process is set up anew from the settings, without ``progress``."""
@@ -122,15 +156,18 @@ class Fuser:
             is_picture = image_a.ndim == 3 if isinstance(image_a, MetaTensor) else not is_volume(image_a)
             files = [image for image in (image_a, image_b) if not isinstance(image, MetaTensor)]
             check_output(Path(output), 2 if is_picture else 3, files, self.dicom)
+        self._tell("reading")
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
             batch = item["image"].as_tensor()[None]  # (1, sources, ...)
+            self._tell("fusing")
             item["pred"] = self._inferer(batch, self._network, task=item["task"])[0]
             del batch
             restored = self._restoring(item)  # lets go of what it needs no more
             fused: MetaTensor = restored["pred"].cpu()
             if output is not None:
+                self._tell("writing")
                 self._saving({**restored, "pred": fused, "output": str(output)})
         return fused
 

@@ -1,6 +1,6 @@
 """The one table of modalities and tasks. To add one, add an entry to MODALITIES or to TASKS.
 
-Nothing here imports torch, so that 3D Slicer and a web page read the same table as the command.
+Nothing here imports torch or numpy: 3D Slicer, a web page, ``s3im --help`` and the shell's completion read the same table.
 """
 
 import math
@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from .errors import InputError
 
@@ -69,13 +67,21 @@ class Modality:
 MODALITIES = {
     modality.name: modality
     for modality in (
-        Modality("ct", "CT", window=CT_WINDOWS["brain"], dicom="CT", bids=("ct",), words=("CT", "CTA")),
+        Modality(
+            "ct",
+            "CT",
+            window=CT_WINDOWS["brain"],
+            dicom="CT",
+            bids=("ct",),
+            aliases=("cbct", "cta"),
+            words=("CT", "CTA"),
+        ),
         Modality(
             "mr",
             "MR",
             dicom="MR",
             bids=("T1w", "T2w", "FLAIR", "PDw", "T2starw"),
-            aliases=("mri", "t1", "t2", "pd", "mprage"),
+            aliases=("mri", "t1", "t2", "pd", "dwi", "mprage"),
             words=("MR", "MRI", "MPRAGE", "FLAIR", "T1", "T2"),
         ),
         Modality(
@@ -254,6 +260,8 @@ def intensity_range(volume: "Tensor", modality: Modality) -> tuple[float, float]
     Returns:
         (lower, upper) in the file's unit, lower < upper.
     """
+    import numpy as np  # noqa: PLC0415 (s3im --help reads the table above)
+
     if modality.window is not None and is_hounsfield(volume):
         return modality.window
     values = volume.detach().cpu().numpy().ravel()

@@ -175,11 +175,19 @@ def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
     assert str(tmp_path) not in (tmp_path / "out.json").read_text(encoding="utf-8")
 
 
-def test_progress_counts_the_slices_of_a_volume(volumes):
+@pytest.mark.parametrize(("register", "second"), [("none", "aligning"), ("rigid", "registering")])
+def test_progress_names_each_step_and_counts_the_slices_of_a_volume(volumes, tmp_path, register, second):
     calls = []
-    fuse(*volumes, device="cpu", slice_batch=4, progress=lambda done, total: calls.append((done, total)))
-    slices = max(total for _, total in calls)
-    assert calls == [(min(done, slices), slices) for done in range(4, slices + 4, 4)]
+    settings = {"device": "cpu", "slice_batch": 4, "register": register}
+    fuse(*volumes, tmp_path / "out.nii.gz", **settings, progress=lambda *call: calls.append(call))
+    slices = max(total for _, _, total in calls)
+    assert slices > 4
+    counted = [("fusing", min(done, slices), slices) for done in range(4, slices + 4, 4)]
+    assert calls == [("reading", 0, 0), (second, 0, 0), ("fusing", 0, 0), *counted, ("writing", 0, 0)]
+
+
+def test_progress_leaves_the_voxels_as_they_are(volumes):
+    assert torch.equal(fuse(*volumes, device="cpu", progress=lambda *call: None), fuse(*volumes, device="cpu"))
 
 
 @pytest.mark.parametrize(

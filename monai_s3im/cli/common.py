@@ -1,12 +1,10 @@
-"""What the commands share: how they fail, log and show progress."""
+"""What the commands share: how they speak, fail and log."""
 
 import logging
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn
 
 import typer
-
-MAX_GIB = Annotated[float, typer.Option(min=0, help="Most memory that one image may take; larger are refused.")]
 
 
 def say(message: object) -> None:
@@ -21,16 +19,14 @@ def fail(message: object, code: int = 2) -> NoReturn:
     raise typer.Exit(code)
 
 
+class _Log(logging.Handler):
+    """Writes to the standard error of the moment, which is the one above the line of :func:`steps`, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
 def show_log() -> None:
     """Show what the package has to say, and others' warnings."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Log()])
     logging.getLogger("monai_s3im").setLevel(logging.INFO)
-
-
-def progress_bar() -> Any:
-    """A bar on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=not console.is_terminal)

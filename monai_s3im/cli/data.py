@@ -8,11 +8,12 @@ import typer
 from monai_s3im.errors import InputError, OutputError
 
 from .common import fail
+from .options import chosen, examples
 
 data_app = typer.Typer(help="List, check, make and download data.", no_args_is_help=True)
 
 
-@data_app.command("list")
+@data_app.command("list", epilog=examples("data list pairs.csv", "data list phantom"))
 def list_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
 ) -> None:
@@ -21,7 +22,7 @@ def list_data(
         typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
 
 
-@data_app.command("check")
+@data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom"))
 def check_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
 ) -> None:
@@ -57,7 +58,7 @@ def _pairs_of(source: Path) -> list[tuple[str, Any]]:
     return found
 
 
-@data_app.command("phantom")
+@data_app.command("phantom", epilog=examples("data phantom phantom", "data phantom phantom --subjects 20 --seed 1"))
 def write_phantom_data(
     folder: Annotated[Path, typer.Argument(help="Where it goes.")],
     subjects: Annotated[int, typer.Option(min=2, help="Subjects of the training set.")] = 8,
@@ -76,9 +77,9 @@ def write_phantom_data(
     typer.echo(f"{folder / 'volumes' / 'pairs.csv'}: volumes to fuse\n{datalist}: slices to train on")
 
 
-@data_app.command("download")
+@data_app.command("download", epilog=examples("data download harvard harvard"))
 def download_data(
-    name: Annotated[str, typer.Argument(help="harvard or roadscene.")],
+    name: Annotated[str, chosen("data set", help="harvard or roadscene.")],
     folder: Annotated[Path, typer.Argument(help="Where it goes.")],
     sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
 ) -> None:

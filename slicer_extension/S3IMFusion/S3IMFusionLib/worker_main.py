@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     from monai_s3im.record import FusionRecord
 
     imported = time.perf_counter()
-    fuser = Fuser(**request["settings"], progress=lambda done, total: channel.send("progress", done=done, total=total))
+    fuser = Fuser(**request["settings"], progress=partial(_send_slices, channel))
     source_a, source_b = (_read_source(request[source]) for source in "ab")
     read = time.perf_counter()
     output = Path(request["output"])
@@ -136,6 +137,11 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
         "record": replace(record, fused=None, fused_sha256=None).as_json(),
         "seconds": seconds,
     }  # those of that file
+
+
+def _send_slices(channel: Channel, _step: str, done: int, total: int) -> None:
+    if total:
+        channel.send("progress", done=done, total=total)
 
 
 def _read_source(source: dict[str, Any]) -> Any:
