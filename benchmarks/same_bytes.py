@@ -66,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = (options.work or Path(name)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        trees = {side: _tree(getattr(options, side), work / f"tree-{side}") for side in ("old", "new")}
+        trees = {side: _tree(getattr(options, side), work) for side in ("old", "new")}
         pairs = _write_pairs(trees["old"], options.data, options.only, work)
         for title in options.rounds:
             settings = ROUNDS[title] | ({"spacing": options.spacing} if options.spacing else {})
@@ -84,15 +84,16 @@ def main() -> None:
     sys.exit(1 if differing else 0)
 
 
-def _tree(commit: str, folder: Path) -> Path:
+def _tree(commit: str, work: Path) -> Path:
     """The files of a commit; the working tree itself for `.`."""
     if commit == ".":
         return ROOT
-    if folder.exists():
-        return folder
-    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout  # noqa: S607
-    with tarfile.open(fileobj=BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    name = subprocess.run(["git", "rev-parse", commit], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607
+    folder = work / f"tree-{name[:12]}"
+    if not folder.exists():
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout  # noqa: S607
+        with tarfile.open(fileobj=BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
     return folder
 
 

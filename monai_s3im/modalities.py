@@ -1,6 +1,6 @@
 """The one table of modalities and tasks. To add one, add an entry to MODALITIES or to TASKS.
 
-Nothing here imports torch or numpy: 3D Slicer, a web page, ``s3im --help`` and the shell's completion read the same table.
+Nothing here imports torch or numpy: 3D Slicer, a web page, ``s3im --help`` and the shell's completion read it, too.
 """
 
 import math

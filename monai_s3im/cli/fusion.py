@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import typer
 
 from monai_s3im.existing import isdir
-from monai_s3im.modalities import MODALITIES, OWN_WEIGHTS
+from monai_s3im.modalities import MODALITIES
+from monai_s3im.record import FusionRecord, record_path
 
 from .common import fail, say
 from .progress import Steps
@@ -42,7 +42,6 @@ def fuse_one(pair: Any, output: Path, settings: dict[str, Any], step: Steps) -> 
     """
     from monai_s3im.atomic import remove_leftovers
     from monai_s3im.data.pair_checks import problems_of
-    from monai_s3im.data.saving import read_record, record_path
     from monai_s3im.fuse import Fuser
 
     output = _file_in(output, pair) if isdir(output) and not settings["dicom"] else output
@@ -59,7 +58,8 @@ def fuse_one(pair: Any, output: Path, settings: dict[str, Any], step: Steps) -> 
     if not step.is_shown:
         return ""
     seconds = time.monotonic() - step.began
-    return sentence(read_record(output), output, record_path(output).name, seconds)
+    record = FusionRecord.read(output)
+    return sentence(record, output, seconds) if record else ""
 
 
 def _file_in(folder: Path, pair: Any) -> Path:
@@ -68,25 +68,24 @@ def _file_in(folder: Path, pair: Any) -> Path:
     return folder / f"{pair.name}_fused{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
 
 
-def sentence(record: Mapping[str, Any], output: Path, beside: str, seconds: float) -> str:
+def sentence(record: FusionRecord, output: Path, seconds: float) -> str:
     """What was fused, how, where it is, and how many warnings there are.
 
     Args:
         record: of the fused image.
         output: where it is.
-        beside: the name of the record's file.
         seconds: that it took.
     """
-    named = [f"{source['file']} ({MODALITIES[source['modality']].label})" for source in record["sources"].values()]
-    is_own = record["task"] in {None, OWN_WEIGHTS}
-    how = [f"weights {record['weights_file']}" if is_own else f"weights for {record['task']}"]
-    if record["transform"] is not None:
-        how.append(f"moved by {Path(record['transform']).name}")
-    elif record["register"] != "none":
-        how.append(f"{record['register']} registration")
-    how += [record["device"], f"{seconds:.0f} s"]
-    count = len(record["warnings"])
+    named = [f"{source.file} ({MODALITIES[source.modality].label})" for source in record.sources.values()]
+    how = [f"weights {record.weights_file}" if record.task is None else f"weights for {record.task}"]
+    if record.transform is not None:
+        how.append(f"moved by {record.transform}")
+    elif record.settings.register != "none":
+        how.append(f"{record.settings.register} registration")
+    how += [record.settings.device, f"{seconds:.0f} s"]
+    count = len(record.warnings)
     warnings = f"; {count} warning{'s' if count > 1 else ''}, see above" if count else ""
+    beside = record_path(output).name
     return f"Fused {' with '.join(named)} into {output} ({', '.join(how)}); {beside} records how{warnings}"
 
 
