@@ -92,7 +92,9 @@ class FusionSettings:
         InputError: if ``max_gib`` is not more than 0.
     """
 
-    device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps.", recorded=True)
+    device: str = _option(
+        "auto", "auto, cpu, cuda, cuda:1, mps.", choices=("auto", "cpu", "cuda", "mps"), others=True, recorded=True
+    )
     plane: str = _option(
         "axial", "Slices of a volume: axial, coronal, sagittal or in-plane.", choices=SLICE_PLANES, recorded=True
     )
@@ -135,7 +137,7 @@ class FusionSettings:
         recorded=True,
     )
     deterministic: bool = _option(False, "The same bytes on every run of one machine; slower.", recorded=True)
-    max_gib: float = _option(MAX_GIB, "Most memory in GiB that one image may take, as its header says.")
+    max_gib: float = _option(MAX_GIB, "Most memory in GiB that one image may take; larger are refused.", minimum=0)
 
     def __post_init__(self) -> None:
         if not self.max_gib > 0:
@@ -155,6 +157,12 @@ DEFAULTS = FusionSettings()
 def choices_of(name: str) -> tuple[str, ...]:
     """The values that a setting may have; none: any of its type."""
     found: tuple[str, ...] = _METADATA[name]["choices"]
+    return found
+
+
+def least_of(name: str) -> int | None:
+    """The least value that a setting may have; None: any."""
+    found: int | None = _METADATA[name]["minimum"]
     return found
 
 

@@ -18,9 +18,8 @@ from monai_s3im.cli.options import CHOICES
 from monai_s3im.data.download import DATASETS
 from monai_s3im.inferers import SliceWiseInferer
 from monai_s3im.modalities import modality_named
+from monai_s3im.settings import REFERENCES, REGISTRATIONS
 from monai_s3im.transforms import PLANES
-from monai_s3im.transforms.grid import REFERENCES
-from monai_s3im.transforms.registration import REGISTRATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.settings import FusionSettings
 
 from .common import fail, show_log
-from .options import MAX_GIB, choice, examples
+from .options import choice, examples, with_settings
 from .pairs import find_pairs, lone_images
 from .progress import Steps, steps
 
@@ -25,6 +26,7 @@ EXAMPLES = examples(
 )
 
 
+@with_settings
 def fuse(
     image_a: Annotated[
         Path | None,
@@ -60,44 +62,8 @@ def fuse(
     ] = False,
     modality_a: Annotated[str | None, choice("modality", help=_MODALITIES)] = None,
     modality_b: Annotated[str | None, choice("modality", help=_MODALITIES)] = None,
-    plane: Annotated[str, choice("plane", help="Slices of a volume: axial, coronal, sagittal or in-plane.")] = "axial",
-    reference: Annotated[str, choice("reference", help="Whose grid a fused volume has: a, b, or finer.")] = "a",
-    spacing: Annotated[
-        str | None, typer.Option(help="Voxel size in mm instead, such as 1 or 0.9x0.9x2; same field of view.")
-    ] = None,
-    register: Annotated[
-        str, choice("register", help="Bring B into register with A first: none, rigid or affine; saved as .tfm.")
-    ] = "none",
-    transform: Annotated[
-        Path | None, typer.Option(help="Transform to apply instead: .tfm, from A's points to B's.")
-    ] = None,
-    window: Annotated[
-        str, choice("window", help="Range of a CT in HU: brain, soft_tissue, bone, full, or LOWER,UPPER.")
-    ] = "brain",
-    color_map: Annotated[
-        str | None, typer.Option(help="Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")
-    ] = None,
-    gray: Annotated[bool, typer.Option("--gray", help="Write the fused luma, without colour.")] = False,
-    dicom: Annotated[
-        bool, typer.Option("--dicom", help="Write a DICOM series in the patient's study: -o names its folder.")
-    ] = False,
-    device: Annotated[str, choice("device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    task: Annotated[
-        str,
-        choice(
-            "task",
-            help="Whose weights: ct-mri, spect-pet-mri, medical, infrared-visible, or auto, by each pair's modalities.",
-        ),
-    ] = "auto",
-    weights: Annotated[Path | None, typer.Option(help="Other weights, for every pair, than those of the task.")] = None,
-    slice_batch: Annotated[int, typer.Option(min=1, help="Slices that the network sees at once.")] = 8,
-    precision: Annotated[
-        str, choice("precision", help="Of the network: float32, bfloat16 or float16; for a GPU.")
-    ] = "float32",
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same bytes on every run of one machine; slower.")
-    ] = False,
-    max_gib: MAX_GIB = 4,
+    *,
+    settings: FusionSettings,
 ) -> None:
     """Fuse one pair, two folders matched by file name, a list of pairs, or what patterns find; pictures or volumes."""
     if image_a is None and pairs is None and root is None:
@@ -108,24 +74,6 @@ def fuse(
     if destination is None:
         fail("say where the result goes with -o FILE (one pair) or -o FOLDER (many)")
     show_log()
-    settings = {
-        "device": device,
-        "plane": plane,
-        "reference": reference,
-        "spacing": spacing,
-        "register": register,
-        "transform": transform,
-        "window": window,
-        "color_map": color_map,
-        "gray": gray,
-        "dicom": dicom,
-        "task": task,
-        "weights": weights,
-        "slice_batch": slice_batch,
-        "precision": precision,
-        "deterministic": deterministic,
-        "max_gib": max_gib,
-    }
     batch = {"resume": resume, "workers": workers, "engine": engine, "ray_address": ray_address, "metrics": metrics}
     named = (image_a, image_b, pairs, root, pattern_a, pattern_b, modality_a, modality_b)
     try:
@@ -138,7 +86,7 @@ def fuse(
 
 
 def _fuse(
-    named: tuple[Any, ...], output: Path, settings: dict[str, Any], batch: dict[str, Any], report: bool, step: Steps
+    named: tuple[Any, ...], output: Path, settings: FusionSettings, batch: dict[str, Any], report: bool, step: Steps
 ) -> str:
     """Find the pairs, and fuse them; what to say when the line of the terminal is gone."""
     from monai_s3im.data.reading import is_image_folder
@@ -155,7 +103,7 @@ def _fuse(
             "leave them out for one pair"
         )
     if not is_single:
-        refuse_settings_of_one(output, settings["transform"])
+        refuse_settings_of_one(output, settings.transform)
     found, refused = find_pairs(image_a, image_b, pairs, root, *more)
     if is_single:
         return fuse_one(found[0], output, settings, step)

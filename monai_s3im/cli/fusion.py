@@ -12,13 +12,14 @@ import typer
 from monai_s3im.existing import isdir
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.record import FusionRecord, record_path
+from monai_s3im.settings import FusionSettings
 
 from .common import fail, say
 from .progress import Steps
 from .report import report_batch
 
 
-def refuse_settings_of_one(output: Path, transform: Path | None) -> None:
+def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
     """A batch has a folder as output, and no movement that is the same for all pairs."""
     from monai_s3im.file_names import IMAGE_SUFFIXES, suffix_of
 
@@ -28,13 +29,13 @@ def refuse_settings_of_one(output: Path, transform: Path | None) -> None:
         fail(f"{output} is the name of one image, and several pairs go into a folder: name a folder with -o")
 
 
-def fuse_one(pair: Any, output: Path, settings: dict[str, Any], step: Steps) -> str:
+def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> str:
     """Fuse a pair.
 
     Args:
         pair: what to fuse.
         output: a file, or a folder for a file named after image A.
-        settings: of :class:`monai_s3im.fuse.Fuser`.
+        settings: of the fusion.
         step: shows what is happening.
 
     Returns:
@@ -44,14 +45,14 @@ def fuse_one(pair: Any, output: Path, settings: dict[str, Any], step: Steps) -> 
     from monai_s3im.data.pair_checks import problems_of
     from monai_s3im.fuse import Fuser
 
-    output = _file_in(output, pair) if isdir(output) and not settings["dicom"] else output
+    output = _file_in(output, pair) if isdir(output) and not settings.dicom else output
     remove_leftovers(output.parent)
     step("Looking at the images")
     pair = replace(pair, name="pair")  # which names no file here
-    if problems := problems_of([pair], settings["max_gib"]).get(pair.name):
+    if problems := problems_of([pair], settings.max_gib).get(pair.name):
         fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
     step("Loading the network")
-    Fuser(**settings, progress=step)(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+    Fuser(settings, progress=step)(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
     is_read_by_a_person = step.is_shown and sys.stdout.isatty()
     if not is_read_by_a_person:
         say(output)
@@ -90,14 +91,14 @@ def sentence(record: FusionRecord, output: Path, seconds: float) -> str:
 
 
 def fuse_many(
-    pairs: list[Any], output: Path, settings: dict[str, Any], batch: dict[str, Any], report: bool, step: Steps
+    pairs: list[Any], output: Path, settings: FusionSettings, batch: dict[str, Any], report: bool, step: Steps
 ) -> None:
     """Fuse, report what fails as it fails, and exit by what became of all.
 
     Args:
         pairs: what to fuse.
         output: a folder.
-        settings: of :class:`monai_s3im.fuse.Fuser`.
+        settings: of the fusion.
         batch: settings of :func:`monai_s3im.batch.fuse_batch`.
         report: write the report, too.
         step: shows what is happening.
@@ -107,7 +108,7 @@ def fuse_many(
 
     counts, total = {"fused": 0, "skipped": 0, "failed": 0}, len(pairs) + len(batch["refused"])
     step("Loading the networks")
-    fuser = Fuser(**settings)
+    fuser = Fuser(settings)
     step("Looking at the images")
     try:
         with closing(fuse_batch(pairs, output, fuser, **batch)) as results:
@@ -122,6 +123,6 @@ def fuse_many(
     done = counts["fused"] + counts["skipped"]
     earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""
     say(f"{done} of {total} pairs fused into {output}{earlier}")
-    is_reported = not report or report_batch(output, pairs, settings["color_map"], settings["max_gib"], step)
+    is_reported = not report or report_batch(output, pairs, settings.color_map, settings.max_gib, step)
     if done < total or not is_reported:
         raise typer.Exit(1 if done else 2)
