@@ -21,7 +21,7 @@ _KNOWN = (
     "a RoadScene layout ({train,val,test}/{vi,ir}, {vi,ir} or {crop_LR_visible,cropinfrared})"
 )
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = None) -> list[Pair]:
@@ -83,7 +83,7 @@ def _section_pairs(folder: Path, section: str) -> list[Pair]:
     modalities = [modality_of_folder(file / "image") for file in folders]
     pairs, unpaired = match_folders(*folders, *modalities)
     if unpaired:
-        _logger.warning("left out of %s, without a partner: %s", present[section], ", ".join(f.name for f in unpaired))
+        logger.warning("left out of %s, without a partner: %s", present[section], ", ".join(f.name for f in unpaired))
     return pairs
 
 

@@ -27,7 +27,7 @@ MAX_UNPACKED_BYTES = 4 << 30
 MAX_UNPACKED_FILES = 100_000
 _RANGE_NOT_SATISFIABLE = 416
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
         raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}") from error
     except KeyboardInterrupt:
         if part.is_file():
-            _logger.warning("Interrupted: %s is kept, run it again to go on.", part)
+            logger.warning("Interrupted: %s is kept, run it again to go on.", part)
         raise
     return path
 

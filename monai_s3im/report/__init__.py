@@ -20,7 +20,7 @@ from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS
 from monai_s3im.settings import MAX_GIB
 
-from .cases import FEWEST_FOR_OUTLIERS, Batch, Case, read_batch, shared_settings
+from .cases import FEWEST_FOR_OUTLIERS, Case, ReportedBatch, read_batch, shared_settings
 from .images import CaseImages, read_case_images
 from .montage import montage
 from .strips import Strip
@@ -131,7 +131,7 @@ def _viewer_volumes(images: CaseImages) -> dict[str, ViewerVolume]:
     }
 
 
-def _page(folder: Path, batch: Batch, cards: Iterator[Card]) -> Iterator[str]:
+def _page(folder: Path, batch: ReportedBatch, cards: Iterator[Card]) -> Iterator[str]:
     """The text of the page, piece by piece, so that no two cases are in memory at once."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),

@@ -92,7 +92,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ReportedBatch:
     """The cases of a batch, those that call for a look first, and the distributions of their metrics.
 
     Attributes:
@@ -109,7 +109,7 @@ class Batch:
         return {attention: sum(case.attention == attention for case in self.cases) for attention in ATTENTIONS}
 
 
-def read_batch(output_dir: Path) -> Batch:
+def read_batch(output_dir: Path) -> ReportedBatch:
     """Read the cases of a batch from its output folder: ``summary.csv`` and the records.
 
     Raises:
@@ -121,7 +121,7 @@ def read_batch(output_dir: Path) -> Batch:
         groups.setdefault(case.kind, []).append(case)
     distributions = {kind: _distributions(group) for kind, group in groups.items()}
     marked = [Case(case.result, case.record, _outliers(case, distributions[case.kind])) for case in cases]
-    return Batch(tuple(sorted(marked, key=lambda case: ATTENTIONS.index(case.attention))), distributions)
+    return ReportedBatch(tuple(sorted(marked, key=lambda case: ATTENTIONS.index(case.attention))), distributions)
 
 
 def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from monai_s3im.errors import InputError
 from monai_s3im.settings import REGISTRATIONS
 
+from .mattes_information import MattesInformation
 from .meta import meta_without_affine
 from .movement import moved_by, ras_to_lps, read_movement
-from .mutual_information import MutualInformation
 from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Register(Transform):
 
     Args:
         kind: ``"rigid"`` or ``"affine"``: the movement of the largest mutual information, see
-            :class:`MutualInformation`; ``"none"``: none, the fields of view are looked at only.
+            :class:`MattesInformation`; ``"none"``: none, the fields of view are looked at only.
         movement: (4, 4), from points of the reference to points of the image, RAS mm; applied in place of an estimate.
 
     Raises:
@@ -59,7 +59,7 @@ class Register(Transform):
             return MetaTensor(
                 image.as_tensor(), affine=image.affine, meta={**meta_without_affine(image), "registration": found}
             )
-        information = MutualInformation(reference, image)
+        information = MattesInformation(reference, image)
         movement = information.maximise(self.kind) if self.movement is None else self.movement
         moved = moved_by(movement, image)
         centre = np.asarray(reference.affine.cpu()) @ [*(np.array(reference.shape[1:]) - 1) / 2, 1.0]
