@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="pairs whose name has this text")
     parser.add_argument("--spacing", help="voxel size in mm of every result: quicker")
     parser.add_argument("--work", type=Path, help="a folder that keeps what the old commit fused, for the next time")
-    parser.add_argument("--gained", nargs="*", default=["version"], help="keys that a new record may have")
+    parser.add_argument("--gained", nargs="*", default=["schema_version"], help="keys that a new record may have")
     options = parser.parse_args()
     differing = 0
     with tempfile.TemporaryDirectory() as name:
