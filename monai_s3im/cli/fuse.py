@@ -7,7 +7,7 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, show_log
+from .common import fail, show_log, tell
 from .options import MAX_GIB, choice, examples
 from .pairs import find_pairs, lone_images
 from .progress import Steps, steps
@@ -134,7 +134,7 @@ def fuse(
     except (InputError, OutputError) as error:
         fail(error)
     if at_the_end:
-        typer.echo(at_the_end, err=True)
+        tell(at_the_end)
 
 
 def _fuse(
