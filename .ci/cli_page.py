@@ -16,12 +16,12 @@ INTRODUCTION = """# The command
 
 <!-- written by .ci/cli_page.py: change the help of the command, and run it again -->
 
-Every command has `--help`. `s3im --install-completion` sets the completion of commands, options, their values and files up
-for bash, zsh, fish or PowerShell; open a new terminal after it. `s3im --show-completion` prints the script instead.
+Every command has `--help`. `s3im --install-completion` makes bash, zsh, fish or PowerShell complete commands, options,
+their values and files, from the next terminal on. `s3im --show-completion` prints the script instead.
 
-On a terminal, a command shows what it is doing on standard error; elsewhere it shows nothing but warnings. Standard output
-holds the result alone: the path of the fused image, a table, a list. The exit code is 0 if all went well, 1 if some pairs of
-a batch failed, and 2 if the input or the options cannot be used.
+On a terminal, a command shows what it is doing on standard error; elsewhere it shows nothing but warnings. Standard
+output holds the result alone: the path of the fused image, a table, a list. The exit code is 0 if all went well, 1 if
+some pairs of a batch failed, and 2 if the input or the options cannot be used.
 
 """
 

@@ -8,7 +8,7 @@ import typer
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.settings import FusionSettings
 
-from .common import fail, show_log
+from .common import fail, show_log, tell
 from .options import choice, examples, with_settings
 from .pairs import find_pairs, lone_images
 from .progress import Steps, steps
@@ -82,7 +82,7 @@ def fuse(
     except (InputError, OutputError) as error:
         fail(error)
     if at_the_end:
-        typer.echo(at_the_end, err=True)
+        tell(at_the_end)
 
 
 def _fuse(

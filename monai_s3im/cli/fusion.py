@@ -14,7 +14,7 @@ from monai_s3im.modalities import MODALITIES
 from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import FusionSettings
 
-from .common import fail, say
+from .common import fail, say, tell
 from .progress import Steps
 from .report import report_batch
 
@@ -116,9 +116,9 @@ def fuse_many(
                 counts[result.status] += 1
                 step("Fusing, pairs done:", sum(counts.values()), total)
                 if result.error is not None:
-                    typer.echo(f"error: {result.name}: {' '.join(result.error.split())}", err=True)
+                    tell(f"error: {result.name}: {' '.join(result.error.split())}")
     except KeyboardInterrupt:
-        typer.echo(f"interrupted after {sum(counts.values())} of {total} pairs: continue with --resume", err=True)
+        tell(f"interrupted after {sum(counts.values())} of {total} pairs: continue with --resume")
         raise
     done = counts["fused"] + counts["skipped"]
     earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from .common import fail
+from .common import fail, tell
 
 
 def lone_images(image_a: Path | None, image_b: Path | None) -> tuple[Path | None, Path | None]:
@@ -32,7 +30,7 @@ def _only_image_in(folder: Path, partner: Path) -> Path:
     if len(images) != 1:
         such = f" of {len(images)} images" if images else " without images"
         fail(f"{folder} is a folder{such} and {partner} is one image: name one image, or two folders")
-    typer.echo(f"note: {images[0]} is the only image in {folder}", err=True)
+    tell(f"note: {images[0]} is the only image in {folder}")
     return images[0]
 
 
@@ -61,5 +59,5 @@ def find_pairs(
 
     match = match_patterns(root, pattern_a, pattern_b, modality_a, modality_b)
     for file in match.unpaired:
-        typer.echo(f"note: {file} has no partner", err=True)
+        tell(f"note: {file} has no partner")
     return match.pairs, match.ambiguous

@@ -35,7 +35,9 @@ class Steps:
         if self._bar is not None:
             count = f" {done} of {total}" if total else ""
             text = f"{step[:1].upper()}{step[1:]}{count}"
-            self._bar.update(self._bar.task_ids[0], description=text, completed=done, total=total or None)
+            task = self._bar.tasks[0]
+            task.total = total or None  # update() takes None for: as it was
+            self._bar.update(task.id, description=text, completed=done)
 
 
 @contextmanager

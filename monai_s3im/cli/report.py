@@ -9,7 +9,7 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, say, show_log
+from .common import fail, say, show_log, tell
 from .options import MAX_GIB, examples
 from .pairs import find_pairs
 from .progress import Steps, steps
@@ -47,10 +47,10 @@ def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_
     try:
         say(f"report: {_write(folder, pairs, color_map, max_gib, step)}")
     except (InputError, OutputError) as error:
-        typer.echo(f"error: no report: {error}", err=True)
+        tell(f"error: no report: {error}")
     except Exception as error:
         logger.exception("the report failed")
-        typer.echo(f"error: no report: unexpected {type(error).__name__}: {error}", err=True)
+        tell(f"error: no report: unexpected {type(error).__name__}: {error}")
     else:
         return True
     return False
