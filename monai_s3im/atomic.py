@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from monai_s3im.errors import OutputError
+from .errors import OutputError
 
 _PROCESSES = Path("/proc/self/ns/pid")
 _NAMESPACE = _PROCESSES.stat().st_ino if _PROCESSES.exists() else 0  # containers of one host name number theirs anew

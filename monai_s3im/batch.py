@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from monai_s3im.data.pair_checks import problems_of
+from monai_s3im.data.pairs import Pair
+from monai_s3im.data.reading import is_volume
+from monai_s3im.data.writing import sha256_of
+
 from .atomic import marked, remove_leftovers
-from .data.pair_checks import problems_of
-from .data.pairs import Pair
-from .data.reading import is_volume
-from .data.writing import sha256_of
 from .errors import InputError, OutputError
 from .evaluate import evaluate
 from .existing import exists

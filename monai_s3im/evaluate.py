@@ -21,12 +21,13 @@ from torch import Tensor
 from monai_s3im.data.pairs import images_by_stem
 from monai_s3im.data.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
 from monai_s3im.data.writing import write_json, write_text
-from monai_s3im.errors import InputError
-from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
-from monai_s3im.record import FusionRecord, record_path
-from monai_s3im.settings import DEFAULTS, MAX_GIB
-from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
 from monai_s3im.transforms.movement import moved_by, ras_to_lps
+
+from .errors import InputError
+from .metrics import FUSION_METRICS, fusion_metrics
+from .record import FusionRecord, record_path
+from .settings import DEFAULTS, MAX_GIB
+from .transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
 
 LARGEST_BATCH = 16
 _LUMA = (0.299, 0.587, 0.114)

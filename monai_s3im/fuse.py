@@ -12,9 +12,10 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Transform
 
+from monai_s3im.data.reading import is_volume
+from monai_s3im.data.saving import check_output
+
 from .bundle_config import bundle_parser
-from .data.reading import is_volume
-from .data.saving import check_output
 from .errors import InputError, own_errors
 from .modalities import OWN_WEIGHTS
 from .settings import FusionSettings

@@ -3,8 +3,9 @@
 import logging
 from pathlib import Path
 
-from monai_s3im.data.pairs import SECTIONS, Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
 from monai_s3im.errors import InputError
+
+from .pairs import SECTIONS, Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
 
 _SECTION_FOLDERS = {"training": "train", "validation": "val", "test": "test"}
 _HARVARD_DATALIST = "datalist_CT+SPECT-MRI.json"

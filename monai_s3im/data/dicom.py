@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import RLELossless
 
-from monai_s3im.data.quiet import quiet_stderr
-from monai_s3im.data.slice_stack import SliceStack, stack_slices, volume_of
 from monai_s3im.errors import InputError
 from monai_s3im.existing import exists, isdir, isfile
 from monai_s3im.file_names import DICOM_SUFFIXES, series_of
 from monai_s3im.modalities import DICOM_CODES
+
+from .quiet import quiet_stderr
+from .slice_stack import SliceStack, stack_slices, volume_of
 
 logger = logging.getLogger(__name__)
 

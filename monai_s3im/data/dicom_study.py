@@ -8,8 +8,9 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from monai_s3im.data.dicom import damage_as_input_error, series_files
 from monai_s3im.errors import InputError
+
+from .dicom import damage_as_input_error, series_files
 
 _NEVER_ABSENT = """
     PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName

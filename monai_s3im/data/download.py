@@ -18,8 +18,9 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from monai_s3im.data.writing import put_in_place, sha256_of, write_json
 from monai_s3im.errors import InputError, OutputError
+
+from .writing import put_in_place, sha256_of, write_json
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20

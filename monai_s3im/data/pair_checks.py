@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import spatial_shape_of
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import modality_named
 from monai_s3im.settings import MAX_GIB
+
+from .pairs import Pair
+from .reading import spatial_shape_of
 
 _MOST_LINES = 20
 _LONGEST_NAME = 200  # a suffix follows

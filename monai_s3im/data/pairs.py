@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from monai_s3im.data.dicom import is_series
-from monai_s3im.data.reading import stem_of
 from monai_s3im.errors import InputError
 from monai_s3im.existing import isdir, isfile
 from monai_s3im.file_names import IMAGE_SUFFIXES, suffix_of
 from monai_s3im.modalities import known_modality
+
+from .dicom import is_series
+from .reading import stem_of
 
 SECTIONS = ("training", "validation", "test")
 

@@ -23,8 +23,6 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from monai_s3im.data.dicom import is_series, read_series, series_name, series_shape
-from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.errors import InputError
 from monai_s3im.existing import isdir
 from monai_s3im.file_names import (
@@ -36,6 +34,9 @@ from monai_s3im.file_names import (
     suffix_of,
 )
 from monai_s3im.settings import MAX_GIB
+
+from .dicom import is_series, read_series, series_name, series_shape
+from .quiet import quiet_stderr
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from monai_s3im.atomic import write_file
-from monai_s3im.data.dicom import is_series, series_files
-from monai_s3im.data.quiet import quiet_stderr
-from monai_s3im.data.reading import LPS_TO_RAS, stem_of
 from monai_s3im.errors import InputError
 from monai_s3im.file_names import frame_of, suffix_of
+
+from .dicom import is_series, series_files
+from .quiet import quiet_stderr
+from .reading import LPS_TO_RAS, stem_of
 
 OUTPUT_SUFFIXES = (".png", ".nii.gz", ".nii", ".nrrd", ".mha")
 
