@@ -32,7 +32,7 @@ def schema() -> dict[str, Any]:
         "title": "Record of a fusion by S3IMFusion",
         **found,
         "properties": properties,
-        "required": [*properties],
+        "required": [name for name in properties if name not in {"fused", "fused_sha256"}],
     }
 
 

@@ -86,8 +86,8 @@ class FusionRecord:
         warnings: sentences.
     """
 
-    fused: str | None
-    fused_sha256: str | None
+    fused: str | None = None
+    fused_sha256: str | None = None
     sources: dict[str, SourceRecord]
     software: dict[str, str]
     color_map: str | None = None
@@ -130,7 +130,10 @@ class FusionRecord:
         """
         path = record_path(fused)
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            record = cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            if record.fused is None or record.fused_sha256 is None:
+                raise ValueError("it names no fused image")
+            return record
         except (FileNotFoundError, NotADirectoryError):
             return None
         except _LaterError as error:
@@ -150,7 +153,7 @@ class FusionRecord:
         write_file(record_path(fused), lambda temporary: temporary.write_bytes(content), ".json")
 
     def as_json(self) -> dict[str, Any]:
-        """The content of the file."""
+        """The content of the file; what need not be there is left out where it is None."""
         content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         for name, value in ((option.name, getattr(self, option.name)) for option in fields(self)):
             if name == "settings":
@@ -158,12 +161,10 @@ class FusionRecord:
             elif name == "sources":
                 content[name] = {key: _source_json(source) for key, source in value.items()}
             elif name == "registration" and value is not None:
-                content[name] = {
-                    key: entry for key, entry in asdict(value).items() if (key, entry) != ("file_sha256", None)
-                }
+                content[name] = _without_none(asdict(value), "file", "file_sha256")
             else:
                 content[name] = value
-        return content
+        return _without_none(content, "fused", "fused_sha256")
 
     @property
     def recorded_settings(self) -> dict[str, Any]:
@@ -210,6 +211,10 @@ def _source_json(source: SourceRecord) -> dict[str, Any]:
     content = asdict(source)
     content["intensity_range"] = content.pop("intensity_range")
     return content
+
+
+def _without_none(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in names or value is not None}
 
 
 def _parsed(kind: Any, value: Any, name: str) -> Any:

@@ -127,6 +127,7 @@ def test_the_record_lies_beside_its_image(fused, name, tmp_path):
 
 def test_a_volume_that_is_no_file_has_no_name(fused):
     content = replace(FusionRecord.read(next(iter(fused))), fused=None, fused_sha256=None).as_json()
+    assert "fused" not in content
     jsonschema.validate(content, SCHEMA)
     assert FusionRecord.from_json(content).fused is None
 

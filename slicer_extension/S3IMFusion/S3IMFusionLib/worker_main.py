@@ -133,10 +133,9 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     seconds = {"import": imported - begin, "set up": read - imported, "fuse": time.perf_counter() - read}
     record = FusionRecord.read(output)
     assert record is not None  # noqa: S101
-    return {
-        "record": replace(record, fused=None, fused_sha256=None).as_json(),
-        "seconds": seconds,
-    }  # those of that file
+    moved = replace(record.registration, file=None, file_sha256=None) if record.registration else None
+    kept = replace(record, fused=None, fused_sha256=None, registration=moved)  # the files are removed now
+    return {"record": kept.as_json(), "seconds": seconds}
 
 
 def _send_slices(channel: Channel, _step: str, done: int, total: int) -> None:
