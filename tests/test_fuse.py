@@ -1,5 +1,4 @@
 import hashlib
-import inspect
 import json
 
 import nibabel as nib
@@ -12,7 +11,7 @@ from PIL import Image
 from references.geometry_reference import in_field_of_view
 from sample_images import GRID, SHAPE, SMALLER, blobs, itk_affine, write_picture, write_volume
 
-from monai_s3im.bundle_config import bundle_parser, bundle_root
+from monai_s3im.bundle_config import bundle_root
 from monai_s3im.data.reading import read_image
 from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, OutputError
@@ -281,13 +280,6 @@ def test_images_too_large_for_the_device_are_told_in_a_sentence(fuser, pictures,
 def test_unknown_modality_is_refused(fuser, pictures):
     with pytest.raises(InputError, match="unknown modality 'xray'"):
         fuser(*pictures, modality_b="xray")
-
-
-def test_defaults_are_those_of_the_config():
-    config = bundle_parser("inference")
-    for name, parameter in inspect.signature(Fuser).parameters.items():
-        if name in {"plane", "gray", "slice_batch"}:
-            assert parameter.default == config[name]
 
 
 def test_two_runs_give_the_same_bytes(fuser, volumes, tmp_path):
