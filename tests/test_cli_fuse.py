@@ -380,7 +380,7 @@ def test_a_locked_folder_fails_its_pair_and_no_other(images, tmp_path, monkeypat
     result = run("--pairs", tmp_path / "pairs.csv", "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("error")]
-    assert errors == [f"error: bad: {locked}/a.png may not be read: ask for permission to read it."]
+    assert errors == [f"error: bad: {locked}/a.png may not be read: ask for permission to read it"]
     assert (tmp_path / "out" / "good.png").exists()
     for arguments in ([locked / "a.png", images / "b.png"], ["--pairs", locked / "pairs.csv"]):
         result = run(*arguments, "-o", tmp_path / "new.png", "--device", "cpu")
