@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from monai_s3im.data.atomic import write_file
+from monai_s3im.atomic import write_file
 from monai_s3im.networks import S3IMFusion, load_weights
 
 

@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
-_logger = logging.getLogger("mkdocs.hooks")
+logger = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
     "README.md": "index.md",
@@ -42,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:  # noqa: ARG001 (mkdocs)
     """Warn of a page that ``exclude_docs`` keeps from the site; mkdocs only mentions the links to it."""
     for file in files.documentation_pages(inclusion=InclusionLevel.is_excluded):
-        _logger.warning("%s is excluded from the site", file.src_uri)
+        logger.warning("%s is excluded from the site", file.src_uri)
     return nav
 
 
@@ -76,5 +76,5 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001 (mkdocs)
     """Warn, which a strict build does not forgive, of a page that would fetch something from another host."""
     for tag in _FETCHED.findall(output):
-        _logger.warning("%s fetches from another host: %s", page.file.src_uri, tag)
+        logger.warning("%s fetches from another host: %s", page.file.src_uri, tag)
     return output

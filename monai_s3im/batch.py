@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -10,18 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .data.atomic import marked, remove_leftovers
-from .data.pair_checks import problems_of
-from .data.pairs import Pair
-from .data.reading import is_volume
-from .data.saving import movement_path, read_record
-from .data.writing import sha256_of
+from monai_s3im.data.pair_checks import problems_of
+from monai_s3im.data.pairs import Pair
+from monai_s3im.data.reading import is_volume
+from monai_s3im.data.writing import sha256_of
+
+from .atomic import marked, remove_leftovers
 from .errors import InputError, OutputError
 from .evaluate import evaluate
 from .existing import exists
+from .file_names import series_of
 from .fuse import Fuser
 from .modalities import modality_named
 from .ray_pool import run_on_ray
+from .record import FusionRecord, SourceRecord, movement_path
 from .summary import CaseResult, Summary
 from .worker_pool import LostWorkerError, run_in_workers
 
@@ -75,7 +76,7 @@ def fuse_batch(
     if engine not in ENGINES:
         raise InputError(f"unknown engine {engine!r}: choose {' or '.join(ENGINES)}")
     found = problems_of(pairs, fuser.max_gib)
-    problems = {name: " ".join(line.removeprefix(f"{name}: ") for line in lines) for name, lines in found.items()}
+    problems = {name: "; ".join(line.removeprefix(f"{name}: ") for line in lines) for name, lines in found.items()}
     summary = Summary(output_dir, [*(refused or {}), *(pair.name for pair in pairs)], metrics)
     settle = partial(_settle, output_dir=Path(output_dir), resume=resume, metrics=metrics)
     usable = [pair for pair in pairs if pair.name not in problems]
@@ -112,36 +113,43 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
     The record beside it tells: software versions, weights and settings must be those of ``fuser``; modalities, names
     and SHA256 of the sources those of ``pair``; and the output must have the SHA256 that the record names.
     """
-    record = read_record(output)
-    if any(record.get(name) != value for name, value in fuser.record_settings.items()):
-        return False
     try:
-        if fuser.weights_sha256[record["task"]] != record["weights_sha256"]:
+        record = FusionRecord.read(output)
+        if record is None or not _is_made_by(record, fuser):
             return False
-        movement = (record.get("registration") or {}).get("file")
-        if (
-            movement == movement_path(output).name
-            and sha256_of(movement_path(output)) != record["registration"]["file_sha256"]
+        movement = record.registration
+        file = movement_path(output)
+        if movement is not None and movement.file == file.name and sha256_of(file) != movement.file_sha256:
+            return False
+        if not all(
+            _is_of(record.sources[f"image_{key}"], image, modality)
+            for key, image, modality in (("a", pair.image_a, pair.modality_a), ("b", pair.image_b, pair.modality_b))
         ):
             return False
-        if not isinstance(record["warnings"], list) or not all(isinstance(text, str) for text in record["warnings"]):
-            return False
-        return (
-            _is_made_of(record["sources"]["image_a"], pair.image_a, pair.modality_a)
-            and _is_made_of(record["sources"]["image_b"], pair.image_b, pair.modality_b)
-            and (record["fused"], record["fused_sha256"]) == (output.name, sha256_of(output))
+        files = {"image_a": pair.image_a, "image_b": pair.image_b}
+        return record.matches(files, sha256_of) and (record.fused, record.fused_sha256) == (
+            output.name,
+            sha256_of(output),
         )
-    except (KeyError, TypeError, AttributeError, InputError):
+    except InputError:
         return False
 
 
-def _is_made_of(source: dict[str, Any], file: Path, modality: str | None) -> bool:
-    """Whether what a record says of a source is true of this file, treated as this modality."""
-    if source["modality_given"] != (modality is not None):
+def _is_made_by(record: FusionRecord, fuser: Fuser) -> bool:
+    """Whether versions, settings and weights are those of a fuser."""
+    said = record.as_json()
+    if any(name not in said or said[name] != value for name, value in fuser.record_settings.items()):
         return False
-    if modality is not None and source["modality"] != modality_named(modality).name:
+    return record.weights_sha256 is not None and fuser.weights_sha256.get(record.task) == record.weights_sha256
+
+
+def _is_of(source: SourceRecord, file: Path, modality: str | None) -> bool:
+    """Whether a source has this file's name and was treated as this modality."""
+    if source.modality_given != (modality is not None):
         return False
-    return (source["file"], source["sha256"]) == (file.name, sha256_of(file))
+    if modality is not None and source.modality != modality_named(modality).name:
+        return False
+    return source.file == file.name
 
 
 def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: bool) -> CaseResult:
@@ -152,7 +160,7 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         skipped = resume and is_finished(pair, output, fuser)
         if not skipped:
             fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
-        record = read_record(output)
+        record = FusionRecord.read(output)
         values = _measured(output, pair, fuser.max_gib) if metrics else {}
     except (InputError, OutputError) as error:
         return CaseResult(pair.name, "failed", str(error), seconds=time.monotonic() - start)
@@ -164,8 +172,8 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         pair.name,
         "skipped" if skipped else "fused",
         output=output,
-        fused_sha256=record.get("fused_sha256"),
-        warnings=tuple(record.get("warnings", ())),
+        fused_sha256=record.fused_sha256 if record else None,
+        warnings=tuple(record.warnings) if record else (),
         seconds=time.monotonic() - start,
         metrics=values,
     )
@@ -212,7 +220,7 @@ def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None
 
 def _settle_on_node(settle: Settle, fuser: Fuser, pair: Pair) -> CaseResult:
     for image in (pair.image_a, pair.image_b):
-        whole = Path(re.sub(r"#[0-9.]+$", "", str(image)))  # of FILE#FRAME, of FOLDER#SERIES
+        whole, _ = series_of(image)  # or that of FILE#FRAME, which is written alike
         if not (exists(image) or exists(whole)):
             sentence = f"{image} is not there on {platform.node()}: put it on a file system that all nodes share"
             return CaseResult(pair.name, "failed", sentence)

@@ -19,13 +19,15 @@ from rich.table import Table
 from torch import Tensor
 
 from monai_s3im.data.pairs import images_by_stem
-from monai_s3im.data.reading import MAX_GIB, is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
-from monai_s3im.data.saving import read_record, record_path
+from monai_s3im.data.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
 from monai_s3im.data.writing import write_json, write_text
-from monai_s3im.errors import InputError
-from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
-from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
 from monai_s3im.transforms.movement import moved_by, ras_to_lps
+
+from .errors import InputError
+from .metrics import FUSION_METRICS, fusion_metrics
+from .record import FusionRecord, record_path
+from .settings import DEFAULTS, MAX_GIB
+from .transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
 
 LARGEST_BATCH = 16
 _LUMA = (0.299, 0.587, 0.114)
@@ -96,7 +98,7 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path, *, m
         source_a: its first source, or a folder with one for each fused image, of the same name up to the suffix;
             further files there are left alone.
         source_b: its second source, likewise.
-        max_gib: most memory that one image may take, see :data:`monai_s3im.data.reading.MAX_GIB`.
+        max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Returns:
         The values by case; a case is named by the stem of its fused file.
@@ -141,20 +143,21 @@ def read_luma(path: str | Path, max_gib: float = MAX_GIB) -> Tensor:
 def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]:
     """Mean of each metric over the axial slices of a fused volume; its path, and those of its sources."""
     fused, source_a, source_b = paths
-    modalities, window, color_map, matrix = _made_by(fused)
+    record, matrix = _record_of(fused)
+    window = record.settings.window if record else DEFAULTS.window
     item: dict[Hashable, Any] = {
         "fused": read_image(fused, max_gib),
         "image_a": read_image(source_a, max_gib),
         "image_b": read_image(source_b, max_gib),
     }
     for key in ("image_a", "image_b"):
-        item[key] = NormalizeModality(modalities.get(key), window)(item[key])
+        item[key] = NormalizeModality(record.sources[key].modality if record else None, window)(item[key])
     if matrix is not None:
         item["image_b"] = moved_by(ras_to_lps(matrix), item["image_b"])
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
     for transform in (
         AlignSourcesd(["fused", "image_a", "image_b"]),
-        ColorMapd(["image_a", "image_b"], _color_map_of_same_luma(color_map)),
+        ColorMapd(["image_a", "image_b"], _color_map_of_same_luma(record.color_map if record else None)),
         SplitChrominanced(["fused", "image_a", "image_b"]),
     ):
         item = transform(item)
@@ -164,25 +167,32 @@ def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]
     return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}
 
 
-def _made_by(fused: Path) -> tuple[dict[str, str], Any, str | None, NDArray[np.float64] | None]:
-    """What the record beside a fused volume tells: modalities, window, colour map, movement of the second source.
+def _record_of(fused: Path) -> tuple[FusionRecord | None, NDArray[np.float64] | None]:
+    """The record beside a fused volume, and the movement of its second source.
 
     Raises:
         InputError: there is a record, and it is damaged.
     """
-    record = record_path(fused)
-    if not record.is_file():
-        return {}, "brain", None, None
     try:
-        made = read_record(fused)
-        modalities = {key: str(made["sources"][key]["modality"]) for key in ("image_a", "image_b")}
-        color_map, movement = made.get("color_map"), (made.get("registration") or {}).get("matrix_lps")
-        matrix = np.array(movement, dtype=np.float64).reshape(4, 4) if movement else None
-        if not isinstance(color_map, str | None) or (matrix is not None and not abs(np.linalg.det(matrix)) > 0):
-            raise TypeError
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{record} is damaged: fuse again, or take it away to measure with guesses.") from error
-    return modalities, made.get("window", "brain"), color_map, matrix
+        record = FusionRecord.read(fused)
+        return record, _movement_of(record) if record else None
+    except ValueError as error:  # InputError too
+        path = record_path(fused)
+        raise InputError(f"{path} is damaged: fuse again, or delete it to measure with guesses") from error
+
+
+def _movement_of(record: FusionRecord) -> NDArray[np.float64] | None:
+    """The movement of the second source, 4 x 4, LPS mm; None: it was not moved.
+
+    Raises:
+        ValueError: it is no movement.
+    """
+    if record.registration is None or record.registration.matrix_lps is None:
+        return None
+    matrix = np.array(record.registration.matrix_lps, dtype=np.float64).reshape(4, 4)
+    if not abs(np.linalg.det(matrix)) > 0:
+        raise ValueError("a movement that cannot be inverted")
+    return matrix
 
 
 def _color_map_of_same_luma(name: str | None) -> str | None:
@@ -195,12 +205,12 @@ def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Pa
     if any(is_image_folder(path) for path in paths):
         for path in paths:
             if not is_image_folder(path):
-                raise InputError(f"{path} is no folder, but another of the three is: give three files or folders.")
+                raise InputError(f"{path} is no folder, but another of the three is: give three files or folders")
         folders = [images_by_stem(folder) for folder in paths]
     else:
         for path in paths:
             if is_volume(path) != is_volume(paths[0]):
-                raise InputError(f"{path} and {paths[0]} do not fit: give three pictures or three volumes.")
+                raise InputError(f"{path} and {paths[0]} do not fit: give three pictures or three volumes")
         folders = [{stem_of(paths[0]): path} for path in paths]
     names = sorted(folders[0])
     cases = {name: tuple(folder[name] for folder in folders if name in folder) for name in names}
@@ -210,7 +220,7 @@ def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Pa
         if (absent := [name for name in names if name not in folder])
     ]
     if problems := missing + _unequal_sizes(cases, max_gib):
-        raise InputError(f"{'; '.join(problems)}: give every case three images of one name and one size.")
+        raise InputError(f"{'; '.join(problems)}: give every case three images of one name and one size")
     return cases
 
 

@@ -1,20 +1,28 @@
 """Fuse one pair by the bundle's inference config."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose, Transform
+
+from monai_s3im.data.reading import is_volume
+from monai_s3im.data.saving import check_output
 
 from .bundle_config import bundle_parser
-from .data.reading import MAX_GIB, is_volume
-from .data.saving import check_output
 from .errors import InputError, own_errors
 from .modalities import OWN_WEIGHTS
+from .settings import FusionSettings
+from .transforms import RegisterSourcesd
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step at work, its parts that are done and all its parts, 0 where they are not counted."""
 
 
 def choose_device(device: str = "auto") -> str:
@@ -47,33 +55,32 @@ def _errors_of(device: str) -> Iterator[None]:
         ) from error
 
 
+class _Step(Transform):
+    """Leaves the data as it is, and reports that it has come this far."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def __call__(self, data: Any) -> Any:
+        self._tell()
+        return data
+
+
+def _with_step_before(pipeline: Compose, kind: type[Transform], step: Transform) -> Compose:
+    at = pipeline.get_index_of_first(lambda transform: isinstance(transform, kind))
+    transforms = list(pipeline.transforms)
+    return Compose([*transforms[:at], step, *transforms[at:]])
+
+
 class Fuser:
     """The pipeline of the bundle's inference config, set up once, for pair after pair.
 
     Args:
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-        plane: plane of the slices of a volume: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
-        reference: whose grid a fused volume has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
-        spacing: voxel size of a fused volume in mm, one or three (``1.5``, ``"1x1x2"``): the reference's axes and field
-            of view in that voxel size; None: the reference's.
-        register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``; see
-            :class:`monai_s3im.transforms.RegisterSourcesd`.
-        transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied in place of an estimate.
-        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, two numbers
-            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body.
-        color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
-            :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
-        gray: leave the colour out of the result.
-        dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
-        task: whose weights, a name of :data:`monai_s3im.modalities.TASKS`, or ``"auto"``, by the modalities of each
-            pair.
-        weights: a file of weights for every pair, in the place of those of the task, which come with the package.
-        slice_batch: slices that the network sees at once.
-        precision: of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the halves pay on a GPU.
-        deterministic: the same bytes on every run of one machine, whatever the threads and ``slice_batch``; slower.
-        max_gib: most memory in GiB that one image may take, as its header tells; larger ones are refused before they
-            are read.
-        progress: called with the slices done and all slices of a volume.
+        settings: the settings; None: the defaults.
+        progress: called as a pair is worked on, with the step, what of it is done, and all of it: ``"reading"``,
+            ``"registering"`` (``"aligning"``, where no movement is estimated), ``"fusing"``, with the slices done and
+            all slices of a volume, and ``"writing"``; the others have 0 of 0.
+        **options: settings by name, see :class:`monai_s3im.settings.FusionSettings`; they count where both are given.
 
     Raises:
         InputError: if a setting cannot be used.
@@ -81,66 +88,49 @@ class Fuser:
 
     def __init__(
         self,
-        device: str = "auto",
-        plane: str = "axial",
-        reference: str = "a",
-        spacing: str | float | Sequence[float] | None = None,
-        register: str = "none",
-        transform: str | Path | None = None,
-        window: str | Sequence[float] = "brain",
-        color_map: str | None = None,
-        gray: bool = False,
-        dicom: bool = False,
-        task: str = "auto",
-        weights: str | Path | None = None,
-        slice_batch: int = 8,
-        precision: str = "float32",
-        deterministic: bool = False,
-        max_gib: float = MAX_GIB,
-        progress: Callable[[int, int], None] | None = None,
+        settings: FusionSettings | None = None,
+        *,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> None:
-        self._arguments = {name: value for name, value in locals().items() if name not in {"self", "progress"}}
-        self.dicom = dicom
-        self.max_gib = max_gib
-        if not max_gib > 0:
-            raise InputError(f"max_gib is {max_gib:g}: give the memory that one image may take, more than 0")
-        self._device = choose_device(device)
-        overrides: dict[str, Any] = {
-            "device": self._device,
-            "plane": plane,
-            "reference": reference,
-            "spacing": spacing,
-            "register": register,
-            "transform": str(transform) if transform else None,
-            "window": window,
-            "color_map": color_map,
-            "gray": gray,
-            "dicom": dicom,
-            "task": task,
-            "ckpt_path": str(weights) if weights is not None else None,
-            "slice_batch": slice_batch,
-            "precision": precision,
-            "deterministic": deterministic,
-            "max_gib": max_gib,
-            "output_dir": ".",
-        }
-        parser = bundle_parser("inference", **overrides)
+        self.settings = replace(settings or FusionSettings(), **options)
+        self._device = choose_device(self.settings.device)
+        parser = bundle_parser("inference", **_overrides(self.settings), device=self._device, output_dir=".")
         with _errors_of(self._device):
             self._network = parser.get_parsed_content("network")
             self._preprocessing = parser.get_parsed_content("preprocessing")
             self._inferer = parser.get_parsed_content("inferer")
             self._restoring = parser.get_parsed_content("restoring")
             self._saving = parser.get_parsed_content("saving")
-        self._inferer.progress = progress
+        self._progress = progress
+        if progress is not None:
+            self._inferer.progress = partial(progress, "fusing")
+            is_estimated = self.settings.register != "none" and self.settings.transform is None
+            step = _Step(partial(self._tell, "registering" if is_estimated else "aligning"))
+            self._preprocessing = _with_step_before(self._preprocessing, RegisterSourcesd, step)
+
+    def _tell(self, step: str) -> None:
+        if self._progress is not None:
+            self._progress(step, 0, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy in another process is set up anew from the arguments, without ``progress``."""
-        return partial(type(self), **self._arguments), ()
+        """A copy in another process is set up anew from the settings, without ``progress``."""
+        return type(self), (self.settings,)
+
+    @property
+    def dicom(self) -> bool:
+        """Whether the outputs are DICOM series."""
+        return self.settings.dicom
+
+    @property
+    def max_gib(self) -> float:
+        """Most memory in GiB that one image may take."""
+        return self.settings.max_gib
 
     @property
     def device_asked(self) -> str:
         """The device as it was asked for; ``"auto"`` leaves the choice to each process."""
-        return str(self._arguments["device"])
+        return self.settings.device
 
     @property
     def record_settings(self) -> dict[str, Any]:
@@ -167,27 +157,39 @@ class Fuser:
             is_picture = image_a.ndim == 3 if isinstance(image_a, MetaTensor) else not is_volume(image_a)
             files = [image for image in (image_a, image_b) if not isinstance(image, MetaTensor)]
             check_output(Path(output), 2 if is_picture else 3, files, self.dicom)
+        self._tell("reading")
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
             batch = item["image"].as_tensor()[None]  # (1, sources, ...)
+            self._tell("fusing")
             item["pred"] = self._inferer(batch, self._network, task=item["task"])[0]
             del batch
             restored = self._restoring(item)  # lets go of what it needs no more
             fused: MetaTensor = restored["pred"].cpu()
             if output is not None:
+                self._tell("writing")
                 self._saving({**restored, "pred": fused, "output": str(output)})
         return fused
+
+
+def _overrides(settings: FusionSettings) -> dict[str, Any]:
+    """The settings as values of the inference config, where the device is not among them."""
+    values = settings.as_dict()
+    del values["device"]
+    values["ckpt_path"] = values.pop("weights")
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
 def fuse(
     image_a: str | Path | MetaTensor,
     image_b: str | Path | MetaTensor,
     output: str | Path | None = None,
+    settings: FusionSettings | None = None,
     *,
     modality_a: str | None = None,
     modality_b: str | None = None,
-    **settings: Any,
+    **options: Any,
 ) -> MetaTensor:
     """Fuse two images into one.
 
@@ -196,10 +198,11 @@ def fuse(
             The result has its grid unless ``reference`` says otherwise. Of pictures, the anatomical or visible one.
         image_b: the same; volumes are resampled onto the result's grid.
         output: file to write (.png; .nii.gz, .nii, .nrrd, .mha), or with ``dicom=True`` the folder of a series; a JSON
-            file beside it tells how it was made.
+            file beside it says how it was made.
+        settings: the settings; None: the defaults.
         modality_a: a name of :data:`monai_s3im.modalities.MODALITIES`; guessed if None.
         modality_b: the same for ``image_b``.
-        **settings: see :class:`Fuser`.
+        **options: settings by name, see :class:`monai_s3im.settings.FusionSettings`; they count where both are given.
 
     Returns:
         The fused image in [0, 1], (1 or 3, ...) in the grid and array order of the reference, on the CPU.
@@ -208,4 +211,4 @@ def fuse(
         InputError: if an image cannot be used; the message names it and the remedy.
         OutputError: if the output cannot be written.
     """
-    return Fuser(**settings)(image_a, image_b, output, modality_a, modality_b)
+    return Fuser(settings, **options)(image_a, image_b, output, modality_a, modality_b)

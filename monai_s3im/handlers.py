@@ -18,8 +18,9 @@ from monai.utils import MAX_SEED, set_determinism
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from .data.atomic import remove_leftovers
-from .data.writing import write_bytes
+from monai_s3im.data.writing import write_bytes
+
+from .atomic import remove_leftovers
 from .errors import InputError
 from .networks import S3IMFusion
 

@@ -1,14 +1,19 @@
-"""The one place for modalities and tasks. To add one, add an entry to MODALITIES or to TASKS."""
+"""The one table of modalities and tasks. To add one, add an entry to MODALITIES or to TASKS.
+
+Nothing here imports torch or numpy: 3D Slicer, a web page, ``s3im --help`` and the shell's completion read it, too.
+"""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CT_WINDOWS = {
     "brain": (0.0, 80.0),
@@ -23,13 +28,11 @@ AUTO_WINDOW = "auto"
 
 _AIR_HU = -500.0
 _MOST_SAMPLES = 10_000_000
-_OTHER_NAMES = {"mri": "mr", "pt": "pet", "nm": "spect", "vi": "visible", "ir": "infrared"}
-_OF_DICOM = {"CT": "ct", "MR": "mr", "PT": "pet", "NM": "spect", "US": "us"}
 
 
 @dataclass(frozen=True)
 class Modality:
-    """How the intensities of a modality become values in [0, 1].
+    """How a modality is named, and how its intensities become values in [0, 1].
 
     Attributes:
         name: as it is written in pair lists and on the command line.
@@ -38,6 +41,12 @@ class Modality:
         lower_percentile: percentile of all voxels that becomes 0, where there is no window; None: the value 0.
         upper_percentile: percentile of the foreground that becomes 1, where there is no window.
         color_map: matplotlib's name of the colour map that shows uptake; None for anatomy.
+        dicom: its code in DICOM's tag Modality (0008,0060); None if it has none.
+        bids: suffixes of its files in BIDS, such as ``T1w``.
+        aliases: other names in lists, on the command line and of folders, in lower case; ``dicom`` and ``bids`` are
+            understood without being here.
+        words: what the name of a file or of a volume in Slicer has if it is of this modality. Short codes that mean
+            other things in file names (pt: patient) are left out.
     """
 
     name: str
@@ -46,22 +55,72 @@ class Modality:
     lower_percentile: float | None = 1.0
     upper_percentile: float = 99.5
     color_map: str | None = None
+    dicom: str | None = None
+    bids: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that stand for it, in lower case."""
+        codes = [self.dicom] if self.dicom else []
+        return frozenset(name.lower() for name in (self.name, *codes, *self.bids, *self.aliases))
 
 
 MODALITIES = {
     modality.name: modality
     for modality in (
-        Modality("ct", "CT", window=CT_WINDOWS["brain"]),
-        Modality("mr", "MR"),
-        Modality("pet", "PET", lower_percentile=None, upper_percentile=99.8, color_map="afmhot"),
-        Modality("spect", "SPECT", lower_percentile=None, upper_percentile=99.8, color_map="afmhot"),
-        Modality("us", "ultrasound", lower_percentile=None),
-        Modality("visible", "visible light"),
-        Modality("infrared", "infrared"),
+        Modality(
+            "ct",
+            "CT",
+            window=CT_WINDOWS["brain"],
+            dicom="CT",
+            bids=("ct",),
+            aliases=("cbct", "cta"),
+            words=("CT", "CTA"),
+        ),
+        Modality(
+            "mr",
+            "MR",
+            dicom="MR",
+            bids=("T1w", "T2w", "FLAIR", "PDw", "T2starw"),
+            aliases=("mri", "t1", "t2", "pd", "dwi", "mprage"),
+            words=("MR", "MRI", "MPRAGE", "FLAIR", "T1", "T2"),
+        ),
+        Modality(
+            "pet",
+            "PET",
+            lower_percentile=None,
+            upper_percentile=99.8,
+            color_map="afmhot",
+            dicom="PT",
+            bids=("pet",),
+            aliases=("fdg",),
+            words=("PET", "FDG"),
+        ),
+        Modality(
+            "spect",
+            "SPECT",
+            lower_percentile=None,
+            upper_percentile=99.8,
+            color_map="afmhot",
+            dicom="NM",
+            bids=("spect",),
+            words=("SPECT",),
+        ),
+        Modality("us", "ultrasound", lower_percentile=None, dicom="US", aliases=("ultrasound",)),
+        Modality("visible", "visible light", aliases=("vi", "crop_lr_visible")),  # folder of RoadScene
+        Modality("infrared", "infrared", aliases=("ir", "cropinfrared")),  # likewise
         Modality("generic", "generic"),
     )
 }
 """Modality by name."""
+
+FUNCTIONAL = tuple(name for name, modality in MODALITIES.items() if modality.color_map)
+"""Modalities whose uptake is shown in colour."""
+
+DICOM_CODES = tuple(modality.dicom for modality in MODALITIES.values() if modality.dicom)
+"""Values of DICOM's tag Modality (0008,0060) that say how to treat a volume."""
 
 _LIGHT = {"visible", "infrared"}
 
@@ -119,16 +178,36 @@ def task_weights(task: str | None, models: str | Path, own: str | Path | None = 
 
 
 def modality_named(name: str) -> Modality:
-    """The modality of that name, in any case; MRI, PT, NM, VI and IR are understood too.
+    """The modality of that name, in any case; its other names (MRI, T1w, PT, NM, IR) are understood too.
 
     Raises:
         InputError: if there is none; the message lists those there are.
     """
+    found = known_modality(name)
+    if found is None:
+        raise InputError(f"unknown modality {str(name)[:40]!r}: use one of {', '.join(MODALITIES)}")
+    return found
+
+
+def known_modality(name: str) -> Modality | None:
+    """The modality that a name stands for, as in :func:`modality_named`; None if there is none."""
     lower = name.strip().lower()
-    try:
-        return MODALITIES[_OTHER_NAMES.get(lower, lower)]
-    except KeyError:
-        raise InputError(f"unknown modality {str(name)[:40]!r}: use one of {', '.join(MODALITIES)}") from None
+    return next((modality for modality in MODALITIES.values() if lower in modality.names), None)
+
+
+def modality_of_name(text: str) -> Modality | None:
+    """The only modality whose words stand in the name of a file or volume; None if there is none, or several.
+
+    'MRHead', 'T1w', 'chris_t1' and 'pet 2' have such words; 'direct' and 'T10' do not.
+    """
+    found = [modality for modality in MODALITIES.values() if any(_names(word, text) for word in modality.words)]
+    return found[0] if len(found) == 1 else None
+
+
+def _names(word: str, text: str) -> bool:
+    word = rf"{word}(?!\d)" if word[-1].isdigit() else word
+    in_capitals = rf"(?<![A-Za-z])(?:{word})(?![a-vx-z])"
+    return bool(re.search(in_capitals, text) or re.search(rf"(?i)(?<![a-z])(?:{word})w?(?![a-z])", text))
 
 
 def ct_window(window: str | Sequence[float]) -> tuple[float, float]:
@@ -151,11 +230,11 @@ def ct_window(window: str | Sequence[float]) -> tuple[float, float]:
 
 def modality_of_dicom(tag: str) -> Modality | None:
     """The modality of DICOM's Modality (0008,0060): CT, MR, PT, NM or US; None for any other."""
-    name = _OF_DICOM.get(tag.strip().upper())
-    return MODALITIES[name] if name else None
+    code = tag.strip().upper()
+    return next((modality for modality in MODALITIES.values() if code and modality.dicom == code), None)
 
 
-def guess_modality(volume: Tensor) -> Modality:
+def guess_modality(volume: "Tensor") -> Modality:
     """Guess from the values: CT where air and bone lie where HU puts them, else generic.
 
     Args:
@@ -165,12 +244,12 @@ def guess_modality(volume: Tensor) -> Modality:
     return MODALITIES["ct" if looks_like_hu else "generic"]
 
 
-def is_hounsfield(volume: Tensor) -> bool:
+def is_hounsfield(volume: "Tensor") -> bool:
     """Whether a CT volume holds HU: some of it is air, below -500 HU."""
     return bool(volume.amin() <= _AIR_HU)
 
 
-def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
+def intensity_range(volume: "Tensor", modality: Modality) -> tuple[float, float]:
     """The values that become 0 and 1: the modality's window, or robust percentiles of the whole volume.
 
     The foreground is what lies above half-way between the darkest and the mean value, both taken without outliers; that
@@ -184,6 +263,8 @@ def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
     Returns:
         (lower, upper) in the file's unit, lower < upper.
     """
+    import numpy as np  # noqa: PLC0415 (s3im --help reads the table above)
+
     if modality.window is not None and is_hounsfield(volume):
         return modality.window
     values = volume.detach().cpu().numpy().ravel()

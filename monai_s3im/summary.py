@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
-from .data.writing import write_text
+from monai_s3im.data.writing import write_text
+
 from .errors import InputError, OutputError
 from .metrics import FUSION_METRICS
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from monai_s3im.data.saving import record_path
-from monai_s3im.data.writing import sha256_of, write_json
+from monai_s3im.data.writing import sha256_of
+from monai_s3im.record import FusionRecord, SourceRecord
+from monai_s3im.settings import FusionSettings
 
 
 class FakeFuser:
@@ -29,17 +30,19 @@ class FakeFuser:
         with Image.open(image_a) as picture:
             picture.save(output)
         sources = {
-            key: {
-                "file": file.name,
-                "sha256": sha256_of(file),
-                "modality": modality or "generic",
-                "modality_given": modality is not None,
-            }
+            key: SourceRecord(file.name, sha256_of(file), modality or "generic", [0.0, 1.0], modality is not None)
             for key, file, modality in (("image_a", image_a, modality_a), ("image_b", image_b, modality_b))
         }
-        record = {"fused": output.name, "fused_sha256": sha256_of(output), "sources": sources, **self.record_settings}
-        record |= {"task": "medical", "weights_sha256": self.weights_sha256["medical"]}
-        write_json({**record, "warnings": [f"warned of {image_a.stem}"]}, record_path(output))
+        FusionRecord(
+            fused=output.name,
+            fused_sha256=sha256_of(output),
+            sources=sources,
+            software={},
+            settings=FusionSettings(**self.record_settings),
+            task="medical",
+            weights_sha256=self.weights_sha256["medical"],
+            warnings=[f"warned of {image_a.stem}"],
+        ).write(output)
 
 
 def called(folder: Path) -> list[str]:

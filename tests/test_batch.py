@@ -18,9 +18,9 @@ from sample_images import GRID, SHAPE, blobs, write_picture, write_volume
 from typer.testing import CliRunner
 
 from monai_s3im import batch
+from monai_s3im.atomic import remove_leftovers
 from monai_s3im.batch import fuse_batch, is_finished, output_path
 from monai_s3im.cli import app
-from monai_s3im.data.atomic import remove_leftovers
 from monai_s3im.data.pairs import Pair, read_pairs
 from monai_s3im.data.writing import sha256_of, write_text, write_transform
 from monai_s3im.errors import InputError
@@ -249,7 +249,7 @@ def test_two_batches_on_one_folder_leave_each_output_whole(many_pictures, tmp_pa
 
 def test_leftovers_of_killed_processes_only_are_removed(out, monkeypatch):
     out.mkdir()
-    monkeypatch.setattr("monai_s3im.data.atomic.os.replace", lambda temporary, path: names.append(temporary.name))
+    monkeypatch.setattr("monai_s3im.atomic.os.replace", lambda temporary, path: names.append(temporary.name))
     names = []
     write_text("", out / "case.png")
     ended = subprocess.Popen(["true"])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from monai_s3im.cli import app
 from monai_s3im.data.phantom import head_phantom, training_set
-from monai_s3im.data.saving import read_record
+from monai_s3im.record import FusionRecord
 from monai_s3im.summary import read_summary
 
 NAMES = ("t1_ct", "t1_spect", "t1_pet")
@@ -68,7 +68,7 @@ def test_each_fused_volume_is_on_the_grid_of_t1_and_measured(shown):
         fused = nibabel.load(folder / "fused" / f"{name}.nii.gz")
         assert fused.shape[:3] == t1.shape
         np.testing.assert_allclose(fused.affine, t1.affine)
-        assert read_record(folder / "fused" / f"{name}.nii.gz")["sources"]["image_b"]["modality"] == partner
+        assert FusionRecord.read(folder / "fused" / f"{name}.nii.gz").sources["image_b"].modality == partner
     assert {result.name: len(result.metrics) > 5 for result in read_summary(folder / "fused")} == dict.fromkeys(
         NAMES, True
     )

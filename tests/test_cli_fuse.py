@@ -80,7 +80,9 @@ MISTAKES = {
     "one image": (["a.png", "-o", "out.png"], "give two images, two folders, or a list"),
     "image and list": (["a.png", "--pairs", "pairs.csv", "-o", "out"], "give two images, two folders, or a list"),
     "list missing": (["--pairs", "none.csv", "-o", "out"], "none.csv does not exist"),
-    "folder and file": (["a.png", ".", "-o", "out.png"], "is a folder: give one image file"),
+    "file and folder": (["a.png", ".", "-o", "out.png"], ". is a folder of 12 images and a.png is one image"),
+    "folder and file": ([".", "a.png", "-o", "out.png"], "name one image, or two folders"),
+    "two outputs": (["a.png", "b.png", "out.png", "-o", "o.png"], "is to go to out.png and to o.png: name one"),
     "patterns without root": (["--pattern-a", "*", "-o", "out"], "give two images, two folders, a list"),
     "one pattern": (
         ["--root", ".", "--pattern-a", "*", "-o", "out"],
@@ -167,6 +169,36 @@ def test_modalities_may_be_written_as_people_write_them(images):
     assert run(images / "a.png", images / "b.png", "-o", images / "out.png", *options).exit_code == 0
     sources = json.loads((images / "out.json").read_text(encoding="utf-8"))["sources"]
     assert [sources[key]["modality"] for key in ("image_a", "image_b")] == ["mr", "ct"]
+
+
+@pytest.mark.parametrize(
+    "order", ["{pair} {options} {output}", "{options} {pair} {output}", "{pair} {output} {options}"]
+)
+@pytest.mark.parametrize("output", ["out.png", "-o out.png"])
+def test_options_and_the_output_may_stand_anywhere(images, monkeypatch, order, output):
+    monkeypatch.chdir(images)
+    options = "--modality-a T1 --modality-b PET --device CPU --task AUTO --precision Float32"
+    result = run(*order.format(pair="a.png b.png", options=options, output=output).split())
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "out.png\n", "")
+    sources = json.loads((images / "out.json").read_text(encoding="utf-8"))["sources"]
+    assert [sources[key]["modality"] for key in ("image_a", "image_b")] == ["mr", "pet"]
+
+
+def test_a_folder_of_one_image_stands_for_it_beside_a_file(images, tmp_path):
+    lone = write_picture(tmp_path / "lone" / "ct.png", 9)
+    options = ["--modality-a", "mr", "--modality-b", "ct", "--device", "cpu"]
+    result = run(images / "a.png", lone.parent, tmp_path / "by_folder.png", *options)
+    assert result.exit_code == 0
+    assert result.stderr == f"note: {lone} is the only image in {lone.parent}\n"
+    assert run(images / "a.png", lone, tmp_path / "by_file.png", *options).exit_code == 0
+    assert (tmp_path / "by_folder.png").read_bytes() == (tmp_path / "by_file.png").read_bytes()
+
+
+def test_one_pair_into_a_folder_is_named_after_image_a(images, tmp_path):
+    result = run(images / "a.nii.gz", images / "b.nii.gz", "-o", tmp_path, "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path / 'a_fused.nii.gz'}\n"
+    assert (tmp_path / "a_fused.nii.gz").is_file()
 
 
 def a_list(images, *rows, header="name,image_a,image_b"):
@@ -257,9 +289,7 @@ def test_gray_leaves_the_colour_out(images, tmp_path):
             assert fused.mode == mode
 
 
-@pytest.mark.parametrize(
-    "place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.data.atomic.os.replace"]
-)
+@pytest.mark.parametrize("place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.atomic.os.replace"])
 def test_an_interrupt_leaves_no_half_written_file_and_exits_with_130(images, tmp_path, monkeypatch, place):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
@@ -285,16 +315,17 @@ def test_a_process_prints_one_sentence_and_no_traceback(images):
     assert result.stderr.count("\n") == 1
 
 
-def test_help_is_quick_and_imports_no_heavy_library():
+@pytest.mark.parametrize("command", [[], ["fuse"], ["data", "phantom"]])
+def test_help_is_quick_and_imports_no_heavy_library(command):
     code = (
-        "import sys; sys.argv = ['s3im', '--help']\n"
+        f"import sys; sys.argv = ['s3im', *{list(command)}, '--help']\n"
         "from monai_s3im.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: print(end.code, sorted({'torch', 'monai', 'numpy', 'SimpleITK'} & set(sys.modules)))"
     )
     result = python("-c", code)
     assert result.stdout.endswith("0 []\n")
-    assert "fuse" in result.stdout
+    assert "Examples:" in result.stdout
 
 
 def test_the_package_runs_as_a_module():
@@ -349,7 +380,7 @@ def test_a_locked_folder_fails_its_pair_and_no_other(images, tmp_path, monkeypat
     result = run("--pairs", tmp_path / "pairs.csv", "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("error")]
-    assert errors == [f"error: bad: {locked}/a.png may not be read: ask for permission to read it."]
+    assert errors == [f"error: bad: {locked}/a.png may not be read: ask for permission to read it"]
     assert (tmp_path / "out" / "good.png").exists()
     for arguments in ([locked / "a.png", images / "b.png"], ["--pairs", locked / "pairs.csv"]):
         result = run(*arguments, "-o", tmp_path / "new.png", "--device", "cpu")

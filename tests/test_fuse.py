@@ -1,5 +1,4 @@
 import hashlib
-import inspect
 import json
 
 import nibabel as nib
@@ -12,7 +11,7 @@ from PIL import Image
 from references.geometry_reference import in_field_of_view
 from sample_images import GRID, SHAPE, SMALLER, blobs, itk_affine, write_picture, write_volume
 
-from monai_s3im.bundle_config import bundle_parser, bundle_root
+from monai_s3im.bundle_config import bundle_root
 from monai_s3im.data.reading import read_image
 from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, OutputError
@@ -175,11 +174,19 @@ def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
     assert str(tmp_path) not in (tmp_path / "out.json").read_text(encoding="utf-8")
 
 
-def test_progress_counts_the_slices_of_a_volume(volumes):
+@pytest.mark.parametrize(("register", "second"), [("none", "aligning"), ("rigid", "registering")])
+def test_progress_names_each_step_and_counts_the_slices_of_a_volume(volumes, tmp_path, register, second):
     calls = []
-    fuse(*volumes, device="cpu", slice_batch=4, progress=lambda done, total: calls.append((done, total)))
-    slices = max(total for _, total in calls)
-    assert calls == [(min(done, slices), slices) for done in range(4, slices + 4, 4)]
+    settings = {"device": "cpu", "slice_batch": 4, "register": register}
+    fuse(*volumes, tmp_path / "out.nii.gz", **settings, progress=lambda *call: calls.append(call))
+    slices = max(total for _, _, total in calls)
+    assert slices > 4
+    counted = [("fusing", min(done, slices), slices) for done in range(4, slices + 4, 4)]
+    assert calls == [("reading", 0, 0), (second, 0, 0), ("fusing", 0, 0), *counted, ("writing", 0, 0)]
+
+
+def test_progress_leaves_the_voxels_as_they_are(volumes):
+    assert torch.equal(fuse(*volumes, device="cpu", progress=lambda *call: None), fuse(*volumes, device="cpu"))
 
 
 @pytest.mark.parametrize(
@@ -273,13 +280,6 @@ def test_images_too_large_for_the_device_are_told_in_a_sentence(fuser, pictures,
 def test_unknown_modality_is_refused(fuser, pictures):
     with pytest.raises(InputError, match="unknown modality 'xray'"):
         fuser(*pictures, modality_b="xray")
-
-
-def test_defaults_are_those_of_the_config():
-    config = bundle_parser("inference")
-    for name, parameter in inspect.signature(Fuser).parameters.items():
-        if name in {"plane", "gray", "slice_batch"}:
-            assert parameter.default == config[name]
 
 
 def test_two_runs_give_the_same_bytes(fuser, volumes, tmp_path):

@@ -1,5 +1,6 @@
 """Imports run one way; the contract stands in pyproject.toml."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -14,3 +15,17 @@ def test_imports_run_one_way():
     )
     assert result.returncode == 0, result.stdout
     assert "Imports run one way KEPT" in result.stdout
+
+
+def test_a_sibling_is_imported_by_its_own_name_and_another_room_by_its_full_one():
+    wrong = []
+    for path in (ROOT / "monai_s3im").rglob("*.py"):
+        room = ".".join(path.relative_to(ROOT).parent.parts)
+        if room == "monai_s3im.data.phantom":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                is_sibling = node.level == 0 and node.module.rpartition(".")[0] == room
+                is_other = node.level > 1 or (node.level == 1 and "." in node.module)
+                wrong += [f"{path.name}:{node.lineno}"] if is_sibling or is_other else []
+    assert wrong == []

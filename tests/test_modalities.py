@@ -2,17 +2,20 @@ import numpy as np
 import pytest
 import torch
 
+from monai_s3im.data.pairs import modality_of_folder, read_pairs
 from monai_s3im.data.phantom import head_phantom
 from monai_s3im.data.reading import read_image
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import (
     CT_WINDOWS,
+    DICOM_CODES,
     MODALITIES,
     ct_window,
     guess_modality,
     intensity_range,
     modality_named,
     modality_of_dicom,
+    modality_of_name,
 )
 
 RAMP = torch.arange(1000.0).reshape(1, 10, 10, 10)
@@ -30,6 +33,64 @@ def test_modality_is_found_by_its_name_in_any_case(name):
 )
 def test_usual_other_names_are_understood(alias, name):
     assert modality_named(alias).name == name
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("T1w", "mr"), ("T2w", "mr"), ("FLAIR", "mr"), ("FDG", "pet"), ("CTA", "ct"), ("ultrasound", "us")],
+)
+def test_names_of_sequences_tracers_and_bids_are_understood(alias, name):
+    assert modality_named(alias).name == name
+
+
+@pytest.mark.parametrize("name", list(MODALITIES))
+def test_a_folder_a_list_and_the_command_understand_the_same_names(name, tmp_path):
+    for alias in MODALITIES[name].names:
+        assert modality_named(alias).name == name
+        assert modality_of_folder(tmp_path / alias.upper() / "1.png") == name
+        (tmp_path / "pairs.csv").write_text(f"image_a,image_b,modality_a,modality_b\na.png,b.png,{alias},mr\n")
+        assert read_pairs(tmp_path / "pairs.csv")[0].modality_a == name
+
+
+def test_no_name_stands_for_two_modalities():
+    names = [name for modality in MODALITIES.values() for name in modality.names]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("folder", ["PT", "NM", "MRI", "T1w", "crop_LR_visible", "cropinfrared"])
+def test_a_folder_is_recognised_by_any_of_the_names(folder, tmp_path):
+    expected = {"PT": "pet", "NM": "spect", "MRI": "mr", "T1w": "mr", "crop_LR_visible": "visible"}
+    assert modality_of_folder(tmp_path / folder / "28005.png") == expected.get(folder, "infrared")
+
+
+@pytest.mark.parametrize("folder", ["patients", "unknown", ""])
+def test_another_folder_says_nothing(folder, tmp_path):
+    assert modality_of_folder(tmp_path / folder / "28005.png") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("MRHead", "mr"),
+        ("chris_t1.nii.gz", "mr"),
+        ("sub-01_T2w.nii.gz", "mr"),
+        ("pet 2", "pet"),
+        ("CTA-cardio", "ct"),
+        ("spect.nii", "spect"),
+        ("PET-CT", None),  # two
+        ("direct", None),
+        ("T10", None),
+        ("pt_007.nii.gz", None),  # a patient
+        ("", None),
+    ],
+)
+def test_a_name_of_a_file_says_its_modality_if_one_alone_is_in_it(text, name):
+    found = modality_of_name(text)
+    assert (found.name if found else None) == name
+
+
+def test_the_codes_of_dicom_are_those_that_its_reader_knows():
+    assert DICOM_CODES == ("CT", "MR", "PT", "NM", "US")
 
 
 def test_unknown_modality_is_refused_and_the_known_ones_are_named():

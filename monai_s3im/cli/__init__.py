@@ -13,17 +13,25 @@ from monai_s3im import __version__
 
 from .benchmark import benchmark_app
 from .data import data_app
+from .demo import EXAMPLES as DEMO_EXAMPLES
 from .demo import demo
+from .doctor import EXAMPLES as DOCTOR_EXAMPLES
 from .doctor import doctor
+from .evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from .evaluate import evaluate
+from .export import EXAMPLES as EXPORT_EXAMPLES
 from .export import export
+from .fuse import EXAMPLES as FUSE_EXAMPLES
 from .fuse import fuse
+from .options import examples
+from .report import EXAMPLES as REPORT_EXAMPLES
 from .report import report
+from .train import EXAMPLES as TRAIN_EXAMPLES
 from .train import train
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
 
@@ -34,7 +42,11 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog=examples(
+        "data phantom phantom", "fuse t1.nii.gz ct.nii.gz -o fused.nii.gz", "fuse --help", "--install-completion"
+    )
+)
 def s3im(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -43,13 +55,13 @@ def s3im(
     """Fuse CT, MR, PET and SPECT into one image, train the fusion network, and measure fused images."""
 
 
-app.command()(demo)
-app.command()(fuse)
-app.command()(report)
-app.command()(evaluate)
-app.command()(export)
-app.command()(doctor)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+app.command(epilog=DEMO_EXAMPLES)(demo)
+app.command(epilog=FUSE_EXAMPLES)(fuse)
+app.command(epilog=REPORT_EXAMPLES)(report)
+app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
+app.command(epilog=EXPORT_EXAMPLES)(export)
+app.command(epilog=DOCTOR_EXAMPLES)(doctor)
+app.command(epilog=TRAIN_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")
 

@@ -7,7 +7,15 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, progress_bar, show_log
+from .common import fail, show_log
+from .options import choice, examples
+from .progress import steps
+
+QUALITY_EXAMPLES = examples(
+    "benchmark quality mr ct --modality-b ct -o quality",
+    "benchmark quality mr ct --modality-b ct --method own=fused --method other=others/fused -o quality",
+)
+VOLUMES_EXAMPLES = examples("benchmark volumes fused --pairs pairs.csv -o quality")
 
 benchmark_app = typer.Typer(help="Compare fusion methods.", no_args_is_help=True)
 
@@ -17,14 +25,16 @@ def benchmark() -> None:
     """Compare fusion methods."""
 
 
-@benchmark_app.command("quality")
+@benchmark_app.command("quality", epilog=QUALITY_EXAMPLES)
 def benchmark_quality(
     source_a: Annotated[Path, typer.Argument(help="Folder of the MR or visible pictures.")],
     source_b: Annotated[Path, typer.Argument(help="Folder of the other ones, of the same names.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, pictures and fused images.")],
-    modality_b: Annotated[str, typer.Option(help="Of the second folder: ct, spect, pet, infrared, ...: its guards.")],
+    modality_b: Annotated[
+        str, choice("modality", help="Of the second folder, ct, spect, pet, infrared, ...: its guards.")
+    ],
     modality_a: Annotated[
-        str | None, typer.Option(help="Of the first folder; visible for infrared, else mr: with B's the weights.")
+        str | None, choice("modality", help="Of the first folder; visible for infrared, else mr: with B's the weights.")
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER of fused pictures; any number; the first is the own one.")
@@ -44,12 +54,11 @@ def benchmark_quality(
     Without --method, the network fuses the pairs itself, into OUTPUT/S3IMFusion.
     """
     show_log()
-    from monai_s3im.quality import run_quality
-
     try:
         methods = dict(_named(text) for text in method or [])
-        with progress_bar() as progress:
-            shown = progress.add_task("methods", total=None)
+        with steps() as step:
+            from monai_s3im.quality import run_quality
+
             report = run_quality(
                 source_a,
                 source_b,
@@ -62,14 +71,14 @@ def benchmark_quality(
                 weights=weights,
                 patient=patient,
                 cases=cases,
-                progress=lambda name: progress.update(shown, description=name),
+                progress=lambda name: step(f"Measuring {name}"),
             )
     except (InputError, OutputError) as error:
         fail(error)
     typer.echo(report.read_text(encoding="utf-8"))
 
 
-@benchmark_app.command("volumes")
+@benchmark_app.command("volumes", epilog=VOLUMES_EXAMPLES)
 def benchmark_volumes(
     fused: Annotated[Path, typer.Argument(help="Folder of fused volumes, as s3im fuse --pairs wrote them.")],
     pairs: Annotated[Path, typer.Option(help="The list of pairs that they were made of, CSV or datalist JSON.")],
@@ -77,15 +86,12 @@ def benchmark_volumes(
 ) -> None:
     """Look at fused volumes: guards of pictures by slices, calm between slices, no grid of patches; three planes."""
     show_log()
-    from monai_s3im.data.pairs import read_pairs
-    from monai_s3im.quality import run_volumes
-
     try:
-        with progress_bar() as progress:
-            shown = progress.add_task("volumes", total=None)
-            table = run_volumes(
-                fused, read_pairs(pairs), output, progress=lambda name: progress.update(shown, description=name)
-            )
+        with steps() as step:
+            from monai_s3im.data.pairs import read_pairs
+            from monai_s3im.quality import run_volumes
+
+            table = run_volumes(fused, read_pairs(pairs), output, progress=lambda name: step(f"Measuring {name}"))
     except (InputError, OutputError) as error:
         fail(error)
     typer.echo(table.read_text(encoding="utf-8"))

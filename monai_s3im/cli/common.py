@@ -1,36 +1,42 @@
-"""What the commands share: how they fail, log and show progress."""
+"""What the commands share: how they speak, fail and log."""
 
 import logging
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn, TextIO
 
 import typer
-
-MAX_GIB = Annotated[float, typer.Option(min=0, help="Most memory that one image may take; larger are refused.")]
 
 
 def say(message: object) -> None:
     """Write a line to the standard output, escaping what has no place there, as a file's name may."""
-    encoding = sys.stdout.encoding or "utf-8"
-    typer.echo(str(message).encode(encoding, errors="backslashreplace").decode(encoding))
+    _write(sys.stdout, message)
+
+
+def tell(message: object) -> None:
+    """The same on the standard error; above the line of :func:`steps`, which ``typer.echo`` would write into."""
+    _write(sys.stderr, message)
+
+
+def _write(stream: TextIO, message: object) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(str(message).encode(encoding, errors="backslashreplace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def fail(message: object, code: int = 2) -> NoReturn:
     """Say what is wrong on the standard error, and end."""
-    typer.echo(f"error: {message}", err=True)
+    tell(f"error: {message}")
     raise typer.Exit(code)
+
+
+class _Log(logging.Handler):
+    """Writes to the standard error of the moment, which is the one above the line of :func:`steps`, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(self.format(record))
 
 
 def show_log() -> None:
     """Show what the package has to say, and others' warnings."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Log()])
     logging.getLogger("monai_s3im").setLevel(logging.INFO)
-
-
-def progress_bar() -> Any:
-    """A bar on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=not console.is_terminal)

@@ -8,12 +8,14 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail
+from .common import fail, tell
+from .options import chosen, examples
+from .progress import steps
 
 data_app = typer.Typer(help="List, check, make and download data.", no_args_is_help=True)
 
 
-@data_app.command("list")
+@data_app.command("list", epilog=examples("data list pairs.csv", "data list phantom"))
 def list_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
 ) -> None:
@@ -22,7 +24,7 @@ def list_data(
         typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
 
 
-@data_app.command("check")
+@data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom"))
 def check_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
 ) -> None:
@@ -58,41 +60,34 @@ def _pairs_of(source: Path) -> list[tuple[str, Any]]:
     return found
 
 
-@data_app.command("phantom")
+@data_app.command("phantom", epilog=examples("data phantom phantom", "data phantom phantom --subjects 20 --seed 1"))
 def write_phantom_data(
     folder: Annotated[Path, typer.Argument(help="Where it goes.")],
     subjects: Annotated[int, typer.Option(min=2, help="Subjects of the training set.")] = 8,
     seed: Annotated[int, typer.Option(help="Another seed, other heads.")] = 0,
 ) -> None:
     """Write the head phantom: a training set of slices, and the volumes of one head with a list of pairs."""
-    from rich.console import Console
-    from rich.progress import Progress
+    try:
+        with steps() as step:
+            from monai_s3im.data.phantom import write_phantom
 
-    start = time.monotonic()
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loading PyTorch and MONAI", total=1)
-        from monai_s3im.data.phantom import write_phantom
-
-        try:
             datalist = write_phantom(
                 folder,
                 subjects=subjects,
                 seed=seed,
                 volumes=True,
-                progress=lambda text, done: bar.update(task, description=text, completed=done),
+                progress=lambda text, done: step(text, done, 1),
             )
-        except (InputError, OutputError) as error:
-            bar.stop()
-            fail(error)
-    if console.is_terminal:
-        console.print(f"{subjects} heads in {time.monotonic() - start:.0f} s", highlight=False)
+    except (InputError, OutputError) as error:
+        fail(error)
+    if step.is_shown:
+        tell(f"{subjects} heads in {time.monotonic() - step.began:.0f} s")
     typer.echo(f"{folder / 'volumes' / 'pairs.csv'}: volumes to fuse\n{datalist}: slices to train on")
 
 
-@data_app.command("download")
+@data_app.command("download", epilog=examples("data download harvard harvard"))
 def download_data(
-    name: Annotated[str, typer.Argument(help="harvard or roadscene.")],
+    name: Annotated[str, chosen("data set", help="harvard or roadscene.")],
     folder: Annotated[Path, typer.Argument(help="Where it goes.")],
     sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
 ) -> None:

@@ -13,7 +13,11 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, progress_bar, say, show_log
+from .common import fail, say, show_log
+from .options import examples
+from .progress import Steps, steps
+
+EXAMPLES = examples("demo", "demo my_folder --open")
 
 
 def demo(
@@ -28,7 +32,8 @@ def demo(
     start = time.monotonic()
     show_log()
     try:
-        report, fused = _run(folder, seed)
+        with steps() as step:
+            report, fused = _run(folder, seed, step)
     except (InputError, OutputError) as error:
         fail(error)
     _say_what_is_where(fused, report, time.monotonic() - start)
@@ -36,22 +41,27 @@ def demo(
         say(f"no browser could be opened: open {report.absolute()} in one")
 
 
-def _run(folder: Path, seed: int) -> tuple[Path, list[Path]]:
+def _run(folder: Path, seed: int, step: Steps) -> tuple[Path, list[Path]]:
     """Phantom, fusions and report; the report, and the fused volumes in the order of the list.
 
     Raises:
         InputError: if the folder holds something else.
         OutputError: if it cannot be written.
     """
-    _step("Loading PyTorch and MONAI")
     from monai_s3im.batch import fuse_batch, is_finished, output_path
     from monai_s3im.data.pairs import read_pairs
     from monai_s3im.data.phantom import write_phantom
     from monai_s3im.fuse import Fuser
     from monai_s3im.report import write_report
 
-    _step("Making a synthetic head: CT, T1, T2, SPECT and PET")
-    data = write_phantom(folder / "head", subjects=2, slices_per_subject=1, seed=seed, volumes=True).parent
+    data = write_phantom(
+        folder / "head",
+        subjects=2,
+        slices_per_subject=1,
+        seed=seed,
+        volumes=True,
+        progress=lambda text, _done: step(f"making a synthetic head: {text}"),
+    ).parent
     pairs = read_pairs(data / "volumes" / "pairs.csv")
     output = folder / "fused"
     report = output / "report.html"
@@ -60,16 +70,14 @@ def _run(folder: Path, seed: int) -> tuple[Path, list[Path]]:
     if all(is_finished(pair, file, fuser) for pair, file in zip(pairs, fused, strict=True)) and _is_newer(
         report, fused
     ):
-        _step("All of it is there already")
         return report, fused
-    with progress_bar() as progress, closing(fuse_batch(pairs, output, fuser, resume=True, metrics=True)) as results:
-        bar = progress.add_task("fusing", total=len(pairs))
-        _step(f"Fusing {len(pairs)} pairs of volumes, and measuring the results")
-        for result in results:
-            progress.update(bar, advance=1)
+    step("fusing and measuring, pairs of volumes done:", 0, len(pairs))
+    with closing(fuse_batch(pairs, output, fuser, resume=True, metrics=True)) as results:
+        for done, result in enumerate(results, start=1):
+            step("fusing and measuring, pairs of volumes done:", done, len(pairs))
             if result.error is not None:
                 raise OutputError(f"{result.name}: {result.error}")
-    _step("Writing the report")
+    step("writing the report")
     write_report(output, pairs)
     return report, fused
 
@@ -78,12 +86,8 @@ def _is_newer(report: Path, fused: list[Path]) -> bool:
     return report.is_file() and all(report.stat().st_mtime >= file.stat().st_mtime for file in fused)
 
 
-def _step(text: str) -> None:
-    typer.echo(text, err=True)
-
-
 def _say_what_is_where(fused: list[Path], report: Path, seconds: float) -> None:
-    from monai_s3im.data.saving import record_path
+    from monai_s3im.record import record_path
 
     command = _command()
     sources = fused[0].parents[1] / "head" / "volumes"

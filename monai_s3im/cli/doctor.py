@@ -7,6 +7,11 @@ from typing import Annotated
 
 import typer
 
+from .options import examples
+from .progress import steps
+
+EXAMPLES = examples("doctor", "doctor fused --json")
+
 
 def doctor(
     folder: Annotated[Path, typer.Argument(help="Where results will be written.")] = Path(),
@@ -16,9 +21,10 @@ def doctor(
 
     What it prints is made to be sent with a bug report: no paths, no names, no data of patients.
     """
-    from monai_s3im.doctor import as_record, examine
-
     start, found = time.monotonic(), []
+    with steps("Loading"):
+        from monai_s3im.doctor import as_record, examine
+
     for check in examine(folder):
         found.append(check)
         if not as_json:

@@ -7,7 +7,14 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import MAX_GIB, fail, show_log
+from .common import fail, show_log
+from .options import MAX_GIB, examples
+from .progress import steps
+
+EXAMPLES = examples(
+    "evaluate fused.nii.gz --source t1.nii.gz --source ct.nii.gz",
+    "evaluate fused --source mr --source ct --csv metrics.csv",
+)
 
 
 def evaluate(
@@ -23,9 +30,9 @@ def evaluate(
     show_log()
     from rich.console import Console
 
-    from monai_s3im.evaluate import evaluate as evaluate_files
-
     try:
+        with steps():
+            from monai_s3im.evaluate import evaluate as evaluate_files
         result = evaluate_files(fused, source[0], source[1], max_gib=max_gib)
         if json is not None:
             result.write_json(json)

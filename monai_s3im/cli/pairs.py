@@ -3,9 +3,35 @@
 from pathlib import Path
 from typing import Any
 
-import typer
+from .common import fail, tell
 
-from .common import fail
+
+def lone_images(image_a: Path | None, image_b: Path | None) -> tuple[Path | None, Path | None]:
+    """A folder beside an image stands for the one image in it; tell which that is."""
+    from monai_s3im.data.dicom import is_series
+    from monai_s3im.data.reading import is_image_folder
+    from monai_s3im.file_names import suffix_of
+
+    if image_a is None or image_b is None:
+        return image_a, image_b
+    is_folder_a, is_folder_b = is_image_folder(image_a), is_image_folder(image_b)
+    if is_folder_a and not is_folder_b and (suffix_of(image_b) or is_series(image_b)):
+        return _only_image_in(image_a, image_b), image_b
+    if is_folder_b and not is_folder_a and (suffix_of(image_a) or is_series(image_a)):
+        return image_a, _only_image_in(image_b, image_a)
+    return image_a, image_b
+
+
+def _only_image_in(folder: Path, partner: Path) -> Path:
+    from monai_s3im.data.dicom import is_series
+    from monai_s3im.file_names import suffix_of
+
+    images = [file for file in sorted(folder.iterdir()) if (suffix_of(file) if file.is_file() else is_series(file))]
+    if len(images) != 1:
+        such = f" of {len(images)} images" if images else " without images"
+        fail(f"{folder} is a folder{such} and {partner} is one image: name one image, or two folders")
+    tell(f"note: {images[0]} is the only image in {folder}")
+    return images[0]
 
 
 def find_pairs(
@@ -33,5 +59,5 @@ def find_pairs(
 
     match = match_patterns(root, pattern_a, pattern_b, modality_a, modality_b)
     for file in match.unpaired:
-        typer.echo(f"note: {file} has no partner", err=True)
+        tell(f"note: {file} has no partner")
     return match.pairs, match.ambiguous

@@ -9,10 +9,14 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import MAX_GIB, fail, progress_bar, say, show_log
+from .common import fail, say, show_log, tell
+from .options import MAX_GIB, examples
 from .pairs import find_pairs
+from .progress import Steps, steps
 
 logger = logging.getLogger(__name__)
+
+EXAMPLES = examples("report fused", "report fused study/mr study/ct", "report fused --pairs pairs.csv")
 
 
 def report(
@@ -30,36 +34,35 @@ def report(
     show_log()
     named = any(value is not None for value in (image_a, pairs, root, pattern_a, pattern_b))
     try:
-        found, _ = find_pairs(image_a, image_b, pairs, root, pattern_a, pattern_b) if named else ([], {})
-        say(_write(folder, found, color_map, max_gib))
+        with steps() as step:
+            found, _ = find_pairs(image_a, image_b, pairs, root, pattern_a, pattern_b) if named else ([], {})
+            written = _write(folder, found, color_map, max_gib, step)
+        say(written)
     except (InputError, OutputError) as error:
         fail(error)
 
 
-def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float) -> bool:
+def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float, step: Steps) -> bool:
     """Write the report of a batch that is done; if that fails, say so, and leave the batch as it is."""
     try:
-        say(f"report: {_write(folder, pairs, color_map, max_gib)}")
+        say(f"report: {_write(folder, pairs, color_map, max_gib, step)}")
     except (InputError, OutputError) as error:
-        typer.echo(f"error: no report: {error}", err=True)
+        tell(f"error: no report: {error}")
     except Exception as error:
         logger.exception("the report failed")
-        typer.echo(f"error: no report: unexpected {type(error).__name__}: {error}", err=True)
+        tell(f"error: no report: unexpected {type(error).__name__}: {error}")
     else:
         return True
     return False
 
 
-def _write(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float) -> Path:
-    """Write it, with a bar of its cases on a terminal."""
+def _write(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float, step: Steps) -> Path:
     from monai_s3im.report import write_report
 
-    with progress_bar() as progress:
-        cases = progress.add_task("report", total=None)
-        return write_report(
-            folder,
-            pairs,
-            color_map=color_map,
-            max_gib=max_gib,
-            progress=lambda done, total: progress.update(cases, completed=done, total=total),
-        )
+    return write_report(
+        folder,
+        pairs,
+        color_map=color_map,
+        max_gib=max_gib,
+        progress=lambda done, total: step("Writing the report, cases done:", done, total),
+    )

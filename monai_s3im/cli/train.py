@@ -9,8 +9,16 @@ import typer
 from monai_s3im.errors import InputError, OutputError
 
 from .common import fail, show_log
+from .options import choice, examples
+from .progress import steps
 
 logger = logging.getLogger(__name__)
+
+EXAMPLES = examples(
+    "train --dataset_dir harvard --output_dir run",
+    "train --config train_salient --epochs 20 --batch_size 8",
+    "train --output_dir run --resume latest",
+)
 
 # Ids whose values are paths; a number there is a name.
 _PATHS = {"dataset_dir", "datalist", "output_dir", "resume", "init_weights", "bundle_root"}
@@ -23,9 +31,10 @@ def train(
     context: typer.Context,
     config: Annotated[
         str,
-        typer.Option(
+        choice(
+            "config",
             help="train (the paper's recipe), train_salient (laid over it), train_ct_mri or train_spect_mri (laid over "
-            "both, and over train_one_task), or a JSON file."
+            "both, and over train_one_task), or a JSON file.",
         ),
     ] = "train",
     trust_config: Annotated[
@@ -38,8 +47,9 @@ def train(
     """
     show_log()
     logging.getLogger().setLevel(logging.INFO)
-    from monai_s3im.bundle_config import bundle_root
-    from monai_s3im.workflows import Training
+    with steps():
+        from monai_s3im.bundle_config import bundle_root
+        from monai_s3im.workflows import Training
 
     configs = bundle_root() / "configs"
     own = {file.stem: str(file) for file in configs.glob("*.json")}

@@ -1,8 +1,8 @@
 """Finding, reading and writing images, and the embedded phantom."""
 
-from .batch import PrepareFusionBatch
 from .inference import fusion_pairs, inference_items
 from .loading import CompareSeriesd, LoadSourcesd
+from .prepare_batch import PrepareFusionBatch
 from .saving import DescribeSourcesd, SaveFusedd, pipeline_settings
 from .training import training_items
 

@@ -3,8 +3,9 @@
 import logging
 from pathlib import Path
 
-from monai_s3im.data.pairs import SECTIONS, Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
 from monai_s3im.errors import InputError
+
+from .pairs import SECTIONS, Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
 
 _SECTION_FOLDERS = {"training": "train", "validation": "val", "test": "test"}
 _HARVARD_DATALIST = "datalist_CT+SPECT-MRI.json"
@@ -21,7 +22,7 @@ _KNOWN = (
     "a RoadScene layout ({train,val,test}/{vi,ir}, {vi,ir} or {crop_LR_visible,cropinfrared})"
 )
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = None) -> list[Pair]:
@@ -47,9 +48,9 @@ def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = 
     """
     folder = Path(dataset_dir)
     if section not in SECTIONS:
-        raise InputError(f"unknown section '{section}': use one of {', '.join(SECTIONS)}.")
+        raise InputError(f"unknown section '{section}': use one of {', '.join(SECTIONS)}")
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: give the folder of {_KNOWN}.")
+        raise InputError(f"{folder} is no folder: give the folder of {_KNOWN}")
     if datalist:
         return read_pairs(folder / datalist, section)
     for name in ("datalist.json", _HARVARD_DATALIST):
@@ -60,7 +61,7 @@ def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = 
             return uniquely_named([pair for one_set in sets for pair in _section_pairs(one_set, section)])
     datalists = sorted(file.name for file in folder.glob("datalist*.json"))
     if len(datalists) > 1:
-        raise InputError(f"{folder} has several datalists: choose one of {', '.join(datalists)}.")
+        raise InputError(f"{folder} has several datalists: choose one of {', '.join(datalists)}")
     if datalists:
         return inside(folder, folder / datalists[0], read_pairs(folder / datalists[0], section))
     return _section_pairs(folder, section)
@@ -71,19 +72,19 @@ def _section_pairs(folder: Path, section: str) -> list[Pair]:
     if not present and _two_folders(folder):
         present = {"training": folder}
     if not present:
-        raise InputError(f"{folder} is empty or of no known layout: give the folder of {_KNOWN}.")
+        raise InputError(f"{folder} is empty or of no known layout: give the folder of {_KNOWN}")
     if section not in present:
         raise InputError(
             f"{folder} has no {section} pairs, only {', '.join(present)}: move some subjects to a folder "
-            f"'{_SECTION_FOLDERS[section]}', or list them in a datalist.json."
+            f"'{_SECTION_FOLDERS[section]}', or list them in a datalist.json"
         )
     folders = _two_folders(present[section])
     if folders is None:
-        raise InputError(f"{present[section]} is of no known layout: give the folder of {_KNOWN}.")
+        raise InputError(f"{present[section]} is of no known layout: give the folder of {_KNOWN}")
     modalities = [modality_of_folder(file / "image") for file in folders]
     pairs, unpaired = match_folders(*folders, *modalities)
     if unpaired:
-        _logger.warning("left out of %s, without a partner: %s", present[section], ", ".join(f.name for f in unpaired))
+        logger.warning("left out of %s, without a partner: %s", present[section], ", ".join(f.name for f in unpaired))
     return pairs
 
 

@@ -5,7 +5,6 @@ reach a result, a record, a log or a message.
 """
 
 import logging
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -21,21 +20,19 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import RLELossless
 
-from monai_s3im.data.quiet import quiet_stderr
-from monai_s3im.data.slice_stack import SliceStack, stack_slices, volume_of
 from monai_s3im.errors import InputError
 from monai_s3im.existing import exists, isdir, isfile
+from monai_s3im.file_names import DICOM_SUFFIXES, series_of
+from monai_s3im.modalities import DICOM_CODES
+
+from .quiet import quiet_stderr
+from .slice_stack import SliceStack, stack_slices, volume_of
 
 logger = logging.getLogger(__name__)
-
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-MODALITY_TAGS = ("CT", "MR", "PT", "NM", "US")
-"""Values of the tag Modality that tell how to treat a volume."""
 
 _OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "XA")
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_SELECTED = re.compile(r"(?P<folder>.+)#(?P<series>[0-9][0-9.]*)")
 _MOST_FRAMES = 100_000
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXEL_TAGS = """
@@ -68,7 +65,7 @@ class _Slice:
 
 def is_series(path: str | Path) -> bool:
     """Whether the path is a folder with DICOM files, one of them ``FOLDER#SERIES``, or a DICOM file."""
-    folder, _ = _split(Path(path))
+    folder, _ = series_of(path)
     if isdir(folder):
         return any(_may_be_dicom(file) for file in _files_in(folder))
     return _may_be_dicom(folder) if isfile(folder) else folder.suffix.lower() in DICOM_SUFFIXES
@@ -76,7 +73,7 @@ def is_series(path: str | Path) -> bool:
 
 def series_name(path: str | Path) -> str:
     """The name of the folder, with the chosen series ('ct', 'ct_3'), or of the file without its suffix."""
-    folder, series = _split(Path(path))
+    folder, series = series_of(path)
     if folder.suffix.lower() in DICOM_SUFFIXES and not isdir(folder):
         return folder.stem
     name = folder.absolute().resolve().name if folder.name in {"", ".."} else folder.name
@@ -85,7 +82,7 @@ def series_name(path: str | Path) -> str:
 
 def series_folder(path: str | Path) -> Path:
     """The folder that the files of a series lie in."""
-    folder, _ = _split(Path(path))
+    folder, _ = series_of(path)
     return folder if isdir(folder) else folder.parent
 
 
@@ -121,8 +118,8 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
 
     Returns:
         The values (1 or 3, X, Y, Z), X along the rows of pixels; the affine, voxel index -> LPS mm; the modality tag,
-        if it is one of `MODALITY_TAGS`; and for a secondary capture in gray or RGB, whose values mean nothing but
-        brightness, the largest that its type can hold.
+        if it is one of `DICOM_CODES` of the modalities; and for a secondary capture in gray or RGB, whose values mean
+        nothing but brightness, the largest that its type can hold.
 
     Raises:
         InputError: there is no image, or several series and none is chosen; a file is damaged or lacks a tag; slices
@@ -144,22 +141,14 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
         values.append((frame * item.slope + item.intercept).astype(np.float32))
     volume = np.stack([volume_of([channels[index] for channels in values], stack) for index in range(len(values[0]))])
     tag = str(headers[0][1].get("Modality", ""))
-    return volume, stack.affine, tag if tag in MODALITY_TAGS else None, _value_range(headers[0][1])
-
-
-def _split(path: Path) -> tuple[Path, str | None]:
-    """The folder, or file, and the series that is chosen in it."""
-    chosen = _SELECTED.fullmatch(str(path))
-    if chosen is None or exists(path):
-        return path, None
-    return Path(chosen["folder"]), chosen["series"]
+    return volume, stack.affine, tag if tag in DICOM_CODES else None, _value_range(headers[0][1])
 
 
 def _files_in(folder: Path) -> list[Path]:
     try:
         return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and file.is_file()]
     except OSError as error:
-        raise InputError(f"{folder} may not be read: ask for permission to read it.") from error
+        raise InputError(f"{folder} may not be read: ask for permission to read it") from error
 
 
 def _may_be_dicom(file: Path) -> bool:
@@ -188,9 +177,9 @@ def damage_as_input_error(file: Path) -> Iterator[None]:
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"{file} announces more than fits into memory: copy or export it again.") from error
+        raise InputError(f"{file} announces more than fits into memory: copy or export it again") from error
     except Exception:  # noqa: BLE001 (pydicom raises nearly every type there is)
-        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again.") from None
+        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again") from None
     finally:
         log.removeFilter(nothing_passes)
 
@@ -198,7 +187,7 @@ def damage_as_input_error(file: Path) -> Iterator[None]:
 def _header(file: Path) -> Dataset:
     with damage_as_input_error(file):
         if pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == _DEFLATED:
-            raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed.")
+            raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed")
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
         for element in header.iterall():  # pydicom converts a value when it is first asked for
             _ = element.value
@@ -209,9 +198,9 @@ def _header(file: Path) -> Dataset:
 
 def _series(path: Path) -> list[tuple[Path, Dataset]]:
     """The files of the one series that is meant, with their headers."""
-    folder, chosen = _split(path)
+    folder, chosen = series_of(path)
     if not exists(folder):
-        raise InputError(f"{folder} does not exist, or may not be read: check the path.")
+        raise InputError(f"{folder} does not exist, or may not be read: check the path")
     only = None
     if isfile(folder):
         only, folder = _header(folder).get("SeriesInstanceUID"), folder.parent
@@ -225,7 +214,7 @@ def _series(path: Path) -> list[tuple[Path, Dataset]]:
         found.setdefault(str(header.SeriesInstanceUID), []).append((file, header))
     if not found or (path.is_file() and only not in found):
         kinds = f" (only {', '.join(sorted(others))})" if others else ""
-        raise InputError(f"{path} holds no DICOM image{kinds}: give the folder with the slices of one series.")
+        raise InputError(f"{path} holds no DICOM image{kinds}: give the folder with the slices of one series")
     if only is not None:
         return found[str(only)]
     if chosen is not None:
@@ -234,13 +223,13 @@ def _series(path: Path) -> list[tuple[Path, Dataset]]:
         } or _refuse_choice(path, chosen, found)
     if len(found) > 1:
         raise InputError(
-            f"{path} holds {len(found)} DICOM series, choose one as {folder}#NUMBER or {folder}#UID: {_listing(found)}."
+            f"{path} holds {len(found)} DICOM series, choose one as {folder}#NUMBER or {folder}#UID: {_listing(found)}"
         )
     return next(iter(found.values()))
 
 
 def _refuse_choice(path: Path, chosen: str, found: dict[str, list[tuple[Path, Dataset]]]) -> Any:
-    raise InputError(f"{path} has no series {chosen}, but: {_listing(found)}.")
+    raise InputError(f"{path} has no series {chosen}, but: {_listing(found)}")
 
 
 def _listing(found: dict[str, list[tuple[Path, Dataset]]]) -> str:
@@ -257,13 +246,13 @@ def _listing(found: dict[str, list[tuple[Path, Dataset]]]) -> str:
 
 def _kind(header: Dataset) -> str:
     tag = str(header.get("Modality", ""))
-    return tag if tag in MODALITY_TAGS + _OTHER_TAGS else "other"
+    return tag if tag in DICOM_CODES + _OTHER_TAGS else "other"
 
 
 def _kind_of_no_image(file: Path, header: Dataset) -> str:
     stored = header.file_meta.get("MediaStorageSOPClassUID", pydicom.uid.UID(""))
     if stored == "" or "Image Storage" in stored.name:
-        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again.")
+        raise InputError(f"{file} is damaged, cut short or no DICOM file: copy or export it again")
     return "DICOMDIR" if stored == _DIRECTORY else _kind(header)
 
 
@@ -273,14 +262,14 @@ def _slices(headers: list[tuple[Path, Dataset]], path: Path) -> list[_Slice]:
         _check_pixels(file, header)
         slices += [_slice(file, header, frame) for frame in range(_frames(file, header))]
     if len({_samples(header) for _, header in headers}) > 1:
-        raise InputError(f"{path} has slices in gray and in colour: keep those of one kind.")
+        raise InputError(f"{path} has slices in gray and in colour: keep those of one kind")
     if len({item.size for item in slices}) > 1:
         sizes = sorted({f"{item.size[0]} x {item.size[1]}" for item in slices})
-        raise InputError(f"{path} has slices of different size ({', '.join(sizes)}): keep those of one volume.")
+        raise InputError(f"{path} has slices of different size ({', '.join(sizes)}): keep those of one volume")
     for name, tolerance in (("orientation", 1e-3), ("spacing", 1e-3)):
         values = np.array([getattr(item, name) for item in slices])
         if np.abs(values - values[0]).max() > tolerance:
-            raise InputError(f"{path} has slices of different {name} (a localizer?): keep those of one volume.")
+            raise InputError(f"{path} has slices of different {name} (a localizer?): keep those of one volume")
     return slices
 
 
@@ -292,7 +281,7 @@ def _frames(file: Path, header: Dataset) -> int:
     with damage_as_input_error(file):
         frames = int(header.get("NumberOfFrames") or 1)
     if not 1 <= frames <= _MOST_FRAMES:
-        raise InputError(f"{file} has a NumberOfFrames that cannot be used: repair it, or export the series again.")
+        raise InputError(f"{file} has a NumberOfFrames that cannot be used: repair it, or export the series again")
     return frames
 
 
@@ -300,7 +289,7 @@ def _value_range(header: Dataset) -> float | None:
     """The largest value of a type that holds brightness; None where values are measured ones."""
     if _samples(header) > 1:
         return 255.0
-    is_capture = header.get("SOPClassUID") == _SECONDARY_CAPTURE and header.get("Modality") not in MODALITY_TAGS
+    is_capture = header.get("SOPClassUID") == _SECONDARY_CAPTURE and header.get("Modality") not in DICOM_CODES
     if not is_capture or header.get("PixelRepresentation") != 0 or "RescaleSlope" in header:
         return None
     return float(2 ** int(header.get("BitsStored") or 16) - 1)
@@ -310,11 +299,11 @@ def _check_pixels(file: Path, header: Dataset) -> None:
     is_rgb = header.get("PhotometricInterpretation") == "RGB" and header.get("BitsAllocated") == 8
     is_colour = _samples(header) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR"
     if is_colour and not (is_rgb and header.get("SOPClassUID") == _SECONDARY_CAPTURE):
-        raise InputError(f"{file} is a colour picture: give the series of the volume itself, or pictures as PNG.")
+        raise InputError(f"{file} is a colour picture: give the series of the volume itself, or pictures as PNG")
     if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        raise InputError(f"{file} is stored inverted (MONOCHROME1): export it as MONOCHROME2.")
+        raise InputError(f"{file} is stored inverted (MONOCHROME1): export it as MONOCHROME2")
     if "MOSAIC" in (header.get("ImageType") or ()):
-        raise InputError(f"{file} is a mosaic of slices: export them as single slices, or convert the series to NIfTI.")
+        raise InputError(f"{file} is a mosaic of slices: export them as single slices, or convert the series to NIfTI")
 
 
 def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
@@ -327,7 +316,7 @@ def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
     is_tomogram = header.get("Modality") == "NM" and "TOMO" in str(header.get("ImageType"))
     places += list(header.get("DetectorInformationSequence") or ()) if is_tomogram else []
     if frames > 1 and len(per_frame) != frames and not is_tomogram:
-        raise InputError(f"{file} has {frames} frames without a position of each: convert it to NIfTI first.")
+        raise InputError(f"{file} has {frames} frames without a position of each: convert it to NIfTI first")
     position = np.array(_numbers(file, places, "ImagePositionPatient", 3))
     orientation = _numbers(file, places, "ImageOrientationPatient", 6)
     if frames > 1 and not per_frame:  # NM reconstruction: the sign of the step tells the direction along the normal
@@ -336,7 +325,7 @@ def _slice(file: Path, header: Dataset, frame: int) -> _Slice:
     row_step, column_step = _numbers(file, places, "PixelSpacing", 2)
     thickness = _numbers(file, places, "SliceThickness", 1, (0.0,))[0]
     if min(row_step, column_step) <= 0:
-        raise InputError(f"{file} has a PixelSpacing that is not positive: repair it, or export the series again.")
+        raise InputError(f"{file} has a PixelSpacing that is not positive: repair it, or export the series again")
     return _Slice(
         file=file,
         frame=frame,
@@ -356,11 +345,11 @@ def _numbers(
     """The values of a tag, from the first place that has it."""
     value = next((place[name].value for place in places if name in place and not place[name].is_empty), default)
     if value is None:
-        raise InputError(f"{file} lacks the tag {name}: export the series again, as original slices.")
+        raise InputError(f"{file} lacks the tag {name}: export the series again, as original slices")
     with damage_as_input_error(file):
         numbers = np.array(value, dtype=np.float64).ravel()
     if numbers.size != count or not np.isfinite(numbers).all():
-        raise InputError(f"{file} has a {name} that cannot be used: repair it, or export the series again.")
+        raise InputError(f"{file} has a {name} that cannot be used: repair it, or export the series again")
     return tuple(numbers.tolist())
 
 

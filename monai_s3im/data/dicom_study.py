@@ -8,8 +8,9 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from monai_s3im.data.dicom import damage_as_input_error, series_files
 from monai_s3im.errors import InputError
+
+from .dicom import damage_as_input_error, series_files
 
 _NEVER_ABSENT = """
     PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName
@@ -67,7 +68,7 @@ def read_source_series(path: Path) -> SourceSeries:
                 _ = element.value
         for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
             if name in tags and not header.get(name):
-                raise InputError(f"{file} lacks the tag {name}, which a series made of it refers to: export it again.")
+                raise InputError(f"{file} lacks the tag {name}, which a series made of it refers to: export it again")
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
         headers.append(header)

@@ -23,13 +23,15 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 from pydicom.valuerep import format_number_as_ds
 
 from monai_s3im import __version__
-from monai_s3im.data.atomic import write_folder
-from monai_s3im.data.dicom import damage_as_input_error, is_series, series_folder
-from monai_s3im.data.dicom_study import SourceSeries, read_source_series, study_of
-from monai_s3im.data.reading import LPS_TO_RAS, suffix_of
-from monai_s3im.data.writing import unit_range
+from monai_s3im.atomic import write_folder
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.existing import exists, isdir, isfile
+from monai_s3im.file_names import suffix_of
+
+from .dicom import damage_as_input_error, is_series, series_folder
+from .dicom_study import SourceSeries, read_source_series, study_of
+from .reading import LPS_TO_RAS
+from .writing import unit_range
 
 _PRODUCT = "S3IMFusion"
 _FILE_NAME = re.compile(r"[0-9]{4,}\.dcm")

@@ -18,8 +18,9 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from monai_s3im.data.writing import put_in_place, sha256_of, write_json
 from monai_s3im.errors import InputError, OutputError
+
+from .writing import put_in_place, sha256_of, write_json
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20
@@ -27,7 +28,7 @@ MAX_UNPACKED_BYTES = 4 << 30
 MAX_UNPACKED_FILES = 100_000
 _RANGE_NOT_SATISFIABLE = 416
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
     """
     path = Path(path)
     if not url.startswith(("http://", "https://")):
-        raise InputError(f"{url} is no web address: give one that starts with https:// or http://.")
+        raise InputError(f"{url} is no web address: give one that starts with https:// or http://")
     if path.is_file() and (sha256 is None or sha256_of(path) == sha256.lower()):
         return path
     part = path.with_name(path.name + ".part")
@@ -95,17 +96,17 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
             _forget(part)
             raise InputError(
                 f"{path} from {url} has SHA256 {found} instead of {sha256.lower()}: "
-                "the file there has changed or was damaged on the way, so try again or check the expected value."
+                "the file there has changed or was damaged on the way, so try again or check the expected value"
             )
         part.replace(path)
         _forget(part)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         remedy = "free some space and run it again to go on" if full else "choose a folder that you may write to"
-        raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}.") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}") from error
     except KeyboardInterrupt:
         if part.is_file():
-            _logger.warning("Interrupted: %s is kept, run it again to go on.", part)
+            logger.warning("Interrupted: %s is kept, run it again to go on.", part)
         raise
     return path
 
@@ -137,10 +138,10 @@ def _fetch(url: str, part: Path, known: bool, progress: bool) -> None:
                     _forget(part)
                     _fetch(url, part, known, progress)
                 return
-            raise InputError(f"{url} answered {error.code} ({error.reason}): check the address.") from error
+            raise InputError(f"{url} answered {error.code} ({error.reason}): check the address") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise InputError(f"{url} cannot be reached ({reason}): check the network and the address.") from error
+        raise InputError(f"{url} cannot be reached ({reason}): check the network and the address") from error
     with response:
         if start and (response.status != http.client.PARTIAL_CONTENT or not _continues(response, start)):
             start = 0
@@ -151,7 +152,7 @@ def _fetch(url: str, part: Path, known: bool, progress: bool) -> None:
             _copy(response, stream, start, total, progress)
         size = part.stat().st_size
     if total is not None and size != total:
-        raise InputError(f"{url} broke off after {size} of {total} bytes: run it again to go on, {part} is kept.")
+        raise InputError(f"{url} broke off after {size} of {total} bytes: run it again to go on, {part} is kept")
 
 
 def _continues(response: http.client.HTTPResponse, start: int) -> bool:
@@ -174,7 +175,7 @@ def _copy(response: http.client.HTTPResponse, stream: BinaryIO, start: int, tota
             except (OSError, http.client.HTTPException) as error:
                 raise InputError(
                     f"{response.url} broke off after {stream.tell()} bytes ({error}): "
-                    f"run it again to go on, {stream.name} is kept."
+                    f"run it again to go on, {stream.name} is kept"
                 ) from error
             if not chunk:
                 return
@@ -202,16 +203,16 @@ def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, prog
         OutputError: The folder cannot be written.
     """
     if name not in DATASETS:
-        raise InputError(f"Unknown data set '{name}': use one of {', '.join(DATASETS)}.")
+        raise InputError(f"Unknown data set '{name}': use one of {', '.join(DATASETS)}")
     dataset, folder = DATASETS[name], Path(folder)
     content = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
     recorded = _recorded_sha256(folder / "SOURCE.json", dataset.url) if "SOURCE.json" in content else None
     if sha256 is not None and recorded not in {None, sha256.lower()}:
-        raise InputError(f"{folder} came from an archive with SHA256 {recorded}, not {sha256}: name a new folder.")
+        raise InputError(f"{folder} came from an archive with SHA256 {recorded}, not {sha256}: name a new folder")
     if recorded and len(content) > 1:
         return folder
     if folder.exists() and content not in ([], ["SOURCE.json"]):
-        raise InputError(f"{folder} holds other files: name a new folder for the data set '{name}'.")
+        raise InputError(f"{folder} holds other files: name a new folder for the data set '{name}'")
     Console(stderr=True).print(f"{dataset.about}\nTerms: {dataset.terms}", markup=False, highlight=False)
     place = folder.absolute()  # "." has no name
     archive = place.with_name(f"{place.name}.{name}.zip")
@@ -233,7 +234,7 @@ def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, prog
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror}): free some space there.") from error
+        raise OutputError(f"{folder} cannot be written ({error.strerror}): free some space there") from error
     return folder
 
 
@@ -258,11 +259,11 @@ def unpack(archive: str | Path, folder: str | Path) -> None:
             for entry in entries:
                 _check_entry(archive, entry)
             if not entries:
-                raise InputError(f"{archive} holds no file: this is not the data set, delete it.")
+                raise InputError(f"{archive} holds no file: this is not the data set, delete it")
             if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES or len(entries) > MAX_UNPACKED_FILES:
                 raise InputError(
                     f"{archive} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB or {MAX_UNPACKED_FILES} files: "
-                    "this is not the data set, delete it."
+                    "this is not the data set, delete it"
                 )
             around = {PurePosixPath(entry.filename).parts[0] for entry in entries}
             strip = 1 if len(around) == 1 and all("/" in entry.filename for entry in entries) else 0
@@ -273,7 +274,7 @@ def unpack(archive: str | Path, folder: str | Path) -> None:
                 with packed.open(entry) as source, target.open("xb") as copy:
                     shutil.copyfileobj(source, copy)  # reading checks the CRC
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise InputError(f"{archive} is no sound ZIP file ({error}): delete it and fetch it again.") from error
+        raise InputError(f"{archive} is no sound ZIP file ({error}): delete it and fetch it again") from error
 
 
 def _check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:
@@ -282,4 +283,4 @@ def _check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:
         not path.parts or path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename
     )
     if outside or stat.S_ISLNK(entry.external_attr >> 16):
-        raise InputError(f"{archive} holds '{entry.filename}', which could lead out of its folder: delete it.")
+        raise InputError(f"{archive} holds '{entry.filename}', which could lead out of its folder: delete it")

@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from monai_s3im.errors import InputError
+from monai_s3im.settings import MAX_GIB
 
 from .pair_checks import check_pairs
 from .pairs import Pair, datalist_items, match_folders, read_pairs
 from .phantom import write_phantom
-from .reading import MAX_GIB, is_image_folder, stem_of
+from .reading import is_image_folder, stem_of
 
 _MOST_NAMED = 10
 

@@ -12,10 +12,11 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from monai_s3im.errors import InputError
+from monai_s3im.settings import MAX_GIB
 
 from .dicom import is_series
 from .dicom_study import series_remarks
-from .reading import MAX_GIB, is_usable_affine, read_image
+from .reading import is_usable_affine, read_image
 
 logger = logging.getLogger(__name__)
 

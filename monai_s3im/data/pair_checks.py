@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import MAX_GIB, spatial_shape_of
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import modality_named
+from monai_s3im.settings import MAX_GIB
+
+from .pairs import Pair
+from .reading import spatial_shape_of
 
 _MOST_LINES = 20
 _LONGEST_NAME = 200  # a suffix follows
@@ -23,7 +25,7 @@ def check_pairs(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> None:
             and counts the rest.
     """
     if not pairs:
-        raise InputError("there is no pair to check: give at least one.")
+        raise InputError("there is no pair to check: give at least one")
     problems = [problem for of_pair in problems_of(pairs, max_gib).values() for problem in of_pair]
     if problems:
         shown = [f"- {problem}" for problem in problems[:_MOST_LINES]]
@@ -37,7 +39,7 @@ def problems_of(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> dict[str, li
 
     Returns:
         By the name of the pair, one sentence for each problem: a file is missing, unreadable or larger than `max_gib`
-        allows (see :data:`monai_s3im.data.reading.MAX_GIB`); the images are 2D and
+        allows (see :data:`monai_s3im.settings.MAX_GIB`); the images are 2D and
         differ in size, or one is 2D and the other 3D; the name is not unique or cannot name a file; a modality is
         unknown. Pairs without a problem are left out.
     """
@@ -68,12 +70,12 @@ def _name_problems(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     for name in dict.fromkeys(pair.name for pair in pairs):
         if count[name.casefold()] > 1:
             number = count[name.casefold()]
-            text = f"{name}: {number} pairs have this name: names must differ, they name the outputs."
+            text = f"{name}: {number} pairs have this name: names must differ, they name the outputs"
             problems.append((name, text))
         if _NOT_IN_A_FILE_NAME.search(name) or name.strip() in {"", ".", ".."}:
-            problems.append((name, f"{name!r} cannot name a file: leave out path separators and special signs."))
+            problems.append((name, f"{name!r} cannot name a file: leave out path separators and special signs"))
         if len(name.encode(errors="replace")) > _LONGEST_NAME:
-            problems.append((name, f"{name[:40]}... is too long to name a file: give at most {_LONGEST_NAME} letters."))
+            problems.append((name, f"{name[:40]}... is too long to name a file: give at most {_LONGEST_NAME} letters"))
     return problems
 
 
@@ -97,8 +99,8 @@ def _shape_problems(pair: Pair, shape_a: tuple[int, ...] | str, shape_b: tuple[i
         return []
     if len(shape_a) != len(shape_b):
         ranks = f"{pair.image_a} is {len(shape_a)}D and {pair.image_b} is {len(shape_b)}D"
-        return [f"{pair.name}: {ranks}: pair a picture with a picture, a volume with a volume."]
+        return [f"{pair.name}: {ranks}: pair a picture with a picture, a volume with a volume"]
     if len(shape_a) == 2 and shape_a != shape_b:
         size_a, size_b = (f"{width} x {height}" for height, width in (shape_a, shape_b))
-        return [f"{pair.name}: {pair.image_a} is {size_a} and {pair.image_b} {size_b} pixels: bring them to one size."]
+        return [f"{pair.name}: {pair.image_a} is {size_a} and {pair.image_b} {size_b} pixels: bring them to one size"]
     return []

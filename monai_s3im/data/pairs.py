@@ -9,23 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from monai_s3im.data.dicom import is_series
-from monai_s3im.data.reading import IMAGE_SUFFIXES, stem_of, suffix_of
 from monai_s3im.errors import InputError
 from monai_s3im.existing import isdir, isfile
-from monai_s3im.modalities import MODALITIES
+from monai_s3im.file_names import IMAGE_SUFFIXES, suffix_of
+from monai_s3im.modalities import known_modality
+
+from .dicom import is_series
+from .reading import stem_of
 
 SECTIONS = ("training", "validation", "test")
 
 _LONGEST_PATH, _LONGEST_NAME = 1024, 255
 _MOST_TOLD = 200  # letters
-_OTHER_NAMES = {
-    "mri": "mr",
-    "vi": "visible",
-    "ir": "infrared",
-    "crop_lr_visible": "visible",
-    "cropinfrared": "infrared",
-}
 _CSV_COLUMNS = {"name", "image_a", "image_b", "modality_a", "modality_b"}
 
 
@@ -69,23 +64,21 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
         found = _only_list_in(path)
         return inside(path, found, read_pairs(found, section))
     if path.suffix.lower() not in {".csv", ".json"}:
-        raise InputError(
-            f"{path} is no list of pairs: give a .csv file, a .json datalist or a folder with one of them."
-        )
+        raise InputError(f"{path} is no list of pairs: give a .csv file, a .json datalist or a folder with one of them")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: check the path.") from error
+        raise InputError(f"{path} does not exist: check the path") from error
     except PermissionError as error:
-        raise InputError(f"{path} may not be read: ask for permission to read it.") from error
+        raise InputError(f"{path} may not be read: ask for permission to read it") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: save it as UTF-8.") from error
+        raise InputError(f"{path} cannot be read as text: save it as UTF-8") from error
     is_csv = path.suffix.lower() == ".csv"
     if is_csv and section is not None:
-        raise InputError(f"{path} has no section '{section}', as no CSV has: write a datalist.json.")
+        raise InputError(f"{path} has no section '{section}', as no CSV has: write a datalist.json")
     rows = _csv_rows(text, path) if is_csv else _datalist_rows(text, path, section)
     if not rows:
-        raise InputError(f"{path} lists no pair: give image_a and image_b of at least one.")
+        raise InputError(f"{path} lists no pair: give image_a and image_b of at least one")
     given = {str(row["name"]) for row in rows if row.get("name")}
     return uniquely_named([_pair(row, path) for row in rows], given)
 
@@ -126,7 +119,7 @@ def match_folders(
     files_a, files_b = images_by_stem(Path(folder_a)), images_by_stem(Path(folder_b))
     common = sorted(files_a.keys() & files_b.keys())
     if not common:
-        raise InputError(f"{folder_a} and {folder_b} have no two images of the same name: name partners alike.")
+        raise InputError(f"{folder_a} and {folder_b} have no two images of the same name: name partners alike")
     pairs = [Pair(stem, files_a[stem], files_b[stem], modality_a, modality_b) for stem in common]
     unpaired = [file for files in (files_a, files_b) for stem, file in sorted(files.items()) if stem not in common]
     return pairs, unpaired
@@ -158,12 +151,14 @@ def datalist_items(pairs: Iterable[Pair]) -> list[dict[str, str | None]]:
 
 def modality_of_folder(path: Path) -> str | None:
     """The modality that the folder of `path` is named after ('.../MRI/28005.png': 'mr'), or None."""
-    return _modality(path.parent.name) if _modality(path.parent.name) in MODALITIES else None
+    found = known_modality(path.parent.name)
+    return found.name if found else None
 
 
 def _modality(text: Any) -> str | None:
-    name = str(text or "").strip().lower()
-    return _OTHER_NAMES.get(name, name) or None
+    """The name of the modality that a list gives, or what it has instead, which is refused later."""
+    found = known_modality(str(text or ""))
+    return found.name if found else str(text or "").strip().lower() or None
 
 
 def _only_list_in(folder: Path) -> Path:
@@ -174,8 +169,8 @@ def _only_list_in(folder: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{folder} has several lists of pairs: give one of {', '.join(file.name for file in found)}.")
-    raise InputError(f"{folder} has no list of pairs: put a pairs.csv or a datalist.json there.")
+        raise InputError(f"{folder} has several lists of pairs: give one of {', '.join(file.name for file in found)}")
+    raise InputError(f"{folder} has no list of pairs: put a pairs.csv or a datalist.json there")
 
 
 def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
@@ -186,18 +181,18 @@ def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
             [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         ]
     except csv.Error as error:
-        raise InputError(f"{path} is no CSV ({error}): export it again.") from error
+        raise InputError(f"{path} is no CSV ({error}): export it again") from error
     header = [name.lower() for name in cells[0]] if cells else []
     if not {"image_a", "image_b"} <= set(header):
-        raise InputError(f"{path} lacks the columns image_a and image_b: start it with name,image_a,image_b.")
+        raise InputError(f"{path} lacks the columns image_a and image_b: start it with name,image_a,image_b")
     if unknown := [name for name in header if name not in _CSV_COLUMNS]:
         raise InputError(
-            f"{path} has unknown columns {', '.join(unknown)[:_MOST_TOLD]}: keep to {', '.join(sorted(_CSV_COLUMNS))}."
+            f"{path} has unknown columns {', '.join(unknown)[:_MOST_TOLD]}: keep to {', '.join(sorted(_CSV_COLUMNS))}"
         )
     if wrong := [row for row in cells if len(row) != len(header)]:
         raise InputError(
             f"{path} has a row of {len(wrong[0])} cells under {len(header)} columns "
-            f"({str(wrong[0])[:_MOST_TOLD]}): mend it."
+            f"({str(wrong[0])[:_MOST_TOLD]}): mend it"
         )
     return [dict(zip(header, row, strict=True)) for row in cells[1:]]
 
@@ -206,15 +201,15 @@ def _datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str,
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({str(error)[:_MOST_TOLD]}): mend it.") from error
+        raise InputError(f"{path} is no JSON ({str(error)[:_MOST_TOLD]}): mend it") from error
     present = [name for name in SECTIONS if isinstance(content, dict) and isinstance(content.get(name), list)]
     if not present:
-        raise InputError(f"{path} has none of the sections {', '.join(SECTIONS)}: write it as a MONAI datalist.")
+        raise InputError(f"{path} has none of the sections {', '.join(SECTIONS)}: write it as a MONAI datalist")
     if section is not None and section not in present:
-        raise InputError(f"{path} has no section '{section}': use one of {', '.join(present)}.")
+        raise InputError(f"{path} has no section '{section}': use one of {', '.join(present)}")
     items = [item for name in present if section in {None, name} for item in content[name]]
     if not all(isinstance(item, dict) for item in items):
-        raise InputError(f'{path} has items without keys: write them as {{"image_a": ..., "image_b": ...}}.')
+        raise InputError(f'{path} has items without keys: write them as {{"image_a": ..., "image_b": ...}}')
     modality = content.get("modality")
     modality = modality if isinstance(modality, dict) else {}
     defaults = {f"modality_{key}": modality.get(f"image_{key}") for key in "ab"}
@@ -230,9 +225,9 @@ def _datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str,
 def _pair(row: dict[str, Any], path: Path) -> Pair:
     for key in ("image_a", "image_b"):
         if not isinstance(row.get(key), str) or not row[key]:
-            raise InputError(f"{path} has a pair without {key} ({str(row)[:_MOST_TOLD]}): give the file.")
+            raise InputError(f"{path} has a pair without {key} ({str(row)[:_MOST_TOLD]}): give the file")
         if len(row[key]) > _LONGEST_PATH or max(map(len, Path(row[key]).parts), default=0) > _LONGEST_NAME:
-            raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is no path: give the file.")
+            raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is no path: give the file")
     return Pair(
         name=str(row.get("name") or stem_of(path.parent / row["image_a"])),
         image_a=path.parent / row["image_a"],
@@ -249,14 +244,14 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
         InputError: it is no folder, or has none of them, or two of one name.
     """
     if not isdir(folder):
-        raise InputError(f"{folder} is no folder: give a folder of images.")
+        raise InputError(f"{folder} is no folder: give a folder of images")
     by_stem: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not (suffix_of(file) if file.is_file() else is_series(file)):
             continue
         if stem_of(file) in by_stem:
-            raise InputError(f"{folder} has {by_stem[stem_of(file)].name} and {file.name}: keep one of the two.")
+            raise InputError(f"{folder} has {by_stem[stem_of(file)].name} and {file.name}: keep one of the two")
         by_stem[stem_of(file)] = file
     if not by_stem:
-        raise InputError(f"{folder} has no image: put files of {' '.join(IMAGE_SUFFIXES)} there.")
+        raise InputError(f"{folder} has no image: put files of {' '.join(IMAGE_SUFFIXES)} there")
     return by_stem

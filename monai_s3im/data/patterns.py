@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import stem_of
 from monai_s3im.errors import InputError
 from monai_s3im.existing import isdir
+
+from .pairs import Pair
+from .reading import stem_of
 
 _ENTITY = re.compile(r"([A-Za-z]+)-([A-Za-z0-9]+)")
 _OF_FOLDERS = ("sub", "ses")

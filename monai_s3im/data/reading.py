@@ -23,21 +23,22 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from monai_s3im.data.dicom import is_series, read_series, series_name, series_shape
-from monai_s3im.data.quiet import quiet_stderr
 from monai_s3im.errors import InputError
-from monai_s3im.existing import exists, isdir
+from monai_s3im.existing import isdir
+from monai_s3im.file_names import (
+    IMAGE_SUFFIXES,
+    NIFTI_SUFFIXES,
+    VOLUME_SUFFIXES,
+    frame_of,
+    stem_of_file,
+    suffix_of,
+)
+from monai_s3im.settings import MAX_GIB
+
+from .dicom import is_series, read_series, series_name, series_shape
+from .quiet import quiet_stderr
 
 logger = logging.getLogger(__name__)
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
-ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
-VOLUME_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
-IMAGE_SUFFIXES = PICTURE_SUFFIXES + VOLUME_SUFFIXES
-
-MAX_GIB = 4.0
-"""Most memory that one image may take, as float32 or as it is stored: its header is asked before anything is read."""
 
 _LARGEST_NIFTI_OFFSET = 2**26  # bytes; extensions of the header stand before it
 _MOST_TRAILING = 2**20  # bytes behind the voxels
@@ -49,7 +50,6 @@ _LARGEST_TEXT_HEADER = 2**16  # bytes
 _PHOTOGRAPHS = {"JPEG", "MPO"}
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SELECTED = re.compile(r"(?P<file>.+)#(?P<frame>[1-9][0-9]{0,8})")
 _MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, TypeError, RuntimeError)
 _READ_ERRORS = (
@@ -61,27 +61,9 @@ _READ_ERRORS = (
 )
 
 
-def suffix_of(path: str | Path) -> str:
-    """The suffix in lower case, '.nii.gz' taken as one; '' when it is no suffix of a known image format."""
-    name = frame_of(path)[0].name.lower()
-    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
-
-
 def stem_of(path: str | Path) -> str:
     """The file name without its suffix: 'x' for 'x.nii.gz', 'x_3' for 'x.nii.gz#3'; of a series its folder's name."""
-    if is_series(path):
-        return series_name(path)
-    file, frame = frame_of(path)
-    stem = file.name.removesuffix(file.name[-len(suffix_of(file)) :]) if suffix_of(file) else file.stem
-    return f"{stem}_{frame}" if frame else stem
-
-
-def frame_of(path: str | Path) -> tuple[Path, int | None]:
-    """The file of ``FILE#FRAME``, one frame of a 4D volume counted from 1, and the frame; None where none is named."""
-    chosen = _SELECTED.fullmatch(str(path))
-    if chosen is None or exists(path):
-        return Path(path), None
-    return Path(chosen["file"]), int(chosen["frame"])
+    return series_name(path) if is_series(path) else stem_of_file(path)
 
 
 def is_volume(path: str | Path) -> bool:
@@ -167,19 +149,19 @@ def _read_dicom(path: Path, max_gib: float) -> MetaTensor:
 def _existing(path: str | Path) -> Path:
     path, whole = Path(path), frame_of(path)[0]
     if isdir(whole):
-        raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series.")
+        raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series")
     try:
         whole.stat()
     except PermissionError as error:
-        raise InputError(f"{path} may not be read: ask for permission to read it.") from error
+        raise InputError(f"{path} may not be read: ask for permission to read it") from error
     except OSError as error:
-        raise InputError(f"{whole} does not exist: check the path.") from error
+        raise InputError(f"{whole} does not exist: check the path") from error
     if not suffix_of(path):
-        raise InputError(f"{path} is of no known image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}.")
+        raise InputError(f"{path} is of no known image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}")
     if not os.access(whole, os.R_OK):
-        raise InputError(f"{path} may not be read: ask for permission to read it.")
+        raise InputError(f"{path} may not be read: ask for permission to read it")
     if whole.stat().st_size == 0:
-        raise InputError(f"{path} is empty: copy or download it again.")
+        raise InputError(f"{path} is empty: copy or download it again")
     return path
 
 
@@ -195,14 +177,14 @@ def _damage_as_input_error(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"{path} does not fit into memory: crop or resample it.") from error
+        raise InputError(f"{path} does not fit into memory: crop or resample it") from error
     except Image.DecompressionBombError as error:
         raise InputError(
-            f"{path} announces more pixels than a picture has: crop it, or check that it is one."
+            f"{path} announces more pixels than a picture has: crop it, or check that it is one"
         ) from error
     except _READ_ERRORS as error:
         raise InputError(
-            f"{path} is damaged, cut short or no {suffix_of(path)} file: copy or export it again."
+            f"{path} is damaged, cut short or no {suffix_of(path)} file: copy or export it again"
         ) from error
     finally:
         nibabel_log.removeFilter(nothing_passes)
@@ -215,7 +197,7 @@ def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
         _check_size((picture.width, picture.height), path, max_gib)
         frames = getattr(picture, "n_frames", 1)
         if frames > 1 and picture.format != "MPO":
-            raise InputError(f"{path} has {frames} frames: save the one to use as a file of its own.")
+            raise InputError(f"{path} has {frames} frames: save the one to use as a file of its own")
         yield picture
 
 
@@ -230,7 +212,7 @@ def _read_picture(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.
             array, value_range = np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0), 255.0
         else:
             raise InputError(
-                f"{path} has pixels of PIL mode '{picture.mode}': save it as 8 or 16 bit gray or 8 bit RGB."
+                f"{path} has pixels of PIL mode '{picture.mode}': save it as 8 or 16 bit gray or 8 bit RGB"
             )
     return array if array.ndim == 3 else array[None], np.eye(4), value_range
 
@@ -249,11 +231,11 @@ def _open_nifti(path: Path, max_gib: float) -> Any:
     read = image.shape if is_packed or min(image.shape, default=0) < 1 else image.shape[:3]
     _check_size(read, path, max_gib, dtype.itemsize)
     if not 0 <= image.dataobj.offset <= _LARGEST_NIFTI_OFFSET:
-        raise InputError(f"{path} has a damaged header (voxels from byte {image.dataobj.offset}): export it again.")
+        raise InputError(f"{path} has a damaged header (voxels from byte {image.dataobj.offset}): export it again")
     if image.ndim > 4 and image.shape[4] > 1:
-        raise InputError(f"{path} has {image.shape[4]} values per voxel and is not RGB: save one of them as a volume.")
+        raise InputError(f"{path} has {image.shape[4]} values per voxel and is not RGB: save one of them as a volume")
     if dtype.kind == "c" or (dtype.names is not None and dtype.names[:3] != ("R", "G", "B")):
-        raise InputError(f"{path} has voxels of type {dtype}: save real numbers (for example the magnitude) or RGB.")
+        raise InputError(f"{path} has voxels of type {dtype}: save real numbers (for example the magnitude) or RGB")
     _check_axes(image.shape, path)
     _check_affine(affine, path)
     return image
@@ -297,7 +279,7 @@ def _decompressed(file: Path, size: int) -> bytes:
         while chunk := stream.read(_MOST_TRAILING):
             trailing += len(chunk)
             if trailing > _MOST_TRAILING:
-                raise InputError(f"{file} holds more data than its header announces: export it again.")
+                raise InputError(f"{file} holds more data than its header announces: export it again")
     return content
 
 
@@ -312,11 +294,11 @@ def _open_itk(path: Path, max_gib: float) -> Any:
     components = reader.GetNumberOfComponents()
     _check_size((*reader.GetSize(), components), path, max_gib)
     if components > 1 and _is_list(reader):
-        raise InputError(f"{path} has a list of {components} values per voxel: save one of them as a volume.")
+        raise InputError(f"{path} has a list of {components} values per voxel: save one of them as a volume")
     is_rgb = components in {3, 4} and pixel_type.endswith(("8-bit unsigned integer", "16-bit unsigned integer"))
     if "complex" in pixel_type or (components > 1 and not is_rgb):
         raise InputError(
-            f"{path} has voxels of type {components} x {pixel_type}: save one real number per voxel or RGB."
+            f"{path} has voxels of type {components} x {pixel_type}: save one real number per voxel or RGB"
         )
     _check_axes(reader.GetSize(), path)
     _check_affine(_itk_affine(reader), path)
@@ -361,39 +343,37 @@ def _check_data_files(header: Path) -> None:
     head, *voxels = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
     found = _DATA_FILE.search(head.decode("latin-1"))
     if found is None and not voxels and len(content) == _LARGEST_TEXT_HEADER:
-        raise InputError(f"{header} has a header of more than 64 KiB: save it again.")
+        raise InputError(f"{header} has a header of more than 64 KiB: save it again")
     names = [name.strip() for name in found[1].splitlines()] if found else []
     for name in names if names and names[0].startswith("LIST") else names[:1]:
         windows, posix = PureWindowsPath(name), PurePosixPath(name)
         if name == "-" or posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
-            raise InputError(f"{header} takes its voxels from outside its folder: put the data file beside the header.")
+            raise InputError(f"{header} takes its voxels from outside its folder: put the data file beside the header")
         if len(name) > _LONGEST_NAME or ("%" in name and not _NUMBERED.fullmatch(name)):
-            raise InputError(f"{header} names a data file that cannot be read: give that file a short name without %.")
+            raise InputError(f"{header} names a data file that cannot be read: give that file a short name without %")
 
 
 def _check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: int = 4) -> None:
     if min(shape, default=0) < 1:
-        raise InputError(f"{path} has a damaged header (shape {_times(shape)}): copy or export it again.")
+        raise InputError(f"{path} has a damaged header (shape {_times(shape)}): copy or export it again")
     gib = math.prod(int(n) for n in shape) * max(bytes_each, 4) / 2**30
     if gib > max_gib:
         raise InputError(
             f"{path} announces {_times(shape)} voxels, {gib:.3g} GiB, more than the limit of {max_gib:g} GiB: crop or "
-            "resample it, or raise the limit (max_gib)."
+            "resample it, or raise the limit (max_gib)"
         )
 
 
 def _check_axes(shape: tuple[int, ...], path: Path) -> None:
     if len(shape) < 3:
-        raise InputError(f"{path} holds a 2D image: save it as PNG, or as a volume with one slice.")
+        raise InputError(f"{path} holds a 2D image: save it as PNG, or as a volume with one slice")
     frames, (file, chosen) = math.prod(shape[3:]), frame_of(path)
     if chosen is None and frames > 1:
-        raise InputError(
-            f"{path} is 4D and has {frames} frames: name the one to use, from {file}#1 to {file}#{frames}."
-        )
+        raise InputError(f"{path} is 4D and has {frames} frames: name the one to use, from {file}#1 to {file}#{frames}")
     if chosen is not None and len(shape) != 4:
-        raise InputError(f"{path} names a frame, but the file is not 4D: leave #{chosen} out.")
+        raise InputError(f"{path} names a frame, but the file is not 4D: leave #{chosen} out")
     if chosen is not None and chosen > frames:
-        raise InputError(f"{path} is not there: name one of the {frames} frames, the first as {file}#1.")
+        raise InputError(f"{path} is not there: name one of the {frames} frames, the first as {file}#1")
 
 
 def is_usable_affine(affine: NDArray[np.float64]) -> bool:
@@ -410,16 +390,16 @@ def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
     if not is_usable_affine(affine):
         raise InputError(
             f"{path} has an affine that cannot be inverted: repair its header (sform and qform, or directions and "
-            f"spacing), or export it again."
+            f"spacing), or export it again"
         )
 
 
 def _check_content(array: NDArray[Any], path: Path) -> None:
     bad = array.size - np.count_nonzero(np.isfinite(array))
     if bad:
-        raise InputError(f"{path} has {bad} NaN or infinite voxels of {array.size}: replace them, for example with 0.")
+        raise InputError(f"{path} has {bad} NaN or infinite voxels of {array.size}: replace them, for example with 0")
     if all(channel.min() == channel.max() for channel in array):
-        raise InputError(f"{path} has no content (every voxel is {array.flat[0]:g}): check that it is the right file.")
+        raise InputError(f"{path} has no content (every voxel is {array.flat[0]:g}): check that it is the right file")
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,21 @@ from monai.transforms import MapTransform
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.existing import exists, isdir, isfile
+from monai_s3im.file_names import frame_of
 from monai_s3im.modalities import OWN_WEIGHTS
+from monai_s3im.record import (
+    FusionRecord,
+    RegistrationRecord,
+    SourceRecord,
+    is_record,
+    movement_path,
+    record_path,
+)
+from monai_s3im.settings import RECORDED, FusionSettings
 
 from .dicom import is_series
 from .dicom_writing import check_series_output, write_series
-from .reading import frame_of, stem_of, suffix_of
-from .writing import output_suffix, sha256_of, write_image, write_json, write_transform
+from .writing import output_suffix, sha256_of, write_image, write_transform
 
 
 def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
@@ -69,7 +79,7 @@ def _check_record(path: Path) -> None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return  # none, or one that is damaged
-    if not isinstance(content, dict) or "fused_sha256" not in content:
+    if not is_record(content):
         raise OutputError(
             f"{path} is there and tells of something else, and what tells how the image was made would take its "
             "place: choose another output"
@@ -99,30 +109,6 @@ def pipeline_settings(
         "transform_sha256": sha256_of(transform) if transform else None,
         **settings,
     }
-
-
-def record_path(fused: Path) -> Path:
-    """The JSON file beside a fused image that tells how it was made."""
-    return _beside(fused, ".json")
-
-
-def read_record(fused: Path) -> dict[str, Any]:
-    """The record beside a fused image, empty where there is none or it is damaged."""
-    try:
-        record = json.loads(record_path(fused).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def movement_path(fused: Path) -> Path:
-    """The file beside a fused image with the estimated movement of the second source."""
-    return _beside(fused, ".tfm")
-
-
-def _beside(fused: Path, suffix: str) -> Path:
-    """A file beside an image file, or beside the folder of a series, which may not be there yet."""
-    return fused.with_name(f"{stem_of(fused) if suffix_of(fused) else fused.name}{suffix}")
 
 
 class DescribeSourcesd(MapTransform):
@@ -165,7 +151,7 @@ class SaveFusedd(MapTransform):
     Args:
         keys: fused images, (1 or 3, ...) in [0, 1].
         output_dir: folder; made when needed.
-        settings: what to record beside the sources: version, weights, device; of ``weights``, task -> ``file`` and
+        settings: what to record beside the sources, see :func:`pipeline_settings`; of ``weights``, task -> ``file`` and
             ``sha256``, those of ``data["task"]``.
         dicom: write a DICOM series in the study of the first source that is one; see :func:`write_series`.
     """
@@ -174,12 +160,12 @@ class SaveFusedd(MapTransform):
         self,
         keys: KeysCollection,
         output_dir: str | Path,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any],
         dicom: bool = False,
     ) -> None:
         super().__init__(keys)
         self.output_dir = Path(output_dir)
-        self.settings = dict(settings or {})
+        self.settings = dict(settings)
         self.dicom = dicom
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -205,23 +191,25 @@ class SaveFusedd(MapTransform):
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
             registration = _registration_of(result)
             movement = movement_path(path)
-            estimates = [
-                found for found in (registration, read_record(path).get("registration")) if _is_estimate(found)
-            ]
-            is_given = (registration or {}).get("file") == movement.name  # and so the user's
+            estimates = [found for found in (registration, _registration_before(path)) if _is_estimate(found)]
+            is_given = registration is not None and registration.file == movement.name  # and so the user's
             files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
             settings = self._settings_of(result)
             self._write(image, path, result, files, settings)
-            record = {"fused": path.name, "fused_sha256": sha256_of(path), "sources": sources, **settings}
             try:
                 if movement in files_of_ours:
                     movement.unlink(missing_ok=True)
                 if registration is not None and _is_estimate(registration):
-                    write_transform(registration["matrix_lps"], movement)
-                    registration |= {"file": movement.name, "file_sha256": sha256_of(movement)}
-                record["registration"] = registration
-                record["warnings"] = json.loads(result.get("warnings", "[]"))
-                write_json(record, record_path(path))
+                    write_transform(registration.matrix_lps or (), movement)
+                    registration = replace(registration, file=movement.name, file_sha256=sha256_of(movement))
+                FusionRecord(
+                    fused=path.name,
+                    fused_sha256=sha256_of(path),
+                    sources={str(key): SourceRecord(**source) for key, source in sources.items()},
+                    **_fields_of(settings),
+                    registration=registration,
+                    warnings=json.loads(result.get("warnings", "[]")),
+                ).write(path)
             except BaseException:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
@@ -233,8 +221,6 @@ class SaveFusedd(MapTransform):
 
     def _settings_of(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
         """The settings with the weights of this pair's task."""
-        if "weights" not in self.settings:
-            return self.settings
         settings, task = dict(self.settings), data["task"]
         used = settings.pop("weights")[task]
         settings["task"] = None if task == OWN_WEIGHTS else task
@@ -268,12 +254,28 @@ class SaveFusedd(MapTransform):
         return self.output_dir / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
 
 
-def _registration_of(data: Mapping[Hashable, Any]) -> dict[str, Any] | None:
+def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record from settings as :func:`pipeline_settings` gives them."""
+    recorded = {name: settings[name] for name in RECORDED if name in settings}
+    others = {name: value for name, value in settings.items() if name not in recorded}
+    return {"settings": FusionSettings(**recorded), **others}
+
+
+def _registration_of(data: Mapping[Hashable, Any]) -> RegistrationRecord | None:
     """What there is to record of how the second source was moved."""
-    registrations = json.loads(data.get("registration", "[]"))
-    return registrations[0] if registrations and registrations[0]["kind"] != "none" else None
+    found = json.loads(data.get("registration", "[]"))
+    return RegistrationRecord(**found[0]) if found and found[0]["kind"] != "none" else None
 
 
-def _is_estimate(registration: Any) -> bool:
+def _registration_before(path: Path) -> RegistrationRecord | None:
+    """What an earlier record beside the output says."""
+    try:
+        record = FusionRecord.read(path)
+    except InputError:
+        return None
+    return record.registration if record else None
+
+
+def _is_estimate(registration: RegistrationRecord | None) -> bool:
     """Whether a movement is of our own making, and so its file, which may be replaced or removed."""
-    return isinstance(registration, dict) and registration.get("kind") in {"rigid", "affine"}
+    return registration is not None and registration.kind in {"rigid", "affine"}

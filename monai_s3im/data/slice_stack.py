@@ -74,7 +74,7 @@ def stack_slices(
         shifts = np.zeros_like(shifts)
     else:
         if (np.ptp(shifts, axis=0) > size).any():
-            raise InputError(f"{name} has slices that do not lie above each other: give the slices of one volume.")
+            raise InputError(f"{name} has slices that do not lie above each other: give the slices of one volume")
         degrees = np.degrees(np.arctan2(np.linalg.norm((shifts[-1] - shifts[0]) * spacing), np.ptp(heights)))
         remarks = (*remarks, f"its slices are shifted against each other (gantry tilt of {degrees:.1f} degrees)")
         first = shifts.min(axis=0)
@@ -118,7 +118,7 @@ def _axes(orientation: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     row, column = orientation[:3], orientation[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if not np.allclose(lengths, 1, atol=0.01) or abs(row @ column) > 1e-3:
-        raise InputError(f"{name} has an ImageOrientationPatient that is no pair of orthogonal directions: repair it.")
+        raise InputError(f"{name} has an ImageOrientationPatient that is no pair of orthogonal directions: repair it")
     normal = np.cross(row, column)
     return np.stack([row / lengths[0], column / lengths[1], normal / np.linalg.norm(normal)])
 
@@ -131,7 +131,7 @@ def _check_distinct(heights: NDArray[np.float64], name: str) -> None:
     many = f"is 4D and has {count // places} frames" if count % places == 0 else "has several slices at one position"
     raise InputError(
         f"{name} {many} ({count} slices at {places} positions): export the echo, phase or time frame to use as a "
-        "series of its own."
+        "series of its own"
     )
 
 
@@ -141,14 +141,14 @@ def _depths(
     """Depth of each slice in steps of an even grid, the step in mm, and what is to be said about it."""
     if len(heights) == 1:
         if step_of_one is None:
-            raise InputError(f"{name} has one slice, and no SliceThickness: export the whole series.")
+            raise InputError(f"{name} has one slice, and no SliceThickness: export the whole series")
         return np.zeros(1), step_of_one, ()
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
     if gaps.max() > _LARGEST_GAP * usual:
         raise InputError(
             f"{name} lacks slices: one gap is {gaps.max():.2f} mm where slices lie {usual:.2f} mm apart: export or "
-            "copy the whole series."
+            "copy the whole series"
         )
     steps = round((heights[-1] - heights[0]) / usual)
     step = float(heights[-1] - heights[0]) / steps

@@ -19,11 +19,13 @@ from monai.data import MetaTensor
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from monai_s3im.data.atomic import write_file
-from monai_s3im.data.dicom import is_series, series_files
-from monai_s3im.data.quiet import quiet_stderr
-from monai_s3im.data.reading import LPS_TO_RAS, frame_of, stem_of, suffix_of
+from monai_s3im.atomic import write_file
 from monai_s3im.errors import InputError
+from monai_s3im.file_names import frame_of, suffix_of
+
+from .dicom import is_series, series_files
+from .quiet import quiet_stderr
+from .reading import LPS_TO_RAS, stem_of
 
 OUTPUT_SUFFIXES = (".png", ".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -131,7 +133,7 @@ def _sha256_of_file(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from error
 
 
 def output_suffix(path: Path, rank: int) -> str:
@@ -142,16 +144,16 @@ def output_suffix(path: Path, rank: int) -> str:
     """
     suffix = suffix_of(path)
     if suffix in {".jpg", ".jpeg"}:
-        raise InputError(f"{path} would lose detail as JPEG: name it {stem_of(path)}.png.")
+        raise InputError(f"{path} would lose detail as JPEG: name it {stem_of(path)}.png")
     if path.suffix.lower() in {".dcm", ".ima"}:
-        raise InputError(f"{path} would be one DICOM file: add --dicom (dicom=True) and name a folder for the series.")
+        raise InputError(f"{path} would be one DICOM file: add --dicom (dicom=True) and name a folder for the series")
     if suffix not in OUTPUT_SUFFIXES:
-        raise InputError(f"{path} has no suffix of an output format: use one of {' '.join(OUTPUT_SUFFIXES)}.")
+        raise InputError(f"{path} has no suffix of an output format: use one of {' '.join(OUTPUT_SUFFIXES)}")
     if rank not in {2, 3}:
         raise ValueError(f"image must be (C, H, W) or (C, X, Y, Z), got {rank + 1} axes")
     if (suffix == ".png") != (rank == 2):
         fitting = ".png" if rank == 2 else " ".join(OUTPUT_SUFFIXES[1:])
-        raise InputError(f"{path} cannot hold a {rank}D image: use {fitting}.")
+        raise InputError(f"{path} cannot hold a {rank}D image: use {fitting}")
     return suffix
 
 

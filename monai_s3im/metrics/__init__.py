@@ -5,17 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from monai_s3im.metrics.average_gradient import AverageGradientMetric, average_gradient
-from monai_s3im.metrics.base import FusionMetric, check_shapes
-from monai_s3im.metrics.entropy import EntropyMetric, entropy
-from monai_s3im.metrics.mutual_information import MutualInformationMetric, mutual_information
-from monai_s3im.metrics.peak_signal_to_noise_ratio import FusionPSNRMetric, peak_signal_to_noise_ratio
-from monai_s3im.metrics.qabf import QabfMetric, qabf
-from monai_s3im.metrics.spatial_frequency import SpatialFrequencyMetric, spatial_frequency
-from monai_s3im.metrics.standard_deviation import StandardDeviationMetric, standard_deviation
-from monai_s3im.metrics.structural_similarity import FusionSSIMMetric, structural_similarity
-from monai_s3im.metrics.sum_of_correlations_of_differences import SCDMetric, sum_of_correlations_of_differences
-from monai_s3im.metrics.visual_information_fidelity import VIFMetric, visual_information_fidelity
+from .average_gradient import AverageGradientMetric, average_gradient
+from .base import FusionMetric, check_shapes
+from .entropy import EntropyMetric, entropy
+from .mutual_information import MutualInformationMetric, mutual_information
+from .peak_signal_to_noise_ratio import FusionPSNRMetric, peak_signal_to_noise_ratio
+from .qabf import QabfMetric, qabf
+from .spatial_frequency import SpatialFrequencyMetric, spatial_frequency
+from .standard_deviation import StandardDeviationMetric, standard_deviation
+from .structural_similarity import FusionSSIMMetric, structural_similarity
+from .sum_of_correlations_of_differences import SCDMetric, sum_of_correlations_of_differences
+from .visual_information_fidelity import VIFMetric, visual_information_fidelity
 
 FUSION_METRICS: dict[str, Callable[..., Tensor]] = {
     "EN": entropy,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, nan_unless_finite, prepare_fused
+from .base import FusionMetric, nan_unless_finite, prepare_fused
 
 
 def average_gradient(fused: Tensor, data_range: float = 1.0) -> Tensor:

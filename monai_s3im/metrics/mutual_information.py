@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from monai_s3im.metrics.base import GRAY_LEVELS, FusionMetric, histogram_levels, nan_unless_finite, prepare_pair
+from .base import GRAY_LEVELS, FusionMetric, histogram_levels, nan_unless_finite, prepare_pair
 
 
 def mutual_information(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:

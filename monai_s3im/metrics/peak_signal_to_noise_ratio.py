@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, nan_unless_finite, prepare_pair
+from .base import FusionMetric, nan_unless_finite, prepare_pair
 
 Peak = Literal["range", "max"]
 

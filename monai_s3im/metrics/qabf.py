@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from monai_s3im.metrics.base import FusionMetric, prepare_pair
+from .base import FusionMetric, prepare_pair
 
 
 def qabf(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:

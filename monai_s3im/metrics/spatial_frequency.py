@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, nan_unless_finite, prepare_fused
+from .base import FusionMetric, nan_unless_finite, prepare_fused
 
 
 def spatial_frequency(fused: Tensor, data_range: float = 1.0) -> Tensor:

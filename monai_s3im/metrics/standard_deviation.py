@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, prepare_fused
+from .base import FusionMetric, prepare_fused
 
 
 def standard_deviation(fused: Tensor, data_range: float = 1.0) -> Tensor:

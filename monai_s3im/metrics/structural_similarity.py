@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, prepare_pair
+from .base import FusionMetric, prepare_pair
 
 WINDOW = 7
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from monai_s3im.metrics.base import FusionMetric, prepare_pair
+from .base import FusionMetric, prepare_pair
 
 
 def sum_of_correlations_of_differences(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from monai_s3im.metrics.base import FusionMetric, prepare_pair
+from .base import FusionMetric, prepare_pair
 
 WINDOWS = (17, 9, 5, 3)
 NOISE_VARIANCE = 2.0

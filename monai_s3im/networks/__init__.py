@@ -1,8 +1,9 @@
 """The network of Fig. 2 and its parts."""
 
+from monai_s3im.networks.nets.s3im_fusion import S3IMFusion
+
 from .by_task import TaskNetworks
 from .export import EXPORT_FORMATS, export_network, load_exported
-from .nets.s3im_fusion import S3IMFusion
 from .weights import load_weights, read_manifest
 
 __all__ = [

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_s3im.data.reading import PICTURE_SUFFIXES, stem_of, suffix_of
+from monai_s3im.data.reading import stem_of
 from monai_s3im.errors import InputError
 from monai_s3im.evaluate import LARGEST_BATCH, read_luma
+from monai_s3im.file_names import PICTURE_SUFFIXES, suffix_of
 from monai_s3im.metrics import fusion_metrics
 
 from .guards import guard_values

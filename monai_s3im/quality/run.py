@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from monai_s3im.data.reading import PICTURE_SUFFIXES, read_image, suffix_of
+from monai_s3im.data.reading import read_image
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.file_names import PICTURE_SUFFIXES, suffix_of
 from monai_s3im.fuse import Fuser
 from monai_s3im.modalities import modality_named
 

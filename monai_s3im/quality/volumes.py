@@ -10,10 +10,10 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.saving import read_record
 from monai_s3im.data.writing import write_json, write_text
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.functional import rgb_to_ycbcr
+from monai_s3im.record import FusionRecord
 from monai_s3im.report.images import read_case_images
 from monai_s3im.transforms.slices import PLANES, ToSlices
 
@@ -97,15 +97,15 @@ def run_volumes(
             continue
         if progress is not None:
             progress(pair.name)
-        record = read_record(fused)
-        if not record:
+        record = FusionRecord.read(fused)
+        if record is None:
             raise InputError(f"{fused} has no record beside it: fuse it again with s3im fuse")
-        images = read_case_images(fused, record, pair, record.get("color_map"))
+        images = read_case_images(fused, record, pair, record.color_map)
         if images.why_no_sources:
             raise InputError(f"{pair.name}: {images.why_no_sources}")
         lumas = [_luma(image) for image in (*images.sources, images.fused)]
-        slices = [ToSlices(record["plane"])(luma).as_tensor().clamp(0, 1) for luma in lumas]
-        modalities = tuple(str(record["sources"][f"image_{key}"]["modality"]) for key in "ab")
+        slices = [ToSlices(record.settings.plane)(luma).as_tensor().clamp(0, 1) for luma in lumas]
+        modalities = tuple(record.sources[f"image_{key}"].modality for key in "ab")
         values = volume_guards(slices[2], torch.cat(slices[:2]), modalities[1])
         found.append(VolumeGuards(pair.name, (modalities[0], modalities[1]), values))
         shown = {"A": images.sources[0], "B": images.sources[1], "fused": images.fused}

@@ -14,13 +14,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monai_s3im import __version__
-from monai_s3im.data.atomic import remove_leftovers, write_file
+from monai_s3im.atomic import remove_leftovers, write_file
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import MAX_GIB
 from monai_s3im.errors import InputError
 from monai_s3im.metrics import FUSION_METRICS
+from monai_s3im.settings import MAX_GIB
 
-from .cases import FEWEST_FOR_OUTLIERS, Batch, Case, read_batch, shared_settings
+from .cases import FEWEST_FOR_OUTLIERS, Case, ReportedBatch, read_batch, shared_settings
 from .images import CaseImages, read_case_images
 from .montage import montage
 from .strips import Strip
@@ -70,7 +70,7 @@ def write_report(
         output_dir: the folder.
         pairs: where the sources are; of a case that is not among them the fused image alone is shown.
         color_map: the file of a colour map that the batch was fused with; a record has only its name and SHA256.
-        max_gib: most memory that one image may take, see :data:`monai_s3im.data.reading.MAX_GIB`.
+        max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
         progress: called with the cases done and all cases.
 
     Returns:
@@ -107,7 +107,7 @@ def write_report(
 def _card(case: Case, pair: Pair | None, color_map: str | None, max_gib: float, bytes_left: int) -> Card:
     """Draw a case; whatever speaks against that is told in its place."""
     output = case.result.output
-    if output is None or not case.record:
+    if output is None or case.record is None:
         return Card(case, note="Its record is gone or damaged: fuse it again.")
     try:
         images = read_case_images(output, case.record, pair, color_map, max_gib)
@@ -131,7 +131,7 @@ def _viewer_volumes(images: CaseImages) -> dict[str, ViewerVolume]:
     }
 
 
-def _page(folder: Path, batch: Batch, cards: Iterator[Card]) -> Iterator[str]:
+def _page(folder: Path, batch: ReportedBatch, cards: Iterator[Card]) -> Iterator[str]:
     """The text of the page, piece by piece, so that no two cases are in memory at once."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),

@@ -8,17 +8,13 @@ from statistics import median
 from typing import Any, Literal
 
 from monai_s3im.data.reading import is_volume
-from monai_s3im.data.saving import read_record
 from monai_s3im.modalities import MODALITIES
+from monai_s3im.record import FusionRecord
 from monai_s3im.summary import CaseResult, read_summary
-
-from .images import OWN_OF_A_CASE
 
 FEWEST_FOR_OUTLIERS = 8
 _FURTHEST = 3.5  # modified z-score
 _SIGMA_OF_MAD = 0.6745  # median absolute deviation of a normal distribution, in standard deviations
-
-_TOLD_OF_SOURCES = {"file", "sha256", "modality", "intensity_range"}
 
 Attention = Literal["failed", "warning", "outlier", "fine"]
 ATTENTIONS: tuple[Attention, ...] = ("failed", "warning", "outlier", "fine")
@@ -61,18 +57,18 @@ class Case:
 
     Attributes:
         result: its row of the summary.
-        record: how it was made; empty if it failed, or the record is gone.
+        record: how it was made; None if it failed, or the record is gone.
         outliers: names of metrics that are far from those of like cases.
     """
 
     result: CaseResult
-    record: dict[str, Any]
+    record: FusionRecord | None
     outliers: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the record warns of, else the summary."""
-        return tuple(self.record["warnings"] if self.record else self.result.warnings)
+        return tuple(self.record.warnings if self.record else self.result.warnings)
 
     @property
     def attention(self) -> Attention:
@@ -84,19 +80,19 @@ class Case:
     @property
     def kind(self) -> str:
         """What is fused: ``"MR + CT volumes"``, empty if not known; metrics are compared among cases of one kind."""
-        if not self.record or self.result.output is None:
+        if self.record is None or self.result.output is None:
             return ""
         what = "volumes" if is_volume(self.result.output) else "pictures"
         return f"{self.modality('image_a')} + {self.modality('image_b')} {what}"
 
     def modality(self, key: str) -> str:
-        """The modality of a source, as it is written in messages."""
-        name = str(self.record["sources"][key]["modality"])
+        """The modality of a source, as it is written in messages; empty if not known."""
+        name = self.record.sources[key].modality if self.record else ""
         return MODALITIES[name].label if name in MODALITIES else name
 
 
 @dataclass(frozen=True)
-class Batch:
+class ReportedBatch:
     """The cases of a batch, those that call for a look first, and the distributions of their metrics.
 
     Attributes:
@@ -113,7 +109,7 @@ class Batch:
         return {attention: sum(case.attention == attention for case in self.cases) for attention in ATTENTIONS}
 
 
-def read_batch(output_dir: Path) -> Batch:
+def read_batch(output_dir: Path) -> ReportedBatch:
     """Read the cases of a batch from its output folder: ``summary.csv`` and the records.
 
     Raises:
@@ -125,46 +121,31 @@ def read_batch(output_dir: Path) -> Batch:
         groups.setdefault(case.kind, []).append(case)
     distributions = {kind: _distributions(group) for kind, group in groups.items()}
     marked = [Case(case.result, case.record, _outliers(case, distributions[case.kind])) for case in cases]
-    return Batch(tuple(sorted(marked, key=lambda case: ATTENTIONS.index(case.attention))), distributions)
-
-
-_OF_A_TASK = {"task", "weights_file", "weights_sha256"}
+    return ReportedBatch(tuple(sorted(marked, key=lambda case: ATTENTIONS.index(case.attention))), distributions)
 
 
 def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:
     """What the records of all fused cases have in common beside their sources, and the weights of each task."""
-    records = [case.record for case in cases if case.record]
-    first = records[0] if records else {}
-    weights = {f"weights of {record.get('task') or 'all'}": record.get("weights_sha256") for record in records}
-    return {
-        name: value
-        for name, value in first.items()
-        if name not in {*OWN_OF_A_CASE, *_OF_A_TASK} and all(record.get(name) == value for record in records)
-    } | weights
+    records = [case.record for case in cases if case.record is not None]
+    first, *others = [record.shared for record in records] or [{}]
+    weights = {f"weights of {record.task or 'all'}": record.weights_sha256 for record in records}
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)} | weights
 
 
-def _record_of(result: CaseResult) -> dict[str, Any]:
-    """The record of a case, empty where there is none or it lacks what a report tells."""
+def _record_of(result: CaseResult) -> FusionRecord | None:
+    """The record of a case; None where there is none, or it cannot be used."""
     if result.output is None:
-        return {}
-    record = read_record(result.output)
+        return None
     try:
-        json.dumps(record, ensure_ascii=False).encode()  # half a character cannot stand on a page
-        is_whole = {"fused", "fused_sha256", "warnings"} <= record.keys() and all(
-            _is_source(record["sources"][key]) for key in ("image_a", "image_b")
-        )
-        is_whole = is_whole and isinstance(record["warnings"], list) and isinstance(record.get("software", {}), dict)
-        movement = record.get("registration") or {"kind": "none", "file": None, "mutual_information": None}
-        is_whole = is_whole and {"kind", "file", "mutual_information"} <= movement.keys()
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return {}
-    return record if is_whole else {}
-
-
-def _is_source(source: dict[str, Any]) -> bool:
-    lower, upper = source["intensity_range"]
-    is_range = isinstance(lower, int | float) and isinstance(upper, int | float)
-    return is_range and isinstance(source["modality"], str) and source.keys() >= _TOLD_OF_SOURCES
+        record = FusionRecord.read(result.output)
+        json.dumps(record and record.as_json(), ensure_ascii=False).encode()  # half a character cannot stand on a page
+    except ValueError:  # InputError too
+        return None
+    return (
+        record
+        if record is not None and all(len(source.intensity_range) == 2 for source in record.sources.values())
+        else None
+    )
 
 
 def _distributions(group: Sequence[Case]) -> dict[str, Distribution]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,13 +16,12 @@ from monai.data import MetaTensor
 
 from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.reading import MAX_GIB, read_image
+from monai_s3im.data.reading import read_image
 from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, own_errors
+from monai_s3im.record import FusionRecord
+from monai_s3im.settings import MAX_GIB
 from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color, on_same_grid
-
-OWN_OF_A_CASE = {"fused", "fused_sha256", "sources", "registration", "warnings"}
-"""What a record says of its case alone; the rest are versions, weights and settings."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class CaseImages:
 
 
 def read_case_images(
-    fused: Path, record: Mapping[str, Any], pair: Pair | None, color_map: str | None = None, max_gib: float = MAX_GIB
+    fused: Path, record: FusionRecord, pair: Pair | None, color_map: str | None = None, max_gib: float = MAX_GIB
 ) -> CaseImages:
     """Read the fused image of a case, and its sources through the pipeline that made it.
 
@@ -55,12 +54,12 @@ def read_case_images(
         record: its record.
         pair: where its sources are; None: not known.
         color_map: the file of a colour map, of which a record has the name and the SHA256 only.
-        max_gib: most memory that one image may take, see :data:`monai_s3im.data.reading.MAX_GIB`.
+        max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Raises:
         InputError: if the fused image cannot be read, or is not the one of the record.
     """
-    if sha256_of(fused) != record["fused_sha256"]:
+    if sha256_of(fused) != record.fused_sha256:
         raise InputError(f"{fused.name} is not as it was written: fuse it again")
     image = read_image(fused, max_gib)
     image = MetaTensor(image.as_tensor() / image.meta.get("value_range", 1.0), affine=image.affine)
@@ -77,23 +76,21 @@ def read_case_images(
 
 
 def _aligned(
-    fused: Path, record: Mapping[str, Any], pair: Pair, color_map: str | None, max_gib: float
+    fused: Path, record: FusionRecord, pair: Pair, color_map: str | None, max_gib: float
 ) -> dict[Hashable, Any]:
     """The sources as they are before their luma is split off, in the array order of the result."""
-    settings = {name: value for name, value in record.items() if name not in OWN_OF_A_CASE}
-    settings |= {"register": "none", "transform": None, "device": "cpu", "max_gib": max_gib}
-    if movement := record.get("registration"):
-        settings["transform"] = str(fused.with_name(movement["file"]))
-    if settings.get("color_map") and settings["color_map"] not in mpl.colormaps:
-        settings["color_map"] = color_map or settings["color_map"]
-    made_of = record["sources"]
+    settings = {**record.recorded_settings, "register": "none", "device": "cpu", "max_gib": max_gib}
+    if record.registration is not None and record.registration.file is not None:
+        settings["transform"] = str(fused.with_name(record.registration.file))
+    is_file = record.color_map is not None and record.color_map not in mpl.colormaps
+    settings["color_map"] = (color_map or record.color_map) if is_file else record.color_map
     item: dict[Hashable, Any] = {"image_a": str(pair.image_a), "image_b": str(pair.image_b)}
-    item |= {f"modality_{key}": made_of[f"image_{key}"]["modality"] for key in "ab"}
+    item |= {f"modality_{key}": record.sources[f"image_{key}"].modality for key in "ab"}
     with own_errors(), _told_before():
         for transform in _pipeline(json.dumps(settings)):
             item = transform(item)
     for key, source in json.loads(item["provenance"]).items():
-        if source["sha256"] != made_of[key]["sha256"]:
+        if source["sha256"] != record.sources[key].sha256:
             raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
     item |= {key: in_color(item[key]) for key in ("image_a", "image_b")}
     keys = ["image_a", "image_b", "covered"] if "covered" in item else ["image_a", "image_b"]
@@ -102,11 +99,8 @@ def _aligned(
 
 @lru_cache(maxsize=2)
 def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
-    """The transforms of the inference config up to where luma is split off, by what a record says (JSON)."""
-    recorded = bundle_parser("inference")["saving"]["settings"].keys() - {"_target_"} | {"max_gib"}
-    parser = bundle_parser(
-        "inference", **{name: value for name, value in json.loads(settings).items() if name in recorded}
-    )
+    """The transforms of the inference config up to where luma is split off, by settings as JSON."""
+    parser = bundle_parser("inference", **json.loads(settings))
     steps = parser.get_parsed_content("preprocessing").transforms
     return tuple(takewhile(lambda step: not isinstance(step, SplitChrominanced), steps))
 

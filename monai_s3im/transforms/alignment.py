@@ -13,8 +13,10 @@ from monai.transforms import MapTransform
 from torch.nn import functional
 
 from monai_s3im.errors import InputError
+from monai_s3im.settings import REFERENCES
 
-from .grid import MOST_GIB, REFERENCES, finer_of, grid_with_spacing, parse_spacing
+from .grid import MOST_GIB, finer_of, grid_with_spacing, parse_spacing
+from .meta import meta_without_affine
 from .slices import ToSlices, plane_of_volume
 
 _SAME_GRID_MM = 1e-3
@@ -52,8 +54,7 @@ def resample_onto(
     channels, covered = (_resample_by_torch if torch.device(device).type == "cuda" else _resample_by_itk)(
         image, reference, torch.device(device)
     )
-    meta = {key: value for key, value in image.meta.items() if key != "affine"}
-    return MetaTensor(channels, affine=reference.affine.clone(), meta=meta), covered
+    return MetaTensor(channels, affine=reference.affine.clone(), meta=meta_without_affine(image)), covered
 
 
 def _resample_by_itk(

@@ -8,8 +8,7 @@ from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
 
-REFERENCES = ("a", "b", "finer")
-"""Whose grid the result has: source A's, source B's, or that of the smaller voxels (A's if they are equal)."""
+from .meta import meta_without_affine
 
 MOST_GIB = 8.0
 """Most memory that a grid of another voxel size may take, as float32."""
@@ -81,6 +80,4 @@ def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], m
     centre = affine[:3, :3] @ ((size - 1) / 2) + affine[:3, 3]
     target[:3, 3] = centre - target[:3, :3] @ ((shape - 1) / 2)
     empty = torch.zeros(1).expand(1, *shape.astype(int).tolist())
-    return MetaTensor(
-        empty, affine=torch.as_tensor(target), meta={k: v for k, v in volume.meta.items() if k != "affine"}
-    )
+    return MetaTensor(empty, affine=torch.as_tensor(target), meta=meta_without_affine(volume))

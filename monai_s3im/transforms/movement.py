@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from monai_s3im.errors import InputError
 from monai_s3im.existing import isfile
 
+from .meta import meta_without_affine
+
 _LARGEST_MM, _MOST_SCALING = 1e6, 1e3
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 
@@ -45,8 +47,7 @@ def moved_by(movement: NDArray[np.float64], image: MetaTensor) -> MetaTensor:
         image: (C, X, Y, Z) with affine, RAS mm.
     """
     affine = torch.as_tensor(np.linalg.solve(movement, np.asarray(image.affine.cpu(), dtype=np.float64)))
-    meta = {key: value for key, value in image.meta.items() if key != "affine"}
-    return MetaTensor(image.as_tensor(), affine=affine, meta=meta)
+    return MetaTensor(image.as_tensor(), affine=affine, meta=meta_without_affine(image))
 
 
 def read_movement(path: str | Path) -> NDArray[np.float64]:

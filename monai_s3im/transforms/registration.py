@@ -13,12 +13,12 @@ from monai.transforms import MapTransform, Transform
 from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
+from monai_s3im.settings import REGISTRATIONS
 
+from .mattes_information import MattesInformation
+from .meta import meta_without_affine
 from .movement import moved_by, ras_to_lps, read_movement
-from .mutual_information import MutualInformation
 from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
-
-REGISTRATIONS = ("none", "rigid", "affine")
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Register(Transform):
 
     Args:
         kind: ``"rigid"`` or ``"affine"``: the movement of the largest mutual information, see
-            :class:`MutualInformation`; ``"none"``: none, the fields of view are looked at only.
+            :class:`MattesInformation`; ``"none"``: none, the fields of view are looked at only.
         movement: (4, 4), from points of the reference to points of the image, RAS mm; applied in place of an estimate.
 
     Raises:
@@ -56,8 +56,10 @@ class Register(Transform):
         if self.kind == "none":
             faults = overlap_faults(reference, image)
             found = {"kind": "none", "matrix_lps": None, "mutual_information": None, "faults": faults}
-            return MetaTensor(image.as_tensor(), affine=image.affine, meta={**_meta(image), "registration": found})
-        information = MutualInformation(reference, image)
+            return MetaTensor(
+                image.as_tensor(), affine=image.affine, meta={**meta_without_affine(image), "registration": found}
+            )
+        information = MattesInformation(reference, image)
         movement = information.maximise(self.kind) if self.movement is None else self.movement
         moved = moved_by(movement, image)
         centre = np.asarray(reference.affine.cpu()) @ [*(np.array(reference.shape[1:]) - 1) / 2, 1.0]
@@ -120,10 +122,6 @@ class RegisterSourcesd(MapTransform):
         result["registration"] = json.dumps(found)
         result["warnings"] = json.dumps(warnings)
         return result
-
-
-def _meta(image: MetaTensor) -> dict[str, Any]:
-    return {key: value for key, value in image.meta.items() if key != "affine"}
 
 
 def _name(data: Mapping[Hashable, Any], key: Hashable) -> str:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
 
+from .meta import meta_without_affine
+
 PLANES = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
 """Axis codes of the slice layout: rows run to the first letter, columns to the second, slices to the third.
 
@@ -52,14 +54,14 @@ class ToSlices(Transform):
         """Reorder (C, X, Y, Z) with its affine into slices, in memory of their own."""
         to_array = self._to_array(volume)
         slices = _reorder(volume.as_tensor(), to_array[:3, :3].T)
-        return MetaTensor(slices, affine=_affine_of(volume) @ to_array, meta=_meta_without_affine(volume))
+        return MetaTensor(slices, affine=_affine_of(volume) @ to_array, meta=meta_without_affine(volume))
 
     def grid(self, volume: MetaTensor) -> MetaTensor:
         """The grid of the slices without content, (1, rows, columns, slices) whose voxels share one place in memory."""
         to_array = self._to_array(volume)
         shape = [volume.shape[1 + int(old)] for old in to_array[:3, :3].abs().argmax(dim=0)]
         return MetaTensor(
-            torch.zeros(1).expand(1, *shape), affine=_affine_of(volume) @ to_array, meta=_meta_without_affine(volume)
+            torch.zeros(1).expand(1, *shape), affine=_affine_of(volume) @ to_array, meta=meta_without_affine(volume)
         )
 
     def _to_array(self, volume: MetaTensor) -> torch.Tensor:
@@ -93,10 +95,6 @@ def _reorder(array: torch.Tensor, axes: NDArray[np.float64] | torch.Tensor) -> t
     for index in range(permuted.shape[1]):
         reordered[:, index] = permuted[:, -1 - index if first else index].flip(flipped)
     return reordered
-
-
-def _meta_without_affine(image: MetaTensor) -> dict[str, Any]:
-    return {key: value for key, value in image.meta.items() if key != "affine"}
 
 
 class RestoreGridd(MapTransform):

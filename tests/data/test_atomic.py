@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from monai_s3im.data.atomic import remove_leftovers, write_folder
+from monai_s3im.atomic import remove_leftovers, write_folder
 from monai_s3im.errors import OutputError
 
 WRITE_AND_HANG = """
 import sys, time
 from pathlib import Path
-from monai_s3im.data.atomic import write_folder
+from monai_s3im.atomic import write_folder
 
 def write(folder):
     (folder / "0001.dcm").write_text("new")
@@ -68,7 +68,7 @@ def test_a_swap_that_fails_half_way_puts_the_old_folder_back(tmp_path, monkeypat
             raise OSError(errno.EACCES, "denied")
         replace(source, target)
 
-    monkeypatch.setattr("monai_s3im.data.atomic.os.replace", fail_the_second_time)
+    monkeypatch.setattr("monai_s3im.atomic.os.replace", fail_the_second_time)
     with pytest.raises(OutputError, match="read-only"):
         write_folder(tmp_path / "out", files_of("new"))
     assert contents(tmp_path / "out") == {"a": "old", "b": "old"}

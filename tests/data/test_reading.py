@@ -216,7 +216,7 @@ def assert_refused(path, *words, capfd):
         read_image(path)
     message = str(raised.value)
     assert str(path) in message
-    assert message.endswith(".")
+    assert not message.endswith(".")
     assert "\n" not in message
     for word in words:
         assert word in message

@@ -9,8 +9,8 @@ from sample_images import SMALLER, write_picture, write_volume
 
 from monai_s3im.batch import fuse_batch
 from monai_s3im.data.pairs import Pair
-from monai_s3im.data.saving import record_path
 from monai_s3im.fuse import Fuser
+from monai_s3im.record import record_path
 from monai_s3im.report import write_report
 
 

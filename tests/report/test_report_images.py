@@ -1,6 +1,5 @@
 """The sources of a case are shown as the pipeline saw them."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from monai_s3im.data.pairs import Pair
 from monai_s3im.data.writing import write_transform
 from monai_s3im.errors import InputError
 from monai_s3im.fuse import Fuser
+from monai_s3im.record import FusionRecord, RegistrationRecord
 from monai_s3im.report.images import read_case_images
 
 
@@ -26,7 +26,7 @@ def fused_pair(tmp_path):
         image_b = write_volume(tmp_path / "b.nii.gz", 5, shape_b, affine_b, array_b)
         pair = Pair("one", image_a, image_b, "mr", "pet")
         Fuser(device="cpu", **settings)(image_a, image_b, tmp_path / "one.nii.gz", "mr", "pet")
-        return pair, tmp_path / "one.nii.gz", json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
+        return pair, tmp_path / "one.nii.gz", FusionRecord.read(tmp_path / "one.nii.gz")
 
     return fuse
 
@@ -34,7 +34,7 @@ def fused_pair(tmp_path):
 def test_the_anatomy_is_its_file_scaled_by_the_recorded_range_on_the_grid_of_the_result(fused_pair):
     pair, fused, record = fused_pair()
     images = read_case_images(fused, record, pair)
-    lower, upper = record["sources"]["image_a"]["intensity_range"]
+    lower, upper = record.sources["image_a"].intensity_range
     expected = ((nib.load(pair.image_a).get_fdata() - lower) / (upper - lower)).clip(0, 1)
     assert np.allclose(images.sources[0][0], expected, atol=1e-5)
     assert np.allclose(images.sources[0].affine, GRID, atol=1e-5)
@@ -67,7 +67,7 @@ def test_a_recorded_movement_brings_image_b_back(fused_pair):
     array = (1000 * blobs(SHAPE, 0)).astype(np.int16)  # image A, displaced
     pair, fused, record = fused_pair(ras @ GRID, SHAPE, array)
     write_transform(movement, fused.with_name("one.tfm"))
-    moved = read_case_images(fused, {**record, "registration": {"kind": "rigid", "file": "one.tfm"}}, pair)
+    moved = read_case_images(fused, replace(record, registration=RegistrationRecord("rigid", file="one.tfm")), pair)
     unmoved = read_case_images(fused, record, pair)
     anatomy = moved.sources[0][0].numpy()
     uptake = [images.sources[1].numpy().max(0) for images in (moved, unmoved)]
@@ -112,7 +112,7 @@ def test_nothing_is_said_twice(fused_pair, caplog):
     far = SMALLER[1].copy()
     far[0, 3] += 12
     pair, fused, record = fused_pair(far)
-    assert record["warnings"]
+    assert record.warnings
     caplog.clear()
     read_case_images(fused, record, pair)
     assert not caplog.records
@@ -121,7 +121,7 @@ def test_nothing_is_said_twice(fused_pair, caplog):
 def test_a_pair_that_was_fused_on_a_gpu_is_shown_without_one(fused_pair):
     pair, fused, record = fused_pair()
     expected = read_case_images(fused, record, pair)
-    images = read_case_images(fused, {**record, "device": "cuda:0"}, pair)
+    images = read_case_images(fused, replace(record, settings=replace(record.settings, device="cuda:0")), pair)
     assert images.why_no_sources is None
     assert all(torch.equal(*both) for both in zip(images.sources, expected.sources, strict=True))
 

@@ -67,7 +67,7 @@ def test_the_header_counts(page):
 def test_a_failed_case_is_named_with_its_sentence(page):
     failed = {case.one("h3").text: case.one("p").text for case in page.one(class_="failed-cases").all("li")}
     assert failed.keys() == {"missing", HOSTILE_NAME}
-    assert "none.nii.gz does not exist: check the path." in failed["missing"]
+    assert "none.nii.gz does not exist: check the path" in failed["missing"]
     assert "cannot name a file" in failed[HOSTILE_NAME]
 
 

@@ -13,7 +13,7 @@ from monai_s3im.data.phantom import head_phantom
 from monai_s3im.errors import InputError
 from monai_s3im.fuse import Fuser
 from monai_s3im.transforms import NormalizeModality, Register, RegisterSourcesd, read_movement, resample_onto
-from monai_s3im.transforms.mutual_information import MutualInformation
+from monai_s3im.transforms.mattes_information import MattesInformation
 from monai_s3im.transforms.registration_checks import overlap_faults, plausibility_faults, sharpness_faults
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -75,9 +75,9 @@ def test_voxels_finer_than_half_a_millimetre_count_by_the_means_of_their_blocks(
         repeated = values.repeat(parts[0], 1).repeat(parts[1], 2).repeat(parts[2], 3)
         coarse.append(MetaTensor(values, affine=torch.as_tensor(grid)))
         fine.append(MetaTensor(repeated, affine=torch.as_tensor(grid @ to_coarse)))
-    expected = MutualInformation(*coarse)(movement)
+    expected = MattesInformation(*coarse)(movement)
     assert expected > 0.01
-    assert MutualInformation(*fine)(movement) == pytest.approx(expected, rel=1e-5)
+    assert MattesInformation(*fine)(movement) == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_in_register_stays_where_it_is(head):

@@ -1,40 +1,32 @@
-"""What a volume node tells of its modality, and how Slicer shows it."""
+"""What a volume node says of its modality, and how Slicer shows it."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .i18n import _
+from .paths import library_module
 
-FUNCTIONAL = ("pet", "spect")
+_TABLE = library_module("modalities")
+
+FUNCTIONAL = _TABLE.FUNCTIONAL
 """Modalities that are shown in colour."""
 
 _DICOM_MODALITY = "DICOM.Modality"
-_OF_TAG = {"CT": "ct", "MR": "mr", "PT": "pet", "NM": "spect", "US": "us"}
-_OF_NAME = {"ct": "CTA?", "mr": r"MRI?|MPRAGE|FLAIR|T[12](?!\d)", "pet": "PET|FDG", "spect": "SPECT"}
 _COLORS = 256
 
 
 def guess_modality(node: Any) -> str | None:
-    """The modality that a node tells of: by its DICOM attributes, else by its name; None if it tells none."""
+    """The modality of a node by its DICOM attributes, else by its name; None if they say none."""
     tag = node.GetAttribute(_DICOM_MODALITY)
     hierarchy, item = hierarchy_item(node)
     while item and not tag:
         tag = hierarchy.GetItemAttribute(item, _DICOM_MODALITY)
         item = hierarchy.GetItemParent(item)
         item = item if item != hierarchy.GetSceneItemID() else 0
-    if tag and tag.strip().upper() in _OF_TAG:
-        return _OF_TAG[tag.strip().upper()]
-    told = [name for name, words in _OF_NAME.items() if _names(words, node.GetName() or "")]
-    return told[0] if len(told) == 1 else None
-
-
-def _names(words: str, text: str) -> bool:
-    """Whether one of the words stands in a text, as in 'MRHead', 'T1w', 'chris_t1' or 'pet 2'; not as in 'direct'."""
-    in_capitals = rf"(?<![A-Za-z])(?:{words})(?![a-vx-z])"
-    return bool(re.search(in_capitals, text) or re.search(rf"(?i)(?<![a-z])(?:{words})w?(?![a-z])", text))
+    found = _TABLE.modality_of_dicom(tag or "") or _TABLE.modality_of_name(node.GetName() or "")
+    return found.name if found else None
 
 
 def shown_colors_of(node: Any) -> np.ndarray | None:

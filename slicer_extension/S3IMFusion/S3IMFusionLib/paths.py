@@ -3,7 +3,10 @@
 The library lies inside this package in Slicer, beside it in a wheel, else in the checkout.
 """
 
+import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
 
 HOMEPAGE = "https://github.com/OWNER/S3IMFusion"
 DOCUMENTATION = f"{HOMEPAGE}/blob/main/slicer_extension/README.md"
@@ -20,3 +23,19 @@ def library_paths() -> list[Path]:
         if (folder / "monai_s3im" / "__init__.py").is_file():
             return [folder]
     raise FileNotFoundError(f"monai_s3im is not in {here / 'library'}: install the S3IMFusion extension again")
+
+
+def library_module(name: str) -> ModuleType:
+    """A module of ``monai_s3im`` that needs no torch (``modalities``, ``settings``, ``record``), in this process too.
+
+    The folder is not left on the path, where it would be found for other things.
+
+    Raises:
+        FileNotFoundError: if the extension is incomplete.
+    """
+    folder = str(library_paths()[0])
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(f"monai_s3im.{name}")
+    finally:
+        sys.path.remove(folder)

@@ -204,4 +204,4 @@ class FusionRun:
 
 def _ct_range(record: dict[str, Any]) -> list[float] | None:
     sources = record["sources"].values()
-    return next((source["intensity_range"] for source in sources if source["ct_window"] is not None), None)
+    return next((source["intensity_range"] for source in sources if source.get("ct_window") is not None), None)

@@ -5,9 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-REFERENCES = ("a", "b", "finer")
-REGISTRATIONS = ("none", "rigid", "affine")
-TASKS = ("auto", "ct-mri", "spect-pet-mri", "medical", "infrared-visible")
+from .paths import library_module
+
+_LIBRARY = library_module("settings")
+_DEFAULTS = _LIBRARY.DEFAULTS
+
+REFERENCES = _LIBRARY.choices_of("reference")
+REGISTRATIONS = _LIBRARY.choices_of("register")
+TASKS = _LIBRARY.choices_of("task")
 WINDOW_BY_CONTENT = "auto"
 WINDOW_OF_DISPLAY = "display"
 
@@ -37,17 +42,17 @@ class FusionSettings:
         ValueError: if ``reference``, ``register``, ``task`` or ``slice_batch`` is none of these.
     """
 
-    reference: str = "a"
-    plane: str = "axial"
+    reference: str = _DEFAULTS.reference
+    plane: str = _DEFAULTS.plane
     modality_a: str | None = None
     modality_b: str | None = None
-    register: str = "none"
+    register: str = _DEFAULTS.register
     window: str = WINDOW_BY_CONTENT
     color_map: str | None = None
-    gray: bool = False
-    device: str = "auto"
-    slice_batch: int = 8
-    task: str = "auto"
+    gray: bool = _DEFAULTS.gray
+    device: str = _DEFAULTS.device
+    slice_batch: int = _DEFAULTS.slice_batch
+    task: str = _DEFAULTS.task
     weights: str | None = None
 
     def __post_init__(self) -> None:

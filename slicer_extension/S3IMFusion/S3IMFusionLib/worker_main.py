@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -136,25 +138,25 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     """
     begin = time.perf_counter()
     from monai_s3im.fuse import Fuser
+    from monai_s3im.record import FusionRecord
 
     imported = time.perf_counter()
-    fuser = Fuser(**request["settings"], progress=lambda done, total: channel.send("progress", done=done, total=total))
+    fuser = Fuser(**request["settings"], progress=partial(_send_slices, channel))
     source_a, source_b = (_read_source(request[source]) for source in "ab")
     read = time.perf_counter()
     output = Path(request["output"])
     fuser(source_a, source_b, output, request["a"]["modality"], request["b"]["modality"])
     seconds = {"import": imported - begin, "set up": read - imported, "fuse": time.perf_counter() - read}
-    record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
-    return {"record": _without_files(record), "seconds": seconds}
+    record = FusionRecord.read(output)
+    assert record is not None  # noqa: S101
+    moved = replace(record.registration, file=None, file_sha256=None) if record.registration else None
+    kept = replace(record, fused=None, fused_sha256=None, registration=moved)  # the files are removed now
+    return {"record": kept.as_json(), "seconds": seconds}
 
 
-def _without_files(record: dict[str, Any]) -> dict[str, Any]:
-    """The record without the names of files that are removed now: the fused volume, and that of the registration."""
-    kept = {name: value for name, value in record.items() if name not in {"fused", "fused_sha256"}}
-    if kept.get("registration"):
-        matrix = kept["registration"].items()
-        kept["registration"] = {name: value for name, value in matrix if name not in {"file", "file_sha256"}}
-    return kept
+def _send_slices(channel: Channel, _step: str, done: int, total: int) -> None:
+    if total:
+        channel.send("progress", done=done, total=total)
 
 
 def _read_source(source: dict[str, Any]) -> Any:

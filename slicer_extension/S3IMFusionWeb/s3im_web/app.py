@@ -6,7 +6,6 @@ ends when stdin does.
 
 import asyncio
 import hmac
-import json
 import os
 import shutil
 import sys
@@ -26,7 +25,7 @@ from .gateway import SECRET_HEADER
 from .page import Page
 from .session_settings import SessionSettings
 from .viewing import FusionViews
-from .volumes import load_volume, record_of, save_volume, show_range
+from .volumes import load_volume, record_of, record_text_of, save_volume, show_range
 from .work import Work
 
 NO_OPENGL = "No OpenGL: install libegl1 and libgl1-mesa-dri (Debian), or the EGL of the graphics driver."
@@ -79,8 +78,8 @@ class FusionApp:
         self._views.show("Fused", fused)
         if former is not None:
             self._slicer.scene.RemoveNode(former)
-        for side, source in json.loads(record_of(fused))["sources"].items():
-            show_range(self._sources[side.removeprefix("image_")], *source["intensity_range"])
+        for side, source in record_of(fused).sources.items():
+            show_range(self._sources[side.removeprefix("image_")], *source.intensity_range)
         with self.server.state as state:
             state.update({"fused_name": fused.GetName(), "fade": 0})
         self._views.fade(0)
@@ -160,7 +159,7 @@ class FusionApp:
         path = folder / f"fused.{kind}"
         try:
             if kind == "json":
-                path.write_text(record_of(self._fused))
+                path.write_text(record_text_of(self._fused))
             else:
                 save_volume(self._fused, path)
             name = f"{self._fused.GetName()}.{kind}"

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from monai_s3im.modalities import MODALITIES as TABLE
+from monai_s3im.settings import DEFAULTS, choices_of
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
@@ -12,16 +14,16 @@ from .viewing import ALL_PLANES, PLANES, FusionViews
 SERVE = {"serve": {"s3im_web": str(Path(__file__).with_name("serve"))}, "scripts": ["s3im_web/upload.js"]}
 MODALITIES = [
     {"title": "guess", "value": None},
-    *({"title": name.upper(), "value": name} for name in ("ct", "mr", "pet", "spect", "us")),
+    *({"title": name.upper(), "value": name} for name, modality in TABLE.items() if modality.dicom),
     {"title": "other", "value": "generic"},
 ]
 OWN_COLOURS = "of the modality"
 CHOICES = {
-    "reference": ("Grid of the result", ["a", "b", "finer"]),
-    "plane": ("Plane of the slices", ["axial", "coronal", "sagittal", "in-plane"]),
-    "register": ("Register B onto A", ["none", "rigid", "affine"]),
-    "window": ("Window of a CT", ["brain", "soft_tissue", "bone", "full"]),
-    "task": ("Weights for", ["auto", "ct-mri", "spect-pet-mri", "medical", "infrared-visible"]),
+    "reference": ("Grid of the result", [*choices_of("reference")]),
+    "plane": ("Plane of the slices", [*choices_of("plane")]),
+    "register": ("Register B onto A", [*choices_of("register")]),
+    "window": ("Window of a CT", [*choices_of("window")]),
+    "task": ("Weights for", [*choices_of("task")]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "hot", "inferno", "viridis", "gray"]),
 }
 STATE = {
@@ -38,13 +40,13 @@ STATE = {
     "choice_b": None,
     "modality_a": None,
     "modality_b": None,
-    "reference": "a",
-    "plane": "axial",
-    "register": "none",
-    "window": "brain",
-    "task": "auto",
+    "reference": DEFAULTS.reference,
+    "plane": DEFAULTS.plane,
+    "register": DEFAULTS.register,
+    "window": DEFAULTS.window,
+    "task": DEFAULTS.task,
     "color_map": OWN_COLOURS,
-    "gray": False,
+    "gray": DEFAULTS.gray,
     "is_running": False,
     "progress": 0,
     "stage": "",

@@ -1,7 +1,9 @@
 """Volumes between files and the scene."""
 
+import json
 from pathlib import Path
 
+from monai_s3im.record import FusionRecord
 from slicer import vtkMRMLNRRDStorageNode, vtkMRMLVolumeArchetypeStorageNode, vtkMRMLVolumeNode
 from trame_slicer.core import SlicerApp
 
@@ -46,6 +48,11 @@ def show_range(volume: vtkMRMLVolumeNode | None, lower: float, upper: float) -> 
         display.SetWindowLevelMinMax(lower, upper)
 
 
-def record_of(fused: vtkMRMLVolumeNode) -> str:
-    """How a fused volume was made, JSON text: modalities, ranges, settings, weights, versions, warnings."""
+def record_text_of(fused: vtkMRMLVolumeNode) -> str:
+    """How a fused volume was made, as JSON text."""
     return fused.GetAttribute("S3IMFusion.Record")
+
+
+def record_of(fused: vtkMRMLVolumeNode) -> FusionRecord:
+    """How a fused volume was made: modalities, ranges, settings, weights, versions, warnings."""
+    return FusionRecord.from_json(json.loads(record_text_of(fused)))

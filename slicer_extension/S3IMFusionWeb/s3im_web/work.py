@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ class Work:
                 run.cancel()
         if run.state == "done":
             self._on_fused(run.output_node)
-            self._tell(note=" ".join(_sentence(text) for text in json.loads(record_of(run.output_node))["warnings"]))
+            self._tell(note=" ".join(_sentence(text) for text in record_of(run.output_node).warnings))
         elif run.state == "cancelled":
             self._tell(note="Cancelled; nothing was changed.")
         else:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from monai_s3im.errors import OutputError
+from .errors import OutputError
 
 _PROCESSES = Path("/proc/self/ns/pid")
 _NAMESPACE = _PROCESSES.stat().st_ino if _PROCESSES.exists() else 0  # containers of one host name number theirs anew
@@ -135,7 +135,7 @@ def _flush(file: Path) -> None:
 
 def _output_error(path: Path, error: OSError) -> OutputError:
     cause, remedy = _REASONS.get(error.errno or 0, (error.strerror, "check the folder and the device"))
-    return OutputError(f"{path} cannot be written ({cause}): {remedy}.")
+    return OutputError(f"{path} cannot be written ({cause}): {remedy}")
 
 
 def _is_alive(process: int) -> bool:

@@ -22,7 +22,7 @@ _LEVELS = ((4, 4.0, 1.0), (2, 4.0, 1.0), (1, 0.0, 0.5))  # shrink factor, smooth
 _LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION = 2.0, 0.01, 200, 0.8
 
 
-class MutualInformation:
+class MattesInformation:
     """The mutual information of two volumes as a function of the movement between them (Mattes et al. 2003).
 
     50 x 50 bins; points in half of the cells of a grid of 2 mm (the voxel size, if that is larger) over the

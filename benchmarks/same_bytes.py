@@ -1,0 +1,221 @@
+"""Compare what two commits fuse: the same bytes of every image and transform, and the same records.
+
+Command:   python benchmarks/same_bytes.py OLD NEW --data ../shared/data/volumes    (NEW may be `.`, the working tree)
+Duration:  about an hour on one CPU core for all pairs and rounds; --spacing 4 takes a tenth of it
+Result:    for each round and door the number of files that are the same; exit 1, and their names, where one differs
+
+Each door fuses all pairs in a process that imports one commit's code and bundle: `s3im fuse` with a list, `Fuser`, and
+`python -m monai.bundle run`. The phantom is written once, by the old commit. Each pair is fused with its modalities
+named and without. With --work, what the old commit fused is kept there and used again. In a record, only the keys of
+--gained may be new.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "registered": {"register": "rigid", "spacing": "4"},
+    "settings": {"reference": "b", "plane": "coronal", "window": "-160,240", "color_map": "inferno", "spacing": "4"},
+    "gray": {"reference": "finer", "plane": "in-plane", "task": "medical", "spacing": "4"},
+}
+DOORS = ("command", "function", "bundle")
+FUNCTION = """
+import csv, json, sys
+from pathlib import Path
+from monai_s3im.fuse import Fuser
+pairs, out, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+fuser = Fuser(device="cpu", **settings)
+for row in csv.DictReader(open(pairs, encoding="utf-8")):
+    modalities = row["modality_a"] or None, row["modality_b"] or None
+    try:
+        fuser(row["image_a"], row["image_b"], out / f"{row['name']}.nii.gz", *modalities)
+    except ValueError as error:
+        print(f"{row['name']}: {error}", file=sys.stderr)
+"""
+
+
+def main() -> None:
+    """Fuse by both commits, compare, and exit 1 if anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", help="a commit")
+    parser.add_argument("new", help="a commit, or . for the working tree")
+    parser.add_argument(
+        "--data", type=Path, help="folder with a pairs.json of image_a and image_b; else the phantom only"
+    )
+    parser.add_argument("--rounds", nargs="+", choices=ROUNDS, default=[*ROUNDS])
+    parser.add_argument("--doors", nargs="+", choices=DOORS, default=[*DOORS])
+    parser.add_argument("--only", default="", help="pairs whose name has this text")
+    parser.add_argument("--spacing", help="voxel size in mm of every result: quicker")
+    parser.add_argument("--work", type=Path, help="a folder that keeps what the old commit fused, for the next time")
+    parser.add_argument("--gained", nargs="*", default=["schema_version"], help="keys that a new record may have")
+    options = parser.parse_args()
+    differing = 0
+    with tempfile.TemporaryDirectory() as name:
+        work = (options.work or Path(name)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        trees = {side: _tree(getattr(options, side), work) for side in ("old", "new")}
+        pairs = _write_pairs(trees["old"], options.data, options.only, work)
+        for title in options.rounds:
+            settings = ROUNDS[title] | ({"spacing": options.spacing} if options.spacing else {})
+            for door in options.doors:
+                folders = {side: work / side / title / door for side in trees}
+                codes = {
+                    side: _fuse(door, trees[side], pairs, folders[side], settings, side == "old") for side in trees
+                }
+                count, found = _compare(folders["old"], folders["new"], set(options.gained))
+                if codes["old"] != codes["new"] or not count:
+                    found.append(f"the exit codes are {codes['old']} and {codes['new']}")
+                print(f"{title}, {door}: {count} files, {len(found)} differ", flush=True)
+                print(*[f"  {line}" for line in found], sep="\n", end="\n" if found else "")
+                differing += len(found)
+    sys.exit(1 if differing else 0)
+
+
+def _tree(commit: str, work: Path) -> Path:
+    """The files of a commit; the working tree itself for `.`."""
+    if commit == ".":
+        return ROOT
+    name = subprocess.run(["git", "rev-parse", commit], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607
+    folder = work / f"tree-{name[:12]}"
+    if not folder.exists():
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout  # noqa: S607
+        with tarfile.open(fileobj=BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+    return folder
+
+
+def _write_pairs(tree: Path, data: Path | None, only: str, work: Path) -> Path:
+    """A list of the pairs of the phantom and of the data, each with modalities and without."""
+    if not (work / "phantom").exists():
+        _run(tree, work, "-m", "monai_s3im", "data", "phantom", str(work / "phantom"), "--subjects", "2")
+    with (work / "phantom" / "volumes" / "pairs.csv").open(encoding="utf-8") as file:
+        rows = [
+            {
+                **row,
+                "name": f"phantom {row['name']}",
+                **{key: str(work / "phantom" / "volumes" / row[key]) for key in ("image_a", "image_b")},
+            }
+            for row in csv.DictReader(file)
+        ]
+    for pair in json.loads((data / "pairs.json").read_text(encoding="utf-8"))["pairs"] if data else ():
+        images = [_image(data.resolve() / pair[key]) for key in ("image_a", "image_b")]
+        if all(images):
+            modalities = [_modality(image) for image in images]
+            rows.append(dict(zip(_HEADER, [pair["name"], *images, *modalities], strict=True)))
+    rows = [row for row in rows if only in row["name"]]
+    rows += [{**row, "name": f"{row['name']} guessed", "modality_a": "", "modality_b": ""} for row in rows]
+    path = work / "pairs.csv"
+    _write_rows(path, [{**row, "name": row["name"].replace(" ", "_")} for row in rows])
+    return path
+
+
+_HEADER = ["name", "image_a", "image_b", "modality_a", "modality_b"]
+
+
+def _image(path: Path) -> str:
+    """The file or folder, of a 4D one its first frame; empty where it is not there."""
+    if not path.exists():
+        return ""
+    return f"{path}#1" if path.name.startswith("pcasl") else str(path)
+
+
+def _modality(image: str) -> str:
+    name = Path(image).name.lower()
+    return next((modality for modality in ("spect", "pet", "ct") if modality in name), "mr")
+
+
+def _fuse(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str], is_kept: bool) -> int:
+    """Fuse all pairs by one door; the exit code."""
+    ended = out.with_name(f"{door} ended")
+    if is_kept and ended.exists():
+        return int(ended.read_text(encoding="utf-8"))
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    if door == "bundle":  # one pair that cannot be fused would stop it
+        pairs = _fusable(pairs, out.with_name("command"))
+    code = _run(tree, out.parent, *_arguments(door, tree, pairs, out, settings))
+    ended.write_text(str(code), encoding="utf-8")
+    return code
+
+
+def _fusable(pairs: Path, fused: Path) -> Path:
+    """A list of the pairs that the command could fuse, if it was asked before."""
+    with pairs.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not fused.exists() or (fused / f"{row['name']}.nii.gz").exists()]
+    path = fused.with_name("fusable.csv")
+    _write_rows(path, rows)
+    return path
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _HEADER)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _arguments(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str]) -> list[str]:
+    if door == "function":
+        return ["-c", FUNCTION, str(pairs), str(out), json.dumps(settings)]
+    options = {"device": "cpu", "pairs": str(pairs), **settings}
+    if door == "command":
+        named = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", value)]
+        return ["-m", "monai_s3im", "fuse", "-o", str(out), *named]
+    options |= {"bundle_root": str(tree / "bundle"), "output_dir": str(out)}
+    # in quotes, text that the bundle's command would read as a number or as several
+    values = {name: f"'{value}'" if name in {"spacing", "window"} else value for name, value in options.items()}
+    named = [text for name, value in values.items() for text in (f"--{name}", value)]
+    config = str(tree / "bundle" / "configs" / "inference.json")
+    return ["-m", "monai.bundle", "run", "--config_file", config, *named]
+
+
+def _run(tree: Path, folder: Path, *arguments: str) -> int:
+    """Run Python on a commit's code; the exit code, and what it printed where it failed."""
+    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        print(f"{tree}: {' '.join(arguments[:4])} ended with code {done.returncode}", file=sys.stderr)
+        print(done.stdout[-2000:], done.stderr[-4000:], sep="\n", file=sys.stderr)
+    return done.returncode
+
+
+def _compare(old: Path, new: Path, gained: set[str]) -> tuple[int, list[str]]:
+    """How many files there are, and a line for each that differs."""
+    names = sorted({path.name for folder in (old, new) for path in folder.iterdir()} - {"summary.csv"})
+    return len(names), [line for name in names for line in _differences(old / name, new / name, gained)]
+
+
+def _differences(old: Path, new: Path, gained: set[str]) -> Iterator[str]:
+    if not (old.is_file() and new.is_file()):
+        yield f"{old.name}: only the {'old' if old.exists() else 'new'} commit writes it"
+    elif old.suffix == ".json":
+        before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (old, new))
+        after = {name: value for name, value in after.items() if name in before or name not in gained}
+        yield from (f"{old.name}: {name} differs" for name in _differing(before, after))
+        if list(before) != list(after):
+            yield f"{old.name}: the order of its keys differs"
+    elif old.read_bytes() != new.read_bytes():
+        yield f"{old.name}: its bytes differ"
+
+
+def _differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return sorted(name for name in {*before, *after} if before.get(name, ...) != after.get(name, ...))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What ``s3im fuse`` does with the pairs that it has found, and what it says about them."""
+
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from monai_s3im.existing import isdir
+from monai_s3im.modalities import MODALITIES
+from monai_s3im.record import FusionRecord, record_path
+from monai_s3im.settings import FusionSettings
+
+from .common import fail, say, tell
+from .progress import Steps
+from .report import report_batch
+
+
+def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
+    """A batch has a folder as output, and no movement that is the same for all pairs."""
+    from monai_s3im.file_names import IMAGE_SUFFIXES, suffix_of
+
+    if transform is not None:
+        fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
+    if suffix_of(output) in IMAGE_SUFFIXES and not isdir(output):
+        fail(f"{output} is the name of one image, and several pairs go into a folder: name a folder with -o")
+
+
+def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> str:
+    """Fuse a pair.
+
+    Args:
+        pair: what to fuse.
+        output: a file, or a folder for a file named after image A.
+        settings: of the fusion.
+        step: shows what is happening.
+
+    Returns:
+        What to say at the end.
+    """
+    from monai_s3im.atomic import remove_leftovers
+    from monai_s3im.data.pair_checks import problems_of
+    from monai_s3im.fuse import Fuser
+
+    output = _file_in(output, pair) if isdir(output) and not settings.dicom else output
+    remove_leftovers(output.parent)
+    step("Looking at the images")
+    pair = replace(pair, name="pair")  # which names no file here
+    if problems := problems_of([pair], settings.max_gib).get(pair.name):
+        fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
+    step("Loading the network")
+    Fuser(settings, progress=step)(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+    is_read_by_a_person = step.is_shown and sys.stdout.isatty()
+    if not is_read_by_a_person:
+        say(output)
+    if not step.is_shown:
+        return ""
+    seconds = time.monotonic() - step.began
+    record = FusionRecord.read(output)
+    return sentence(record, output, seconds) if record else ""
+
+
+def _file_in(folder: Path, pair: Any) -> Path:
+    from monai_s3im.data.reading import is_volume
+
+    return folder / f"{pair.name}_fused{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
+
+
+def sentence(record: FusionRecord, output: Path, seconds: float) -> str:
+    """What was fused, how, where it is, and how many warnings there are.
+
+    Args:
+        record: of the fused image.
+        output: where it is.
+        seconds: that it took.
+    """
+    named = [f"{source.file} ({MODALITIES[source.modality].label})" for source in record.sources.values()]
+    how = [f"weights {record.weights_file}" if record.task is None else f"weights for {record.task}"]
+    if record.transform is not None:
+        how.append(f"moved by {record.transform}")
+    elif record.settings.register != "none":
+        how.append(f"{record.settings.register} registration")
+    how += [record.settings.device, f"{seconds:.0f} s"]
+    count = len(record.warnings)
+    warnings = f"; {count} warning{'s' if count > 1 else ''}, see above" if count else ""
+    beside = record_path(output).name
+    return f"Fused {' with '.join(named)} into {output} ({', '.join(how)}); {beside} records how{warnings}"
+
+
+def fuse_many(
+    pairs: list[Any], output: Path, settings: FusionSettings, batch: dict[str, Any], report: bool, step: Steps
+) -> None:
+    """Fuse, report what fails as it fails, and exit by what became of all.
+
+    Args:
+        pairs: what to fuse.
+        output: a folder.
+        settings: of the fusion.
+        batch: settings of :func:`monai_s3im.batch.fuse_batch`.
+        report: write the report, too.
+        step: shows what is happening.
+    """
+    from monai_s3im.batch import fuse_batch
+    from monai_s3im.fuse import Fuser
+
+    counts, total = {"fused": 0, "skipped": 0, "failed": 0}, len(pairs) + len(batch["refused"])
+    step("Loading the networks")
+    fuser = Fuser(settings)
+    step("Looking at the images")
+    try:
+        with closing(fuse_batch(pairs, output, fuser, **batch)) as results:
+            for result in results:
+                counts[result.status] += 1
+                step("Fusing, pairs done:", sum(counts.values()), total)
+                if result.error is not None:
+                    tell(f"error: {result.name}: {' '.join(result.error.split())}")
+    except KeyboardInterrupt:
+        tell(f"interrupted after {sum(counts.values())} of {total} pairs: continue with --resume")
+        raise
+    done = counts["fused"] + counts["skipped"]
+    earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""
+    say(f"{done} of {total} pairs fused into {output}{earlier}")
+    is_reported = not report or report_batch(output, pairs, settings.color_map, settings.max_gib, step)
+    if done < total or not is_reported:
+        raise typer.Exit(1 if done else 2)

@@ -1,0 +1,262 @@
+"""The record of a fusion: the JSON file beside each output that says how it was made. Nothing here imports torch.
+
+``docs/record.schema.json`` is made from the types below by ``.ci/record_schema.py``.
+"""
+
+import json
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .atomic import write_file
+from .errors import InputError
+from .file_names import beside
+from .settings import RECORDED, FusionSettings
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+"""Raised when a key changes its meaning or goes; a further key leaves it as it is. Older records have no version."""
+
+SOURCES = ("image_a", "image_b")
+OWN_OF_A_CASE = ("fused", "fused_sha256", "sources", "registration", "warnings")
+OF_A_TASK = ("task", "weights_file", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """One of the images that were fused.
+
+    Attributes:
+        file: its name, without folder; None if it was no file.
+        sha256: that of its bytes, of a DICOM series see :func:`monai_s3im.data.writing.sha256_of`; None if no file.
+        modality: a name of :data:`monai_s3im.modalities.MODALITIES`.
+        intensity_range: the values that became 0 and 1, in the unit of the file.
+        modality_given: whether the user named the modality.
+        modality_guessed: whether it was guessed from the values.
+        ct_window: name of the CT window that was chosen by content; None: the range was given, or it is no CT.
+    """
+
+    file: str | None
+    sha256: str | None
+    modality: str
+    intensity_range: list[float]
+    modality_given: bool = False
+    modality_guessed: bool = False
+    ct_window: str | None = None
+
+
+@dataclass(frozen=True)
+class RegistrationRecord:
+    """How image B was moved.
+
+    Attributes:
+        kind: ``"rigid"``, ``"affine"``, or ``"given"``, by a file of the user.
+        matrix_lps: 4 x 4, from points of A to points of B, LPS mm.
+        mutual_information: of the two as they lie then, in nats.
+        file: name of the transform's file, beside the output if it was estimated.
+        file_sha256: that of an estimated transform's file.
+    """
+
+    kind: str
+    matrix_lps: list[list[float]] | None = None
+    mutual_information: float | None = None
+    file: str | None = None
+    file_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionRecord:
+    """How a fused image was made.
+
+    Attributes:
+        fused: name of its file or folder; None: it is no file, but a volume in 3D Slicer.
+        fused_sha256: that of its bytes: a record that names it says that the image is complete and its own.
+        sources: by ``"image_a"`` and ``"image_b"``.
+        software: package -> version.
+        color_map: name of the colour map or of its file; None: that of the modality.
+        color_map_sha256: that of the file.
+        transform: name of the file of a given transform.
+        transform_sha256: that of the file.
+        settings: of which :data:`monai_s3im.settings.RECORDED` are recorded, each under its own name.
+        task: the task whose weights were used; None: the user's own weights.
+        weights_file: name of the file of weights.
+        weights_sha256: that of the file.
+        registration: how image B was moved; None: not.
+        warnings: sentences.
+    """
+
+    fused: str | None = None
+    fused_sha256: str | None = None
+    sources: dict[str, SourceRecord]
+    software: dict[str, str]
+    color_map: str | None = None
+    color_map_sha256: str | None = None
+    transform: str | None = None
+    transform_sha256: str | None = None
+    settings: FusionSettings
+    task: str | None = None
+    weights_file: str | None = None
+    weights_sha256: str | None = None
+    registration: RegistrationRecord | None = None
+    warnings: list[str]
+
+    @classmethod
+    def from_json(cls, content: Any) -> "FusionRecord":
+        """A record from what :meth:`as_json` gives, or an earlier version gave.
+
+        Raises:
+            ValueError: it is of a later schema version, or no record; the message says what is wrong.
+        """
+        if not isinstance(content, dict):
+            raise ValueError("it is not an object")
+        version = content.get("schema_version", 0)
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise _LaterError(f"it is of schema version {str(version)[:20]}, and {SCHEMA_VERSION} is the latest known")
+        hints = get_type_hints(FusionSettings)
+        settings = {name: _parsed(hints[name], content[name], name) for name in RECORDED if name in content}
+        # records of the first versions, and of pipelines of one's own, may lack the versions
+        record = _parsed(cls, {"software": {}, **content, "settings": FusionSettings(**settings)}, "record")
+        if missing := [key for key in SOURCES if key not in record.sources]:
+            raise ValueError(f"sources lacks {' and '.join(missing)}")
+        return record
+
+    @classmethod
+    def read(cls, fused: str | Path) -> "FusionRecord | None":
+        """The record beside a fused image; None where there is none.
+
+        Raises:
+            InputError: if it is damaged, or of a later version of this software.
+        """
+        path = record_path(fused)
+        try:
+            record = cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            if record.fused is None or record.fused_sha256 is None:
+                raise ValueError("it names no fused image")
+            return record
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except _LaterError as error:
+            raise InputError(f"{path} cannot be used ({error}): update monai-s3im, or fuse again") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{path} is damaged ({str(error)[:200]}): fuse again") from error
+
+    def write(self, fused: str | Path) -> None:
+        """Write the record beside a fused image, complete or not at all.
+
+        Raises:
+            ValueError: a number is not finite; nothing is written.
+            OutputError: the file cannot be written; nothing is left behind.
+        """
+        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = text.encode(errors="backslashreplace")  # odd bytes of a file's name
+        write_file(record_path(fused), lambda temporary: temporary.write_bytes(content), ".json")
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of the file; what need not be there is left out where it is None."""
+        content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        for name, value in ((option.name, getattr(self, option.name)) for option in fields(self)):
+            if name == "settings":
+                content |= self.recorded_settings
+            elif name == "sources":
+                content[name] = {key: _source_json(source) for key, source in value.items()}
+            elif name == "registration" and value is not None:
+                content[name] = _without_none(asdict(value), "file", "file_sha256")
+            else:
+                content[name] = value
+        return _without_none(content, "fused", "fused_sha256")
+
+    @property
+    def recorded_settings(self) -> dict[str, Any]:
+        """The settings that stand in the file as they are."""
+        return {name: getattr(self.settings, name) for name in RECORDED}
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What the outputs of one batch have in common: versions, settings, and files of a colour map and transform."""
+        own = {"schema_version", *OWN_OF_A_CASE, *OF_A_TASK}
+        return {name: value for name, value in self.as_json().items() if name not in own}
+
+    def matches(self, files: Mapping[str, str | Path], sha256_of: Callable[[str | Path], str]) -> bool:
+        """Whether sources are, byte for byte, those that were fused.
+
+        Args:
+            files: by ``"image_a"`` and ``"image_b"``.
+            sha256_of: gives the SHA256 of a file or series, as :func:`monai_s3im.data.writing.sha256_of`.
+        """
+        return all(self.sources[key].sha256 == sha256_of(file) for key, file in files.items())
+
+
+class _LaterError(ValueError):
+    """A record of a later version of the schema."""
+
+
+def record_path(fused: str | Path) -> Path:
+    """The JSON file beside a fused image that says how it was made."""
+    return beside(Path(fused), ".json")
+
+
+def movement_path(fused: str | Path) -> Path:
+    """The file beside a fused image with the estimated movement of the second source."""
+    return beside(Path(fused), ".tfm")
+
+
+def is_record(content: Any) -> bool:
+    """Whether the content of a JSON file is a record of ours, damaged or not, and not of another program."""
+    return isinstance(content, dict) and "fused_sha256" in content
+
+
+def _source_json(source: SourceRecord) -> dict[str, Any]:
+    """In the order in which it is read best: the range last."""
+    content = asdict(source)
+    content["intensity_range"] = content.pop("intensity_range")
+    return content
+
+
+def _without_none(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in names or value is not None}
+
+
+def _parsed(kind: Any, value: Any, name: str) -> Any:
+    """A JSON value as the type that a field has.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in {Union, types.UnionType}:
+        return _first_that_fits(arguments, value, name)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return value if isinstance(value, kind) else _parsed_dataclass(kind, value, name)
+    if origin in {list, Sequence} and isinstance(value, list):
+        return [_parsed(arguments[0], entry, name) for entry in value]
+    if origin is dict and isinstance(value, dict):
+        return {key: _parsed(arguments[1], entry, f"{name}.{key}") for key, entry in value.items()}
+    plain = {str: str, bool: bool, int: int, float: int | float, types.NoneType: types.NoneType}.get(kind)
+    if plain is None or not isinstance(value, plain) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{name} is not what it should be")
+    return value
+
+
+def _first_that_fits(kinds: Sequence[Any], value: Any, name: str) -> Any:
+    for kind in kinds:
+        try:
+            return _parsed(kind, value, name)
+        except ValueError:
+            continue
+    raise ValueError(f"{name} is not what it should be")
+
+
+def _parsed_dataclass(kind: type[T], value: Any, name: str) -> T:
+    """An instance from an object; further keys are left out."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is not an object")
+    hints = get_type_hints(kind)
+    found = {key: _parsed(hint, value[key], key) for key, hint in hints.items() if key in value}
+    try:
+        return kind(**found)
+    except TypeError as error:
+        missing = ", ".join(key for key in hints if key not in found)
+        raise ValueError(f"{name} lacks one of {missing}") from error

@@ -1,0 +1,174 @@
+"""Every option of a fusion, once: its type, default, choices and one line of help. Nothing here imports torch.
+
+The command, :class:`monai_s3im.fuse.Fuser`, ``inference.json``, the record, the panel in 3D Slicer and the web page
+take their options from here, or a test holds them to it. To add an option, add a field, and use its value in
+``bundle/configs/inference.json``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import InputError
+from .modalities import AUTO_TASK, AUTO_WINDOW, CT_WINDOWS, TASKS
+
+T = TypeVar("T")
+
+REFERENCES = ("a", "b", "finer")
+"""Whose grid the result has: source A's, source B's, or that of the smaller voxels (A's if they are equal)."""
+
+SLICE_PLANES = ("axial", "coronal", "sagittal", "in-plane")
+"""Planes of the slices of a volume; in-plane: as it was acquired."""
+
+REGISTRATIONS = ("none", "rigid", "affine")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+MAX_GIB = 4.0
+"""Most memory that one image may take, as float32 or as it is stored: its header is asked before anything is read."""
+
+
+def _option(
+    default: T,
+    text: str,
+    *,
+    choices: Sequence[str] = (),
+    others: bool = False,
+    minimum: int | None = None,
+    recorded: bool = False,
+) -> T:
+    """A field of the settings.
+
+    Args:
+        default: its default.
+        text: its help, one line.
+        choices: the values that it may have; none: any of its type.
+        others: values beside the choices are possible, such as two numbers for a window.
+        minimum: the least value.
+        recorded: whether the record beside an output has its value as it is.
+    """
+    return field(
+        default=default,
+        metadata={
+            "help": text,
+            "choices": tuple(choices),
+            "others": others,
+            "minimum": minimum,
+            "recorded": recorded,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionSettings:
+    """The settings of a fusion.
+
+    Args:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        plane: plane of the slices of a volume: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
+        reference: whose grid a fused volume has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
+        spacing: voxel size of a fused volume in mm, one or three (``1.5``, ``"1x1x2"``): the reference's axes and field
+            of view in that voxel size; None: the reference's.
+        register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``; see
+            :class:`monai_s3im.transforms.RegisterSourcesd`.
+        transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied instead of an estimate.
+        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, two numbers
+            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body.
+        color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
+            :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
+        gray: leave the colour out of the result.
+        dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
+        task: which weights to use, a name of :data:`monai_s3im.modalities.TASKS`, or ``"auto"``, by the modalities of
+            each pair.
+        weights: a file of weights for every pair, instead of those of the task, which come with the package.
+        slice_batch: slices that the network sees at once.
+        precision: number format of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the halves pay on a
+            GPU.
+        deterministic: the same bytes on every run of one machine, whatever the threads and ``slice_batch``; slower.
+        max_gib: most memory in GiB that one image may take, as its header says; larger ones are refused before they
+            are read.
+
+    Raises:
+        InputError: if ``max_gib`` is not more than 0.
+    """
+
+    device: str = _option(
+        "auto", "auto, cpu, cuda, cuda:1, mps.", choices=("auto", "cpu", "cuda", "mps"), others=True, recorded=True
+    )
+    plane: str = _option(
+        "axial", "Slices of a volume: axial, coronal, sagittal or in-plane.", choices=SLICE_PLANES, recorded=True
+    )
+    reference: str = _option("a", "Whose grid a fused volume has: a, b, or finer.", choices=REFERENCES, recorded=True)
+    spacing: str | float | Sequence[float] | None = _option(
+        None, "Voxel size in mm instead, such as 1 or 0.9x0.9x2; same field of view.", recorded=True
+    )
+    register: str = _option(
+        "none",
+        "Bring B into register with A first: none, rigid or affine; saved as .tfm.",
+        choices=REGISTRATIONS,
+        recorded=True,
+    )
+    transform: str | Path | None = _option(  # noqa: RUF009
+        None, "Transform to apply instead: .tfm, from A's points to B's."
+    )
+    window: str | Sequence[float] = _option(
+        "brain",
+        "Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content.",
+        choices=[*CT_WINDOWS, AUTO_WINDOW],
+        others=True,
+        recorded=True,
+    )
+    color_map: str | None = _option(None, "Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")
+    gray: bool = _option(False, "Write the fused luma, without colour.", recorded=True)
+    dicom: bool = _option(False, "Write a DICOM series in the patient's study: -o names its folder.")
+    task: str = _option(
+        AUTO_TASK,
+        "Which weights to use: ct-mri, spect-pet-mri, medical, infrared-visible, or auto, by each pair's modalities.",
+        choices=[AUTO_TASK, *TASKS],
+    )
+    weights: str | Path | None = _option(  # noqa: RUF009
+        None, "Other weights, for every pair, than those of the task."
+    )
+    slice_batch: int = _option(8, "Slices that the network sees at once.", minimum=1)
+    precision: str = _option(
+        "float32",
+        "Number format of the network: float32, bfloat16 or float16; for a GPU.",
+        choices=PRECISIONS,
+        recorded=True,
+    )
+    deterministic: bool = _option(False, "The same bytes on every run of one machine; slower.", recorded=True)
+    max_gib: float = _option(MAX_GIB, "Most memory in GiB that one image may take; larger are refused.", minimum=0)
+
+    def __post_init__(self) -> None:
+        if not self.max_gib > 0:
+            raise InputError(f"max_gib is {self.max_gib:g}: give the memory that one image may take, more than 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values by name."""
+        return asdict(self)
+
+
+RECORDED = tuple(option.name for option in fields(FusionSettings) if option.metadata["recorded"])
+"""Settings whose values stand in a record as they are; of files it has the name and the SHA256."""
+
+DEFAULTS = FusionSettings()
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """The values that a setting may have; none: any of its type."""
+    found: tuple[str, ...] = _METADATA[name]["choices"]
+    return found
+
+
+def least_of(name: str) -> int | None:
+    """The least value that a setting may have; None: any."""
+    found: int | None = _METADATA[name]["minimum"]
+    return found
+
+
+def help_of(name: str) -> str:
+    """What a setting is for, in one line."""
+    return str(_METADATA[name]["help"])
+
+
+_METADATA: dict[str, Mapping[str, Any]] = {option.name: option.metadata for option in fields(FusionSettings)}

@@ -1,0 +1,39 @@
+"""The page has the library's options, with its defaults and its choices."""
+
+from dataclasses import fields
+
+import pytest
+from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, STATE
+
+from monai_s3im import modalities
+from monai_s3im.settings import DEFAULTS, FusionSettings, choices_of
+
+NOT_ON_THE_PAGE = {
+    "device": "the server's",
+    "weights": "a file of the server",
+    "slice_batch": "the server's",
+    "spacing": "the grid is that of a volume",
+    "transform": "a file of the server",
+    "dicom": "the page saves NRRD and NIfTI",
+    "precision": "float32",
+    "deterministic": "for comparisons of files",
+    "max_gib": "the server has a limit of its own",
+}
+ON_THE_PAGE = {option.name for option in fields(FusionSettings)} - NOT_ON_THE_PAGE.keys()
+
+
+def test_an_option_of_the_library_is_on_the_page_or_has_a_reason_not_to_be() -> None:
+    assert {*CHOICES, "gray"} == ON_THE_PAGE
+
+
+@pytest.mark.parametrize("name", sorted(ON_THE_PAGE))
+def test_defaults_and_choices_are_those_of_the_library(name: str) -> None:
+    default = getattr(DEFAULTS, name)
+    assert STATE[name] == (OWN_COLOURS if name == "color_map" else default)
+    if choices_of(name):
+        assert CHOICES[name][1] == list(choices_of(name))
+
+
+def test_the_modalities_are_those_of_the_table() -> None:
+    of_volumes = [name for name in modalities.MODALITIES if name not in {"visible", "infrared"}]
+    assert [item["value"] for item in MODALITIES] == [None, *of_volumes]
