@@ -91,7 +91,7 @@ print(fused.GetImageData().GetDimensions(), json.loads(fused.GetAttribute("S3IMF
 """
 
 
-SLICERS_PACKAGES = {"DICOMLib", "numpy", "requests", "simpleitk", "pydicom"}  # that the library uses, and Slicer brings
+SLICERS_PACKAGES = {"numpy", "requests", "simpleitk", "pydicom"}  # that the library uses, and Slicer brings
 BLOCKER = """
 import sys
 class Absent:
