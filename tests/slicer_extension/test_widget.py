@@ -322,6 +322,7 @@ def test_devices_that_are_asked_for_before_a_fusion_are_listed_after_it(panel, p
 
 
 def test_devices_that_cannot_be_listed_are_reported_once(panel, shown_errors, monkeypatch):
+    panel.application.is_testing = False
     monkeypatch.setattr(panel.logic, "devices_found", lambda: 1 / 0)
     panel.ui.advancedCollapsibleButton.collapsed = False
     end = time.monotonic() + 5
