@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from long_tests import LONG
+from long_tests import mark_long
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as long what the table names."""
-    for item in items:
-        if item.nodeid.removeprefix("tests/").startswith(tuple(LONG)):
-            item.add_marker(pytest.mark.long)
+    mark_long(items)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 What guards the values of a fused image stays in `make test`.
 """
 
+import pytest
+
 LONG = {
     "test_ray_pool.py": "clusters want the cores for themselves",
     "web/": "its environment is another one",
@@ -28,3 +30,10 @@ LONG = {
     "slicer_extension/test_runs.py::test_a_killed": "the same",
     "slicer_extension/test_extension_packaging.py::test_the_installed_tree_fuses": "installs the extension",
 }
+
+
+def mark_long(items: list[pytest.Item]) -> None:
+    """Mark as long what the table names."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(tuple(LONG)):
+            item.add_marker(pytest.mark.long)
