@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_s3im.data.phantom.canvas import TISSUES, Canvas, Points, ellipsoid, rod, union, within
-from monai_s3im.data.phantom.skull import paint_face, paint_petrous, paint_scalp, paint_skull, paint_spine
+from monai_s3im.data.phantom.skull import paint_eyes, paint_face, paint_petrous, paint_scalp, paint_skull, paint_spine
 from monai_s3im.data.phantom.subject import PINEAL, TEMPLATE_CENTRE_MM, TEMPLATE_SCALE, VENTRICLES, Subject
 from monai_s3im.data.phantom.template import template
 
@@ -46,6 +46,7 @@ def _paint_around(canvas: Canvas, p: Points, still: Points, cranium: Tensor, tex
     paint_scalp(canvas, p, cranium, texture, subject)
     canvas.paint_part((still.y > -48) & (still.z < 20), paint_face, p, still, texture)
     paint_skull(canvas, p, cranium, texture, subject)
+    canvas.paint_part((still.y > 50) & (still.z < -20), paint_eyes, still)
 
 
 def _paint_inside(

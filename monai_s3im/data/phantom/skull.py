@@ -66,6 +66,10 @@ def paint_face(canvas: Canvas, p: Points, still: Points, texture: Tensor) -> Non
     canvas.paint("muscle", within(cone, p.y - EYE[1] + 6))
     nerve = rod(still, (EYE[0], EYE[1] - 10, EYE[2]), (12, 30, EYE[2] + 2), (2, 2))
     canvas.paint("white matter", nerve)
+
+
+def paint_eyes(canvas: Canvas, still: Points) -> None:
+    """The eyeballs, over the roof of the orbit where that is low."""
     canvas.paint("muscle", ellipsoid(still, EYE, (13.2, 13.2, 13.2), paired=True))
     canvas.paint("vitreous", ellipsoid(still, EYE, (11.8, 11.8, 11.8), paired=True))
     canvas.paint("muscle", ellipsoid(still, (EYE[0], EYE[1] + 9, EYE[2]), (4.5, 2.2, 4.5), paired=True))  # lens
