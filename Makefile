@@ -67,10 +67,10 @@ test-long-half: environment
 	$(PYTEST) -m "long and not slow" $(HALF)
 
 test-long-rest: environment
-	$(PYTEST) -m "long and not slow" $(addprefix --ignore ,$(HALF) tests/test_ray_pool.py tests/web)
+	$(PYTEST) -m "long and not slow" $(addprefix --ignore ,$(HALF) tests/batch/test_ray_pool.py tests/web)
 
 test-ray: environment
-	$(PYTEST) tests/test_ray_pool.py
+	$(PYTEST) tests/batch/test_ray_pool.py
 
 # Its slicer-core is not that of the extension's tests.
 test-web:

@@ -1,4 +1,4 @@
-"""Make the anatomy of the head phantom, monai_s3im/data/phantom/icbm152.npz, from the ICBM 152 template.
+"""Make the anatomy of the head phantom, monai_s3im/phantom/icbm152.npz, from the ICBM 152 template.
 
     pip download nilearn==0.14.1 --no-deps
     python .ci/head_template.py nilearn-0.14.1-py3-none-any.whl

@@ -1,4 +1,4 @@
-"""Write docs/record.schema.json, the JSON Schema of the record beside each output, from the types of monai_s3im.record.
+"""Write docs/data/record.schema.json, the JSON Schema of the record beside each output, from monai_s3im.record.
 
 Command:   python .ci/record_schema.py
 Result:    the file is as the types are; a test compares it

@@ -23,14 +23,14 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 from monai_s3im import __version__
-from monai_s3im.data.writing import sha256_of
 from monai_s3im.doctor.function import answers, weights
+from monai_s3im.formats.writing import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTED = ROOT / "build" / "tested"  # written at the end of .ci/run
 SMALL_PHANTOM = """
 import nibabel
-from monai_s3im.data.phantom import head_phantom
+from monai_s3im.phantom import head_phantom
 for name, volume in head_phantom((40, 48, 6), (4.8, 4.8, 20.0)).volumes.items():
     nibabel.save(nibabel.Nifti1Image(volume[0].numpy(), volume.affine.numpy()), f"{name}.nii.gz")
 """

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from monai_s3im.atomic import write_file
 from monai_s3im.bundle_config import bundle_parser, bundle_root
-from monai_s3im.data.writing import write_json
 from monai_s3im.doctor import known_answer
 from monai_s3im.errors import InputError
+from monai_s3im.formats.atomic import write_file
+from monai_s3im.formats.writing import write_json
 from monai_s3im.networks import load_weights
 from monai_s3im.networks.weights import MANIFEST
 

@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 
 from monai_s3im.batch import fuse_batch
-from monai_s3im.data.pairs import Pair
-from monai_s3im.fuse import Fuser
+from monai_s3im.pairs.lists import Pair
+from monai_s3im.pipeline import Fuser
 
 CASES = 50
 SHAPE = (64, 64, 16)

@@ -28,10 +28,10 @@ from memory import SIDE, write_volumes
 from scaling_page import write_page
 
 from monai_s3im.batch import fuse_batch
-from monai_s3im.data.pairs import Pair, read_pairs
-from monai_s3im.data.phantom import write_phantom
-from monai_s3im.fuse import Fuser
 from monai_s3im.inferers import SliceWiseInferer
+from monai_s3im.pairs.lists import Pair, read_pairs
+from monai_s3im.phantom import write_phantom
+from monai_s3im.pipeline import Fuser
 
 RUNS = (("local", 1, 1), ("local", 1, 2), ("local", 2, 2), ("ray", 1, 2), ("ray", 2, 2))
 """Engine, workers, and the cores that they share; the first is the yardstick of the others."""
@@ -124,8 +124,8 @@ def main() -> None:
             "study": study(Path(name), slices, repeats),
             "batches": scaling(Path(name), cases, repeats),
         }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "batch_scaling.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (options.out / "data").mkdir(parents=True, exist_ok=True)
+    (options.out / "data" / "batch_scaling.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_page(options.out)
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from scaling_page import write_page
 
-from monai_s3im.data.phantom import head_phantom
+from monai_s3im.phantom import head_phantom
 
 SIDE = 512
 SLICES = (50, 100, 200, 400, 600)
@@ -136,9 +136,9 @@ def main() -> None:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, PyTorch {torch.__version__}",
         "rows": rows,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "data").mkdir(parents=True, exist_ok=True)
     kind = "memory" if options.device == "cpu" else "memory_cuda"
-    (options.out / f"{kind}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (options.out / "data" / f"{kind}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     draw(rows, options.out / "gallery" / f"{kind}.png")
     write_page(options.out)
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from monai_s3im.bundle_config import bundle_parser, bundle_root
-from monai_s3im.data.phantom import head_phantom
 from monai_s3im.inferers import SliceWiseInferer
 from monai_s3im.networks import load_weights
+from monai_s3im.phantom import head_phantom
 from monai_s3im.transforms import NormalizeModality
 
 Run = Callable[[Tensor], Tensor]

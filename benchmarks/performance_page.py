@@ -132,7 +132,7 @@ def write_page(folder: Path) -> None:
     page = folder / "performance.md"
     text = page.read_text(encoding="utf-8") if page.exists() else "<!-- cpu -->\n<!-- end of cpu -->\n"
     for device in ("cpu", "cuda"):
-        file = folder / f"performance_{device}.json"
+        file = folder / "data" / f"performance_{device}.json"
         if not file.exists():
             continue
         figures = json.loads(file.read_text(encoding="utf-8"))

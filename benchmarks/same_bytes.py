@@ -35,7 +35,7 @@ DOORS = ("command", "function", "bundle")
 FUNCTION = """
 import csv, json, sys
 from pathlib import Path
-from monai_s3im.fuse import Fuser
+from monai_s3im.pipeline import Fuser
 pairs, out, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 fuser = Fuser(device="cpu", **settings)
 for row in csv.DictReader(open(pairs, encoding="utf-8")):

@@ -3,7 +3,7 @@
 Command:   python benchmarks/scaling_page.py docs
 Duration:  below a second
 Result:    what stands between the marks of scaling.md is that of memory.json, startup.json, training_scaling.json and
-           batch_scaling.json of the same folder; a part whose figures are missing says so.
+           batch_scaling.json of the folder's data; a part whose figures are missing says so.
 """
 
 import json
@@ -132,8 +132,8 @@ def write_page(folder: Path) -> None:
         return
     text = page.read_text(encoding="utf-8")
     for part, (name, lines) in PARTS.items():
-        if (folder / name).is_file():
-            content = "\n".join(lines(json.loads((folder / name).read_text(encoding="utf-8"))))
+        if (folder / "data" / name).is_file():
+            content = "\n".join(lines(json.loads((folder / "data" / name).read_text(encoding="utf-8"))))
             marks = rf"(<!-- {part} -->\n).*?(<!-- end of {part} -->)"
             text = re.sub(
                 marks, lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text, flags=re.DOTALL

@@ -15,7 +15,7 @@ import numpy as np
 import slicer
 import vtk
 
-from monai_s3im.data.phantom import head_phantom
+from monai_s3im.phantom import head_phantom
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slicer_extension" / "S3IMFusion"))
 from S3IMFusionLib.logic import FusionLogic

@@ -38,9 +38,9 @@ from torch import Tensor, nn
 from yardsticks import IFCNNShape, alternate, convolution_stack, count_operations, device_limits
 
 from monai_s3im.bundle_config import bundle_parser, bundle_root
-from monai_s3im.data.phantom import head_phantom
 from monai_s3im.losses import S3IMFusionLoss, StochasticSSIMLoss
 from monai_s3im.networks import EXPORT_FORMATS, S3IMFusion, export_network, load_exported, load_weights
+from monai_s3im.phantom import head_phantom
 
 OURS, IFCNN = "S3IMFusion", "IFCNN's shape"
 WEIGHTS = bundle_root() / "models" / "model.pt"
@@ -265,8 +265,8 @@ def main() -> None:
         "memory": peak_memory(device, sides),
         "metrics": metrics_speed.measure(1 if quick else 3, 2 if quick else 64),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f"performance_{device.type}.json"
+    (options.out / "data").mkdir(parents=True, exist_ok=True)
+    file = options.out / "data" / f"performance_{device.type}.json"
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     write_page(options.out)
 

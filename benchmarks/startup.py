@@ -35,8 +35,8 @@ PYTHON = {
     "import monai.data, monai.transforms, monai.engines": (
         "import monai.data, monai.transforms, monai.engines, monai.bundle, monai.inferers"
     ),
-    "import monai_s3im.fuse": "import monai_s3im.fuse",
-    "Fuser(), the network and its weights": "from monai_s3im.fuse import Fuser; Fuser(device='cpu')",
+    "import monai_s3im.pipeline": "import monai_s3im.pipeline",
+    "Fuser(), the network and its weights": "from monai_s3im.pipeline import Fuser; Fuser(device='cpu')",
     "s3im fuse, a pair of pictures of 256 x 256": (
         "import sys; sys.argv = ['s3im', 'fuse', 'a.png', 'b.png', '-o', 'c.png', '--device', 'cpu']; "
         "from monai_s3im.cli import main; main()"
@@ -44,7 +44,7 @@ PYTHON = {
 }
 SECOND = """
 import time
-from monai_s3im.fuse import Fuser
+from monai_s3im.pipeline import Fuser
 fuser = Fuser(device="cpu")
 for _ in range(3):
     start = time.perf_counter()
@@ -73,7 +73,7 @@ def seconds_of(code: str, folder: Path) -> float:
 def slowest_imports(folder: Path) -> list[tuple[str, float]]:
     """The packages that take longest themselves, and their seconds."""
     own: dict[str, float] = defaultdict(float)
-    for line in run("import monai_s3im.fuse", folder, "-X", "importtime").stderr.splitlines():
+    for line in run("import monai_s3im.pipeline", folder, "-X", "importtime").stderr.splitlines():
         _, _, values = line.partition("import time:")
         fields = values.split("|")
         if len(fields) == 3 and fields[0].strip().isdigit():
@@ -108,8 +108,8 @@ def main() -> None:
         "repeats": options.repeats,
         "seconds": medians,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "startup.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (options.out / "data").mkdir(parents=True, exist_ok=True)
+    (options.out / "data" / "startup.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_page(options.out)
 
 

@@ -26,7 +26,7 @@ import torch
 from scaling_page import write_page
 
 from monai_s3im.bundle_config import bundle_root
-from monai_s3im.data.phantom import write_phantom
+from monai_s3im.phantom import write_phantom
 
 BATCH = 8  # pairs in a step, of all processes together
 
@@ -87,8 +87,8 @@ def main() -> None:
         "seconds of an epoch": {"1": one, "2": two},
         "efficiency": one / (2 * two),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "training_scaling.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (options.out / "data").mkdir(parents=True, exist_ok=True)
+    (options.out / "data" / "training_scaling.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_page(options.out)
 
 

@@ -1,6 +1,6 @@
 """The record of a fusion: the JSON file beside each output that says how it was made. Nothing here imports torch.
 
-``docs/record.schema.json`` is made from the types below by ``.ci/record_schema.py``.
+``docs/data/record.schema.json`` is made from the types below by ``.ci/record_schema.py``.
 """
 
 import json
@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from .atomic import write_file
+from monai_s3im.formats.atomic import write_file
+from monai_s3im.formats.paths import beside
+
 from .errors import InputError
-from .file_names import beside
 from .settings import RECORDED, FusionSettings
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class SourceRecord:
 
     Attributes:
         file: its name, without folder; None if it was no file.
-        sha256: that of its bytes, of a DICOM series see :func:`monai_s3im.data.writing.sha256_of`; None if no file.
+        sha256: that of its bytes, of a DICOM series see :func:`monai_s3im.formats.writing.sha256_of`; None if no file.
         modality: a name of :data:`monai_s3im.modalities.MODALITIES`.
         intensity_range: the values that became 0 and 1, in the unit of the file.
         modality_given: whether the user named the modality.
@@ -184,7 +185,7 @@ class FusionRecord:
 
         Args:
             files: by ``"image_a"`` and ``"image_b"``.
-            sha256_of: gives the SHA256 of a file or series, as :func:`monai_s3im.data.writing.sha256_of`.
+            sha256_of: gives the SHA256 of a file or series, as :func:`monai_s3im.formats.writing.sha256_of`.
         """
         return all(self.sources[key].sha256 == sha256_of(file) for key, file in files.items())
 

@@ -1,6 +1,6 @@
 """Every option of a fusion, once: its type, default, choices and one line of help. Nothing here imports torch.
 
-The command, :class:`monai_s3im.fuse.Fuser`, ``inference.json``, the record, the panel in 3D Slicer and the web page
+The command, :class:`monai_s3im.pipeline.Fuser`, ``inference.json``, the record, the panel in 3D Slicer and the web page
 take their options from here, or a test holds them to it. To add an option, add a field, and use its value in
 ``bundle/configs/inference.json``.
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from monai_s3im.data.writing import sha256_of
+from monai_s3im.formats.writing import sha256_of
 from monai_s3im.record import FusionRecord, SourceRecord
 from monai_s3im.settings import FusionSettings
 

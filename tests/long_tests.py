@@ -6,13 +6,13 @@ What guards the values of a fused image stays in `make test`.
 import pytest
 
 LONG = {
-    "test_ray_pool.py": "clusters want the cores for themselves",
+    "batch/test_ray_pool.py": "clusters want the cores for themselves",
     "web/": "its environment is another one",
     "test_power_cuts.py": "starts, kills and starts again",
-    "test_worker_pool.py": "starts processes, each of which imports PyTorch",
-    "test_batch.py::test_an_interrupt_loses": "the same",
-    "test_batch.py::test_a_batch_that_is_killed": "the same",
-    "test_batch.py::test_two_": "the same",
+    "batch/test_worker_pool.py": "starts processes, each of which imports PyTorch",
+    "batch/test_batch.py::test_an_interrupt_loses": "the same",
+    "batch/test_batch.py::test_a_batch_that_is_killed": "the same",
+    "batch/test_batch.py::test_two_": "the same",
     "test_tasks.py::test_workers": "the same",
     "test_add_a_modality.py::test_the_test_of_the_page": "the same",
     "bundle/test_commands.py::test_training": "a process for each training",

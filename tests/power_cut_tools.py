@@ -14,7 +14,7 @@ import numpy as np
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["monai_s3im.cli", "monai_s3im.workflows", "monai_s3im.batch", "monai_s3im.quality", "monai_s3im.data.download"]
+    ["monai_s3im.cli", "monai_s3im.workflows", "monai_s3im.batch", "monai_s3im.evaluation", "monai_s3im.pairs.download"]
 )
 
 
@@ -54,7 +54,7 @@ def _tell(limit: int, answer: Any, *arguments: object) -> None:
 
 
 def fetch(url: str, path: Path) -> None:
-    from monai_s3im.data.download import download
+    from monai_s3im.pairs.download import download
 
     download(url, path, progress=False)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monai_s3im import modalities
-from monai_s3im.fuse import fuse
+from monai_s3im.pipeline import fuse
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "add_a_modality.md"
 ENTRY, TEST = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)

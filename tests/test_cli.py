@@ -11,10 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from monai_s3im import __version__
+from monai_s3im import phantom as data_phantom
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
-from monai_s3im.data import download
-from monai_s3im.data import phantom as data_phantom
+from monai_s3im.pairs import download
 from monai_s3im.workflows import Training
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from monai_s3im.batch.summary import read_summary
 from monai_s3im.cli import app
-from monai_s3im.data.phantom import head_phantom, training_set
+from monai_s3im.phantom import head_phantom, training_set
 from monai_s3im.record import FusionRecord
-from monai_s3im.summary import read_summary
 
 NAMES = ("t1_ct", "t1_spect", "t1_pet")
 

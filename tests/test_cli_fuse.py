@@ -128,7 +128,7 @@ def test_a_read_only_folder_is_told_before_anything_is_computed(images, monkeypa
     def read_only(**arguments):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("monai_s3im.data.saving.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("monai_s3im.transforms.saving.tempfile.TemporaryFile", read_only)
     monkeypatch.setattr("monai_s3im.inferers.SliceWiseInferer.__call__", None)
     result = run(images / "a.png", images / "b.png", "-o", images / "out.png", "--device", "cpu")
     assert result.exit_code == 2
@@ -289,7 +289,10 @@ def test_gray_leaves_the_colour_out(images, tmp_path):
             assert fused.mode == mode
 
 
-@pytest.mark.parametrize("place", ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.atomic.os.replace"])
+@pytest.mark.parametrize(
+    "place",
+    ["monai_s3im.inferers.SliceWiseInferer.__call__", "monai_s3im.formats.atomic.os.replace"],
+)
 def test_an_interrupt_leaves_no_half_written_file_and_exits_with_130(images, tmp_path, monkeypatch, place):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt

@@ -11,13 +11,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from monai_s3im.batch import ENGINES
+from monai_s3im.batch.run import ENGINES
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.cli.options import CHOICES
-from monai_s3im.data.download import DATASETS
 from monai_s3im.inferers import SliceWiseInferer
 from monai_s3im.modalities import modality_named
+from monai_s3im.pairs.download import DATASETS
 from monai_s3im.settings import REFERENCES, REGISTRATIONS
 from monai_s3im.transforms import PLANES
 

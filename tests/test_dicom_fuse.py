@@ -10,8 +10,8 @@ from sample_images import blobs
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.reading import read_image
-from monai_s3im.fuse import fuse
+from monai_s3im.formats.reading import read_image
+from monai_s3im.pipeline import fuse
 
 SIZE = (16, 24, 20)  # slices, rows, columns
 

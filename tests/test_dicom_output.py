@@ -12,10 +12,10 @@ from sample_images import blobs, write_picture, write_volume
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.reading import read_image
-from monai_s3im.data.writing import sha256_of
-from monai_s3im.evaluate import evaluate
-from monai_s3im.fuse import Fuser, fuse
+from monai_s3im.evaluation.evaluate import evaluate
+from monai_s3im.formats.reading import read_image
+from monai_s3im.formats.writing import sha256_of
+from monai_s3im.pipeline import Fuser, fuse
 from monai_s3im.workflows import Inference
 
 SIZE = (8, 24, 20)  # slices, rows, columns
@@ -152,7 +152,7 @@ def test_an_interrupt_leaves_nothing(sources, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    for place in ("monai_s3im.data.dicom_writing.generate_uid", "monai_s3im.data.saving.write_json"):
+    for place in ("monai_s3im.formats.dicom.writing.generate_uid", "monai_s3im.transforms.saving.write_json"):
         with monkeypatch.context() as patch:
             patch.setattr(place, interrupt)
             assert run(sources / "mr", sources / "ct", "-o", tmp_path / "out", "--dicom").exit_code == 130

@@ -21,8 +21,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.pairs import read_pairs
-from monai_s3im.data.phantom import head_phantom, training_set, write_phantom
+from monai_s3im.pairs.lists import read_pairs
+from monai_s3im.phantom import head_phantom, training_set, write_phantom
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
-from monai_s3im.data.phantom import head_phantom
 from monai_s3im.doctor import environment, examine, function
 from monai_s3im.errors import InputError
 from monai_s3im.networks import read_manifest
+from monai_s3im.phantom import head_phantom
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = bundle_root() / "models"
@@ -139,9 +139,9 @@ def test_a_compression_that_cannot_be_read_is_named(monkeypatch):
             raise RuntimeError("no decoder")
         return read_image(file)
 
-    from monai_s3im.data.reading import read_image
+    from monai_s3im.formats.reading import read_image
 
-    monkeypatch.setattr("monai_s3im.data.reading.read_image", only_uncompressed)
+    monkeypatch.setattr("monai_s3im.formats.reading.read_image", only_uncompressed)
     ((status, text),) = function.codecs()
     assert status == "failed"
     assert "compression RLE (RuntimeError: no decoder)" in text

@@ -12,10 +12,10 @@ from references.geometry_reference import in_field_of_view
 from sample_images import GRID, SHAPE, SMALLER, blobs, itk_affine, write_picture, write_volume
 
 from monai_s3im.bundle_config import bundle_root
-from monai_s3im.data.reading import read_image
-from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, OutputError
-from monai_s3im.fuse import Fuser, fuse
+from monai_s3im.formats.reading import read_image
+from monai_s3im.formats.writing import sha256_of
+from monai_s3im.pipeline import Fuser, fuse
 from monai_s3im.transforms import NormalizeModality
 
 
@@ -248,7 +248,7 @@ def test_a_user_s_own_movement_beside_the_output_is_left_alone(fuser, volumes, t
     (tmp_path / "out.tfm").write_text("mine")
     fuser(*volumes, tmp_path / "out.nii.gz")
     assert (tmp_path / "out.tfm").read_text(encoding="utf-8") == "mine"
-    monkeypatch.setattr("monai_s3im.data.saving.write_json", full_disk)
+    monkeypatch.setattr("monai_s3im.transforms.saving.write_json", full_disk)
     with pytest.raises(OutputError):
         fuser(*volumes, tmp_path / "out.nii.gz")
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.tfm"]
@@ -262,7 +262,7 @@ def test_neither_image_nor_record_is_left_when_the_image_cannot_be_written(fuser
     def full(image, path):
         raise OutputError("no space left")
 
-    monkeypatch.setattr("monai_s3im.data.saving.write_image", full)
+    monkeypatch.setattr("monai_s3im.transforms.saving.write_image", full)
     with pytest.raises(OutputError, match="no space left"):
         fuser(*pictures, tmp_path / "out" / "out.png")
     assert list((tmp_path / "out").iterdir()) == []

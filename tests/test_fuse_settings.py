@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.cli import app
-from monai_s3im.data.reading import read_image
-from monai_s3im.evaluate import evaluate
-from monai_s3im.fuse import Fuser, fuse
+from monai_s3im.evaluation.evaluate import evaluate
+from monai_s3im.formats.reading import read_image
+from monai_s3im.pipeline import Fuser, fuse
 from monai_s3im.transforms import NormalizeModality
 from monai_s3im.workflows import Inference
 

@@ -38,12 +38,12 @@ def test_make_test_runs_what_is_not_long_and_the_halves_of_test_long_are_the_res
     assert marks_of(half) == marks_of(rest) == "long and not slow"
     folders = [word for word in half if word.startswith("tests/")]
     ignored = {rest[i + 1] for i, word in enumerate(rest) if word == "--ignore"}
-    assert ignored - {*folders} == {"tests/test_ray_pool.py", "tests/web"}  # which have targets of their own
+    assert ignored - {*folders} == {"tests/batch/test_ray_pool.py", "tests/web"}  # which have targets of their own
     assert {*folders} < ignored
 
 
 def test_a_test_of_the_table_is_marked_and_its_neighbour_is_not():
-    marked = {"test_batch.py::test_two_workers": True, "test_batch.py::test_a_resumed_batch_skips": False}
+    marked = {"batch/test_batch.py::test_two_workers": True, "batch/test_batch.py::test_a_resumed_batch_skips": False}
     for name, is_long in marked.items():
         item = SimpleNamespace(nodeid=f"tests/{name}", added=[])
         item.add_marker = item.added.append

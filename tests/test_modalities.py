@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_s3im.data.pairs import modality_of_folder, read_pairs
-from monai_s3im.data.phantom import head_phantom
-from monai_s3im.data.reading import read_image
 from monai_s3im.errors import InputError
+from monai_s3im.formats.reading import read_image
 from monai_s3im.modalities import (
     CT_WINDOWS,
     DICOM_CODES,
@@ -17,6 +15,8 @@ from monai_s3im.modalities import (
     modality_of_dicom,
     modality_of_name,
 )
+from monai_s3im.pairs.lists import modality_of_folder, read_pairs
+from monai_s3im.phantom import head_phantom
 
 RAMP = torch.arange(1000.0).reshape(1, 10, 10, 10)
 

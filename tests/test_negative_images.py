@@ -6,9 +6,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from monai_s3im.handlers import NegativeImageWarning, UprightStart
 from monai_s3im.metrics import SCDMetric
 from monai_s3im.networks import S3IMFusion
+from monai_s3im.training.handlers import NegativeImageWarning, UprightStart
 
 
 def validate(fused, sources):

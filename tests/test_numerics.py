@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
-from monai_s3im.data.phantom import head_phantom
-from monai_s3im.fuse import Fuser
 from monai_s3im.inferers import SliceWiseInferer
 from monai_s3im.networks import S3IMFusion, load_weights
+from monai_s3im.phantom import head_phantom
+from monai_s3im.pipeline import Fuser
 from monai_s3im.transforms import NormalizeModality
 from monai_s3im.workflows import Training
 

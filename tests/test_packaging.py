@@ -78,7 +78,7 @@ def test_the_installed_package_fuses_from_any_folder(site, tmp_path):
     ("extra", "file"),
     [
         ("export", "monai_s3im/networks/export.py"),
-        ("ray", "monai_s3im/ray_pool.py"),
+        ("ray", "monai_s3im/batch/ray_pool.py"),
         ("web", "slicer_extension/S3IMFusionWeb/s3im_web/command.py"),
     ],
 )

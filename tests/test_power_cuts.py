@@ -26,9 +26,9 @@ from power_cut_tools import (
 )
 from sample_images import write_picture, write_volume
 
-from monai_s3im.data.writing import sha256_of
-from monai_s3im.handlers import latest_checkpoint
+from monai_s3im.formats.writing import sha256_of
 from monai_s3im.networks import S3IMFusion, load_weights
+from monai_s3im.training.handlers import latest_checkpoint
 
 TRAINING = ["--batch_size", "2", "--patch_size", "64", "--device", "cpu", "--logging_file", "false"]
 

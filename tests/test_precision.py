@@ -7,7 +7,7 @@ from sample_images import write_picture
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.reading import read_image
+from monai_s3im.formats.reading import read_image
 
 
 def fused_in(folder, precision):

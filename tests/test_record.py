@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 from sample_images import SMALLER, write_picture, write_volume
 
-from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError
-from monai_s3im.fuse import Fuser
+from monai_s3im.formats.writing import sha256_of
+from monai_s3im.pipeline import Fuser
 from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import FusionSettings
 

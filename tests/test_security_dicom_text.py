@@ -16,7 +16,7 @@ from sample_images import blobs
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.dicom_study import _NEVER_ABSENT, _OF_THE_STUDY
+from monai_s3im.formats.dicom.study import _NEVER_ABSENT, _OF_THE_STUDY
 
 MARK = "ZQMARK"
 MARKED = {  # by value representation: what a hospital might write

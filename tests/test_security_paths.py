@@ -7,9 +7,9 @@ from sample_images import write_picture
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.dataset_layouts import dataset_pairs
-from monai_s3im.data.pairs import read_pairs
 from monai_s3im.errors import InputError
+from monai_s3im.pairs.layouts import dataset_pairs
+from monai_s3im.pairs.lists import read_pairs
 
 OUTSIDE = ["../private/a.png", "sub/../../private/a.png", "{root}/private/a.png", "../data2/a.png"]
 

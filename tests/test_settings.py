@@ -9,9 +9,9 @@ from sample_images import write_volume
 from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.cli import app
 from monai_s3im.errors import InputError
-from monai_s3im.fuse import Fuser, fuse
 from monai_s3im.inferers.slice_wise import SliceWiseInferer
 from monai_s3im.modalities import AUTO_TASK, CT_WINDOWS, TASKS
+from monai_s3im.pipeline import Fuser, fuse
 from monai_s3im.settings import DEFAULTS, RECORDED, SLICE_PLANES, FusionSettings, choices_of, help_of
 from monai_s3im.transforms import PLANES
 

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from monai_s3im.batch import fuse_batch
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
-from monai_s3im.data.inference import fusion_pairs
-from monai_s3im.data.pairs import Pair
 from monai_s3im.errors import InputError
-from monai_s3im.fuse import Fuser
 from monai_s3im.modalities import MODALITIES, TASKS, task_of, task_weights
 from monai_s3im.networks import S3IMFusion, TaskNetworks
+from monai_s3im.pairs.inference import fusion_pairs
+from monai_s3im.pairs.lists import Pair
+from monai_s3im.pipeline import Fuser
 
 MODELS = bundle_root() / "models"
 

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
-from monai_s3im.data.inference import fusion_pairs
-from monai_s3im.fuse import Fuser
 from monai_s3im.modalities import TASKS
+from monai_s3im.pairs.inference import fusion_pairs
+from monai_s3im.pipeline import Fuser
 from monai_s3im.workflows import Inference
 
 OUTPUTS = {

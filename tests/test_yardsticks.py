@@ -78,7 +78,8 @@ def test_the_page_is_filled_between_its_marks_and_only_there(tmp_path):
     page.write_text(
         "before\n<!-- cpu -->\nold\n<!-- end of cpu -->\nafter\n<!-- cuda -->\nnone\n<!-- end of cuda -->\n"
     )
-    (tmp_path / "performance_cpu.json").write_text(json.dumps(figures()))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "performance_cpu.json").write_text(json.dumps(figures()))
     write_page(tmp_path)
     write_page(tmp_path)
     text = page.read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ def benchmark_quality(
     try:
         methods = dict(_named(text) for text in method or [])
         with steps() as step:
-            from monai_s3im.quality import run_quality
+            from monai_s3im.evaluation import run_quality
 
             report = run_quality(
                 source_a,
@@ -88,8 +88,8 @@ def benchmark_volumes(
     show_log()
     try:
         with steps() as step:
-            from monai_s3im.data.pairs import read_pairs
-            from monai_s3im.quality import run_volumes
+            from monai_s3im.evaluation import run_volumes
+            from monai_s3im.pairs.lists import read_pairs
 
             table = run_volumes(fused, read_pairs(pairs), output, progress=lambda name: step(f"Measuring {name}"))
     except (InputError, OutputError) as error:

@@ -29,7 +29,7 @@ def check_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
 ) -> None:
     """Check every pair of a data set or list: missing, unreadable, of different size; all problems at once."""
-    from monai_s3im.data.pair_checks import problems_of
+    from monai_s3im.pairs.checks import problems_of
 
     found = _pairs_of(source)
     problems = [line for lines in problems_of([pair for _, pair in found]).values() for line in lines]
@@ -41,8 +41,8 @@ def check_data(
 
 
 def _pairs_of(source: Path) -> list[tuple[str, Any]]:
-    from monai_s3im.data.dataset_layouts import dataset_pairs
-    from monai_s3im.data.pairs import SECTIONS, read_pairs
+    from monai_s3im.pairs.layouts import dataset_pairs
+    from monai_s3im.pairs.lists import SECTIONS, read_pairs
 
     try:
         if source.is_file():
@@ -69,7 +69,7 @@ def write_phantom_data(
     """Write the head phantom: a training set of slices, and the volumes of one head with a list of pairs."""
     try:
         with steps() as step:
-            from monai_s3im.data.phantom import write_phantom
+            from monai_s3im.phantom import write_phantom
 
             datalist = write_phantom(
                 folder,
@@ -92,7 +92,7 @@ def download_data(
     sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
 ) -> None:
     """Download a public data set, with progress; goes on where it was interrupted."""
-    from monai_s3im.data.download import fetch_dataset
+    from monai_s3im.pairs.download import fetch_dataset
 
     try:
         typer.echo(str(fetch_dataset(name, folder, sha256=sha256)))

@@ -48,10 +48,10 @@ def _run(folder: Path, seed: int, step: Steps) -> tuple[Path, list[Path]]:
         InputError: if the folder holds something else.
         OutputError: if it cannot be written.
     """
-    from monai_s3im.batch import fuse_batch, is_finished, output_path
-    from monai_s3im.data.pairs import read_pairs
-    from monai_s3im.data.phantom import write_phantom
-    from monai_s3im.fuse import Fuser
+    from monai_s3im.batch.run import fuse_batch, is_finished, output_path
+    from monai_s3im.pairs.lists import read_pairs
+    from monai_s3im.phantom import write_phantom
+    from monai_s3im.pipeline import Fuser
     from monai_s3im.report import write_report
 
     data = write_phantom(

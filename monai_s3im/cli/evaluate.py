@@ -32,7 +32,7 @@ def evaluate(
 
     try:
         with steps():
-            from monai_s3im.evaluate import evaluate as evaluate_files
+            from monai_s3im.evaluation.evaluate import evaluate as evaluate_files
         result = evaluate_files(fused, source[0], source[1], max_gib=max_gib)
         if json is not None:
             result.write_json(json)

@@ -89,7 +89,7 @@ def _fuse(
     named: tuple[Any, ...], output: Path, settings: FusionSettings, batch: dict[str, Any], report: bool, step: Steps
 ) -> str:
     """Find the pairs, and fuse them; what to say when the line of the terminal is gone."""
-    from monai_s3im.data.reading import is_image_folder
+    from monai_s3im.formats.reading import is_image_folder
 
     from .fusion import fuse_many, fuse_one, refuse_settings_of_one
 

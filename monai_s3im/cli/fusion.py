@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from monai_s3im.existing import isdir
+from monai_s3im.formats.paths import isdir
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import FusionSettings
@@ -21,7 +21,7 @@ from .report import report_batch
 
 def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
     """A batch has a folder as output, and no movement that is the same for all pairs."""
-    from monai_s3im.file_names import IMAGE_SUFFIXES, suffix_of
+    from monai_s3im.formats.paths import IMAGE_SUFFIXES, suffix_of
 
     if transform is not None:
         fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
@@ -41,9 +41,9 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
     Returns:
         What to say at the end.
     """
-    from monai_s3im.atomic import remove_leftovers
-    from monai_s3im.data.pair_checks import problems_of
-    from monai_s3im.fuse import Fuser
+    from monai_s3im.formats.atomic import remove_leftovers
+    from monai_s3im.pairs.checks import problems_of
+    from monai_s3im.pipeline import Fuser
 
     output = _file_in(output, pair) if isdir(output) and not settings.dicom else output
     remove_leftovers(output.parent)
@@ -64,7 +64,7 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
 
 
 def _file_in(folder: Path, pair: Any) -> Path:
-    from monai_s3im.data.reading import is_volume
+    from monai_s3im.formats.reading import is_volume
 
     return folder / f"{pair.name}_fused{'.nii.gz' if is_volume(pair.image_a) else '.png'}"
 
@@ -99,12 +99,12 @@ def fuse_many(
         pairs: what to fuse.
         output: a folder.
         settings: of the fusion.
-        batch: settings of :func:`monai_s3im.batch.fuse_batch`.
+        batch: settings of :func:`monai_s3im.batch.run.fuse_batch`.
         report: write the report, too.
         step: shows what is happening.
     """
     from monai_s3im.batch import fuse_batch
-    from monai_s3im.fuse import Fuser
+    from monai_s3im.pipeline import Fuser
 
     counts, total = {"fused": 0, "skipped": 0, "failed": 0}, len(pairs) + len(batch["refused"])
     step("Loading the networks")

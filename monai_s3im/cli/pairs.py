@@ -8,9 +8,9 @@ from .common import fail, tell
 
 def lone_images(image_a: Path | None, image_b: Path | None) -> tuple[Path | None, Path | None]:
     """A folder beside an image stands for the one image in it; tell which that is."""
-    from monai_s3im.data.dicom import is_series
-    from monai_s3im.data.reading import is_image_folder
-    from monai_s3im.file_names import suffix_of
+    from monai_s3im.formats.dicom.series import is_series
+    from monai_s3im.formats.paths import suffix_of
+    from monai_s3im.formats.reading import is_image_folder
 
     if image_a is None or image_b is None:
         return image_a, image_b
@@ -23,8 +23,8 @@ def lone_images(image_a: Path | None, image_b: Path | None) -> tuple[Path | None
 
 
 def _only_image_in(folder: Path, partner: Path) -> Path:
-    from monai_s3im.data.dicom import is_series
-    from monai_s3im.file_names import suffix_of
+    from monai_s3im.formats.dicom.series import is_series
+    from monai_s3im.formats.paths import suffix_of
 
     images = [file for file in sorted(folder.iterdir()) if (suffix_of(file) if file.is_file() else is_series(file))]
     if len(images) != 1:
@@ -50,12 +50,12 @@ def find_pairs(
         InputError: if there is no pair, or a list or folder cannot be used.
     """
     if root is None and pattern_a is None and pattern_b is None:
-        from monai_s3im.data.inference import fusion_pairs
+        from monai_s3im.pairs.inference import fusion_pairs
 
         return fusion_pairs(image_a, image_b, pairs, modality_a, modality_b), {}
     if root is None or pattern_a is None or pattern_b is None or image_a is not None or pairs is not None:
         fail("--root, --pattern-a and --pattern-b go together, without images or --pairs")
-    from monai_s3im.data.patterns import match_patterns
+    from monai_s3im.pairs.patterns import match_patterns
 
     match = match_patterns(root, pattern_a, pattern_b, modality_a, modality_b)
     for file in match.unpaired:

@@ -25,8 +25,8 @@ def known_answer(weights: str | Path, device: str = "cpu") -> list[float]:
     Raises:
         InputError: if the weights or the device cannot be used.
     """
-    from monai_s3im.data.phantom import head_phantom
-    from monai_s3im.fuse import Fuser
+    from monai_s3im.phantom import head_phantom
+    from monai_s3im.pipeline import Fuser
 
     phantom = head_phantom((40, 48, 6), (4.8, 4.8, 20.0)).volumes
     fused = Fuser(device=device, gray=True, weights=weights)(phantom["t1"], phantom["ct"], None, "mr", "ct")
@@ -38,7 +38,7 @@ def codecs() -> Found:
     import numpy as np
     import SimpleITK as sitk  # noqa: N813
 
-    from monai_s3im.data.reading import read_image
+    from monai_s3im.formats.reading import read_image
 
     pixels = np.arange(32 * 32, dtype=np.int16).reshape(1, 32, 32)
     unread = {}

@@ -14,14 +14,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monai_s3im import __version__
-from monai_s3im.atomic import remove_leftovers, write_file
-from monai_s3im.data.pairs import Pair
 from monai_s3im.errors import InputError
+from monai_s3im.evaluation.replay import CaseImages, read_case_images
+from monai_s3im.formats.atomic import remove_leftovers, write_file
 from monai_s3im.metrics import FUSION_METRICS
+from monai_s3im.pairs.lists import Pair
 from monai_s3im.settings import MAX_GIB
 
 from .cases import FEWEST_FOR_OUTLIERS, Case, ReportedBatch, read_batch, shared_settings
-from .images import CaseImages, read_case_images
 from .montage import montage
 from .strips import Strip
 from .viewer import FUSED_BYTES, SOURCE_BYTES, TOTAL_BYTES, ViewerVolume, viewer_volume

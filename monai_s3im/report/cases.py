@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from monai_s3im.data.reading import is_volume
+from monai_s3im.batch.summary import CaseResult, read_summary
+from monai_s3im.formats.reading import is_volume
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.record import FusionRecord
-from monai_s3im.summary import CaseResult, read_summary
 
 FEWEST_FOR_OUTLIERS = 8
 _FURTHEST = 3.5  # modified z-score

@@ -10,9 +10,8 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from monai_s3im.evaluation.replay import CaseImages
 from monai_s3im.transforms import PLANES, ToSlices
-
-from .images import CaseImages
 
 TILE_PIXELS = 264
 """The longest side of the field of view in the montage."""

@@ -5,8 +5,10 @@ from .chrominance import FillUncoveredd, JoinSourcesd, RestoreChrominanced, Spli
 from .color_map import ColorMap, ColorMapd, in_color
 from .ct_window import CTContent, ct_content
 from .intensity import NormalizeModality, NormalizeModalityd
+from .loading import CompareSeriesd, LoadSourcesd
 from .movement import read_movement
 from .registration import Register, RegisterSourcesd
+from .saving import DescribeSourcesd, SaveFusedd, pipeline_settings
 from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
 from .task import ChooseTaskd
 
@@ -17,8 +19,11 @@ __all__ = [
     "ChooseTaskd",
     "ColorMap",
     "ColorMapd",
+    "CompareSeriesd",
+    "DescribeSourcesd",
     "FillUncoveredd",
     "JoinSourcesd",
+    "LoadSourcesd",
     "NormalizeModality",
     "NormalizeModalityd",
     "RandSliced",
@@ -26,11 +31,13 @@ __all__ = [
     "RegisterSourcesd",
     "RestoreChrominanced",
     "RestoreGridd",
+    "SaveFusedd",
     "SplitChrominanced",
     "ToSlices",
     "ct_content",
     "in_color",
     "on_same_grid",
+    "pipeline_settings",
     "read_movement",
     "resample_onto",
 ]

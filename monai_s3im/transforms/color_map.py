@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, Transform
 from torch import Tensor
 
 from monai_s3im.errors import InputError
-from monai_s3im.existing import isfile
+from monai_s3im.formats.paths import isfile
 from monai_s3im.functional import rgb_to_ycbcr, ycbcr_to_rgb
 from monai_s3im.modalities import MODALITIES
 

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
-from monai_s3im.existing import isfile
+from monai_s3im.formats.paths import isfile
 
 from .meta import meta_without_affine
 

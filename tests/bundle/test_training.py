@@ -13,8 +13,8 @@ from ignite.engine import Events
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.errors import InputError
-from monai_s3im.handlers import BestModel, ResumableCheckpoints, latest_checkpoint
 from monai_s3im.networks import S3IMFusion, load_weights
+from monai_s3im.training.handlers import BestModel, ResumableCheckpoints, latest_checkpoint
 from monai_s3im.workflows import Evaluation, Inference, Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -177,9 +177,9 @@ def test_a_longer_training_goes_on_with_the_learning_rates_of_its_length(tmp_pat
 
 def test_processes_draw_crops_of_their_own(tmp_path, monkeypatch):
     drawn, engine = [], SimpleNamespace(state=SimpleNamespace(epoch=1), data_loader=SimpleNamespace(dataset=None))
-    monkeypatch.setattr("monai_s3im.handlers.set_rnd", lambda dataset, seed: drawn.append(seed))
+    monkeypatch.setattr("monai_s3im.training.handlers.set_rnd", lambda dataset, seed: drawn.append(seed))
     for rank in (0, 1, 0):
-        monkeypatch.setattr("monai_s3im.handlers.idist.get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr("monai_s3im.training.handlers.idist.get_rank", lambda rank=rank: rank)
         ResumableCheckpoints(tmp_path, {}, seed=3).seed_epoch(engine)
     assert drawn[0] == drawn[2] != drawn[1]
 

@@ -14,7 +14,7 @@ from dicom_samples import series_of, write_slices
 from PIL import Image
 from sample_images import write_volume
 
-from monai_s3im.data.phantom import head_phantom
+from monai_s3im.phantom import head_phantom
 
 SHAPE, SPACING_MM = (22, 26, 9), (8.0, 7.0, 12.0)
 VOLUME_FORMATS = {

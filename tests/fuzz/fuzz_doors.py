@@ -23,10 +23,10 @@ from sample_images import write_volume
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.reading import read_image
-from monai_s3im.data.writing import sha256_of
 from monai_s3im.errors import InputError, OutputError
-from monai_s3im.fuse import fuse
+from monai_s3im.formats.reading import read_image
+from monai_s3im.formats.writing import sha256_of
+from monai_s3im.pipeline import fuse
 from monai_s3im.workflows import Inference
 
 EXTENSION = Path(__file__).resolve().parents[2] / "slicer_extension"

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
-from monai_s3im.fuse import Fuser
+from monai_s3im.pipeline import Fuser
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_s3im.evaluate import read_luma
+from monai_s3im.evaluation.evaluate import read_luma
 from monai_s3im.metrics import fusion_metrics, peak_signal_to_noise_ratio, structural_similarity
 
 TASKS = {

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.errors import InputError, OutputError
-from monai_s3im.fuse import Fuser
 from monai_s3im.networks import EXPORT_FORMATS, S3IMFusion, export_network, load_exported, load_weights
+from monai_s3im.pipeline import Fuser
 
 UNSEEN = [(1, 2, 17, 33), (3, 2, 64, 8), (1, 2, 1, 1)]
 

@@ -8,8 +8,8 @@ from hostile_case import HOSTILE_NAME, HOSTILE_WARNING, WARNED_NAME
 from sample_images import SMALLER, write_picture, write_volume
 
 from monai_s3im.batch import fuse_batch
-from monai_s3im.data.pairs import Pair
-from monai_s3im.fuse import Fuser
+from monai_s3im.pairs.lists import Pair
+from monai_s3im.pipeline import Fuser
 from monai_s3im.record import record_path
 from monai_s3im.report import write_report
 

@@ -8,7 +8,7 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
-from monai_s3im.report.images import CaseImages
+from monai_s3im.evaluation.replay import CaseImages
 from monai_s3im.report.montage import TILE_PIXELS, montage
 
 SHAPE = (30, 40, 20)

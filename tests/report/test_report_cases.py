@@ -4,10 +4,10 @@ import math
 
 import pytest
 
+from monai_s3im.batch.summary import CaseResult, Summary, read_summary
 from monai_s3im.errors import InputError
 from monai_s3im.report.cases import Distribution
 from monai_s3im.report.strips import WIDTH, Strip
-from monai_s3im.summary import CaseResult, Summary, read_summary
 
 VALUES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 30.0)  # median 5, absolute deviations 0 1 1 2 2 3 3 4 25, MAD 2
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from sample_images import GRID, SHAPE, SMALLER, blobs, write_volume
 
-from monai_s3im.data.pairs import Pair
-from monai_s3im.data.writing import write_transform
 from monai_s3im.errors import InputError
-from monai_s3im.fuse import Fuser
+from monai_s3im.evaluation.replay import read_case_images
+from monai_s3im.formats.writing import write_transform
+from monai_s3im.pairs.lists import Pair
+from monai_s3im.pipeline import Fuser
 from monai_s3im.record import FusionRecord, RegistrationRecord
-from monai_s3im.report.images import read_case_images
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from page_reading import read_page
 from PIL import Image
 
 import monai_s3im.report
+from monai_s3im.batch.summary import read_summary
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.report import write_report
-from monai_s3im.summary import read_summary
 
 LIKE_CASES = 9  # the pictures
 
@@ -157,7 +157,7 @@ def test_settings_and_versions_are_those_of_the_records(reported, page):
 
 def test_skipped_cases_are_in_the_report_like_fused_ones(reported, tmp_path):
     from monai_s3im.batch import fuse_batch
-    from monai_s3im.fuse import Fuser
+    from monai_s3im.pipeline import Fuser
 
     folder = shutil.copytree(reported.folder, tmp_path / "again")
     results = list(fuse_batch(reported.pairs, folder, Fuser(device="cpu"), resume=True))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scene_tools import load, matrix_of, voxels_of
 
-from monai_s3im.data.writing import write_image
+from monai_s3im.formats.writing import write_image
 from monai_s3im.transforms.movement import read_movement
 
 OBLIQUE = np.array([[-1.8, 0.4, 0.0, 60.0], [0.3, 1.35, -0.9, -80.0], [0.2, 0.7, 2.6, 12.0], [0.0, 0.0, 0.0, 1.0]])
@@ -55,7 +55,7 @@ def test_a_gray_volume_has_its_values_and_its_place(suffix, scene, tmp_path):
 def test_a_saved_movement_opens_as_a_transform(scene, tmp_path):
     import vtk
 
-    from monai_s3im.data.writing import write_transform
+    from monai_s3im.formats.writing import write_transform
 
     turn = np.radians(12)
     movement = np.eye(4)

@@ -12,7 +12,7 @@ from PIL import Image
 from scene_tools import rotation
 from vtk.util.numpy_support import vtk_to_numpy
 
-from monai_s3im.data.phantom import head_phantom
+from monai_s3im.phantom import head_phantom
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZE = (96, 96)

@@ -13,7 +13,7 @@ from scene_tools import matrix_of, read, rotation, state_of, voxels_of
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.data.phantom import head_phantom
+from monai_s3im.phantom import head_phantom
 
 MOVED = rotation(2, 8, (6.0, -5.0, 4.0))  # where B lies and should not
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_s3im.data.phantom import head_phantom
+from monai_s3im.phantom import head_phantom
 from monai_s3im.transforms import CTContent, ct_content
 
 AIR, FAT, MUSCLE, BRAIN, BONE, LUNG = -1000.0, -100.0, 50.0, 35.0, 900.0, -850.0

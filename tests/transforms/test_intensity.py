@@ -5,9 +5,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_s3im.data import DescribeSourcesd
 from monai_s3im.errors import InputError
-from monai_s3im.transforms import NormalizeModality, NormalizeModalityd
+from monai_s3im.transforms import DescribeSourcesd, NormalizeModality, NormalizeModalityd
 
 
 def a_ct(*values):

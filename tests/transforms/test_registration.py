@@ -8,11 +8,11 @@ from monai.data import MetaTensor
 from references.geometry_reference import a_volume, an_affine, positions
 from sample_images import GRID, SHAPE, blobs, write_volume
 
-from monai_s3im.data.loading import LoadSourcesd
-from monai_s3im.data.phantom import head_phantom
 from monai_s3im.errors import InputError
-from monai_s3im.fuse import Fuser
+from monai_s3im.phantom import head_phantom
+from monai_s3im.pipeline import Fuser
 from monai_s3im.transforms import NormalizeModality, Register, RegisterSourcesd, read_movement, resample_onto
+from monai_s3im.transforms.loading import LoadSourcesd
 from monai_s3im.transforms.mattes_information import MattesInformation
 from monai_s3im.transforms.registration_checks import overlap_faults, plausibility_faults, sharpness_faults
 

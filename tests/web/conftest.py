@@ -37,7 +37,7 @@ class Server:
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``t1.nii.gz`` and ``ct.nii.gz`` of the phantom, in coarse voxels."""
-    from monai_s3im.data.phantom import head_phantom
+    from monai_s3im.phantom import head_phantom
 
     folder = tmp_path_factory.mktemp("pair")
     volumes = head_phantom((80, 96, 64), (2.4, 2.4, 3.0)).volumes

@@ -50,7 +50,7 @@ class FusionRun:
     Args:
         worker: the process, which works for this run only.
         pairs: what to fuse.
-        settings: of :class:`monai_s3im.fuse.Fuser`.
+        settings: of :class:`monai_s3im.pipeline.Fuser`.
         into_scene: puts the fused pairs into the scene and returns the node.
     """
 

@@ -3,7 +3,7 @@
 The head is painted with ellipsoids, one over the other, and its cortex folded by smooth noise. Only additions,
 products, quotients and square roots are used, and raw bits of a generator: the files are the same on every machine, to
 the last bit, as the checksums say. It is a sketch of a head, made to look at; what the network was trained and tested
-on is ``monai_s3im.data.phantom``.
+on is ``monai_s3im.phantom``.
 """
 
 import hashlib

@@ -61,7 +61,7 @@ def main() -> None:
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, folder), daemon=True).start()
     with contextlib.suppress(Exception):  # told when it is asked for
-        import monai_s3im.fuse  # noqa: F401
+        import monai_s3im.pipeline  # noqa: F401
     logger = logging.getLogger("monai_s3im")
     logger.setLevel(logging.INFO)
     logger.addHandler(LogToChannel(channel))
@@ -129,7 +129,7 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
 
     Args:
         request: ``a``, ``b``: ``path`` of a .npy file (K, J, I), or (K, J, I, 3 or 4) for colour, ``affine`` (4, 4)
-            from (I, J, K) to RAS mm, and ``modality``; ``settings`` of :class:`monai_s3im.fuse.Fuser`; ``output``,
+            from (I, J, K) to RAS mm, and ``modality``; ``settings`` of :class:`monai_s3im.pipeline.Fuser`; ``output``,
             a .nii file.
         channel: gets the progress, in slices.
 
@@ -137,7 +137,7 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
         ``record``, what the library tells of the fused volume; ``seconds`` of the parts.
     """
     begin = time.perf_counter()
-    from monai_s3im.fuse import Fuser
+    from monai_s3im.pipeline import Fuser
     from monai_s3im.record import FusionRecord
 
     imported = time.perf_counter()

@@ -1,0 +1,5 @@
+"""Many pairs: run, resume, summarise, in processes of this machine or on a Ray cluster."""
+
+from .run import fuse_batch
+
+__all__ = ["fuse_batch"]

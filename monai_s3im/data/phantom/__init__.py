@@ -1,6 +1,0 @@
-"""The embedded default data: a seeded 3D head phantom, so that training, fusing and tests run with no data at hand."""
-
-from monai_s3im.data.phantom.imaging import HeadPhantom, gaussian_blur, head_phantom
-from monai_s3im.data.phantom.training_set import write_phantom
-
-__all__ = ["HeadPhantom", "gaussian_blur", "head_phantom", "write_phantom"]

@@ -1,0 +1,231 @@
+"""Measure the fused images of several methods on the same pairs, and rank the methods."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.paths import PICTURE_SUFFIXES, suffix_of
+from monai_s3im.formats.reading import stem_of
+from monai_s3im.metrics import fusion_metrics
+
+from .evaluate import LARGEST_BATCH, read_luma
+from .guards import guard_values
+
+PAPER_METRICS = ("EN", "AG", "MI", "SSIM", "PSNR", "Qabf", "SCD", "SF")
+TRIVIAL: dict[str, Callable[[Tensor], Tensor]] = {
+    "Average": lambda pair: pair.mean(0),
+    "Max": lambda pair: pair.amax(0),
+}
+_RESAMPLES = 2000
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Values of several methods on the same cases.
+
+    Attributes:
+        values: method -> case -> name of a metric or guard -> value, nan where there is none; the own method first.
+        patients: case -> patient.
+    """
+
+    values: dict[str, dict[str, dict[str, float]]]
+    patients: dict[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Metrics and guards measured."""
+        return list(next(iter(next(iter(self.values.values())).values())))
+
+    def of(self, method: str, name: str) -> np.ndarray:
+        """The values of a method's cases, (cases,)."""
+        return np.array([case[name] for case in self.values[method].values()])
+
+    def mean(self, method: str, name: str) -> float:
+        """Mean over the cases that have a value; nan if none has."""
+        values = self.of(method, name)
+        return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+
+    def ahead(self, method: str, other: str) -> list[str]:
+        """The metrics of the paper that a method is ahead on in the mean of the cases that both have a value of."""
+        return [name for name in PAPER_METRICS if self.difference(method, other, name) > 0]
+
+    def share_as_far_ahead(self, method: str, other: str) -> float:
+        """How sure :meth:`ahead` is: the share of resamples, drawn as by :meth:`interval`, with at least as many.
+
+        0..1. Half or less says that on other patients it may well be fewer.
+        """
+        pairs = [(self.of(method, name), self.of(other, name)) for name in PAPER_METRICS]
+        differences = np.nan_to_num(np.array([first - second for first, second in pairs]), posinf=0, neginf=0)
+        sums = np.array([differences[:, self._groups == group].sum(1) for group in np.unique(self._groups)])
+        drawn = _drawn(len(sums))
+        ahead = sum((column[drawn].sum(1) > 0).astype(int) for column in sums.T)  # a mean is above 0 where its sum is
+        return float(np.mean(ahead >= len(self.ahead(method, other))))
+
+    def difference(self, method: str, other: str, name: str) -> float:
+        """Mean of the paired differences, method less other, over the cases that both have a value of; nan if none."""
+        first, second = self.of(method, name), self.of(other, name)
+        both = np.isfinite(first - second)
+        return float(first[both].mean() - second[both].mean()) if both.any() else math.nan
+
+    def mean_rank(self, method: str) -> float:
+        """Mean over the paper's metrics of the method's rank among all, 1 the best; equal values share the better.
+
+        A method without a value is behind all that have one.
+        """
+        ranks = []
+        for name in PAPER_METRICS:
+            value = nan_last(self.mean(method, name))
+            ranks.append(1 + sum(nan_last(self.mean(other, name)) > value for other in self.values))
+        return float(np.mean(ranks))
+
+    @property
+    def has_several_patients(self) -> bool:
+        """Whether intervals are over patients; of one patient only, they are over its images, and too narrow."""
+        return len(set(self.patients.values())) > 1
+
+    def interval(self, method: str, name: str) -> tuple[float, float]:
+        """95 % bootstrap interval of the mean: patients are drawn with replacement, 2,000 times, all images of each."""
+        return self._interval(self.of(method, name))
+
+    def interval_of_difference(self, method: str, other: str, name: str) -> tuple[float, float]:
+        """The same of :meth:`difference`."""
+        return self._interval(self.of(method, name) - self.of(other, name))
+
+    def _interval(self, values: np.ndarray) -> tuple[float, float]:
+        defined = np.isfinite(values)
+        if not defined.any():
+            return math.nan, math.nan
+        groups = [values[defined & (self._groups == group)] for group in np.unique(self._groups)]
+        groups = [group for group in groups if len(group)]
+        sums, counts = np.array([group.sum() for group in groups]), np.array([len(group) for group in groups])
+        drawn = _drawn(len(groups))
+        means = sums[drawn].sum(1) / counts[drawn].sum(1)
+        return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+    @property
+    def _groups(self) -> np.ndarray:
+        """What is drawn together, (cases,): the patient, or with one patient the image."""
+        return np.array(list(self.patients.values())) if self.has_several_patients else np.arange(len(self.patients))
+
+
+def _drawn(groups: int) -> np.ndarray:
+    """The resamples of the bootstrap, (resamples, groups): indices of groups, the same at every call."""
+    return np.random.default_rng(_SEED).integers(groups, size=(_RESAMPLES, groups))
+
+
+def nan_last(value: float) -> float:
+    """The value for an order in which more is better, and none is the worst."""
+    return -math.inf if math.isnan(value) else value
+
+
+def compare(
+    methods: Mapping[str, str | Path],
+    source_a: str | Path,
+    source_b: str | Path,
+    *,
+    modality_b: str = "generic",
+    patient: str = r"(.+)\d{3}",
+    progress: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Measure fused pictures on disk, colour by its luma, on the 0..255 scale and in float64.
+
+    ``Average`` and ``Max`` of the sources are measured beside the methods, the two trivial ones.
+
+    Args:
+        methods: name -> folder of fused pictures named as the sources; the own method first.
+        source_a: folder of the first sources: MR or visible.
+        source_b: folder of the second sources.
+        modality_b: of the second sources, for the guards: ``"ct"``, ``"spect"``, ``"pet"`` or another.
+        patient: regular expression whose first group is the patient in a file's stem; a stem that it does not match is
+            a patient of its own.
+        progress: called with each method's name before it is measured.
+
+    Returns:
+        The values of every method.
+
+    Raises:
+        InputError: a folder lacks a picture or holds none, a picture cannot be read, or the sizes differ; also if the
+            expression cannot be used.
+    """
+    try:
+        expression = re.compile(patient)
+        if expression.groups < 1:
+            raise InputError(f"the expression {patient!r} for a patient has no group: put the patient in parentheses")
+    except re.error as error:
+        raise InputError(f"the expression {patient!r} for a patient cannot be used: {error}") from error
+    first, second = pictures_of(Path(source_a)), pictures_of(Path(source_b))
+    cases = sorted(first.keys() & second.keys())
+    if not cases:
+        raise InputError(f"{source_a} and {source_b} have no picture of the same name: name partners alike")
+    sources = {case: torch.cat([read_luma(first[case]), read_luma(second[case])]) for case in cases}
+    values = {}
+    for name, folder in methods.items():
+        if progress is not None:
+            progress(name)
+        fused = _fused_of(name, Path(folder), sources)
+        values[name] = _measure(fused, sources, modality_b)
+    for name, rule in TRIVIAL.items():
+        fused = {case: rule(pair).round()[None] for case, pair in sources.items()}
+        values[name] = _measure(fused, sources, modality_b)
+    matches = {case: expression.fullmatch(case) for case in cases}
+    return Comparison(values, {case: match[1] if match else case for case, match in matches.items()})
+
+
+def _fused_of(name: str, folder: Path, sources: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    files = pictures_of(folder)
+    if missing := [case for case in sources if case not in files]:
+        raise InputError(f"{folder} of {name} lacks {', '.join(missing)}: give a fused picture for every pair")
+    fused = {case: read_luma(files[case]) for case in sources}
+    for case, image in fused.items():
+        if image.shape[1:] != sources[case].shape[1:]:
+            raise InputError(
+                f"{files[case]} is {image.shape[1]} x {image.shape[2]} and its sources are "
+                f"{sources[case].shape[1]} x {sources[case].shape[2]}: give fused pictures of the sources' size"
+            )
+    return fused
+
+
+def _measure(
+    fused: Mapping[str, Tensor], sources: Mapping[str, Tensor], modality_b: str
+) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for cases in _batches(sources):
+        images = torch.stack([fused[case] for case in cases])
+        pairs = torch.stack([sources[case] for case in cases])
+        measured = {**fusion_metrics(images, pairs, data_range=255.0), **guard_values(images, pairs, modality_b)}
+        for index, case in enumerate(cases):
+            found[case] = {name: column[index].item() for name, column in measured.items()}
+    return {case: found[case] for case in sources}
+
+
+def _batches(sources: Mapping[str, Tensor]) -> list[list[str]]:
+    """Cases of one size together, at most ``LARGEST_BATCH``."""
+    by_size = sorted(sources, key=lambda case: sources[case].shape)
+    batches: list[list[str]] = []
+    for _, group in groupby(by_size, key=lambda case: sources[case].shape):
+        cases = list(group)
+        batches += [cases[start : start + LARGEST_BATCH] for start in range(0, len(cases), LARGEST_BATCH)]
+    return batches
+
+
+def pictures_of(folder: Path) -> dict[str, Path]:
+    """File stem -> picture of a folder.
+
+    Raises:
+        InputError: it is no folder or has no pictures.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: give a folder of pictures")
+    files = {stem_of(file): file for file in sorted(folder.iterdir()) if suffix_of(file) in PICTURE_SUFFIXES}
+    if not files:
+        raise InputError(f"{folder} has no pictures: give a folder of pictures")
+    return files

@@ -1,0 +1,119 @@
+"""The images of a case as the pipeline saw them: the fused one, and its sources on its grid."""
+
+import json
+import logging
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import torch
+from monai.data import MetaTensor
+
+from monai_s3im.bundle_config import bundle_parser
+from monai_s3im.errors import InputError, own_errors
+from monai_s3im.formats.reading import read_image
+from monai_s3im.formats.writing import sha256_of
+from monai_s3im.pairs.lists import Pair
+from monai_s3im.record import FusionRecord
+from monai_s3im.settings import MAX_GIB
+from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color, on_same_grid
+
+
+@dataclass(frozen=True)
+class CaseImages:
+    """The images of one case on one grid.
+
+    Attributes:
+        fused: (1 or 3, ...) in [0, 1].
+        sources: A and B, (1 or 3, ...) in [0, 1]; none if they cannot be shown.
+        covered: bool (sources, ...), which voxels each source covers; None: all.
+        why_no_sources: why there are none, in a sentence.
+    """
+
+    fused: MetaTensor
+    sources: tuple[MetaTensor, ...] = ()
+    covered: torch.Tensor | None = None
+    why_no_sources: str | None = None
+
+
+def read_case_images(
+    fused: Path, record: FusionRecord, pair: Pair | None, color_map: str | None = None, max_gib: float = MAX_GIB
+) -> CaseImages:
+    """Read the fused image of a case, and its sources through the pipeline that made it.
+
+    The sources are scaled, moved by the recorded transform, resampled onto the result's grid and coloured as they were
+    for fusing, by the transforms of the bundle's inference config with the settings of the record.
+
+    Args:
+        fused: the fused image; its transform, if it has one, lies beside it.
+        record: its record.
+        pair: where its sources are; None: not known.
+        color_map: the file of a colour map, of which a record has the name and the SHA256 only.
+        max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
+
+    Raises:
+        InputError: if the fused image cannot be read, or is not the one of the record.
+    """
+    if sha256_of(fused) != record.fused_sha256:
+        raise InputError(f"{fused.name} is not as it was written: fuse it again")
+    image = read_image(fused, max_gib)
+    image = MetaTensor(image.as_tensor() / image.meta.get("value_range", 1.0), affine=image.affine)
+    if pair is None:
+        return CaseImages(image, why_no_sources="Its sources were not named, so only the fused image is shown.")
+    try:
+        item = _aligned(fused, record, pair, color_map, max_gib)
+        sources = (item["image_a"], item["image_b"])
+        if image.ndim == 4 and not all(on_same_grid(source, image) for source in sources):
+            raise InputError("the fused image has another grid than the pipeline gives now: fuse it again")
+    except InputError as error:
+        return CaseImages(image, why_no_sources=f"Its sources cannot be shown: {error}")
+    return CaseImages(image, sources, item.get("covered"))
+
+
+def _aligned(
+    fused: Path, record: FusionRecord, pair: Pair, color_map: str | None, max_gib: float
+) -> dict[Hashable, Any]:
+    """The sources as they are before their luma is split off, in the array order of the result."""
+    settings = {**record.recorded_settings, "register": "none", "device": "cpu", "max_gib": max_gib}
+    if record.registration is not None and record.registration.file is not None:
+        settings["transform"] = str(fused.with_name(record.registration.file))
+    is_file = record.color_map is not None and record.color_map not in mpl.colormaps
+    settings["color_map"] = (color_map or record.color_map) if is_file else record.color_map
+    item: dict[Hashable, Any] = {"image_a": str(pair.image_a), "image_b": str(pair.image_b)}
+    item |= {f"modality_{key}": record.sources[f"image_{key}"].modality for key in "ab"}
+    with own_errors(), _told_before():
+        for transform in _pipeline(json.dumps(settings)):
+            item = transform(item)
+    for key, source in json.loads(item["provenance"]).items():
+        if source["sha256"] != record.sources[key].sha256:
+            raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
+    item |= {key: in_color(item[key]) for key in ("image_a", "image_b")}
+    keys = ["image_a", "image_b", "covered"] if "covered" in item else ["image_a", "image_b"]
+    return dict(RestoreGridd(keys)(item))
+
+
+@lru_cache(maxsize=2)
+def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
+    """The transforms of the inference config up to where luma is split off, by settings as JSON."""
+    parser = bundle_parser("inference", **json.loads(settings))
+    steps = parser.get_parsed_content("preprocessing").transforms
+    return tuple(takewhile(lambda step: not isinstance(step, SplitChrominanced), steps))
+
+
+@contextmanager
+def _told_before() -> Iterator[None]:
+    """What the pipeline warns of is in the record: say it once."""
+    loggers = [logging.getLogger(f"monai_s3im.{name}") for name in ("data", "transforms")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

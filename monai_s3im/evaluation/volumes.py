@@ -1,0 +1,151 @@
+"""Look at fused volumes: the guards of pictures slice by slice, calm between the slices, and no grid of patches."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.writing import write_json, write_text
+from monai_s3im.functional import rgb_to_ycbcr
+from monai_s3im.pairs.lists import Pair
+from monai_s3im.record import FusionRecord
+from monai_s3im.transforms.slices import PLANES, ToSlices
+
+from .guards import GUARDS, VOLUME_GUARDS, guard_values
+from .pictures import draw_montage
+from .replay import read_case_images
+
+_SLICES_AT_ONCE = 16
+_ALL_GUARDS = {**GUARDS, **VOLUME_GUARDS}
+
+
+@dataclass(frozen=True)
+class VolumeGuards:
+    """What was measured of one fused volume.
+
+    Attributes:
+        name: of the pair.
+        modalities: of its sources.
+        values: guard -> value, nan where there is nothing to measure.
+    """
+
+    name: str
+    modalities: tuple[str, str]
+    values: dict[str, float]
+
+    @property
+    def broken(self) -> list[str]:
+        """The guards that do not hold."""
+        return [
+            name for name, value in self.values.items() if math.isfinite(value) and not _ALL_GUARDS[name].holds(value)
+        ]
+
+
+def volume_guards(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, float]:
+    """The guards of a volume.
+
+    Args:
+        fused: (1, H, W, D) in [0, 1], slices along the last axis as the network saw them.
+        sources: (2, H, W, D) in [0, 1].
+        modality_b: of the second source.
+
+    Returns:
+        Guard -> value: those of pictures as means over the slices that have something to measure, and those of volumes.
+    """
+    found: dict[str, list[Tensor]] = {}
+    for start in range(0, fused.shape[-1], _SLICES_AT_ONCE):
+        part = slice(start, start + _SLICES_AT_ONCE)
+        images, pairs = (255 * volume[..., part].movedim(-1, 0).double() for volume in (fused, sources))
+        for name, values in guard_values(images, pairs, modality_b).items():
+            found.setdefault(name, []).append(values)
+    means = {name: torch.cat(columns).nanmean().item() for name, columns in found.items()}
+    return {**means, **{name: guard.values(fused, sources).item() for name, guard in VOLUME_GUARDS.items()}}
+
+
+def run_volumes(
+    fused_dir: Path, pairs: Sequence[Pair], output_dir: Path, progress: Callable[[str], None] | None = None
+) -> Path:
+    """Measure and draw the fused volumes of pairs.
+
+    Args:
+        fused_dir: folder of ``NAME.nii.gz`` with their records, as ``s3im fuse --pairs`` writes them.
+        pairs: where their sources are.
+        output_dir: gets ``volumes.md``, ``volumes.json`` and ``NAME.png``, sources and fused volume in three
+            planes with an enlarged region each.
+        progress: called with the name of what is at work.
+
+    Returns:
+        The Markdown file.
+
+    Raises:
+        InputError: no pair has a fused volume, or a volume or its sources cannot be read.
+        OutputError: something cannot be written.
+    """
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output_dir} cannot be made: {error.strerror}: choose another folder") from error
+    found = []
+    for pair in pairs:
+        fused = fused_dir / f"{pair.name}.nii.gz"
+        if not fused.is_file():
+            continue
+        if progress is not None:
+            progress(pair.name)
+        record = FusionRecord.read(fused)
+        if record is None:
+            raise InputError(f"{fused} has no record beside it: fuse it again with s3im fuse")
+        images = read_case_images(fused, record, pair, record.color_map)
+        if images.why_no_sources:
+            raise InputError(f"{pair.name}: {images.why_no_sources}")
+        lumas = [_luma(image) for image in (*images.sources, images.fused)]
+        slices = [ToSlices(record.settings.plane)(luma).as_tensor().clamp(0, 1) for luma in lumas]
+        modalities = tuple(record.sources[f"image_{key}"].modality for key in "ab")
+        values = volume_guards(slices[2], torch.cat(slices[:2]), modalities[1])
+        found.append(VolumeGuards(pair.name, (modalities[0], modalities[1]), values))
+        shown = {"A": images.sources[0], "B": images.sources[1], "fused": images.fused}
+        planes = {plane: {title: _middle(image, plane) for title, image in shown.items()} for plane in PLANES}
+        draw_montage(planes, output_dir / f"{pair.name}.png")
+    if not found:
+        raise InputError(f"{fused_dir} holds no fused volume of these pairs: fuse them with s3im fuse --pairs first")
+    write_json({"volumes": {one.name: _finite(one.values) for one in found}}, output_dir / "volumes.json")
+    write_text(_markdown(found), output_dir / "volumes.md")
+    return output_dir / "volumes.md"
+
+
+def _markdown(found: Sequence[VolumeGuards]) -> str:
+    guards = {name: guard for name, guard in _ALL_GUARDS.items() if any(name in one.values for one in found)}
+    titles = [f"{each.title}, {'at most' if each.is_upper else 'at least'} {each.bound:g}" for each in guards.values()]
+    lines = [f"| volume | modalities | {' | '.join(titles)} |", "|---" * (len(guards) + 2) + "|"]
+    for one in found:
+        cells = [_cell(name, one.values.get(name, math.nan)) for name in guards]
+        lines.append(f"| {one.name} | {' + '.join(one.modalities)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(name: str, value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:.3f}" if _ALL_GUARDS[name].holds(value) else f"{value:.3f} (broken)"
+
+
+def _luma(image: MetaTensor) -> MetaTensor:
+    """(1, X, Y, Z) of gray or RGB."""
+    if image.shape[0] == 1:
+        return image
+    return MetaTensor(rgb_to_ycbcr(image.as_tensor())[:1], affine=image.affine)
+
+
+def _middle(image: MetaTensor, plane: str) -> Tensor:
+    """The slice in the middle, (1 or 3, rows, columns) on the 0..255 scale."""
+    slices = ToSlices(plane)(image).as_tensor()
+    return 255 * slices[..., slices.shape[-1] // 2]
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

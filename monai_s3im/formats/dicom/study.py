@@ -1,0 +1,138 @@
+"""Whose a fused series is and what it is made of: patient, study and references, copied from the sources' headers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from monai_s3im.errors import InputError
+
+from .series import damage_as_input_error, series_files
+
+_NEVER_ABSENT = """
+    PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName
+    Laterality
+""".split()  # noqa: SIM905 (as a list it fills a page)
+_OF_THE_STUDY = """
+    SpecificCharacterSet TimezoneOffsetFromUTC IssuerOfPatientID IssuerOfPatientIDQualifiersSequence TypeOfPatientID
+    OtherPatientIDsSequence QualityControlSubject PatientSpeciesDescription PatientSpeciesCodeSequence
+    PatientBreedDescription PatientBreedCodeSequence BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole
+    ResponsibleOrganization PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence PatientAge
+    PatientSize PatientWeight StudyInstanceUID StudyDescription IssuerOfAccessionNumberSequence BodyPartExamined
+    ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID ClinicalTrialSiteName
+    ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID ClinicalTrialTimePointDescription
+""".split()  # noqa: SIM905 (as a list it fills a page)
+_COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+_OF_THE_SERIES = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    *_COMPRESSION,
+)
+
+
+@dataclass(frozen=True)
+class SourceSeries:
+    """A series that a volume is made of.
+
+    Attributes:
+        path: as it was given.
+        header: patient, study and series, from its first file.
+        images: for each of its files, an item that refers to it.
+    """
+
+    path: Path
+    header: Dataset
+    images: tuple[Dataset, ...]
+
+
+def read_source_series(path: Path) -> SourceSeries:
+    """Read the headers of a series.
+
+    Raises:
+        InputError: as :func:`.series.series_files`; or a file lacks a UID that is to be referred to.
+    """
+    headers: list[Dataset] = []
+    images = []
+    for file in series_files(path):
+        tags = _OF_THE_SERIES if headers else (*_NEVER_ABSENT, *_OF_THE_STUDY, *_OF_THE_SERIES)
+        with damage_as_input_error(file):
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*tags])
+            for element in header.iterall():  # pydicom converts a value when it is first asked for
+                _ = element.value
+        for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+            if name in tags and not header.get(name):
+                raise InputError(f"{file} lacks the tag {name}, which a series made of it refers to: export it again")
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+        headers.append(header)
+        images.append(item)
+    return SourceSeries(path, headers[0], tuple(images))
+
+
+def study_of(series: Iterable[SourceSeries]) -> Dataset:
+    """Patient and study of the first series, references to all, and whether one was ever compressed with loss.
+
+    All images of all series are named as sources of each slice: the scaling of the intensities is that of the volume.
+    """
+    series = list(series)
+    first = series[0].header
+    study = Dataset()
+    for name in (*_NEVER_ABSENT, *_OF_THE_STUDY):
+        if name in first:
+            study[name] = first[name]
+        elif name in _NEVER_ABSENT:
+            setattr(study, name, None)
+    study.SourceImageSequence = Sequence([item for source in series for item in source.images])
+    by_study: dict[str, list[Dataset]] = {}
+    for source in series:
+        item = Dataset()
+        item.SeriesInstanceUID = source.header.SeriesInstanceUID
+        item.ReferencedInstanceSequence = Sequence(source.images)
+        by_study.setdefault(source.header.StudyInstanceUID, []).append(item)
+        if source.header.get("LossyImageCompression") == "01":
+            for name in _COMPRESSION:
+                if name in source.header:
+                    study[name] = source.header[name]
+    study.ReferencedSeriesSequence = Sequence(by_study.pop(first.StudyInstanceUID))
+    others = [Dataset() for _ in by_study]
+    for other, (uid, items) in zip(others, by_study.items(), strict=True):
+        other.StudyInstanceUID, other.ReferencedSeriesSequence = uid, Sequence(items)
+    if others:
+        study.StudiesContainingOtherReferencedInstancesSequence = Sequence(others)
+    return study
+
+
+def series_remarks(path: Path, other: Path, is_moved: bool) -> list[str]:
+    """What speaks against fusing two series, in sentences without a word of their headers.
+
+    They have not the same PatientID; or, where none is moved, not the same FrameOfReferenceUID.
+
+    Raises:
+        InputError: as :func:`monai_s3im.formats.dicom.series.series_files`.
+    """
+    headers = []
+    for series in (path, other):
+        file = series_files(series)[0]
+        with damage_as_input_error(file):
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["PatientID", "FrameOfReferenceUID"])
+            headers.append([str(header.get(name) or "") for name in ("PatientID", "FrameOfReferenceUID")])
+    (patient, frame), (other_patient, other_frame) = headers
+    remarks = []
+    if patient != other_patient:
+        remarks.append(
+            f"{path.name} and {other.name} name different patients: make sure that they are of one before you use the "
+            "result"
+        )
+    if not is_moved and frame and other_frame and frame != other_frame:
+        remarks.append(
+            f"{path.name} and {other.name} lie in different frames of reference, so that nothing says that they are in "
+            "register: look at the result before you use it, or register them"
+        )
+    return remarks

@@ -1,0 +1,72 @@
+"""What the path of an image says: its format, which frame or series of it is meant, and what is there.
+
+``FILE#FRAME`` is one frame of a 4D volume, counted from 1; ``FOLDER#SERIES`` one of several DICOM series in a folder,
+by number or UID. A file that has such a name is itself, not a part of another.
+"""
+
+import re
+from os.path import exists, isdir, isfile
+from pathlib import Path
+
+__all__ = [
+    "DICOM_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "ITK_SUFFIXES",
+    "NIFTI_SUFFIXES",
+    "PICTURE_SUFFIXES",
+    "VOLUME_SUFFIXES",
+    "beside",
+    "exists",
+    "frame_of",
+    "isdir",
+    "isfile",
+    "series_of",
+    "stem_of_file",
+    "suffix_of",
+]
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+VOLUME_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+IMAGE_SUFFIXES = PICTURE_SUFFIXES + VOLUME_SUFFIXES
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+
+_FRAME = re.compile(r"[1-9][0-9]{0,8}")
+_SERIES = re.compile(r"[0-9][0-9.]*")
+
+
+def frame_of(path: str | Path) -> tuple[Path, int | None]:
+    """The file of ``FILE#FRAME`` and the frame; None where none is named."""
+    whole, part = _split(path, _FRAME)
+    return whole, int(part) if part else None
+
+
+def series_of(path: str | Path) -> tuple[Path, str | None]:
+    """The folder of ``FOLDER#SERIES`` and the series; None where none is named."""
+    return _split(path, _SERIES)
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix in lower case, '.nii.gz' taken as one; '' when it is not the suffix of a known image format."""
+    name = frame_of(path)[0].name.lower()
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
+
+
+def beside(image: Path, suffix: str) -> Path:
+    """The file of another suffix beside an image file, or beside the folder of a series, which may not be there yet."""
+    return image.with_name(f"{stem_of_file(image) if suffix_of(image) else image.name}{suffix}")
+
+
+def stem_of_file(path: str | Path) -> str:
+    """The file name without its suffix: 'x' for 'x.nii.gz', 'x_3' for 'x.nii.gz#3'."""
+    file, frame = frame_of(path)
+    stem = file.name[: -len(suffix_of(file))] if suffix_of(file) else file.stem
+    return f"{stem}_{frame}" if frame else stem
+
+
+def _split(path: str | Path, part: re.Pattern[str]) -> tuple[Path, str | None]:
+    whole, sign, name = str(path).rpartition("#")
+    if not (sign and whole and part.fullmatch(name)) or exists(path):
+        return Path(path), None
+    return Path(whole), name

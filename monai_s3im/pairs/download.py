@@ -1,0 +1,285 @@
+"""Fetch public files and data sets: resumed where a transfer broke off, checked, and complete or not there."""
+
+import errno
+import http.client
+import json
+import logging
+import shutil
+import stat
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.writing import put_in_place, sha256_of, write_json
+
+TIMEOUT_S = 30.0
+CHUNK_BYTES = 1 << 20
+MAX_UNPACKED_BYTES = 4 << 30
+MAX_UNPACKED_FILES = 100_000
+_RANGE_NOT_SATISFIABLE = 416
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RemoteDataset:
+    """A public data set: what it is, where it is, how it may be used and how its folders are laid out."""
+
+    about: str
+    url: str
+    terms: str
+    layout: str
+
+
+_RESEARCH_ONLY = "No licence is stated. Use it for research, cite its authors, and do not pass it on."
+
+# GitHub takes abbreviated commit ids in archive addresses as far as we know; it could not be tried where this was
+# written. No SHA256 of the archives is known either: GitHub does not promise that their bytes stay the same.
+DATASETS = {
+    "harvard": RemoteDataset(
+        about="Registered brain slices of the Whole Brain Atlas: CT-MRI, PET-MRI and SPECT-MRI, PNG 256 x 256.",
+        url="https://github.com/xianming-gu/Havard-Medical-Image-Fusion-Datasets/archive/984d169e8abd.zip",
+        terms=f"{_RESEARCH_ONLY} The atlas is (c) Keith A. Johnson and J. Alex Becker, "
+        "https://www.med.harvard.edu/AANLIB/.",
+        layout="about {CT,PET,SPECT}-MRI/{CT|PET|SPECT,MRI}/NAME.png, RGB where it is pseudo-colour",
+    ),
+    "roadscene": RemoteDataset(
+        about="Registered infrared and visible road scenes, JPEG of various sizes.",
+        url="https://github.com/hanna-xu/RoadScene/archive/ab71420f8fc9.zip",
+        terms=f"{_RESEARCH_ONLY} Its authors ask to cite FusionDN and U2Fusion; the pictures come from FLIR's ADAS "
+        "set, whose own terms apply.",
+        layout="about cropinfrared/NAME.jpg and crop_LR_visible/NAME.jpg",
+    ),
+}
+"""Data set by name."""
+
+
+def download(url: str, path: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
+    """Downloads one file; a transfer that broke off goes on from `path.part` at the next call.
+
+    It goes on only where the bytes must be of the same file: the server named a version (a strong ETag or a date of
+    change) and confirms it (If-Range), or the `sha256` is known. Otherwise it starts anew.
+
+    Args:
+        url: http or https address.
+        path: File to write. One that is there (and has the `sha256`, where given) is not fetched again.
+        sha256: Expected SHA256 in hexadecimal.
+        progress: Show a progress bar on standard error.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: Address unknown, no network, transfer broken off (the part is kept) or wrong SHA256 (it is not).
+        OutputError: The file cannot be written, as when the disk is full.
+    """
+    path = Path(path)
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"{url} is no web address: give one that starts with https:// or http://")
+    if path.is_file() and (sha256 is None or sha256_of(path) == sha256.lower()):
+        return path
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(url, part, known=sha256 is not None, progress=progress)
+        if sha256 is not None and (found := sha256_of(part)) != sha256.lower():
+            _forget(part)
+            raise InputError(
+                f"{path} from {url} has SHA256 {found} instead of {sha256.lower()}: "
+                "the file there has changed or was damaged on the way, so try again or check the expected value"
+            )
+        part.replace(path)
+        _forget(part)
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        remedy = "free some space and run it again to go on" if full else "choose a folder that you may write to"
+        raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}") from error
+    except KeyboardInterrupt:
+        if part.is_file():
+            logger.warning("Interrupted: %s is kept, run it again to go on.", part)
+        raise
+    return path
+
+
+def _version_file(part: Path) -> Path:
+    return part.with_name(part.name + ".version")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _version_file(part).unlink(missing_ok=True)
+
+
+def _fetch(url: str, part: Path, known: bool, progress: bool) -> None:
+    """Brings `part` to the full length of the remote file."""
+    version = _version_file(part).read_text(encoding="ascii") if _version_file(part).is_file() else ""
+    start = part.stat().st_size if part.is_file() and (version or known) else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "monai-s3im"})  # noqa: S310 - http(s) was checked
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+        if version:
+            request.add_header("If-Range", version)
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        with error:
+            if start and error.code == _RANGE_NOT_SATISFIABLE:
+                if error.headers.get("Content-Range") != f"bytes */{start}":
+                    _forget(part)
+                    _fetch(url, part, known, progress)
+                return
+            raise InputError(f"{url} answered {error.code} ({error.reason}): check the address") from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(f"{url} cannot be reached ({reason}): check the network and the address") from error
+    with response:
+        if start and (response.status != http.client.PARTIAL_CONTENT or not _continues(response, start)):
+            start = 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        with part.open("ab" if start else "wb") as stream:
+            _version_file(part).write_text(_version_of(response), encoding="ascii")
+            _copy(response, stream, start, total, progress)
+        size = part.stat().st_size
+    if total is not None and size != total:
+        raise InputError(f"{url} broke off after {size} of {total} bytes: run it again to go on, {part} is kept")
+
+
+def _continues(response: http.client.HTTPResponse, start: int) -> bool:
+    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
+
+
+def _version_of(response: http.client.HTTPResponse) -> str:
+    """What If-Range may name: a strong ETag, or else the date of the last change."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+
+
+def _copy(response: http.client.HTTPResponse, stream: BinaryIO, start: int, total: int | None, progress: bool) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task(Path(stream.name).name.removesuffix(".part"), completed=start, total=total)
+        while True:
+            try:
+                chunk = response.read(CHUNK_BYTES)
+            except (OSError, http.client.HTTPException) as error:
+                raise InputError(
+                    f"{response.url} broke off after {stream.tell()} bytes ({error}): "
+                    f"run it again to go on, {stream.name} is kept"
+                ) from error
+            if not chunk:
+                return
+            stream.write(chunk)
+            bar.advance(task, len(chunk))
+
+
+def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
+    """Fetches a public data set into a folder, after showing the terms of its use on standard error.
+
+    `folder/SOURCE.json` records the address, the SHA256 of the archive, the date and the terms. A folder that has it is
+    left as it is; when all but that file was deleted, the archive is fetched again and must be the same.
+
+    Args:
+        name: One of `DATASETS`.
+        folder: New or empty folder.
+        sha256: Expected SHA256 of the archive, where you know it.
+        progress: Show a progress bar.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        InputError: Unknown name, a folder that holds something else, no network, a wrong SHA256, an unsafe archive.
+        OutputError: The folder cannot be written.
+    """
+    if name not in DATASETS:
+        raise InputError(f"Unknown data set '{name}': use one of {', '.join(DATASETS)}")
+    dataset, folder = DATASETS[name], Path(folder)
+    content = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+    recorded = _recorded_sha256(folder / "SOURCE.json", dataset.url) if "SOURCE.json" in content else None
+    if sha256 is not None and recorded not in {None, sha256.lower()}:
+        raise InputError(f"{folder} came from an archive with SHA256 {recorded}, not {sha256}: name a new folder")
+    if recorded and len(content) > 1:
+        return folder
+    if folder.exists() and content not in ([], ["SOURCE.json"]):
+        raise InputError(f"{folder} holds other files: name a new folder for the data set '{name}'")
+    Console(stderr=True).print(f"{dataset.about}\nTerms: {dataset.terms}", markup=False, highlight=False)
+    place = folder.absolute()  # "." has no name
+    archive = place.with_name(f"{place.name}.{name}.zip")
+    download(dataset.url, archive, sha256 or recorded, progress)
+    source = {
+        "url": dataset.url,
+        "sha256": sha256_of(archive),
+        "date": datetime.now(UTC).date().isoformat(),
+        "terms": dataset.terms,
+    }
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as temporary:
+            new = Path(temporary) / "new"
+            unpack(archive, new)
+            write_json(source, new / "SOURCE.json")
+            (folder / "SOURCE.json").unlink(missing_ok=True)
+            put_in_place(new, place, "SOURCE.json")
+        archive.unlink()
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}): free some space there") from error
+    return folder
+
+
+def _recorded_sha256(source: Path, url: str) -> str | None:
+    try:
+        record = json.loads(source.read_text(encoding="utf-8"))
+        return str(record["sha256"]) if record["url"] == url else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def unpack(archive: str | Path, folder: str | Path) -> None:
+    """Unpacks a ZIP file into a new folder, without the one folder around everything that GitHub adds.
+
+    Raises:
+        InputError: Not a ZIP file, damaged, with a path that leads out of the folder or a link, or too big.
+    """
+    archive, folder = Path(archive), Path(folder)
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            entries = [entry for entry in packed.infolist() if not entry.is_dir()]
+            for entry in entries:
+                _check_entry(archive, entry)
+            if not entries:
+                raise InputError(f"{archive} holds no file: this is not the data set, delete it")
+            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES or len(entries) > MAX_UNPACKED_FILES:
+                raise InputError(
+                    f"{archive} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB or {MAX_UNPACKED_FILES} files: "
+                    "this is not the data set, delete it"
+                )
+            around = {PurePosixPath(entry.filename).parts[0] for entry in entries}
+            strip = 1 if len(around) == 1 and all("/" in entry.filename for entry in entries) else 0
+            folder.mkdir(parents=True)
+            for entry in entries:
+                target = folder.joinpath(*PurePosixPath(entry.filename).parts[strip:])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with packed.open(entry) as source, target.open("xb") as copy:
+                    shutil.copyfileobj(source, copy)  # reading checks the CRC
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise InputError(f"{archive} is no sound ZIP file ({error}): delete it and fetch it again") from error
+
+
+def _check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:
+    path = PurePosixPath(entry.filename)
+    outside = (
+        not path.parts or path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename
+    )
+    if outside or stat.S_ISLNK(entry.external_attr >> 16):
+        raise InputError(f"{archive} holds '{entry.filename}', which could lead out of its folder: delete it")

@@ -1,0 +1,255 @@
+"""Lists of pairs of images to fuse, from a file or from two folders."""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.dicom.series import is_series
+from monai_s3im.formats.paths import IMAGE_SUFFIXES, isdir, isfile, suffix_of
+from monai_s3im.formats.reading import stem_of
+from monai_s3im.modalities import known_modality
+
+SECTIONS = ("training", "validation", "test")
+
+_LONGEST_PATH, _LONGEST_NAME = 1024, 255
+_MOST_TOLD = 200  # letters
+_CSV_COLUMNS = {"name", "image_a", "image_b", "modality_a", "modality_b"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images of one subject, and the name that their fused image will have.
+
+    Attributes:
+        name: unique among the pairs; names the outputs.
+        image_a: the file whose grid the fused image has (the MR or visible one in the known data sets).
+        image_b: the other file.
+        modality_a: a name of `monai_s3im.modalities.MODALITIES`, None where nothing tells it.
+        modality_b: the same for `image_b`.
+    """
+
+    name: str
+    image_a: Path
+    image_b: Path
+    modality_a: str | None = None
+    modality_b: str | None = None
+
+
+def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
+    """Read a list of pairs; the files it names are not looked at (see `pair_checks.check_pairs`).
+
+    Args:
+        path: a CSV file with the header `name,image_a,image_b,modality_a,modality_b`, of which only `image_a` and
+            `image_b` are needed, or a MONAI (Decathlon) datalist in JSON, or a folder with one of them. Relative paths
+            in it are relative to its folder. A list that is named may name files anywhere; one that is found in a
+            folder only files below it. A pair without a name is named after image_a, and where that is not unique also
+            after the modality of image_b ('28005_ct').
+        section: 'training', 'validation' or 'test' of a datalist; all when None.
+
+    Raises:
+        InputError: there is no such file, the folder holds none or several, a column or value is missing, the file is
+            not CSV or JSON text, the section is not there, there is no pair, or a list that was found in a folder leads
+            out of it.
+    """
+    path = Path(path)
+    if isdir(path):
+        found = _only_list_in(path)
+        return inside(path, found, read_pairs(found, section))
+    if path.suffix.lower() not in {".csv", ".json"}:
+        raise InputError(f"{path} is no list of pairs: give a .csv file, a .json datalist or a folder with one of them")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: check the path") from error
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read: ask for permission to read it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: save it as UTF-8") from error
+    is_csv = path.suffix.lower() == ".csv"
+    if is_csv and section is not None:
+        raise InputError(f"{path} has no section '{section}', as no CSV has: write a datalist.json")
+    rows = _csv_rows(text, path) if is_csv else _datalist_rows(text, path, section)
+    if not rows:
+        raise InputError(f"{path} lists no pair: give image_a and image_b of at least one")
+    given = {str(row["name"]) for row in rows if row.get("name")}
+    return uniquely_named([_pair(row, path) for row in rows], given)
+
+
+def inside(folder: Path, datalist: Path, pairs: list[Pair]) -> list[Pair]:
+    """The pairs, if all their files are below a folder by their names; links are followed wherever they lead.
+
+    Args:
+        folder: what the user named.
+        datalist: the list that was found there.
+        pairs: of the list.
+
+    Raises:
+        InputError: if an image is elsewhere.
+    """
+    root = os.path.abspath(folder)  # noqa: PTH100 (without following links)
+    for pair in pairs:
+        for image in (pair.image_a, pair.image_b):
+            if not Path(os.path.abspath(image)).is_relative_to(root):  # noqa: PTH100
+                raise InputError(
+                    f"{datalist} leads out of its folder, to {image}: if that is meant, name the list itself, "
+                    "not its folder"
+                )
+    return pairs
+
+
+def match_folders(
+    folder_a: str | Path, folder_b: str | Path, modality_a: str | None = None, modality_b: str | None = None
+) -> tuple[list[Pair], list[Path]]:
+    """Pair the images of two folders that have the same name up to the suffix.
+
+    Returns:
+        The pairs in the order of their names, and the images of either folder that have no partner.
+
+    Raises:
+        InputError: a folder is missing, two images of one folder have the same stem, or there is no pair.
+    """
+    files_a, files_b = images_by_stem(Path(folder_a)), images_by_stem(Path(folder_b))
+    common = sorted(files_a.keys() & files_b.keys())
+    if not common:
+        raise InputError(f"{folder_a} and {folder_b} have no two images of the same name: name partners alike")
+    pairs = [Pair(stem, files_a[stem], files_b[stem], modality_a, modality_b) for stem in common]
+    unpaired = [file for files in (files_a, files_b) for stem, file in sorted(files.items()) if stem not in common]
+    return pairs, unpaired
+
+
+def uniquely_named(pairs: Sequence[Pair], given: Collection[str] = ()) -> list[Pair]:
+    """Add the modality of image_b to names that are not unique ('28005_ct'), except to those that were `given`."""
+    count = Counter(pair.name for pair in pairs)
+    unclear = {name for name in count if count[name] > 1 and name not in given}
+    return [
+        replace(pair, name=f"{pair.name}_{pair.modality_b}") if pair.name in unclear and pair.modality_b else pair
+        for pair in pairs
+    ]
+
+
+def datalist_items(pairs: Iterable[Pair]) -> list[dict[str, str | None]]:
+    """The pairs as the dictionaries that MONAI's datasets take, paths as text."""
+    return [
+        {
+            "name": pair.name,
+            "image_a": str(pair.image_a),
+            "image_b": str(pair.image_b),
+            "modality_a": pair.modality_a,
+            "modality_b": pair.modality_b,
+        }
+        for pair in pairs
+    ]
+
+
+def modality_of_folder(path: Path) -> str | None:
+    """The modality that the folder of `path` is named after ('.../MRI/28005.png': 'mr'), or None."""
+    found = known_modality(path.parent.name)
+    return found.name if found else None
+
+
+def _modality(text: Any) -> str | None:
+    """The name of the modality that a list gives, or what it has instead, which is refused later."""
+    found = known_modality(str(text or ""))
+    return found.name if found else str(text or "").strip().lower() or None
+
+
+def _only_list_in(folder: Path) -> Path:
+    for name in ("pairs.csv", "datalist.json"):
+        if isfile(folder / name):
+            return folder / name
+    found = sorted([*folder.glob("*.csv"), *folder.glob("datalist*.json")])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{folder} has several lists of pairs: give one of {', '.join(file.name for file in found)}")
+    raise InputError(f"{folder} has no list of pairs: put a pairs.csv or a datalist.json there")
+
+
+def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
+    lines = [line for line in text.splitlines() if line.strip(" ,;\t")]
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    try:
+        cells = [
+            [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        ]
+    except csv.Error as error:
+        raise InputError(f"{path} is no CSV ({error}): export it again") from error
+    header = [name.lower() for name in cells[0]] if cells else []
+    if not {"image_a", "image_b"} <= set(header):
+        raise InputError(f"{path} lacks the columns image_a and image_b: start it with name,image_a,image_b")
+    if unknown := [name for name in header if name not in _CSV_COLUMNS]:
+        raise InputError(
+            f"{path} has unknown columns {', '.join(unknown)[:_MOST_TOLD]}: keep to {', '.join(sorted(_CSV_COLUMNS))}"
+        )
+    if wrong := [row for row in cells if len(row) != len(header)]:
+        raise InputError(
+            f"{path} has a row of {len(wrong[0])} cells under {len(header)} columns "
+            f"({str(wrong[0])[:_MOST_TOLD]}): mend it"
+        )
+    return [dict(zip(header, row, strict=True)) for row in cells[1:]]
+
+
+def _datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON ({str(error)[:_MOST_TOLD]}): mend it") from error
+    present = [name for name in SECTIONS if isinstance(content, dict) and isinstance(content.get(name), list)]
+    if not present:
+        raise InputError(f"{path} has none of the sections {', '.join(SECTIONS)}: write it as a MONAI datalist")
+    if section is not None and section not in present:
+        raise InputError(f"{path} has no section '{section}': use one of {', '.join(present)}")
+    items = [item for name in present if section in {None, name} for item in content[name]]
+    if not all(isinstance(item, dict) for item in items):
+        raise InputError(f'{path} has items without keys: write them as {{"image_a": ..., "image_b": ...}}')
+    modality = content.get("modality")
+    modality = modality if isinstance(modality, dict) else {}
+    defaults = {f"modality_{key}": modality.get(f"image_{key}") for key in "ab"}
+    rows = [{**defaults, **item} for item in items]
+    for row in rows:
+        for key in "ab":
+            row[f"modality_{key}"] = row[f"modality_{key}"] or modality_of_folder(
+                Path(str(row.get(f"image_{key}", "")))
+            )
+    return rows
+
+
+def _pair(row: dict[str, Any], path: Path) -> Pair:
+    for key in ("image_a", "image_b"):
+        if not isinstance(row.get(key), str) or not row[key]:
+            raise InputError(f"{path} has a pair without {key} ({str(row)[:_MOST_TOLD]}): give the file")
+        if len(row[key]) > _LONGEST_PATH or max(map(len, Path(row[key]).parts), default=0) > _LONGEST_NAME:
+            raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is no path: give the file")
+    return Pair(
+        name=str(row.get("name") or stem_of(path.parent / row["image_a"])),
+        image_a=path.parent / row["image_a"],
+        image_b=path.parent / row["image_b"],
+        modality_a=_modality(row.get("modality_a")),
+        modality_b=_modality(row.get("modality_b")),
+    )
+
+
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures, volumes and DICOM series in a folder, by their names without suffix.
+
+    Raises:
+        InputError: it is no folder, or has none of them, or two of one name.
+    """
+    if not isdir(folder):
+        raise InputError(f"{folder} is no folder: give a folder of images")
+    by_stem: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or not (suffix_of(file) if file.is_file() else is_series(file)):
+            continue
+        if stem_of(file) in by_stem:
+            raise InputError(f"{folder} has {by_stem[stem_of(file)].name} and {file.name}: keep one of the two")
+        by_stem[stem_of(file)] = file
+    if not by_stem:
+        raise InputError(f"{folder} has no image: put files of {' '.join(IMAGE_SUFFIXES)} there")
+    return by_stem

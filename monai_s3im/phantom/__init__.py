@@ -1,0 +1,6 @@
+"""The embedded default data: a seeded 3D head phantom, so that training, fusing and tests run with no data at hand."""
+
+from .imaging import HeadPhantom, gaussian_blur, head_phantom
+from .training_set import write_phantom
+
+__all__ = ["HeadPhantom", "gaussian_blur", "head_phantom", "write_phantom"]

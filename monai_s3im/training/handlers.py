@@ -1,0 +1,281 @@
+"""Handlers of training: checkpoints that survive an interruption, and the best model."""
+
+import io
+import logging
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint
+from monai.data.utils import set_rnd
+from monai.engines import Trainer
+from monai.utils import MAX_SEED, set_determinism
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.atomic import remove_leftovers
+from monai_s3im.formats.writing import write_bytes
+from monai_s3im.networks import S3IMFusion
+
+logger = logging.getLogger(__name__)
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The checkpoint of the highest iteration in a folder; None where there is none."""
+    checkpoints = Path(folder).glob("checkpoint_iteration=*.pt")
+    return max(checkpoints, key=lambda path: int(path.stem.partition("=")[2]), default=None)
+
+
+class ResumableCheckpoints:
+    """Save the state of training after each epoch and when it is interrupted; go on from it when asked to.
+
+    Each checkpoint is written beside and renamed, so that a killed process leaves the one before it whole. The random
+    numbers of an epoch depend on the seed and the epoch only, so that training that was killed and goes on from the end
+    of an epoch ends with the very weights of an undisturbed one.
+
+    Args:
+        folder: where the checkpoints are.
+        state: objects with ``state_dict``, by name: network, optimizer, trainer, learning-rate schedule.
+        resume: ``"latest"`` for the latest checkpoint in ``folder``, or the path of one; None starts anew.
+        keep: checkpoints that are kept, 1 or more; older ones are removed.
+        seed: of all epochs; None: random numbers as they come.
+
+    Raises:
+        InputError: if none is to be kept.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        state: Mapping[str, Any],
+        resume: str | None = None,
+        keep: int = 2,
+        seed: int | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.state = dict(state)
+        self.resume = resume
+        self.keep = keep
+        self.seed = seed
+        self._start = 0
+        if keep < 1:
+            raise InputError(f"keep is {keep}: give the number of checkpoints to keep, at least 1")
+
+    def run(self, trainer: Trainer) -> None:
+        """Run the trainer from the beginning or from the checkpoint to resume from.
+
+        Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished
+        iteration; or of the epoch before, if the validation of an epoch was not finished; or none, in the first
+        iteration.
+
+        Raises:
+            InputError: if the folder has checkpoints of an earlier training that is not to be gone on with.
+        """
+        if not self.resume and (earlier := latest_checkpoint(self.folder)):
+            raise InputError(
+                f"{earlier} is of an earlier training: go on with it by resume latest, or choose another output_dir"
+            )
+        for folder in (self.folder, self.folder.parent):
+            remove_leftovers(folder)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
+        if self.resume:
+            trainer.add_event_handler(Events.STARTED, self.load)
+        trainer.add_event_handler(Events.STARTED, self._note_start)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        try:
+            trainer.run()
+        except BaseException:
+            is_epoch_over = trainer.state.iteration == trainer.state.epoch * (trainer.state.epoch_length or 0)
+            if trainer.state.iteration > self._start + 1 and not is_epoch_over:  # what fails at once leaves nothing
+                self.save(trainer)
+            if latest_checkpoint(self.folder):
+                logger.warning("training ended early; go on with resume from %s", self.folder)
+            raise
+
+    def seed_epoch(self, engine: Engine) -> None:
+        """Seed all random numbers of an epoch: those of torch, numpy and the transforms."""
+        if self.seed is not None:
+            seed = (self.seed + 1_000_003 * engine.state.epoch) % MAX_SEED
+            set_determinism(seed)
+            set_rnd(
+                engine.data_loader.dataset, (seed + 104_729 * idist.get_rank()) % MAX_SEED
+            )  # each process its crops
+
+    def load(self, engine: Engine) -> None:
+        """Load the checkpoint that ``resume`` names.
+
+        Raises:
+            InputError: if there is none, or it is damaged, or of another network, recipe, data set or batch size.
+        """
+        path = latest_checkpoint(self.folder) if self.resume == "latest" else Path(str(self.resume))
+        if path is None or not path.is_file():
+            raise InputError(f"no checkpoint to resume from at {path or self.folder}; train without resume first")
+        max_epochs, batches, rate = engine.state.max_epochs, engine.state.epoch_length, self._learning_rate()
+        found = self.state.get("lr_schedule")
+        schedule = found if isinstance(found, CosineAnnealingLR) else None
+        epochs = schedule.T_max if schedule else 0
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            if lacking := self.state.keys() - checkpoint.keys():
+                raise ValueError(
+                    f"it has no {' and '.join(sorted(lacking))}: it is of another recipe, or of weights alone"
+                )
+            Checkpoint.load_objects(to_load=self.state, checkpoint=checkpoint)
+        except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+            raise InputError(
+                f"{path} cannot be resumed from ({str(error).splitlines()[0]}); name another checkpoint"
+            ) from error
+        if batches != engine.state.epoch_length:
+            raise InputError(
+                f"{path} has {engine.state.epoch_length} batches an epoch, and now there are {batches}: resume with "
+                "the same data and batch_size, or begin anew from its weights"
+            )
+        if rate != self._learning_rate():
+            logger.warning("the learning rate is that of the checkpoint, %g, not %g", self._learning_rate(), rate)
+        if schedule and schedule.T_max != epochs:
+            _stretch(schedule, epochs)
+        engine.state.max_epochs = max_epochs
+        logger.info("goes on from %s", path)
+        if engine.state.iteration >= (max_epochs or 0) * batches:
+            logger.warning("it has been trained for %d epochs already: give more to go on", engine.state.epoch)
+
+    def _note_start(self, engine: Engine) -> None:
+        self._start = engine.state.iteration
+
+    def _learning_rate(self) -> float | None:
+        """The learning rate at the start, before any schedule."""
+        optimizer = self.state.get("optimizer")
+        if optimizer is None:
+            return None
+        group = optimizer.param_groups[0]
+        return float(group.get("initial_lr", group["lr"]))
+
+    def save(self, engine: Engine) -> None:
+        """Save the state now, and remove what is older than the last ``keep``; of several processes, the first does.
+
+        Raises:
+            OutputError: if it cannot be written; the checkpoint before it is whole.
+        """
+        if idist.get_rank() > 0:
+            return
+        state = {name: item.state_dict() for name, item in self.state.items()}
+        _save(state, self.folder / f"checkpoint_iteration={engine.state.iteration}.pt")
+        ordered = sorted(
+            self.folder.glob("checkpoint_iteration=*.pt"), key=lambda path: int(path.stem.partition("=")[2])
+        )
+        for path in ordered[: -self.keep]:
+            path.unlink()
+
+
+def _stretch(schedule: CosineAnnealingLR, epochs: int) -> None:
+    """Let a schedule end after another number of epochs, with the rate that a training of that many has now."""
+    schedule.T_max = epochs
+    part = (1 + math.cos(math.pi * min(schedule.last_epoch, epochs) / epochs)) / 2
+    for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+        group["lr"] = schedule.eta_min + (rate - schedule.eta_min) * part
+
+
+class UprightStart:
+    """Turn the network's output round where a training begins with a negative of its sources.
+
+    Random weights give a negative as often as not, and Eq. (6), which compares strengths of gradients, is content to
+    stay there. tanh is odd, so the negated last convolution gives exactly the negated image. A start that is no
+    negative is left as it is, and so is a resumed training.
+
+    Args:
+        network: the one that is trained; another than :class:`S3IMFusion` is left as it is.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer."""
+        engine.add_event_handler(Events.ITERATION_STARTED(once=1), self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Look at the first batch, of all processes together."""
+        if not isinstance(self.network, S3IMFusion):
+            return
+        last = list(self.network.reconstruction[-1].parameters())
+        sources = engine.state.batch["image"].to(last[0].device)  # (B, N, H, W)
+        with torch.no_grad():
+            fused, mean = self.network(sources), sources.mean(dim=1, keepdim=True)
+            fused, mean = (image - image.mean(dim=(2, 3), keepdim=True) for image in (fused, mean))
+            covariance = (fused * mean).sum().item()  # within the images: that between them can be of the other sign
+            if idist.all_reduce(covariance) < 0:
+                for parameter in last:
+                    parameter.neg_()
+                logger.info("the random weights gave a negative of the sources: turned round")
+
+
+class NegativeImageWarning:
+    """Warn when the network has learned a negative of the sources, from which training does not come back.
+
+    The detail texture of Eq. (6) compares strengths of gradients and is as content with a negative. The mean SCD of the
+    validation pairs tells: it is above 0 for any sensible fused image.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the validator, which measures SCD."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Look at SCD, and warn."""
+        value = float(engine.state.metrics["SCD"])
+        if value < 0:
+            logger.warning(
+                "SCD is %.2f: the network has learned a negative of its sources; stop, and train with another seed",
+                value,
+            )
+
+
+class BestModel:
+    """Save the network's weights whenever the validator's key metric is the best so far.
+
+    Args:
+        path: the file of weights, a state dict.
+        network: the network.
+        metric: name of the metric; larger is better.
+    """
+
+    def __init__(self, path: str | Path, network: nn.Module, metric: str) -> None:
+        self.path = Path(path)
+        self.network = network
+        self.metric = metric
+        self.best = float("-inf")
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the validator."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Compare and save."""
+        value = float(engine.state.metrics[self.metric])
+        if value > self.best:
+            self.best = value
+            _save(self.network.state_dict(), self.path)
+            logger.info("best %s so far, %.4f: weights saved to %s", self.metric, value, self.path)
+
+    def state_dict(self) -> dict[str, float]:
+        """The best value so far, for a checkpoint."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Take the best value from a checkpoint."""
+        self.best = float(state["best"])
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    """Write a file of tensors, complete or not at all; equal tensors give equal bytes."""
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    with suppress(OSError):  # the next line tells
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(content.getvalue(), path)

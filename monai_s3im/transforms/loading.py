@@ -1,0 +1,107 @@
+"""The first transform of every pipeline: read the sources of a pair."""
+
+import json
+import logging
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.dicom.series import is_series
+from monai_s3im.formats.dicom.study import series_remarks
+from monai_s3im.formats.reading import is_usable_affine, read_image
+from monai_s3im.settings import MAX_GIB
+
+logger = logging.getLogger(__name__)
+
+
+class LoadSourcesd(MapTransform):
+    """Read each source with :func:`read_image`; take a MONAI tensor as it is.
+
+    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit. A picture,
+    (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer type, or
+    up to ``meta["value_range"]``.
+
+    Args:
+        keys: sources, paths or tensors.
+        max_gib: most memory that one image may take, as its header tells; larger ones are refused before they are read.
+    """
+
+    def __init__(self, keys: KeysCollection, max_gib: float = MAX_GIB) -> None:
+        super().__init__(keys)
+        self.max_gib = max_gib
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read.
+
+        Raises:
+            InputError: as :func:`read_image`, for tensors too; or a source is neither a path nor a tensor.
+        """
+        result = dict(data)
+        for key in self.keys:
+            source = result[key]
+            if isinstance(source, MetaTensor):
+                result[key] = _checked(source, str(key))
+            elif isinstance(source, str | Path):
+                result[key] = read_image(source, self.max_gib)
+            else:
+                raise InputError(f"{key} is a {type(source).__name__}: give a path or a monai.data.MetaTensor")
+        return result
+
+
+class CompareSeriesd(MapTransform):
+    """Warn of two DICOM series of different patients or frames of reference; see :func:`series_remarks`.
+
+    The sentences are added to ``warnings``, JSON text of a list.
+
+    Args:
+        keys: sources, of which those from files tell them.
+        is_moved: the second is brought into register with the first, so that its frame of reference may be another.
+    """
+
+    def __init__(self, keys: KeysCollection, is_moved: bool = False) -> None:
+        super().__init__(keys)
+        self.is_moved = is_moved
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Compare."""
+        files = [data[key].meta.get("filename_or_obj") for key in self.keys]
+        series = [Path(file) for file in files if file and is_series(file)]
+        remarks = [remark for other in series[1:] for remark in series_remarks(series[0], other, self.is_moved)]
+        for remark in remarks:
+            logger.warning("%s", remark)
+        return {**data, "warnings": json.dumps([*json.loads(data.get("warnings", "[]")), *remarks])}
+
+
+def _checked(image: MetaTensor, key: str) -> MetaTensor:
+    """A tensor as :func:`read_image` would give it: float32 on the CPU, with content, its metadata its own."""
+    if image.ndim not in {3, 4} or image.shape[0] not in {1, 3}:
+        raise InputError(
+            f"{key} has shape {tuple(image.shape)}: give a picture (1 or 3, H, W) or a volume (1 or 3, X, Y, Z)"
+        )
+    values = image.as_tensor().detach().cpu().float()
+    if not values.isfinite().all():
+        raise InputError(f"{key} has NaN or infinite voxels: replace them, for example with 0")
+    if values.amin() == values.amax():
+        raise InputError(
+            f"{key} has no content, every voxel is {float(values.amin()):g}: check that it is the right one"
+        )
+    affine = image.affine.detach().cpu().double()
+    if not is_usable_affine(affine.numpy()):
+        raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
+    if image.ndim == 4 and image.shape[0] == 1:
+        return MetaTensor(values, affine=affine)
+    is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
+    largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)
+    largest = float(image.meta.get("value_range", largest))
+    if values.amin() < 0 or values.amax() > largest:
+        raise InputError(
+            f"{key} has values from {float(values.amin()):g} to {float(values.amax()):g} outside [0, {largest:g}]: "
+            'scale it, or tell its largest value as meta["value_range"]'
+        )
+    return MetaTensor(values, affine=affine, meta={"value_range": largest})

@@ -1,0 +1,279 @@
+"""The last transform of fusing: write the fused image, and beside it how it was made."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import monai
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_s3im import __version__
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.dicom.series import is_series
+from monai_s3im.formats.dicom.writing import check_series_output, write_series
+from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
+from monai_s3im.formats.writing import output_suffix, sha256_of, write_image, write_transform
+from monai_s3im.modalities import OWN_WEIGHTS
+from monai_s3im.record import (
+    FusionRecord,
+    RegistrationRecord,
+    SourceRecord,
+    is_record,
+    movement_path,
+    record_path,
+)
+from monai_s3im.settings import RECORDED, FusionSettings
+
+
+def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
+    """Refuse, before anything is computed, an output that could not be written.
+
+    Args:
+        path: where the fused image shall go.
+        rank: 2 for a picture, 3 for a volume.
+        sources: files that the output must not overwrite.
+        dicom: the output is a DICOM series; see :func:`check_series_output`.
+
+    Raises:
+        InputError: if the suffix does not fit the image, or the output is one of the sources.
+        OutputError: if the output is a folder, or its folder can be neither written to nor made, or the JSON file
+            beside it is none of ours.
+    """
+    if dicom:
+        check_series_output(path, sources)
+    else:
+        _check_file_output(path, rank, sources)
+    nearest = next(folder for folder in path.absolute().parents if exists(folder))
+    if not isdir(nearest):
+        raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror} in {nearest}): choose a folder that you may write to"
+        ) from error
+    _check_record(record_path(path))
+
+
+def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
+    if isdir(path):
+        raise OutputError(f"{path} is a folder: name the file to write")
+    output_suffix(path, rank)
+    for source in (frame_of(source)[0] for source in sources):
+        if exists(path) and exists(source) and path.samefile(source):
+            raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
+
+
+def _check_record(path: Path) -> None:
+    """Refuse to replace what is no record of ours, such as the sidecar of a conversion from DICOM."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # none, or one that is damaged
+    if not is_record(content):
+        raise OutputError(
+            f"{path} is there and tells of something else, and what tells how the image was made would take its "
+            "place: choose another output"
+        )
+
+
+def pipeline_settings(
+    weights: Mapping[str, str | Path],
+    color_map: str | None = None,
+    transform: str | Path | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """What made a fused image, for the record beside it: versions, weights and settings.
+
+    Args:
+        weights: task -> file of weights, of which the name and the SHA256 are told.
+        color_map: name, or file, of which the name and the SHA256 are told.
+        transform: file, of which the name and the SHA256 are told.
+        **settings: further settings, as they are.
+    """
+    return {
+        "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},
+        "weights": {task: {"file": Path(file).name, "sha256": sha256_of(file)} for task, file in weights.items()},
+        "color_map": Path(color_map).name if color_map else None,
+        "color_map_sha256": sha256_of(color_map) if color_map and isfile(color_map) else None,
+        "transform": Path(transform).name if transform else None,
+        "transform_sha256": sha256_of(transform) if transform else None,
+        **settings,
+    }
+
+
+class DescribeSourcesd(MapTransform):
+    """Add ``provenance``: the file, SHA256, modality and intensity range of each source, as JSON text.
+
+    ``ct_window`` is the name of the CT window that was chosen by content, else null.
+
+    Args:
+        keys: sources, normalised; a source that came as a tensor has no file.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Describe."""
+        result = dict(data)
+        sources = {}
+        for key in self.keys:
+            meta = result[key].meta
+            file = meta.get("filename_or_obj")
+            sources[str(key)] = {
+                "file": str(file) if file else None,
+                "sha256": sha256_of(file) if file else None,
+                "modality": meta["modality"],
+                "modality_given": meta["modality_given"],
+                "modality_guessed": meta["modality_guessed"],
+                "intensity_range": list(meta["intensity_range"]),
+                "ct_window": meta.get("ct_window"),
+            }
+        result["provenance"] = json.dumps(sources)
+        return result
+
+
+class SaveFusedd(MapTransform):
+    """Write the fused image, the estimated movement (NAME.tfm), and then a JSON file that tells how it was made.
+
+    A record whose ``fused_sha256`` is that of the image therefore tells that the image is complete and its own.
+
+    The image goes to ``data["output"]`` if that is given, else to ``output_dir/NAME.png`` (pictures),
+    ``output_dir/NAME.nii.gz`` (volumes) or ``output_dir/NAME/`` (DICOM series), NAME from ``data["name"]``.
+
+    Args:
+        keys: fused images, (1 or 3, ...) in [0, 1].
+        output_dir: folder; made when needed.
+        settings: what to record beside the sources, see :func:`pipeline_settings`; of ``weights``, task -> ``file`` and
+            ``sha256``, those of ``data["task"]``.
+        dicom: write a DICOM series in the study of the first source that is one; see :func:`write_series`.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        settings: Mapping[str, Any],
+        dicom: bool = False,
+    ) -> None:
+        super().__init__(keys)
+        self.output_dir = Path(output_dir)
+        self.settings = dict(settings)
+        self.dicom = dicom
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write.
+
+        Raises:
+            InputError: if the suffix of ``output`` does not fit the image, or the output is one of the sources; or a
+                series is to be written, and no source is one.
+            OutputError: if a file cannot be written; then none is left.
+        """
+        result = dict(data)
+        sources = json.loads(result.get("provenance", "{}"))
+        files = {key: source["file"] for key, source in sources.items() if source["file"]}
+        for source in sources.values():
+            source["file"] = Path(source["file"]).name if source["file"] else None
+        for key in self.keys:
+            image: MetaTensor = result[key]
+            path = self._path(result, is_picture=image.ndim == 3)
+            check_output(path, image.ndim - 1, files.values(), self.dicom)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
+            registration = _registration_of(result)
+            movement = movement_path(path)
+            estimates = [found for found in (registration, _registration_before(path)) if _is_estimate(found)]
+            is_given = registration is not None and registration.file == movement.name  # and so the user's
+            files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
+            settings = self._settings_of(result)
+            self._write(image, path, result, files, settings)
+            try:
+                if movement in files_of_ours:
+                    movement.unlink(missing_ok=True)
+                if registration is not None and _is_estimate(registration):
+                    write_transform(registration.matrix_lps or (), movement)
+                    registration = replace(registration, file=movement.name, file_sha256=sha256_of(movement))
+                FusionRecord(
+                    fused=path.name,
+                    fused_sha256=sha256_of(path),
+                    sources={str(key): SourceRecord(**source) for key, source in sources.items()},
+                    **_fields_of(settings),
+                    registration=registration,
+                    warnings=json.loads(result.get("warnings", "[]")),
+                ).write(path)
+            except BaseException:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                for file in (path, *files_of_ours):
+                    file.unlink(missing_ok=True)
+                raise
+            result["output"] = str(path)
+        return result
+
+    def _settings_of(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
+        """The settings with the weights of this pair's task."""
+        settings, task = dict(self.settings), data["task"]
+        used = settings.pop("weights")[task]
+        settings["task"] = None if task == OWN_WEIGHTS else task
+        return {**settings, "weights_file": used["file"], "weights_sha256": used["sha256"]}
+
+    def _write(
+        self,
+        image: MetaTensor,
+        path: Path,
+        data: Mapping[Hashable, Any],
+        files: Mapping[str, str],
+        settings: Mapping[str, Any],
+    ) -> None:
+        if not self.dicom:
+            write_image(image, path)
+            return
+        series = {key: Path(file) for key, file in files.items() if is_series(file)}
+        sources = json.loads(data["provenance"])
+        is_moved = any(movement["kind"] != "none" for movement in json.loads(data["registration"]))
+        frame_of = next(iter(sources)) if is_moved else data["reference_key"]  # image B is moved into the space of A
+        if not is_moved and frame_of not in series:
+            frame_of = next(iter(series))  # in register as they are: the space of both
+        modalities = [source["modality"] for source in sources.values()]
+        write_series(image, path, series, frame_of if frame_of in series else None, modalities, settings)
+
+    def _path(self, data: Mapping[Hashable, Any], is_picture: bool) -> Path:
+        if data.get("output"):
+            return Path(data["output"])
+        if self.dicom:
+            return self.output_dir / str(data["name"])
+        return self.output_dir / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
+
+
+def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record from settings as :func:`pipeline_settings` gives them."""
+    recorded = {name: settings[name] for name in RECORDED if name in settings}
+    others = {name: value for name, value in settings.items() if name not in recorded}
+    return {"settings": FusionSettings(**recorded), **others}
+
+
+def _registration_of(data: Mapping[Hashable, Any]) -> RegistrationRecord | None:
+    """What there is to record of how the second source was moved."""
+    found = json.loads(data.get("registration", "[]"))
+    return RegistrationRecord(**found[0]) if found and found[0]["kind"] != "none" else None
+
+
+def _registration_before(path: Path) -> RegistrationRecord | None:
+    """What an earlier record beside the output says."""
+    try:
+        record = FusionRecord.read(path)
+    except InputError:
+        return None
+    return record.registration if record else None
+
+
+def _is_estimate(registration: RegistrationRecord | None) -> bool:
+    """Whether a movement is of our own making, and so its file, which may be replaced or removed."""
+    return registration is not None and registration.kind in {"rigid", "affine"}

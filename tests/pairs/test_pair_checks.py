@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_s3im.errors import InputError
+from monai_s3im.pairs.checks import check_pairs
+from monai_s3im.pairs.layouts import dataset_pairs
+from monai_s3im.pairs.lists import Pair
+
+
+def a_picture(path, width=6, height=5):
+    Image.new("L", (width, height)).save(path)
+    return path
+
+
+def a_volume(path, shape=(3, 4, 5)):
+    nib.save(nib.Nifti1Image(np.zeros(shape, dtype=np.uint8), np.eye(4)), path)
+    return path
+
+
+def problems_of(pairs):
+    with pytest.raises(InputError) as raised:
+        check_pairs(pairs)
+    return str(raised.value).splitlines()
+
+
+def test_good_pairs_pass(tmp_path):
+    picture, volume = a_picture(tmp_path / "a.png"), a_volume(tmp_path / "a.nii.gz")
+    larger = a_volume(tmp_path / "b.nii", (7, 8, 9))
+    check_pairs([Pair("1", picture, picture, "visible", "infrared"), Pair("2", volume, larger, "mr", None)])
+
+
+@pytest.mark.parametrize("modality", ["ct", "mr", "pet", "spect", "us", "visible", "infrared", "generic"])
+def test_known_modalities_pass(tmp_path, modality):
+    picture = a_picture(tmp_path / "a.png")
+    check_pairs([Pair("1", picture, picture, modality, modality)])
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    picture, volume = a_picture(tmp_path / "a.png"), a_volume(tmp_path / "a.nii.gz")
+    wide = a_picture(tmp_path / "wide.png", width=7)
+    (tmp_path / "text.nii.gz").write_text("no volume at all\n" * 50)
+    pairs = [
+        Pair("good", picture, picture, "mr", "ct"),
+        Pair("missing", picture, tmp_path / "b.png"),
+        Pair("unreadable", volume, tmp_path / "text.nii.gz"),
+        Pair("sizes", picture, wide),
+        Pair("ranks", picture, volume),
+        Pair("twice", picture, picture),
+        Pair("Twice", picture, picture),
+        Pair("up/down", picture, picture),
+        Pair("modality", picture, picture, "mr", "xray"),
+    ]
+    heading, *lines = problems_of(pairs)
+    assert heading == "8 problem(s) in 9 pair(s), nothing was run:"
+    assert len(lines) == 8
+    for start, words in [
+        ("- missing: ", f"{tmp_path / 'b.png'} does not exist"),
+        ("- unreadable: ", f"{tmp_path / 'text.nii.gz'} is damaged"),
+        ("- sizes: ", "6 x 5 and"),
+        ("- ranks: ", f"{picture} is 2D and {volume} is 3D"),
+        ("- twice: ", "2 pairs have this name"),
+        ("- Twice: ", "2 pairs have this name"),
+        ("- 'up/down'", "path separators"),
+        ("- modality: ", "unknown modality 'xray': use one of ct, mr"),
+    ]:
+        assert [line for line in lines if line.startswith(start) and words in line], start
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "..", "", " ", "a:b", "a\nb"])
+def test_name_that_cannot_name_a_file_is_refused(tmp_path, name):
+    picture = a_picture(tmp_path / "a.png")
+    assert "cannot name a file" in problems_of([Pair(name, picture, picture)])[1]
+
+
+def test_long_lists_of_problems_are_cut_at_20_and_counted():
+    lines = problems_of([Pair(str(n), Path("missing_a.png"), Path("missing_b.png")) for n in range(15)])
+    assert len(lines) == 1 + 20 + 1
+    assert lines[0].startswith("30 problem(s) in 15 pair(s)")
+    assert lines[-1] == "- and 10 more"
+
+
+def test_no_pair_is_refused():
+    with pytest.raises(InputError, match="no pair"):
+        check_pairs([])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.png"])
+def test_only_headers_are_read(tmp_path, name):
+    if name == "a.png":
+        Image.effect_noise((64, 64), 50).save(tmp_path / name)
+    else:
+        noise = np.random.default_rng(0).normal(size=(30, 30, 30))
+        nib.save(nib.Nifti1Image(noise, np.eye(4)), tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    check_pairs([Pair("1", tmp_path / name, tmp_path / name)])
+
+
+def test_real_data_sets_pass(shared_data):
+    check_pairs(dataset_pairs(shared_data / "data" / "harvard", "training"))
+    check_pairs(dataset_pairs(shared_data / "data" / "harvard", "validation"))
+    check_pairs(dataset_pairs(shared_data / "data" / "roadscene", "training"))

@@ -1,0 +1,240 @@
+import json
+from pathlib import Path
+
+import pytest
+from dicom_samples import series_of, stored_volume, write_slices
+
+from monai_s3im.errors import InputError
+from monai_s3im.pairs.lists import Pair, datalist_items, match_folders, read_pairs
+
+
+def write_csv(folder, text, encoding="utf-8", name="pairs.csv"):
+    path = folder / name
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def write_datalist(folder, content, name="datalist.json"):
+    path = folder / name
+    path.write_text(json.dumps(content))
+    return path
+
+
+def touch(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def test_csv_gives_names_files_and_modalities(tmp_path):
+    path = write_csv(tmp_path, "name,image_a,image_b,modality_a,modality_b\ncase 1,mr/1.nii,/data/ct.nii,MRI,CT\n")
+    assert read_pairs(path) == [Pair("case 1", tmp_path / "mr/1.nii", Path("/data/ct.nii"), "mr", "ct")]
+
+
+def test_pair_without_a_name_is_named_after_image_a(tmp_path):
+    path = write_csv(tmp_path, "image_a,image_b\nmr/x.nii.gz,ct/y.nii.gz\n")
+    assert read_pairs(path) == [Pair("x", tmp_path / "mr/x.nii.gz", tmp_path / "ct/y.nii.gz", None, None)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_what_spreadsheets_make_of_a_csv_is_tolerated(tmp_path, encoding, newline, delimiter):
+    lines = [
+        "",
+        " Name , IMAGE_A,image_b , modality_b",
+        "",
+        'é 1, "a b.png",c.png,  ',
+        " ,,,",
+        "2,d.png, e.png,pet",
+        "",
+    ]
+    text = newline.join(lines).replace(",", delimiter)
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(text.encode(encoding))
+    assert read_pairs(path) == [
+        Pair("é 1", tmp_path / "a b.png", tmp_path / "c.png", None, None),
+        Pair("2", tmp_path / "d.png", tmp_path / "e.png", None, "pet"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "lacks the columns"),
+        ("name,image_a\n1,a.png\n", "lacks the columns"),
+        ("image_a,image_b,modalityb\na.png,b.png,ct\n", "unknown columns modalityb"),
+        ("image_a,image_b\na.png\n", "row of 1 cells under 2 columns"),
+        ("image_a,image_b\na.png,b.png,c.png\n", "row of 3 cells under 2 columns"),
+        ("name,image_a,image_b\n1,a.png,\n", "without image_b"),
+        ("image_a,image_b\n", "lists no pair"),
+    ],
+)
+def test_csv_that_lacks_something_is_refused(tmp_path, text, words):
+    with pytest.raises(InputError, match=words) as raised:
+        read_pairs(write_csv(tmp_path, text))
+    assert str(tmp_path / "pairs.csv") in str(raised.value)
+
+
+def test_csv_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "pairs.csv").write_bytes(b"\xff\xfe\x00PK\x93")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_pairs(tmp_path / "pairs.csv")
+
+
+def test_csv_has_no_sections(tmp_path):
+    with pytest.raises(InputError, match="no section 'validation'"):
+        read_pairs(write_csv(tmp_path, "image_a,image_b\na.png,b.png\n"), section="validation")
+
+
+DATALIST = {
+    "modality": {"image_a": "MRI", "image_b": "SPECT"},
+    "training": [{"image_a": "a/1.png", "image_b": "b/1.png"}, {"image_a": "a/2.png", "image_b": "b/2.png"}],
+    "validation": [{"name": "last", "image_a": "a/3.png", "image_b": "b/3.png", "modality_b": "pet"}],
+}
+
+
+def test_datalist_gives_the_pairs_of_a_section(tmp_path):
+    path = write_datalist(tmp_path, DATALIST)
+    assert read_pairs(path, "training") == [
+        Pair("1", tmp_path / "a/1.png", tmp_path / "b/1.png", "mr", "spect"),
+        Pair("2", tmp_path / "a/2.png", tmp_path / "b/2.png", "mr", "spect"),
+    ]
+    assert read_pairs(path, "validation") == [Pair("last", tmp_path / "a/3.png", tmp_path / "b/3.png", "mr", "pet")]
+
+
+def test_datalist_gives_all_sections_when_none_is_asked_for(tmp_path):
+    assert [pair.name for pair in read_pairs(write_datalist(tmp_path, DATALIST))] == ["1", "2", "last"]
+
+
+def test_modality_comes_from_the_folder_where_the_datalist_is_silent(tmp_path):
+    path = write_datalist(tmp_path, {"test": [{"image_a": "x/MRI/1.png", "image_b": "x/SPECT/1.png"}]})
+    assert [(pair.modality_a, pair.modality_b) for pair in read_pairs(path)] == [("mr", "spect")]
+
+
+def test_names_that_would_clash_get_the_modality_of_image_b(tmp_path):
+    items = [
+        {"image_a": "ct/MRI/28005.png", "image_b": "ct/CT/28005.png"},
+        {"image_a": "spect/MRI/28005.png", "image_b": "spect/SPECT/28005.png"},
+        {"image_a": "ct/MRI/28006.png", "image_b": "ct/CT/28006.png"},
+    ]
+    names = [pair.name for pair in read_pairs(write_datalist(tmp_path, {"training": items}))]
+    assert names == ["28005_ct", "28005_spect", "28006"]
+
+
+def test_names_that_were_given_are_kept_even_if_they_clash(tmp_path):
+    path = write_csv(tmp_path, "name,image_a,image_b,modality_b\nx,1.png,2.png,ct\nx,3.png,4.png,ct\n")
+    assert [pair.name for pair in read_pairs(path)] == ["x", "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no JSON"),
+        ("[]", "none of the sections"),
+        ('{"pairs": []}', "none of the sections"),
+        ('{"training": []}', "lists no pair"),
+        ('{"training": ["a.png"]}', "without keys"),
+        ('{"training": [{"image_a": "a.png"}]}', "without image_b"),
+        ('{"training": [{"image_a": 1, "image_b": "b.png"}]}', "without image_a"),
+    ],
+)
+def test_datalist_that_lacks_something_is_refused(tmp_path, text, words):
+    with pytest.raises(InputError, match=words) as raised:
+        read_pairs(write_csv(tmp_path, text, name="datalist.json"))
+    assert str(tmp_path / "datalist.json") in str(raised.value)
+
+
+def test_section_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    with pytest.raises(InputError, match="no section 'test': use one of training, validation"):
+        read_pairs(write_datalist(tmp_path, DATALIST), "test")
+
+
+def test_folder_with_one_list_is_read(tmp_path):
+    write_csv(tmp_path, "image_a,image_b\n1.png,2.png\n", name="mine.csv")
+    assert [pair.name for pair in read_pairs(tmp_path)] == ["1"]
+
+
+def test_pairs_csv_goes_before_other_lists(tmp_path):
+    write_datalist(tmp_path, DATALIST)
+    write_csv(tmp_path, "image_a,image_b\nx.png,2.png\n")
+    assert [pair.name for pair in read_pairs(tmp_path)] == ["x"]
+
+
+def test_folder_with_several_lists_is_refused_with_their_names(tmp_path):
+    write_csv(tmp_path, "image_a,image_b\n1.png,2.png\n", name="one.csv")
+    write_datalist(tmp_path, DATALIST, name="datalist_two.json")
+    with pytest.raises(InputError, match=r"datalist_two\.json, one\.csv"):
+        read_pairs(tmp_path)
+
+
+def test_what_is_no_list_of_pairs_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"has no list of pairs: put a pairs\.csv"):
+        read_pairs(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_pairs(tmp_path / "missing.csv")
+    with pytest.raises(InputError, match="is no list of pairs"):
+        read_pairs(tmp_path / "a.png")
+
+
+def test_folders_are_matched_by_stem(tmp_path):
+    touch(tmp_path / "mr", "2.nii.gz", "1.nii.gz", "only_mr.nii", ".hidden.nii", "notes.txt")
+    touch(tmp_path / "ct", "1.nrrd", "2.nii", "only_ct.png")
+    pairs, unpaired = match_folders(tmp_path / "mr", tmp_path / "ct", "mr", "ct")
+    assert pairs == [
+        Pair("1", tmp_path / "mr/1.nii.gz", tmp_path / "ct/1.nrrd", "mr", "ct"),
+        Pair("2", tmp_path / "mr/2.nii.gz", tmp_path / "ct/2.nii", "mr", "ct"),
+    ]
+    assert unpaired == [tmp_path / "mr/only_mr.nii", tmp_path / "ct/only_ct.png"]
+
+
+def test_folders_that_cannot_be_matched_are_refused(tmp_path):
+    touch(tmp_path / "a", "1.png")
+    touch(tmp_path / "b", "2.png")
+    touch(tmp_path / "twice", "1.png", "1.tif")
+    touch(tmp_path / "empty")
+    for other, words in [
+        ("b", "same name"),
+        ("twice", r"1\.png and 1\.tif"),
+        ("empty", "no image"),
+        ("c", "no folder"),
+    ]:
+        with pytest.raises(InputError, match=words) as raised:
+            match_folders(tmp_path / "a", tmp_path / other)
+        assert str(tmp_path / other) in str(raised.value)
+
+
+def test_datalist_items_are_text_for_monai(tmp_path):
+    pair = Pair("1", Path("a") / "1.png", Path("b") / "1.png", "mr", None)
+    assert datalist_items([pair]) == [
+        {
+            "name": "1",
+            "image_a": str(Path("a") / "1.png"),
+            "image_b": str(Path("b") / "1.png"),
+            "modality_a": "mr",
+            "modality_b": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "validation"),
+    [("CT-MRI", 133, 16), ("SPECT-MRI", 246, 30), ("PET-MRI", 230, 27), ("CT+SPECT-MRI", 379, 46)],
+)
+def test_harvard_datalists_have_the_counts_of_their_table(shared_data, name, training, validation):
+    path = shared_data / "data" / "harvard" / f"datalist_{name}.json"
+    assert len(read_pairs(path, "training")) == training
+    assert len(read_pairs(path, "validation")) == validation
+    pairs = read_pairs(path)
+    assert len({pair.name for pair in pairs}) == len(pairs) == training + validation
+    assert {pair.modality_a for pair in pairs} == {"mr"}
+    assert {pair.modality_b for pair in pairs} == set(name.lower().removesuffix("-mri").split("+"))
+
+
+def test_names_from_a_list_do_not_depend_on_the_working_folder(tmp_path, monkeypatch):
+    for uid in ("1.2.840.1", "1.2.840.2", "ct"):
+        write_slices(tmp_path / uid, series_of(stored_volume()))
+    (tmp_path / "pairs.csv").write_text("image_a,image_b\n1.2.840.1,ct\n1.2.840.2,ct")
+    elsewhere = [pair.name for pair in read_pairs(tmp_path / "pairs.csv")]
+    monkeypatch.chdir(tmp_path)
+    assert elsewhere == [pair.name for pair in read_pairs("pairs.csv")] == ["1.2.840.1", "1.2.840.2"]
