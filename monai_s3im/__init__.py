@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["FusionRecord", "FusionSettings", "Fuser", "__version__", "evaluate", "fuse", "fuse_batch"]
+__all__ = ["Fuser", "FusionRecord", "FusionSettings", "__version__", "evaluate", "fuse", "fuse_batch"]
 
 _HOMES = {
     "FusionRecord": "record",
