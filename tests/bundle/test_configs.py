@@ -23,7 +23,7 @@ def test_of_several_processes_the_first_reports_and_all_do_the_work(recipe, monk
         parser = ConfigParser()
         parser.read_config([bundle_root() / "configs" / f"{name}.json" for name in names])
         parser.update({"device": "cpu", "output_dir": str(tmp_path)})
-        parser["train#validation#validator"] = None
+        parser["validate#evaluator"] = None
         if "lr_schedule" in parser:
             parser["lr_schedule"] = {"_target_": "types.SimpleNamespace"}
         handlers = parser.get_parsed_content("train#trainer#train_handlers")
