@@ -13,9 +13,9 @@ from monai.transforms import MapTransform
 from torch.nn import functional
 
 from monai_s3im.errors import InputError
-from monai_s3im.settings import REFERENCES
+from monai_s3im.settings import MAX_GIB, REFERENCES
 
-from .grid import MOST_GIB, finer_of, grid_with_spacing, parse_spacing
+from .grid import finer_of, grid_with_spacing, parse_spacing
 from .meta import meta_without_affine
 from .slices import ToSlices, plane_of_volume
 
@@ -150,7 +150,7 @@ class AlignSourcesd(MapTransform):
         spacing: str | float | Sequence[float] | None = None,
         plane: str = "axial",
         device: str | torch.device = "cpu",
-        max_gib: float = MOST_GIB,
+        max_gib: float = MAX_GIB,
     ) -> None:
         super().__init__(keys)
         if reference not in REFERENCES:
