@@ -42,7 +42,8 @@ def check_data(
 
 def _pairs_of(source: Path) -> list[tuple[str, Any]]:
     from monai_s3im.pairs.layouts import dataset_pairs
-    from monai_s3im.pairs.lists import SECTIONS, read_pairs
+    from monai_s3im.pairs.lists import read_pairs
+    from monai_s3im.pairs.rows import SECTIONS
 
     try:
         if source.is_file():
