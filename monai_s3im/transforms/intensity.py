@@ -50,11 +50,12 @@ class NormalizeModality(Transform):
         self.modality = modality_named(modality) if modality else None
         self.window = _checked(window)
 
-    def __call__(self, image: MetaTensor) -> MetaTensor:
+    def __call__(self, image: MetaTensor, name: str = "a volume") -> MetaTensor:
         """Scale.
 
         Args:
             image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant.
+            name: what to call an image that comes from no file.
 
         Returns:
             The same shape, float32; ``meta`` gains ``modality``, ``modality_given``, ``modality_guessed``,
@@ -65,7 +66,7 @@ class NormalizeModality(Transform):
         if "value_range" in image.meta:
             lower, upper = 0.0, float(image.meta["value_range"])
         else:
-            name = image.meta.get("filename_or_obj", "a volume")
+            name = image.meta.get("filename_or_obj", name)
             if modality is None:
                 modality = guess_modality(image)
                 logger.info("%s is taken for %s: name its modality if that is wrong", name, modality.label)
@@ -124,5 +125,6 @@ class NormalizeModalityd(MapTransform):
         """Scale each image."""
         result = dict(data)
         for key, modality_key in zip(self.keys, self.modality_keys, strict=True):
-            result[key] = NormalizeModality(result.get(modality_key) or None, self.window)(result[key])
+            normalize = NormalizeModality(result.get(modality_key) or None, self.window)
+            result[key] = normalize(result[key], str(key))
         return result
