@@ -61,11 +61,12 @@ class NormalizeModality(Transform):
         self.is_by_content = _is_auto(window)
         self.window = None if window is None or self.is_by_content else ct_window(window)
 
-    def __call__(self, image: MetaTensor) -> MetaTensor:
+    def __call__(self, image: MetaTensor, name: str = "a volume") -> MetaTensor:
         """Scale.
 
         Args:
             image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant; NaN where a volume has no value.
+            name: what to call an image that comes from no file.
 
         Returns:
             The same shape, float32; ``meta`` gains ``modality``, ``modality_given``, ``modality_guessed``,
@@ -78,7 +79,7 @@ class NormalizeModality(Transform):
             described |= {"modality": modality.name if modality else "generic", "ct_window": None}
             range_ = (0.0, float(image.meta["value_range"]))
             return _scaled(image.as_tensor().float(), range_, {**image.meta, **described})
-        name = Path(str(image.meta.get("filename_or_obj", "a volume"))).name
+        name = Path(str(image.meta.get("filename_or_obj", name))).name
         if modality is None:
             modality = guess_modality(image)
             logger.info("%s is taken for %s: name its modality if that is wrong", name, modality.label)
@@ -168,5 +169,6 @@ class NormalizeModalityd(MapTransform):
         """Scale each image."""
         result = dict(data)
         for key, modality_key in zip(self.keys, self.modality_keys, strict=True):
-            result[key] = NormalizeModality(result.get(modality_key) or None, self.window)(result[key])
+            normalize = NormalizeModality(result.get(modality_key) or None, self.window)
+            result[key] = normalize(result[key], str(key))
         return result
