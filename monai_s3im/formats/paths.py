@@ -13,6 +13,8 @@ __all__ = [
     "DICOM_SUFFIXES",
     "IMAGE_SUFFIXES",
     "ITK_SUFFIXES",
+    "MINC_SUFFIXES",
+    "NIBABEL_SUFFIXES",
     "NIFTI_SUFFIXES",
     "PICTURE_SUFFIXES",
     "VOLUME_SUFFIXES",
@@ -28,8 +30,10 @@ __all__ = [
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
+NIBABEL_SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
-VOLUME_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+MINC_SUFFIXES = (".mnc",)
+VOLUME_SUFFIXES = NIBABEL_SUFFIXES + ITK_SUFFIXES + MINC_SUFFIXES
 IMAGE_SUFFIXES = PICTURE_SUFFIXES + VOLUME_SUFFIXES
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
