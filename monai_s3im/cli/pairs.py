@@ -28,10 +28,22 @@ def _only_image_in(folder: Path, partner: Path) -> Path:
 
     images = [file for file in sorted(folder.iterdir()) if (suffix_of(file) if file.is_file() else is_series(file))]
     if len(images) != 1:
+        if not images:
+            _refuse_tree(folder)
         such = f" of {len(images)} images" if images else " without images"
         fail(f"{folder} is a folder{such} and {partner} is one image: name one image, or two folders")
     tell(f"note: {images[0]} is the only image in {folder}")
     return images[0]
+
+
+def _refuse_tree(folder: Path) -> None:
+    from monai_s3im.errors import InputError
+    from monai_s3im.formats.dicom.tree import refuse_tree
+
+    try:
+        refuse_tree(folder)
+    except InputError as error:
+        fail(error)
 
 
 def find_pairs(

@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, read_series, series_name, series_shape
+from monai_s3im.formats.dicom.tree import refuse_tree
 from monai_s3im.settings import MAX_GIB
 
 from . import itk_images, nibabel_images
@@ -143,6 +144,7 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
 def _existing(path: str | Path) -> Path:
     path, whole = Path(path), frame_of(path)[0]
     if isdir(whole):
+        refuse_tree(whole)
         raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series")
     try:
         whole.stat()

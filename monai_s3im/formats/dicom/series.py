@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.paths import DICOM_SUFFIXES, IMAGE_SUFFIXES, isdir, isfile, series_of
+from monai_s3im.formats.paths import DICOM_SUFFIXES, isdir, isfile, series_of
 from monai_s3im.modalities import DICOM_CODES
 
 from .headers import files_below, may_be_dicom
@@ -138,11 +138,7 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
 
 def _files_in(folder: Path) -> list[Path]:
     try:
-        return [
-            file
-            for file in sorted(folder.iterdir())
-            if not file.name.startswith(".") and file.suffix.lower() not in IMAGE_SUFFIXES and file.is_file()
-        ]
+        return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and file.is_file()]
     except OSError as error:
         raise InputError(f"{folder} may not be read: ask for permission to read it") from error
 
