@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, read_series, series_name, series_shape
+from monai_s3im.formats.dicom.suv import suv_factor
 from monai_s3im.formats.dicom.tree import refuse_tree
 from monai_s3im.settings import MAX_GIB
 
@@ -136,6 +137,8 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
         meta["modality_tag"] = modality_tag
     if value_range is not None:
         meta["value_range"] = value_range
+    if modality_tag == "PT" and (factor := suv_factor(path)) is not None:
+        meta["suv_factor"] = factor
     if said:
         meta["warnings"] = [sentence.replace(str(path), path.name) for sentence in said]
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)
