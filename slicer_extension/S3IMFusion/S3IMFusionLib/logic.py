@@ -82,22 +82,7 @@ class FusionLogic:
         """What a user should know before two volume nodes are fused, in sentences; none where :meth:`check` objects."""
         if self.check(source_a, source_b, settings):
             return []
-        pair = _pair_of(source_a, source_b, settings)
-        told = [
-            _(
-                "The modality of '{name}' is not known and will be recognised by its values: choose it if you can."
-            ).format(name=source.name)
-            for source in pair
-            if source.modality is None
-        ]
-        tables = [source.colors for source in pair if source.colors is not None]
-        if len(tables) == 2 and settings.color_map is None and not np.array_equal(*tables):
-            told.append(
-                _("Both volumes are shown in colour: the colours of '{name}' are taken for both.").format(
-                    name=pair[1].name
-                )
-            )
-        return told
+        return remarks_on(_pair_of(source_a, source_b, settings), settings)
 
     def start(self, source_a: Any, source_b: Any, output: Any = None, settings: FusionSettings = DEFAULTS) -> FusionRun:
         """Start to fuse two volume nodes, and return at once.
@@ -167,7 +152,7 @@ class FusionLogic:
 
         run = self._started(pairs, settings, into_scene)
         if settings.register != "none":
-            run.log.append(_("Each time point is registered by itself: the fusion view shows B as it was."))
+            run.warnings.append(_("Each time point is registered by itself: the fusion view shows B as it was."))
         return run
 
     def process(
@@ -268,6 +253,8 @@ class FusionLogic:
         if settings.window == WINDOW_OF_DISPLAY:
             values["window"] = _shown_window(pairs[0])
         self._run = FusionRun(self.worker, pairs, values, into_scene)
+        remarks = remarks_on(pairs[0], settings)
+        self._run.log[:0], self._run.warnings[:0] = remarks, remarks
         return self._run
 
     def _placement(
@@ -288,6 +275,23 @@ class FusionLogic:
     def _check_still_there(self, *nodes: Any) -> None:
         if any(node is not None and node.GetScene() is not self.scene for node in nodes):
             raise FusionError(_("a volume was removed from the scene while it was being fused: fuse again"))
+
+
+def remarks_on(pair: Pair, settings: FusionSettings) -> list[str]:
+    """What a user should know of the result of a pair, as far as it can be seen before it is fused."""
+    told = [
+        _("The modality of '{name}' is not known and will be recognised by its values: choose it if you can.").format(
+            name=source.name
+        )
+        for source in pair
+        if source.modality is None
+    ]
+    tables = [source.colors for source in pair if source.colors is not None]
+    if len(tables) == 2 and settings.color_map is None and not np.array_equal(*tables):
+        told.append(
+            _("Both volumes are shown in colour: the colours of '{name}' are taken for both.").format(name=pair[1].name)
+        )
+    return told
 
 
 def problem_of_weights(file: str | None) -> str | None:

@@ -16,7 +16,7 @@ from .install import missing_packages
 from .layout import FusionView
 from .logic import FusionLogic, problem_of_weights
 from .packages_section import PackagesSection
-from .parameters import FusionParameters, Reference, fusion_settings
+from .parameters import FusionParameters, Reference, fusion_settings, set_back_unknown_choices
 from .preferences import apply_preferences, is_view_wanted, remember_device, remember_view, remember_weights
 from .result import ct_range_shown, is_result, is_result_of
 from .run import FusionRun
@@ -71,6 +71,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.updatePanel)
@@ -108,17 +109,22 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, _caller: Any = None, _event: Any = None) -> None:
+        """The parameter node is about to be replaced by one that may have choices of a newer version."""
+        self._set_parameter_node(None)
+
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
         """The scene may have been saved in the fusion view, and with weights that are not on this computer."""
         self.view.make_known()
-        self._refill_view()
-        self._report_missing_weights()
+        if self.parent.isEntered:
+            self.initializeParameterNode()
         self.updatePanel()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
         node = self.logic.getParameterNode()
         is_new = not node.GetParameter("device")
+        unknown = set_back_unknown_choices(node)
         parameters = FusionParameters(node)
         if is_new:
             apply_preferences(parameters)
@@ -129,11 +135,20 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self.parameters.source_a, self.parameters.source_b = volumes[:2]
         self._refill_view()
         self._report_missing_weights()
+        self._report_unknown_choices(unknown)
 
     def _report_missing_weights(self) -> None:
         """Says in sight why Apply is off: the choice of weights may be folded away."""
         if self.parameters is not None and (problem := problem_of_weights(self.parameters.weights)):
             self.ui.statusLabel.text = problem
+
+    def _report_unknown_choices(self, names: list[str]) -> None:
+        if names:
+            labels = ", ".join(getattr(self.ui, f"{name}Label").text.rstrip(":") for name in names)
+            text = _(
+                "The scene is of a newer S3IMFusion and has choices that this one does not know, set back: {names}"
+            )
+            self.ui.statusLabel.text = text.format(names=labels)
 
     def _refill_view(self) -> None:
         """Shows again what a scene was saved with: the registered B in the fusion view is not saved."""
@@ -166,8 +181,6 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _start(self, chosen: FusionParameters) -> FusionRun:
         settings = fusion_settings(chosen)
-        for warning in self.logic.warnings(chosen.source_a, chosen.source_b, settings):
-            self.ui.logText.appendPlainText(warning)
         sequence_a = _sequence_of(chosen.source_a)
         if chosen.all_frames and sequence_a is not None:
             source_b = _sequence_of(chosen.source_b) or chosen.source_b
