@@ -92,9 +92,9 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path, *, m
     0.114 B). 16-bit pictures are brought to the 0..255 scale.
 
     A volume is measured slice by slice in the axial plane, on the fused volume's grid, with its sources scaled as they
-    were for fusing and the second where registration brought it (modalities, window, colour map and movement are read
-    from the JSON file beside the fused volume; where there is none, they are guessed, and nothing is moved); its values
-    are the means over the slices in which a source has content.
+    were for fusing and the second where registration brought it (modalities, window, ranges, colour map and movement
+    are read from the JSON file beside the fused volume; where there is none, they are guessed, and nothing is moved);
+    its values are the means over the slices in which a source has content.
 
     Args:
         fused: a picture or volume, or a folder of them.
@@ -155,6 +155,7 @@ def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]
         *("load", "normalize", "align", "color", "split"),
         keys=dict.fromkeys(["align", "split"], _MEASURED),
         window=window,
+        **{f"range_{key}": getattr(record.settings, f"range_{key}") if record else None for key in "ab"},
         color_map=color_map,
         max_gib=max_gib,
         device="cpu",
