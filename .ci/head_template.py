@@ -21,7 +21,7 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-TARGET = Path(__file__).parents[1] / "monai_s3im" / "data" / "phantom" / "icbm152.npz"
+TARGET = Path(__file__).parents[1] / "monai_s3im" / "phantom" / "icbm152.npz"
 NAME = "nilearn/datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 STEP_MM = 1.5
 LEVELS = 24  # of a probability: what is lost is less than the noise of any image

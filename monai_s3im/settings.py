@@ -73,7 +73,8 @@ class FusionSettings:
             :class:`monai_s3im.transforms.RegisterSourcesd`.
         transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied instead of an estimate.
         window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, two numbers
-            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body.
+            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body. One that is
+            named is applied to every CT. None: the brain window, or percentiles where a CT is not in HU.
         color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
             :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
         gray: leave the colour out of the result.
@@ -111,9 +112,9 @@ class FusionSettings:
     transform: str | Path | None = _option(  # noqa: RUF009
         None, "Transform to apply instead: .tfm, from A's points to B's."
     )
-    window: str | Sequence[float] = _option(
-        "brain",
-        "Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content.",
+    window: str | Sequence[float] | None = _option(
+        None,
+        "Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content; default: brain.",
         choices=[*CT_WINDOWS, AUTO_WINDOW],
         others=True,
         recorded=True,

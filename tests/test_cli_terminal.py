@@ -11,6 +11,7 @@ from sample_images import write_picture, write_volume
 
 from monai_s3im.cli.fusion import sentence
 from monai_s3im.cli.progress import Steps, steps
+from monai_s3im.record import FusionRecord
 
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal, which Windows lacks")
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,8 +106,12 @@ def test_a_step_is_shown_with_its_count():
     assert shown == [("Reading", 0, None), ("Fusing 3 of 12", 3, 12), ("Fusing 12 of 12", 12, 12), ("Writing", 0, None)]
 
 
+def source(file, modality):
+    return {"file": file, "sha256": "0" * 64, "modality": modality, "intensity_range": [0.0, 1.0]}
+
+
 RECORD = {
-    "sources": {"image_a": {"file": "t1.nii.gz", "modality": "mr"}, "image_b": {"file": "p.nii.gz", "modality": "pet"}},
+    "sources": {"image_a": source("t1.nii.gz", "mr"), "image_b": source("p.nii.gz", "pet")},
     "task": "spect-pet-mri",
     "weights_file": "model_spect_mri.pt",
     "register": "none",
@@ -128,7 +133,7 @@ RECORD = {
     ],
 )
 def test_the_last_sentence_says_what_was_fused_how_and_with_how_many_warnings(changes, how, end):
-    said = sentence({**RECORD, **changes}, Path("out/f.nii.gz"), "f.json", 7.6)
+    said = sentence(FusionRecord.from_json({**RECORD, **changes}), Path("out/f.nii.gz"), 7.6)
     assert said == f"Fused t1.nii.gz (MR) with p.nii.gz (PET) into out/f.nii.gz ({how}); f.json {end}"
 
 

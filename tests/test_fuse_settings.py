@@ -205,7 +205,7 @@ def test_defaults_are_those_of_the_config():
     assert {key: config[key] for key in OPTIONS} == {
         "reference": "a",
         "spacing": None,
-        "window": "brain",
+        "window": None,
         "color_map": None,
     }
 

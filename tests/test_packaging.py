@@ -38,7 +38,7 @@ def test_the_wheel_holds_the_whole_bundle_and_the_licence(site):
     assert files <= packed
     assert list(site.glob("*.dist-info/licenses/LICENSE"))
     assert list(site.glob("*.dist-info/licenses/**/LICENSE-ICBM152"))
-    assert (site / "monai_s3im" / "data" / "phantom" / "icbm152.npz").is_file()
+    assert (site / "monai_s3im" / "phantom" / "icbm152.npz").is_file()
     assert not list(site.rglob("tests"))
 
 

@@ -8,7 +8,7 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, tell
+from .common import fail, show_log, tell
 from .options import chosen, examples
 from .progress import steps
 
@@ -24,25 +24,34 @@ def list_data(
         typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
 
 
-@data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom"))
+@data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom --deep"))
 def check_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+    deep: Annotated[bool, typer.Option("--deep", help="Read all voxels, too, as a fusion does; slower.")] = False,
 ) -> None:
-    """Check every pair of a data set or list: missing, unreadable, of different size; all problems at once."""
+    """Check the header of each image of a data set or list: missing, damaged, of another size; all problems at once."""
     from monai_s3im.pairs.checks import problems_of
 
     found = _pairs_of(source)
-    problems = [line for lines in problems_of([pair for _, pair in found]).values() for line in lines]
+    if deep:
+        show_log()
+    with steps() as step:
+        of_pairs = problems_of(
+            [pair for _, pair in found], deep=deep, progress=lambda done: step("Reading, pairs done:", done, len(found))
+        )
+    problems = [line for lines in of_pairs.values() for line in lines]
     for line in problems:
         typer.echo(f"error: {line}", err=True)
-    typer.echo(f"{len(found)} pairs, {len(problems)} problems")
+    extent = "all voxels were read" if deep else "only the headers were read, --deep reads the voxels"
+    typer.echo(f"{len(found)} pairs, {len(problems)} problems; {extent}")
     if problems:
         raise typer.Exit(2)
 
 
 def _pairs_of(source: Path) -> list[tuple[str, Any]]:
     from monai_s3im.pairs.layouts import dataset_pairs
-    from monai_s3im.pairs.lists import SECTIONS, read_pairs
+    from monai_s3im.pairs.lists import read_pairs
+    from monai_s3im.pairs.rows import SECTIONS
 
     try:
         if source.is_file():

@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from monai_s3im.bundle_config import inference_steps
 from monai_s3im.errors import InputError
 from monai_s3im.formats.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
 from monai_s3im.formats.writing import write_json, write_text
@@ -25,7 +26,6 @@ from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
 from monai_s3im.pairs.lists import images_by_stem
 from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import DEFAULTS, MAX_GIB
-from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
 from monai_s3im.transforms.movement import moved_by, ras_to_lps
 
 LARGEST_BATCH = 16
@@ -144,23 +144,25 @@ def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]
     fused, source_a, source_b = paths
     record, matrix = _record_of(fused)
     window = record.settings.window if record else DEFAULTS.window
-    item: dict[Hashable, Any] = {
-        "fused": read_image(fused, max_gib),
-        "image_a": read_image(source_a, max_gib),
-        "image_b": read_image(source_b, max_gib),
-    }
-    for key in ("image_a", "image_b"):
-        item[key] = NormalizeModality(record.sources[key].modality if record else None, window)(item[key])
+    color_map = _color_map_of_same_luma(record.color_map if record else None)
+    load, normalize, *others = inference_steps(
+        *("load", "normalize", "align", "color", "split", "join"),
+        keys=dict.fromkeys(["align", "split", "join"], ("fused", "image_a", "image_b")),
+        window=window,
+        color_map=color_map,
+        max_gib=max_gib,
+        device="cpu",
+    )
+    item: dict[Hashable, Any] = {}
+    item |= {f"modality_{key}": record.sources[f"image_{key}"].modality if record else None for key in "ab"}
+    item = normalize(load({**item, "image_a": source_a, "image_b": source_b}))
     if matrix is not None:
         item["image_b"] = moved_by(ras_to_lps(matrix), item["image_b"])
+    item["fused"] = read_image(fused, max_gib)
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
-    for transform in (
-        AlignSourcesd(["fused", "image_a", "image_b"]),
-        ColorMapd(["image_a", "image_b"], _color_map_of_same_luma(record.color_map if record else None)),
-        SplitChrominanced(["fused", "image_a", "image_b"]),
-    ):
-        item = transform(item)
-    slices = torch.cat([item[key].as_tensor() for key in ("fused", "image_a", "image_b")]).movedim(-1, 0).double()
+    for step in others:
+        item = step(item)
+    slices = item["image"].as_tensor().movedim(-1, 0).double()
     slices = slices[slices[:, 1:].amax((1, 2, 3)) > 0]  # (S, 3, H, W)
     parts = [fusion_metrics(part[:, :1], part[:, 1:], data_range=1.0) for part in slices.split(LARGEST_BATCH)]
     return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}

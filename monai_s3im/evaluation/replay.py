@@ -108,7 +108,7 @@ def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
 @contextmanager
 def _told_before() -> Iterator[None]:
     """What the pipeline warns of is in the record: say it once."""
-    loggers = [logging.getLogger(f"monai_s3im.{name}") for name in ("data", "transforms")]
+    loggers = [logging.getLogger(f"monai_s3im.{name}") for name in ("formats", "transforms")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ logger = logging.getLogger(__name__)
 class LoadSourcesd(MapTransform):
     """Read each source with :func:`read_image`; take a MONAI tensor as it is.
 
-    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit. A picture,
-    (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer type, or
-    up to ``meta["value_range"]``.
+    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit, NaN for no value. A
+    picture, (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer
+    type, or up to ``meta["value_range"]``.
 
     Args:
         keys: sources, paths or tensors.
@@ -85,16 +86,17 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
             f"{key} has shape {tuple(image.shape)}: give a picture (1 or 3, H, W) or a volume (1 or 3, X, Y, Z)"
         )
     values = image.as_tensor().detach().cpu().float()
-    if not values.isfinite().all():
-        raise InputError(f"{key} has NaN or infinite voxels: replace them, for example with 0")
-    if values.amin() == values.amax():
-        raise InputError(
-            f"{key} has no content, every voxel is {float(values.amin()):g}: check that it is the right one"
-        )
+    is_measured = image.ndim == 4 and image.shape[0] == 1
+    if values.isinf().any() or (not is_measured and values.isnan().any()):
+        raise InputError(f"{key} has infinite voxels, or NaN in a picture: replace them, for example with 0")
+    present = values[~values.isnan()]
+    if not present.numel() or present.amin() == present.amax():
+        value = float(present[0]) if present.numel() else math.nan
+        raise InputError(f"{key} has no content, every voxel is {value:g}: check that it is the right one")
     affine = image.affine.detach().cpu().double()
     if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
-    if image.ndim == 4 and image.shape[0] == 1:
+    if is_measured:
         return MetaTensor(values, affine=affine)
     is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
     largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)

@@ -112,7 +112,8 @@ def pipeline_settings(
 class DescribeSourcesd(MapTransform):
     """Add ``provenance``: the file, SHA256, modality and intensity range of each source, as JSON text.
 
-    ``ct_window`` is the name of the CT window that was chosen by content, else null.
+    ``ct_window`` is the name of the CT window that was chosen by content, else null. What the sources' ``meta`` warns
+    of is added to ``warnings``, JSON text of a list.
 
     Args:
         keys: sources, normalised; a source that came as a tensor has no file.
@@ -135,6 +136,10 @@ class DescribeSourcesd(MapTransform):
                 "ct_window": meta.get("ct_window"),
             }
         result["provenance"] = json.dumps(sources)
+        warnings = [*json.loads(result.get("warnings", "[]"))]
+        for key in self.keys:
+            warnings += result[key].meta.get("warnings", ())
+        result["warnings"] = json.dumps(list(dict.fromkeys(warnings)))
         return result
 
 

@@ -17,6 +17,8 @@ from monai_s3im.errors import InputError, OutputError
 from monai_s3im.evaluation.evaluate import Evaluation, evaluate, read_luma
 from monai_s3im.metrics import FUSION_METRICS
 from monai_s3im.modalities import MODALITIES, intensity_range
+from monai_s3im.record import FusionRecord, RegistrationRecord, SourceRecord
+from monai_s3im.settings import FusionSettings
 
 NAMES = list(FUSION_METRICS)
 
@@ -202,6 +204,19 @@ def test_further_sources_are_left_alone(three_folders):
     assert list(evaluate(*three_folders).cases) == ["case1", "case3"]
 
 
+def write_record(fused, modality, registration=None, **settings):
+    source = SourceRecord("x.nii.gz", "0" * 64, modality, [0.0, 1.0])
+    record = {
+        "fused": fused.name,
+        "fused_sha256": "0" * 64,
+        "software": {},
+        "warnings": [],
+        "registration": registration,
+    }
+    sources = {"image_a": source, "image_b": source}
+    FusionRecord(**record, sources=sources, settings=FusionSettings(**settings)).write(fused)
+
+
 @pytest.fixture
 def three_volumes(tmp_path):
     """Fused volume and sources, in generic units, with an empty last slice; the affine flips and scales."""
@@ -214,8 +229,7 @@ def three_volumes(tmp_path):
         (tmp_path / role).mkdir()
         paths.append(tmp_path / role / "case.nii.gz")
         nib.save(nib.Nifti1Image(array, np.diag([-1.0, 2.0, 3.0, 1.0])), paths[-1])
-    sources = {key: {"modality": "mr"} for key in ("image_a", "image_b")}
-    (tmp_path / "fused" / "case.json").write_text(json.dumps({"sources": sources}))
+    write_record(paths[0], "mr")
     return paths
 
 
@@ -263,12 +277,11 @@ def test_a_registered_source_is_measured_where_registration_brought_it(tmp_path)
     source_b_file, by_hand_file = save("b", source_b, moved_grid), save("by_hand", by_hand, grid)
     fused, source_a = save("fused", random.random((24, 20, 8)), grid), random.uniform(-1000, 1000, (24, 20, 8))
     source_a_file = save("a", source_a, grid)
-    made = {"sources": {key: {"modality": "ct"} for key in ("image_a", "image_b")}, "window": [-1000, 1000]}
-    (tmp_path / "fused.json").write_text(json.dumps(made))
+    write_record(fused, "ct", window=[-1000.0, 1000.0])
     expected = evaluate(fused, source_a_file, by_hand_file).mean
     not_moved = evaluate(fused, source_a_file, source_b_file).mean
-    registration = {"kind": "rigid", "matrix_lps": movement.tolist(), "file": "fused.tfm"}
-    (tmp_path / "fused.json").write_text(json.dumps({**made, "registration": registration}))
+    registration = RegistrationRecord("rigid", movement.tolist(), file="fused.tfm")
+    write_record(fused, "ct", registration, window=[-1000.0, 1000.0])
     values = evaluate(fused, source_a_file, source_b_file).mean
     assert values == pytest.approx(expected, rel=1e-4, nan_ok=True)
     assert values["MI"] != pytest.approx(not_moved["MI"], rel=1e-2)

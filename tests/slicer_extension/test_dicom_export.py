@@ -33,7 +33,7 @@ def values_of(seed):
 @pytest.fixture
 def dialog(scene, application_logic):
     """Slicer's export dialog, with our plugin registered as the module does it; gives the DICOM database."""
-    pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+    pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
     import stand_ins
 
     with stand_ins.in_place(scene, application_logic), dicom_export.in_place() as database:
@@ -258,7 +258,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
 
 
 def test_a_slicer_without_its_dicom_module_opens_the_module(scene, application_logic):
-    pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+    pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
     import stand_ins
 
     with stand_ins.in_place(scene, application_logic):

@@ -18,8 +18,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
-pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
 
 import stand_ins
 from S3IMFusionLib import paths

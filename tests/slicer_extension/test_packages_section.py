@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
-pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
 
 from S3IMFusionLib import packages_section
 from S3IMFusionLib.packages_section import PackagesSection

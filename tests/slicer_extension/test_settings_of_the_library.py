@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
+pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
 
 from S3IMFusionLib import appearance, settings
 

@@ -1,6 +1,7 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -40,6 +41,56 @@ def test_a_ct_that_is_not_in_hu_is_said_so_and_scaled_by_percentiles(caplog):
     assert "case7.nii.gz is not in HU" in caplog.text
     assert scaled.meta["intensity_range"] == pytest.approx((9.99, 995.28), abs=1e-3)
     assert scaled.meta["modality"] == "ct"
+
+
+HEAD = np.where(
+    np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0) < 9, 40 + 10 * np.sin(np.indices((24, 24, 24))[0]), -1000.0
+).astype(np.float32)
+
+
+@pytest.mark.parametrize("window", ["soft_tissue", "brain", "-160,240"])
+@pytest.mark.parametrize("change", [lambda hu: hu.clip(-200, 300), lambda hu: np.where(hu > -500, hu, 0)])
+def test_a_window_that_the_user_names_is_applied_to_every_ct(window, change, caplog):
+    expected = NormalizeModality("ct", window)(MetaTensor(HEAD[None]))
+    found = NormalizeModality("ct", window)(MetaTensor(change(HEAD)[None]))
+    assert found.meta["intensity_range"] == expected.meta["intensity_range"]
+    tissue = torch.as_tensor(HEAD[None] > -500)
+    assert torch.equal(found.as_tensor()[tissue], expected.as_tensor()[tissue])
+    assert expected.meta["warnings"] == []
+    (warning,) = found.meta["warnings"]
+    lower, upper = found.meta["intensity_range"]
+    assert warning in caplog.text
+    assert f"is not in HU (no air near -1000): the window {lower:g} to {upper:g} is applied" in warning
+
+
+@pytest.mark.parametrize("padding", [-2000.0, -3024.0, 63536.0, 65535.0])
+@pytest.mark.parametrize(("name", "scale"), [("ct", 1.0), ("mr", 2.0), ("pet", 2.0)])
+def test_padding_becomes_background(name, scale, padding):
+    """Without padding the darkest voxel there is 0 (CT: -1000 HU), and nothing else may change."""
+    measured = HEAD if name == "ct" else np.where(HEAD > -500, scale * (HEAD + 100), 0).astype(np.float32)
+    corner = np.zeros(HEAD.shape, bool)
+    corner[:6, :6] = True
+    image = NormalizeModality(name)(MetaTensor(np.where(corner, padding, measured)[None].astype(np.float32)))
+    lower, upper = image.meta["intensity_range"]
+    expected = np.where(corner, measured.min(), measured)
+    np.testing.assert_allclose(image.numpy()[0], (expected - lower) / (upper - lower), rtol=1e-5, atol=1e-6)
+
+
+def test_nan_is_no_value_and_stays_out_of_the_range(caplog):
+    """Beside NaN the mean of the neighbours that have a value stands, so that interpolation meets no edge."""
+    measured = np.random.default_rng(0).uniform(100, 900, (1, 9, 9, 9)).astype(np.float32)
+    holed = measured.copy()
+    holed[0, 5:] = np.nan
+    with caplog.at_level(logging.INFO, "monai_s3im"):
+        found = NormalizeModality("mr")(MetaTensor(holed))
+    assert "a volume has no value (NaN) in 324 of 729 voxels: not covered" in caplog.text
+    assert found.meta["intensity_range"] == NormalizeModality("mr")(MetaTensor(measured[:, :5])).meta["intensity_range"]
+    assert torch.equal(found.meta["no_data"], torch.as_tensor(np.isnan(holed)))
+    lower, upper = found.meta["intensity_range"]
+    values = found.numpy() * (upper - lower) + lower
+    np.testing.assert_allclose(values[0, :5], measured[0, :5], rtol=1e-5)
+    assert values[0, 5, 4, 4] == pytest.approx(measured[0, 4, 3:6, 3:6].mean(), rel=1e-5)
+    np.testing.assert_allclose(values[0, 6:], measured[0, :5].min(), rtol=1e-4)
 
 
 def test_a_guess_is_told(caplog):

@@ -10,7 +10,8 @@ from pydicom.sequence import Sequence
 
 from monai_s3im.errors import InputError
 
-from .series import damage_as_input_error, series_files
+from .headers import damage_as_input_error
+from .series import series_files
 
 _NEVER_ABSENT = """
     PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName

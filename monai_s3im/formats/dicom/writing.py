@@ -29,7 +29,8 @@ from monai_s3im.formats.paths import exists, isdir, isfile, suffix_of
 from monai_s3im.formats.reading import LPS_TO_RAS
 from monai_s3im.formats.writing import unit_range
 
-from .series import damage_as_input_error, is_series, series_folder
+from .headers import damage_as_input_error
+from .series import is_series, series_folder
 from .study import SourceSeries, read_source_series, study_of
 
 _PRODUCT = "S3IMFusion"
