@@ -82,6 +82,7 @@ def finish(panel):
         QtWidgets.QApplication.processEvents()
         time.sleep(0.01)
     assert not panel.ui.progressFrame.visible
+    QtWidgets.QApplication.processEvents()  # the layout of what is shown now
 
 
 def views_of(session, file=None):
