@@ -80,7 +80,7 @@ class NormalizeModality(Transform):
 
         Returns:
             The same shape, float32; ``meta`` gains ``modality``, ``modality_given``, ``modality_guessed``,
-            ``intensity_range``, ``ct_window``, the name of the window that was chosen by content, else None,
+            ``intensity_range``, ``ct_window``, the name of the window if it was chosen by content,
             ``unit`` of a CT in HU, unless it has one, and ``warnings``, sentences, to those that it has.
 
         Raises:
@@ -89,7 +89,7 @@ class NormalizeModality(Transform):
         modality = self.modality or modality_of_dicom(str(image.meta.get("modality_tag", "")))
         described: dict[str, Any] = {"modality_given": self.modality is not None, "modality_guessed": modality is None}
         if "value_range" in image.meta:
-            described |= {"modality": modality.name if modality else "generic", "ct_window": None}
+            described["modality"] = modality.name if modality else "generic"
             range_ = self.limits or (0.0, float(image.meta["value_range"]))
             return _scaled(image.as_tensor().float(), range_, {**image.meta, **described})
         name = Path(str(image.meta.get("filename_or_obj", name))).name
@@ -103,7 +103,9 @@ class NormalizeModality(Transform):
             ct_window_name, warnings = None, _doubts_of(self.limits, image, name)
         else:
             window, ct_window_name, warnings = self._window_of(image, modality, name)
-        described |= {"modality": modality.name, "ct_window": ct_window_name}
+        described["modality"] = modality.name
+        if ct_window_name:  # MONAI batches no None
+            described["ct_window"] = ct_window_name
         described["warnings"] = [*image.meta.get("warnings", ()), *warnings]
         values, no_data = _filled(image.as_tensor().float(), modality, name)
         if no_data is not None:
