@@ -198,7 +198,8 @@ def test_a_window_that_starts_with_a_minus_is_taken_by_the_command(volumes, tmp_
     for option, value in [("window", "lung"), ("reference", "c"), ("spacing", "1x2"), ("color-map", "virids")]:
         result = CliRunner().invoke(app, [*arguments, f"--{option}", value])
         assert result.exit_code == 2
-        assert result.stderr.startswith("error: un" if option != "color-map" else "error: no colour map 'virids'")
+        message = result.stderr.splitlines()[-1]  # after the note that the output is there
+        assert message.startswith("error: un" if option != "color-map" else "error: no colour map 'virids'")
 
 
 def test_defaults_are_those_of_the_config():
