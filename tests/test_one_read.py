@@ -75,12 +75,12 @@ def test_one_fusion_opens_each_file_once_and_checks_its_output_once(suffix, open
 def test_one_fusion_reads_each_header_of_a_series_once(opened, checked, tmp_path):
     write_slices(tmp_path / "mr", series_of(stored_volume((6, 12, 14)), modality="MR"))
     stored = stored_volume((6, 12, 14))
-    write_slices(tmp_path / "pet", series_of(stored.max() - stored, modality="PT"))
-    for file in list((tmp_path / "pet").iterdir()):
-        file.rename(file.with_name(f"pet_{file.name}"))
-    result = fuse(tmp_path / "mr", tmp_path / "pet", "-o", tmp_path / "fused.nii.gz")
+    write_slices(tmp_path / "ct", series_of(stored.max() - stored, modality="CT"))
+    for file in list((tmp_path / "ct").iterdir()):
+        file.rename(file.with_name(f"ct_{file.name}"))
+    result = fuse(tmp_path / "mr", tmp_path / "ct", "-o", tmp_path / "fused.nii.gz")
     assert result.exit_code == 0, result.output
-    slices = [path.name for folder in ("mr", "pet") for path in (tmp_path / folder).iterdir()]
+    slices = [path.name for folder in ("mr", "ct") for path in (tmp_path / folder).iterdir()]
     assert len(slices) == 12
     assert {name: opened[name] for name in slices} == dict.fromkeys(slices, 1)
     assert len(checked) == 1

@@ -164,6 +164,7 @@ class DescribeSourcesd(MapTransform):
                 "modality_guessed": meta["modality_guessed"],
                 "intensity_range": list(meta["intensity_range"]),
                 "ct_window": meta.get("ct_window"),
+                "unit": meta.get("unit"),
             }
         warnings = [sentence for key in self.keys for sentence in result[key].meta.get("warnings", ())]
         return with_warnings(with_note(result, PROVENANCE, sources), warnings)
