@@ -204,10 +204,10 @@ def test_unusable_settings_are_refused_before_any_image_is_read(settings, words)
         Fuser(**{"device": "cpu", **settings})
 
 
-def test_an_output_that_does_not_fit_is_refused_before_the_network_runs(
+def test_an_output_that_does_not_fit_is_refused_before_anything_is_read(
     fuser, volumes, pictures, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(fuser, "_preprocessing", None)
+    monkeypatch.setattr("monai_s3im.transforms.loading.read_image", None)
     with pytest.raises(InputError, match=r"out\.png cannot hold a 3D image"):
         fuser(*volumes, tmp_path / "out.png")
     with pytest.raises(InputError, match=r"out\.nii\.gz cannot hold a 2D image"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.record import FusionRecord, record_path
@@ -48,16 +49,19 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
 
     output = _file_in(output, pair) if isdir(output) and not settings.dicom else output
     remove_leftovers(output.parent)
-    step("Looking at the images")
-    pair = replace(pair, name="pair")  # which names no file here
-    if problems := problems_of([pair], settings.max_gib).get(pair.name):
-        fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
     sources = {os.path.realpath(frame_of(image)[0]) for image in (pair.image_a, pair.image_b)}
     is_there = exists(record_path(output)) if settings.dicom else isfile(output)
     if is_there and os.path.realpath(output) not in sources:  # which is refused
         tell(f"note: {output} is there already and will be replaced")
     step("Loading the network")
-    Fuser(settings, progress=step)(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+    fuser = Fuser(settings, progress=step)
+    try:
+        fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+    except InputError:  # the first thing that is wrong: only now are the headers read for all of them
+        pair = replace(pair, name="pair")  # which names no file here
+        if problems := problems_of([pair], settings.max_gib).get(pair.name):
+            fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
+        raise
     is_read_by_a_person = step.is_shown and sys.stdout.isatty()
     if not is_read_by_a_person:
         say(output)
