@@ -269,7 +269,7 @@ def padding_of(volume: "Tensor", modality: Modality | None = None) -> list[float
 
     Padding is a single value at either end, in at least 0.1 % of the voxels and far from all others: at the low end it
     is negative and at least 100 apart, and 500 or half of the range of all others; at the high end it is at least
-    30,000 and twice the next one. -1100 to -900 is air, not padding, unless the modality is another one than CT.
+    30,000 and twice the next one. Of a CT, -1100 and more is not padding, but air, or where the CT was clipped.
 
     Args:
         volume: (1, ...) in the file's unit; NaN where there is no value.
@@ -287,7 +287,7 @@ def _padding_in(values: "NDArray[np.float32]", modality: Modality | None) -> lis
         if not rest.size or values.size - rest.size < _LEAST_PADDING * values.size:
             continue
         gap = float(rest.min()) - end
-        is_air = _AIR_HU[0] <= end <= _AIR_HU[1] and (modality is None or modality.window is not None)
+        is_air = end >= _AIR_HU[0] and (modality is None or modality.window is not None)
         is_apart = gap >= max(_LEAST_GAP, min(_LARGE_GAP, float(rest.max() - rest.min()) / 2))
         is_low = end < 0 and is_apart and not is_air
         is_high = -end >= _LEAST_HIGH_PADDING and gap >= -end / 2

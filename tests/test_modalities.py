@@ -174,6 +174,7 @@ def test_padding_says_nothing_about_hu(padding):
 def test_air_zero_and_saturated_voxels_are_not_padding():
     ct = a_head(-1000, 40, 900)
     assert padding_of(torch.where(ct < -500, -1000.0, ct), MODALITIES["ct"]) == []
+    assert padding_of(ct.clamp(-200, 300), MODALITIES["ct"]) == []
     assert padding_of(torch.where(ct < -500, 0.0, ct + 1500), MODALITIES["mr"]) == []
     assert padding_of(a_head(24, 60_000, 30_000).clamp(0, 60_000), MODALITIES["mr"]) == []
     assert padding_of(torch.where(ct < -500, -1000.0, ct + 1500), MODALITIES["mr"]) == [-1000.0]
