@@ -152,7 +152,7 @@ def test_an_interrupt_leaves_nothing(sources, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    for place in ("monai_s3im.formats.dicom.writing.generate_uid", "monai_s3im.transforms.saving.write_json"):
+    for place in ("monai_s3im.formats.dicom.writing.generate_uid", "monai_s3im.record.FusionRecord.write"):
         with monkeypatch.context() as patch:
             patch.setattr(place, interrupt)
             assert run(sources / "mr", sources / "ct", "-o", tmp_path / "out", "--dicom").exit_code == 130

@@ -248,7 +248,7 @@ def test_a_user_s_own_movement_beside_the_output_is_left_alone(fuser, volumes, t
     (tmp_path / "out.tfm").write_text("mine")
     fuser(*volumes, tmp_path / "out.nii.gz")
     assert (tmp_path / "out.tfm").read_text(encoding="utf-8") == "mine"
-    monkeypatch.setattr("monai_s3im.transforms.saving.write_json", full_disk)
+    monkeypatch.setattr("monai_s3im.record.FusionRecord.write", full_disk)
     with pytest.raises(OutputError):
         fuser(*volumes, tmp_path / "out.nii.gz")
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.tfm"]

@@ -41,6 +41,8 @@ __all__ = [
     "stem_of",
 ]
 
+_OF_DICOM = "monai_s3im.formats.dicom"  # the logger of its modules
+
 
 def stem_of(path: str | Path) -> str:
     """The file name without its suffix: 'x' for 'x.nii.gz', 'x_3' for 'x.nii.gz#3'; of a series its folder's name."""
@@ -81,7 +83,7 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
             voxels, no content (all voxels equal), more voxels than `max_gib` allows, or an affine that cannot be
             inverted.
     """
-    with remarks() as said:
+    with remarks(_OF_DICOM) as said:
         if is_series(path):
             return _read_dicom(Path(path), max_gib, said)
         path = _existing(path)
@@ -140,7 +142,7 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
     if modality_tag == "PT" and (factor := suv_factor(path)) is not None:
         meta["suv_factor"] = factor
     if said:
-        meta["warnings"] = [sentence.replace(str(path), path.name) for sentence in said]
+        meta["warnings"] = [sentence.replace(f"{path.parent}{os.sep}", "") for sentence in said]
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)
 
 

@@ -134,6 +134,7 @@ class DescribeSourcesd(MapTransform):
                 "modality_guessed": meta["modality_guessed"],
                 "intensity_range": list(meta["intensity_range"]),
                 "ct_window": meta.get("ct_window"),
+                "unit": meta.get("unit"),
             }
         result["provenance"] = json.dumps(sources)
         warnings = [*json.loads(result.get("warnings", "[]"))]

@@ -36,10 +36,13 @@ BY_HAND = {"device", "weights"}  # widgets whose choices are not known before to
 WAIT_S = 120
 TEXTS = (
     "appearance",
+    "checks",
     "devices",
+    "dicom_plugin",
     "install",
     "layout",
     "logic",
+    "own_weights",
     "packages_section",
     "parameters",
     "pip_errors",
@@ -47,6 +50,7 @@ TEXTS = (
     "run",
     "scene",
     "sequences",
+    "start",
     "widget",
 )
 
