@@ -42,6 +42,7 @@ _HEADER_TAGS = """
 _PRIVATE_B_VALUES = (0x0019100C, 0x20011003)  # Siemens, Philips
 _PRIVATE_CREATORS = (0x00190010, 0x20010010)
 _TAGS = [*map(Tag, _HEADER_TAGS), *map(Tag, _PRIVATE_CREATORS + _PRIVATE_B_VALUES)]
+_META_LENGTH = b"\x02\0\0\0UL\x04\0"
 _COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
 _RAW_SUFFIX = ".img"  # of slices from GE and Agfa, and of Analyze's and NIfTI's voxels
 _KEPT_FOLDERS = 4
@@ -243,6 +244,16 @@ def _outcome(file: Path) -> _Outcome:
     if stored == "" or "Image Storage" in stored.name:
         return BadFile(file, _damaged(file), _series_in(header))
     return "DICOMDIR" if stored == _DIRECTORY else kind_of(header)
+
+
+def _is_deflated(file: Path) -> bool:
+    """Whether the file meta information says so; its length stands in its first element, else it is parsed."""
+    with file.open("rb") as stream:
+        stream.seek(132)
+        first = stream.read(12)
+        if first[:8] == _META_LENGTH:
+            return _DEFLATED.encode() in stream.read(int.from_bytes(first[8:], "little"))
+    return bool(pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == _DEFLATED)
 
 
 def _series_in(header: Dataset) -> str | None:

@@ -1,7 +1,7 @@
 """Standardised uptake of a PET series, by body weight, from its header.
 
 SUV = activity concentration (Bq/ml) x weight (g) / dose (Bq) at the time that the activity is corrected to, a
-millilitre taken for a gram. Philips writes counts and its own factors to SUV or to Bq/ml. Sources: PS3.3 C.8.9.1
+millilitre taken for a gram. Philips writes counts, and factors of its own to SUV or to Bq/ml. Sources: PS3.3 C.8.9.1
 (Units, DecayCorrection), and the profile of the Quantitative Imaging Biomarkers Alliance for FDG-PET.
 """
 
