@@ -25,3 +25,15 @@ def test_every_public_name_is_the_object_of_its_home(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'monai_s3im' has no attribute 'fuze'"):
         monai_s3im.fuze  # noqa: B018
+
+
+def test_setting_up_a_fusion_loads_neither_the_evaluation_nor_the_weights_of_every_task():
+    code = (
+        "import sys, torch\n"
+        "from monai_s3im import Fuser\n"
+        "torch.load = None\n"
+        "Fuser(device='cpu')\n"
+        "print([name for name in sys.modules if name.startswith(('monai_s3im.evaluation', 'monai_s3im.batch'))])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert found.stdout.strip() == "[]"

@@ -5,13 +5,15 @@ from dataclasses import asdict, fields, replace
 import pytest
 import typer
 from sample_images import write_volume
+from typer.testing import CliRunner
 
 from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.cli import app
 from monai_s3im.errors import InputError
 from monai_s3im.inferers.slice_wise import SliceWiseInferer
-from monai_s3im.modalities import AUTO_TASK, CT_WINDOWS, TASKS
+from monai_s3im.modalities import AUTO_TASK, AUTO_WINDOW, CT_WINDOWS, TASKS
 from monai_s3im.pipeline import Fuser, fuse
+from monai_s3im.record import FusionRecord
 from monai_s3im.settings import DEFAULTS, RECORDED, SLICE_PLANES, FusionSettings, choices_of, help_of
 from monai_s3im.transforms import PLANES
 
@@ -49,7 +51,7 @@ def test_the_command_has_each_option_with_its_default_and_help(name):
 
 def test_the_choices_are_those_of_what_uses_them():
     assert (*PLANES, "in-plane") == SLICE_PLANES
-    assert choices_of("window") == tuple(CT_WINDOWS)
+    assert choices_of("window") == (*CT_WINDOWS, AUTO_WINDOW)
     assert choices_of("task") == (AUTO_TASK, *TASKS)
     for precision in choices_of("precision"):
         SliceWiseInferer(precision=precision)
@@ -83,3 +85,23 @@ def test_an_unknown_option_is_refused():
 def test_no_memory_is_refused(gib):
     with pytest.raises(InputError, match="more than 0"):
         FusionSettings(max_gib=gib)
+
+
+@pytest.mark.parametrize("option", ["range_a", "range_b"])
+def test_a_range_that_does_not_run_upwards_is_refused(option):
+    with pytest.raises(InputError, match="unusable range '6,0'"):
+        FusionSettings(**{option: "6,0"})
+
+
+def test_the_record_has_the_ranges_and_the_command_takes_them(tmp_path):
+    images = write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", 5)
+    options = ["--range-a", "-10,250", "--range-b", "0,120", "--modality-b", "pet", "--device", "cpu"]
+    output = tmp_path / "fused.nii.gz"
+    result = CliRunner().invoke(app, ["fuse", *map(str, images), "-o", str(output), *options])
+    assert result.exit_code == 0, result.stderr
+    record = FusionRecord.read(output)
+    assert (record.settings.range_a, record.settings.range_b) == ("-10,250", "0,120")
+    assert [record.sources[key].intensity_range for key in ("image_a", "image_b")] == [[-10, 250], [0, 120]]
+    own = tmp_path / "own.nii.gz"
+    fuse(*images, own, modality_b="pet", device="cpu")
+    assert own.read_bytes() != output.read_bytes()

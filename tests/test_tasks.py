@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import MODALITIES, TASKS, task_of, task_weights
-from monai_s3im.networks import S3IMFusion, TaskNetworks
+from monai_s3im.networks import S3IMFusion, TaskNetworks, load_weights
 from monai_s3im.pairs.inference import fusion_pairs
 from monai_s3im.pairs.lists import Pair
 from monai_s3im.pipeline import Fuser
@@ -180,7 +181,7 @@ def mixed(pictures, tmp_path):
     return fusion_pairs(pairs=tmp_path / "pairs.csv")
 
 
-def test_a_batch_of_both_tasks_loads_each_file_once(mixed, tmp_path, monkeypatch):
+def test_a_batch_loads_the_file_of_each_task_in_it_once(mixed, tmp_path, monkeypatch):
     loaded, load = [], torch.load
 
     def counted(*arguments, **options):
@@ -188,8 +189,12 @@ def test_a_batch_of_both_tasks_loads_each_file_once(mixed, tmp_path, monkeypatch
         return load(*arguments, **options)
 
     monkeypatch.setattr(torch, "load", counted)
-    results = list(fuse_batch(mixed, tmp_path / "out", Fuser(device="cpu")))
-    assert len(loaded) == len(TASKS)
+    fuser = Fuser(device="cpu")
+    assert loaded == []
+    results = list(fuse_batch(mixed, tmp_path / "out", fuser))
+    assert len(loaded) == 3  # of four tasks: no pair is of the weights for all
+    list(fuse_batch(mixed, tmp_path / "again", fuser))
+    assert len(loaded) == 3
     assert [result.status for result in results] == ["fused", "fused", "failed", "fused"]
     assert results[2].error.startswith("CT and infrared belong to no task together")
     used = [record_of(tmp_path / "out" / f"{name}.png")["task"] for name in ("one", "two", "three")]
@@ -231,6 +236,48 @@ def test_a_batch_of_tensors_is_of_one_task():
         assert not torch.equal(networks(pair, "infrared-visible"), networks(pair, "medical"))
         with pytest.raises(ValueError, match="of one task, not of infrared-visible, medical"):
             networks(pair, ["medical", "infrared-visible"])
+
+
+def test_weights_of_the_package_are_loaded_when_a_pair_first_needs_them_and_once():
+    weights = task_weights("auto", MODELS)
+    networks = TaskNetworks(S3IMFusion(), weights)
+    assert list(networks.networks) == []
+    pair = torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first = networks(pair, "ct-mri")
+        assert list(networks.networks) == ["ct-mri"]
+        assert not networks.networks["ct-mri"].training
+        assert torch.equal(first, load_weights(S3IMFusion(), weights["ct-mri"])(pair))
+        loaded = networks.networks["ct-mri"]
+        assert torch.equal(networks(pair, "ct-mri"), first)
+    assert networks.networks["ct-mri"] is loaded
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("remove", r"no weights at .*model_infrared\.pt"),
+        ("damage", r"model_infrared\.pt is not the file that manifest"),
+    ],
+)
+def test_one_file_of_weights_that_is_missing_or_damaged_is_refused_before_any_pair(tmp_path, change, words):
+    models = tmp_path / "models"
+    shutil.copytree(MODELS, models)
+    file = models / "model_infrared.pt"
+    if change == "remove":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        TaskNetworks(S3IMFusion(), task_weights("auto", models))
+
+
+def test_own_weights_are_loaded_at_once_and_share_one_network(tmp_path):
+    torch.save(S3IMFusion().state_dict(), tmp_path / "own.pt")
+    networks = TaskNetworks(S3IMFusion(), dict.fromkeys(("medical", "ct-mri"), tmp_path / "own.pt"))
+    assert networks.networks["medical"] is networks.networks["ct-mri"]
 
 
 def test_weights_that_give_no_numbers_are_named(pictures, tmp_path):

@@ -15,11 +15,21 @@ from .progress import steps
 data_app = typer.Typer(help="List, check, make and download data.", no_args_is_help=True)
 
 
-@data_app.command("list", epilog=examples("data list pairs.csv", "data list phantom"))
+@data_app.command("list", epilog=examples("data list pairs.csv", "data list phantom", "data list study"))
 def list_data(
-    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist; or a folder of DICOM series.")],
 ) -> None:
-    """List the pairs of a data set or list."""
+    """List the pairs of a data set or list; or the DICOM series below a folder, and the volumes of 4D ones."""
+    if _holds_dicom_alone(source):
+        from monai_s3im.formats.dicom.catalogue import catalogue_of
+
+        try:
+            entries = catalogue_of(source)
+        except InputError as error:
+            fail(error)
+        for entry in entries:
+            typer.echo("\t".join([entry.name, entry.description, entry.modality, entry.size]))
+        return
     for section, pair in _pairs_of(source):
         typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
 
@@ -48,24 +58,44 @@ def check_data(
         raise typer.Exit(2)
 
 
+def _holds_dicom_alone(source: Path) -> bool:
+    """Whether it is a study, and no folder of pairs."""
+    from monai_s3im.formats.dicom.headers import files_below, may_be_dicom
+    from monai_s3im.formats.dicom.series import is_series
+
+    if is_series(source):
+        return True
+    if not source.is_dir() or not any(map(may_be_dicom, files_below(source))):
+        return False
+    try:
+        _found_pairs(source)
+    except InputError:
+        return True
+    return False
+
+
 def _pairs_of(source: Path) -> list[tuple[str, Any]]:
+    try:
+        return _found_pairs(source)
+    except InputError as error:
+        fail(error)
+
+
+def _found_pairs(source: Path) -> list[tuple[str, Any]]:
     from monai_s3im.pairs.layouts import dataset_pairs
     from monai_s3im.pairs.lists import read_pairs
     from monai_s3im.pairs.rows import SECTIONS
 
-    try:
-        if source.is_file():
-            return [("all", pair) for pair in read_pairs(source)]
-        found, last = [], InputError(f"{source} holds no pairs")
-        for section in SECTIONS:
-            try:
-                found += [(section, pair) for pair in dataset_pairs(source, section)]
-            except InputError as error:
-                last = error
-        if not found:
-            raise last
-    except InputError as error:
-        fail(error)
+    if source.is_file():
+        return [("all", pair) for pair in read_pairs(source)]
+    found, last = [], InputError(f"{source} holds no pairs")
+    for section in SECTIONS:
+        try:
+            found += [(section, pair) for pair in dataset_pairs(source, section)]
+        except InputError as error:
+            last = error
+    if not found:
+        raise last
     return found
 
 

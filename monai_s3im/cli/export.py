@@ -30,9 +30,9 @@ def export(
             from monai_s3im.bundle_config import bundle_parser
             from monai_s3im.networks import export_network
 
-            networks = bundle_parser("inference", **overrides).get_parsed_content("network").networks
+            networks = bundle_parser("inference", **overrides).get_parsed_content("network")
             step("Exporting the network")
-            export_network(next(iter(networks.values())), output)
+            export_network(networks.network_of(next(iter(networks.files))), output)
     except (InputError, OutputError) as error:
         fail(error)
     typer.echo(f"{output}: takes image, (batch, 2, height, width) in [0, 1]; gives fused, (batch, 1, height, width)")

@@ -22,6 +22,7 @@ from monai_s3im.pairs.lists import Pair
 from monai_s3im.record import FusionRecord
 from monai_s3im.settings import MAX_GIB
 from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color, on_same_grid
+from monai_s3im.transforms.notes import PROVENANCE, noted
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _aligned(
     with own_errors(), _told_before():
         for transform in _pipeline(json.dumps(settings)):
             item = transform(item)
-    for key, source in json.loads(item["provenance"]).items():
+    for key, source in noted(item, PROVENANCE).items():
         if source["sha256"] != record.sources[key].sha256:
             raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
     item |= {key: in_color(item[key]) for key in ("image_a", "image_b")}

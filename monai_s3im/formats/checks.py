@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,7 +23,7 @@ from .paths import frame_of, suffix_of
 
 _SMALLEST_MM, _LARGEST_MM = 1e-9, 1e9  # of a voxel; of a position
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, TypeError, RuntimeError)
-_READ_ERRORS = (*_DAMAGE, struct.error, zlib.error, ImageFileError, HeaderDataError)
+_READ_ERRORS = (*_DAMAGE, struct.error, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
 
 
 @contextmanager

@@ -27,6 +27,9 @@ _ORIENTATION = re.compile(
     r"(?:TransformMatrix|Rotation|Orientation)\s*=)",
     re.MULTILINE | re.IGNORECASE,
 )
+_FOUR_AXES = re.compile(r"^dimension\s*:\s*4\s*$", re.MULTILINE)
+_NO_DIRECTION = re.compile(r"^space directions\s*:.*\bnone\b", re.MULTILINE)
+_OTHER_KIND = re.compile(r"^kinds\s*:(?!(?:\s*(?:domain|space|time|none|unknown|\?\?\?))+\s*$)", re.MULTILINE)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -38,6 +41,7 @@ def open_itk(path: Path, max_gib: float) -> Any:
     """
     if suffix_of(path) not in MINC_SUFFIXES:
         check_data_files(frame_of(path)[0])
+        _check_kinds(frame_of(path)[0])
     with damage_as_input_error(path), quiet_stderr():
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(frame_of(path)[0]))
@@ -86,6 +90,21 @@ def read_itk(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float
     if components == 1:
         return array, affine, None
     return array, affine, float(np.iinfo(array.dtype).max)
+
+
+def _check_kinds(file: Path) -> None:
+    """Refuse, by name, an NRRD of several frames in a space of three axes whose kinds ITK does not read."""
+    head = _text_header(file)[0]
+    if (
+        head.startswith("NRRD")
+        and _FOUR_AXES.search(head)
+        and _NO_DIRECTION.search(head)
+        and not _OTHER_KIND.search(head)
+    ):
+        raise InputError(
+            f"{file} is a 4D NRRD whose axis of frames is not of the kind list, and ITK reads no other: write "
+            "'kinds: domain domain domain list' into its header, with list for the axis of frames, or save it again"
+        )
 
 
 def _is_list(reader: Any) -> bool:

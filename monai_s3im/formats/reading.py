@@ -10,6 +10,8 @@ from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, read_series, series_name, series_shape
+from monai_s3im.formats.dicom.suv import suv_factor
+from monai_s3im.formats.dicom.tree import refuse_tree
 from monai_s3im.settings import MAX_GIB
 
 from . import itk_images, nibabel_images
@@ -38,6 +40,8 @@ __all__ = [
     "spatial_shape_of",
     "stem_of",
 ]
+
+_OF_DICOM = "monai_s3im.formats.dicom"  # the logger of its modules
 
 
 def stem_of(path: str | Path) -> str:
@@ -79,7 +83,7 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
             voxels, no content (all voxels equal), more voxels than `max_gib` allows, or an affine that cannot be
             inverted.
     """
-    with remarks() as said:
+    with remarks(_OF_DICOM) as said:
         if is_series(path):
             return _read_dicom(Path(path), max_gib, said)
         path = _existing(path)
@@ -135,14 +139,17 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
         meta["modality_tag"] = modality_tag
     if value_range is not None:
         meta["value_range"] = value_range
+    if modality_tag == "PT" and (factor := suv_factor(path)) is not None:
+        meta["suv_factor"] = factor
     if said:
-        meta["warnings"] = [sentence.replace(str(path), path.name) for sentence in said]
+        meta["warnings"] = [sentence.replace(f"{path.parent}{os.sep}", "") for sentence in said]
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)
 
 
 def _existing(path: str | Path) -> Path:
     path, whole = Path(path), frame_of(path)[0]
     if isdir(whole):
+        refuse_tree(whole)
         raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series")
     try:
         whole.stat()

@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from monai_s3im.errors import InputError
 
-from .weights import load_weights
+from .weights import is_as_shipped, load_weights
 
 
 class TaskNetworks(nn.Module):
-    """Copies of one network with the weights of each task, all loaded once; a pair goes through that of its task.
+    """Copies of one network with the weights of each task, each loaded once; a pair goes through that of its task.
+
+    Every file is checked at once. Those that come with the package are then loaded when a pair first needs them, which
+    saves most of the time that it takes to set up; others are loaded at once, since only that shows whether they fit.
 
     Args:
         network: of the weights' shape; left as it is.
@@ -25,9 +28,14 @@ class TaskNetworks(nn.Module):
 
     def __init__(self, network: nn.Module, weights: Mapping[str, str | Path], device: str = "cpu") -> None:
         super().__init__()
-        loaded = {file: load_weights(deepcopy(network), file).to(device) for file in dict.fromkeys(weights.values())}
         self.files = dict(weights)
-        self.networks = nn.ModuleDict({task: loaded[file] for task, file in weights.items()})
+        self.networks = nn.ModuleDict()
+        self._empty = (network,)  # in a tuple: not a part of this module
+        self._device = device
+        shipped = {file: is_as_shipped(file) for file in dict.fromkeys(weights.values())}
+        for task, file in weights.items():
+            if not shipped[file]:
+                self.network_of(task)
 
     def forward(self, image: Tensor, task: str | Sequence[str]) -> Tensor:
         """Fuse.
@@ -47,7 +55,19 @@ class TaskNetworks(nn.Module):
         if len(tasks) != 1:
             raise ValueError(f"a batch is of one task, not of {', '.join(sorted(tasks))}")
         chosen = tasks.pop()
-        fused: Tensor = self.networks[chosen](image)
+        fused: Tensor = self.network_of(chosen)(image)
         if fused.device.type == "cpu" and not fused.sum().isfinite():
             raise InputError(f"{self.files[chosen]} gives NaN or infinity for these images: name other weights")
         return fused
+
+    def network_of(self, task: str) -> nn.Module:
+        """The network of a task, loaded if nothing has needed it before.
+
+        Raises:
+            InputError: as :func:`load_weights`.
+        """
+        if task not in self.networks:
+            file = self.files[task]
+            same = [self.networks[other] for other in self.networks if self.files[other] == file]
+            self.networks[task] = same[0] if same else load_weights(deepcopy(self._empty[0]), file).to(self._device)
+        return self.networks[task]

@@ -35,16 +35,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     path = Path(path)
     if path.suffix in EXPORT_FORMATS.values():
         return load_exported(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"no weights at {path}: name a file of weights, or install the package again") from error
-    entry = read_manifest(path.parent).get(path.name)
-    if entry is not None and hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise InputError(
-            f"{path} is not the file that {MANIFEST} beside it names (its SHA256 differs): install the package again, "
-            "or give weights of your own a name of their own"
-        )
+    content, _ = _read(path)
     try:
         _check_unpacked(content)
         network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
@@ -56,6 +47,31 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     if not all(value.isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"{path} holds NaN or infinite weights: name another file, or install the package again")
     return network.eval()
+
+
+def is_as_shipped(path: str | Path) -> bool:
+    """Whether the manifest beside a file of weights names it; its SHA256 is then the right one.
+
+    Raises:
+        InputError: if the file is missing or not the one that its manifest names, or the manifest is damaged.
+    """
+    path = Path(path)
+    return path.suffix not in EXPORT_FORMATS.values() and _read(path)[1]
+
+
+def _read(path: Path) -> tuple[bytes, bool]:
+    """The bytes of a file, and whether its manifest names it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"no weights at {path}: name a file of weights, or install the package again") from error
+    entry = read_manifest(path.parent).get(path.name)
+    if entry is not None and hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise InputError(
+            f"{path} is not the file that {MANIFEST} beside it names (its SHA256 differs): install the package again, "
+            "or give weights of your own a name of their own"
+        )
+    return content, entry is not None
 
 
 def _check_unpacked(content: bytes) -> None:

@@ -13,6 +13,7 @@ from monai.utils import ensure_tuple
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
+from monai_s3im.errors import InputError
 from monai_s3im.modalities import (
     AUTO_WINDOW,
     CT_WINDOWS,
@@ -25,10 +26,13 @@ from monai_s3im.modalities import (
     modality_of_dicom,
     padding_of,
 )
+from monai_s3im.settings import parse_range
 
 from .ct_window import ct_content
 
 Window = str | Sequence[float]
+
+_LEAST_PART, _LARGEST_PART = 0.005, 100.0  # of a range in the extent of the values, without a warning
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +56,20 @@ class NormalizeModality(Transform):
             anything else, see :func:`ct_content`; which one is logged. None: the brain window. With these two, robust
             percentiles replace the window where a CT is not in HU, with a warning.
 
+        limits: the values that become 0 and 1, ``"0,6"`` or two numbers in the unit of the file; for any modality, and
+            for pictures, instead of the above.
+
     Raises:
-        InputError: if the modality or the window is unusable.
+        InputError: if the modality, the window or the limits are unusable.
     """
 
-    def __init__(self, modality: str | None = None, window: Window | None = None) -> None:
+    def __init__(
+        self, modality: str | None = None, window: Window | None = None, limits: str | Sequence[float] | None = None
+    ) -> None:
         self.modality = modality_named(modality) if modality else None
         self.is_by_content = _is_auto(window)
         self.window = None if window is None or self.is_by_content else ct_window(window)
+        self.limits = parse_range(limits)
 
     def __call__(self, image: MetaTensor, name: str = "a volume") -> MetaTensor:
         """Scale.
@@ -70,21 +80,32 @@ class NormalizeModality(Transform):
 
         Returns:
             The same shape, float32; ``meta`` gains ``modality``, ``modality_given``, ``modality_guessed``,
-            ``intensity_range``, ``ct_window``, the name of the window that was chosen by content, else None, and
-            ``warnings``, sentences, to those that it has.
+            ``intensity_range``, ``ct_window``, the name of the window if it was chosen by content,
+            ``unit`` of a CT in HU, unless it has one, and ``warnings``, sentences, to those that it has.
+
+        Raises:
+            InputError: if no value lies between the limits.
         """
         modality = self.modality or modality_of_dicom(str(image.meta.get("modality_tag", "")))
         described: dict[str, Any] = {"modality_given": self.modality is not None, "modality_guessed": modality is None}
         if "value_range" in image.meta:
-            described |= {"modality": modality.name if modality else "generic", "ct_window": None}
-            range_ = (0.0, float(image.meta["value_range"]))
+            described["modality"] = modality.name if modality else "generic"
+            range_ = self.limits or (0.0, float(image.meta["value_range"]))
             return _scaled(image.as_tensor().float(), range_, {**image.meta, **described})
         name = Path(str(image.meta.get("filename_or_obj", name))).name
         if modality is None:
             modality = guess_modality(image)
             logger.info("%s is taken for %s: name its modality if that is wrong", name, modality.label)
-        window, ct_window_name, warnings = self._window_of(image, modality, name)
-        described |= {"modality": modality.name, "ct_window": ct_window_name}
+        if modality.window is not None and is_hounsfield(image):
+            described["unit"] = image.meta.get("unit") or "HU"
+        if self.limits is not None:
+            window: tuple[float, float] | None = self.limits
+            ct_window_name, warnings = None, _doubts_of(self.limits, image, name)
+        else:
+            window, ct_window_name, warnings = self._window_of(image, modality, name)
+        described["modality"] = modality.name
+        if ct_window_name:  # MONAI batches no None
+            described["ct_window"] = ct_window_name
         described["warnings"] = [*image.meta.get("warnings", ()), *warnings]
         values, no_data = _filled(image.as_tensor().float(), modality, name)
         if no_data is not None:
@@ -106,6 +127,26 @@ class NormalizeModality(Transform):
         warning = f"{name} is not in HU (no air near -1000): {instead}"
         logger.warning("%s", warning)
         return self.window, None, [warning]
+
+
+def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> list[str]:
+    """A warning where limits hardly fit the values, as those of another unit do.
+
+    Raises:
+        InputError: if no value lies between them.
+    """
+    values = image.as_tensor()
+    values = values[~values.isnan()]
+    lowest, highest = float(values.min()), float(values.max())
+    lower, upper = limits
+    told = f"the range {lower:g} to {upper:g} of {name}, whose values are {lowest:g} to {highest:g}"
+    if highest <= lower or lowest >= upper:
+        raise InputError(f"{told}, shows none of them: give it in the unit of the file")
+    if _LEAST_PART <= (upper - lower) / (highest - lowest) <= _LARGEST_PART:
+        return []
+    warning = f"{told}, is far from these: check that it is in the unit of the file"
+    logger.warning("%s", warning)
+    return [warning]
 
 
 def _is_auto(window: Window | None) -> bool:
@@ -157,18 +198,26 @@ class NormalizeModalityd(MapTransform):
         keys: images.
         modality_keys: where the modality's name of each image is; missing or empty: see :class:`NormalizeModality`.
         window: range in HU of a CT, ``"auto"``, or None, the default.
+        ranges: of each image, the limits of :class:`NormalizeModality`; None: of none.
     """
 
-    def __init__(self, keys: KeysCollection, modality_keys: KeysCollection, window: Window | None = None) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        modality_keys: KeysCollection,
+        window: Window | None = None,
+        ranges: Sequence[str | Sequence[float] | None] | None = None,
+    ) -> None:
         super().__init__(keys)
         NormalizeModality(window=window)
+        self.ranges = [parse_range(range_) for range_ in ranges or [None] * len(self.keys)]
         self.window = window
         self.modality_keys = ensure_tuple(modality_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scale each image."""
         result = dict(data)
-        for key, modality_key in zip(self.keys, self.modality_keys, strict=True):
-            normalize = NormalizeModality(result.get(modality_key) or None, self.window)
+        for key, modality_key, range_ in zip(self.keys, self.modality_keys, self.ranges, strict=True):
+            normalize = NormalizeModality(result.get(modality_key) or None, self.window, range_)
             result[key] = normalize(result[key], str(key))
         return result

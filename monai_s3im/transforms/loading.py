@@ -1,6 +1,5 @@
 """The first transform of every pipeline: read the sources of a pair."""
 
-import json
 import logging
 import math
 from collections.abc import Hashable, Mapping
@@ -17,6 +16,8 @@ from monai_s3im.formats.dicom.series import is_series
 from monai_s3im.formats.dicom.study import series_remarks
 from monai_s3im.formats.reading import is_usable_affine, read_image
 from monai_s3im.settings import MAX_GIB
+
+from .notes import with_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class LoadSourcesd(MapTransform):
 class CompareSeriesd(MapTransform):
     """Warn of two DICOM series of different patients or frames of reference; see :func:`series_remarks`.
 
-    The sentences are added to ``warnings``, JSON text of a list.
+    The sentences are added to ``warnings``, see :mod:`.notes`.
 
     Args:
         keys: sources, of which those from files tell them.
@@ -76,7 +77,7 @@ class CompareSeriesd(MapTransform):
         remarks = [remark for other in series[1:] for remark in series_remarks(series[0], other, self.is_moved)]
         for remark in remarks:
             logger.warning("%s", remark)
-        return {**data, "warnings": json.dumps([*json.loads(data.get("warnings", "[]")), *remarks])}
+        return with_warnings(data, remarks)
 
 
 def _checked(image: MetaTensor, key: str) -> MetaTensor:

@@ -1,8 +1,10 @@
 import csv
+import hashlib
 import io
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -246,6 +248,35 @@ def test_a_volume_is_measured_on_its_slices_with_content(three_volumes):
     for name in ("EN", "AG", "MI", "PSNR", "SCD", "SF", "SD"):  # those that do not care for rows and columns
         slices = [REFERENCES[name](*(array[..., k] for array in arrays)) for k in range(3)]
         assert values[name] == pytest.approx(np.mean(slices), rel=1e-4), name
+
+
+def test_the_order_of_the_sources_does_not_matter_where_a_record_names_them(tmp_path, caplog):
+    """The record says which is the CT by its SHA256; the values are those of the sources in the order of the fusion."""
+    grid, random = np.diag([2.0, 2.0, 2.0, 1.0]), np.random.default_rng(4)
+    radius = np.linalg.norm(np.indices((16, 16, 8)).T - [8, 8, 4], axis=-1).T
+    arrays = {
+        "mr": np.where(radius < 6, random.uniform(100, 300, radius.shape), 0),
+        "ct": np.where(radius < 6, random.uniform(0, 80, radius.shape), -1000),
+        "fused": random.random(radius.shape),
+    }
+    for name, array in arrays.items():
+        nib.save(nib.Nifti1Image(array.astype(np.float32), grid), tmp_path / f"{name}.nii.gz")
+    fused, mr, ct = (tmp_path / f"{name}.nii.gz" for name in ("fused", "mr", "ct"))
+    sources = {
+        f"image_{key}": SourceRecord(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), modality, [0.0, 1.0])
+        for key, file, modality in (("a", mr, "mr"), ("b", ct, "ct"))
+    }
+    record = {"fused": fused.name, "fused_sha256": "0" * 64, "software": {}, "warnings": []}
+    FusionRecord(**record, sources=sources, settings=FusionSettings()).write(fused)
+    values = evaluate(fused, mr, ct).mean
+    assert evaluate(fused, ct, mr).mean == pytest.approx(values, rel=1e-12, nan_ok=True)
+    assert caplog.text == ""
+    nib.save(nib.Nifti1Image((arrays["ct"] + 1).astype(np.float32), grid), tmp_path / "other.nii.gz")
+    evaluate(fused, tmp_path / "other.nii.gz", mr)
+    assert "other.nii.gz is not a source that the record of" in caplog.text
+    nameless = {key: replace(source, sha256=None) for key, source in sources.items()}
+    FusionRecord(**record, sources=nameless, settings=FusionSettings()).write(fused)
+    assert evaluate(fused, ct, mr).mean["VIF"] != pytest.approx(values["VIF"], rel=1e-2)
 
 
 def test_folders_of_volumes_are_measured(three_volumes):

@@ -10,6 +10,7 @@ from monai_s3im.pipeline import Fuser
 from monai_s3im.settings import FusionSettings
 
 OF_FUSING_ALONE = {
+    "check": "nothing is written beside the weights or the values",
     "describe": "for the record",
     "compare": "for the record: a training pair is in register, and evaluation repeats no warning",
     "register": "training takes pairs in register; evaluation moves B as the record says",

@@ -142,6 +142,8 @@ def test_a_landmark_in_a_tilted_series_lands_where_it_is(tmp_path, tilt, caplog)
         rod = 1000 * np.exp(-((x - 12) ** 2 + (y - 9) ** 2) / 8)
         slices.append(new_slice(np.rint(rod), position, spacing=spacing))
     image = read_image(write_slices(tmp_path / "ct", slices))
+    (warning,) = read_image(tmp_path / "ct").meta["warnings"]
+    assert warning in caplog.text.replace(f"{tmp_path}/", "")
     assert f"gantry tilt of {abs(tilt):.1f} degrees" in caplog.text
     affine = LPS_TO_RAS @ image.affine.numpy()
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)

@@ -687,3 +687,20 @@ def test_an_nrrd_or_metaimage_that_does_not_tell_where_it_lies_is_warned_of(tmp_
     assert len(image.meta["warnings"]) == 1
     (tmp_path / name).write_bytes(header.format(oriented[name]).encode() + voxels.T.tobytes())
     assert "warnings" not in read_image(tmp_path / name).meta
+
+
+@pytest.mark.parametrize("kinds", ["kinds: domain domain domain time\n", ""])
+def test_a_4d_nrrd_whose_frames_itk_cannot_read_is_not_called_damaged_and_can_be_helped(tmp_path, kinds):
+    frames = np.arange(120, dtype=np.int16).reshape(2, 5, 4, 3)
+    path = tmp_path / "frames.nrrd"
+    for line, is_read in ((kinds, False), ("kinds: domain domain domain list\n", True)):
+        head = (
+            "NRRD0005\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: 3 4 5 2\n"
+            f"space directions: (2,0,0) (0,2,0) (0,0,2) none\n{line}endian: little\nencoding: raw\n\n"
+        )
+        path.write_bytes(head.encode() + frames.tobytes())
+        if is_read:
+            assert np.array_equal(read_image(f"{path}#2")[0], frames[1].T)
+        else:
+            with pytest.raises(InputError, match="write 'kinds: domain domain domain list' into its header"):
+                read_image(f"{path}#2")

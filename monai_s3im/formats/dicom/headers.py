@@ -43,6 +43,7 @@ _PRIVATE_B_VALUES = (0x0019100C, 0x20011003)  # Siemens, Philips
 _PRIVATE_CREATORS = (0x00190010, 0x20010010)
 _TAGS = [*map(Tag, _HEADER_TAGS), *map(Tag, _PRIVATE_CREATORS + _PRIVATE_B_VALUES)]
 _COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
+_RAW_SUFFIX = ".img"  # of slices from GE and Agfa, and of Analyze's and NIfTI's voxels
 _KEPT_FOLDERS = 4
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")  # little endian
 _VALUE_REPRESENTATIONS = (b"UL", b"UI", b"OB", b"CS", b"DA", b"TM", b"SH", b"LO", b"LT", b"ST", b"PN", b"SQ", b"US")
@@ -87,17 +88,25 @@ _lock = Lock()
 
 def may_be_dicom(file: Path) -> bool:
     """Whether the name says that it is DICOM, or the first bytes do, unless the name is one of another format."""
-    return file.suffix.lower() in DICOM_SUFFIXES or (not suffix_of(file) and looks_like_dicom(file))
+    if file.suffix.lower() in DICOM_SUFFIXES:
+        return True
+    if suffix_of(file) == _RAW_SUFFIX:  # voxels may begin with anything
+        return _first_bytes(file)[128:] == b"DICM"
+    return not suffix_of(file) and looks_like_dicom(file)
 
 
 def looks_like_dicom(file: Path) -> bool:
     """Whether the first bytes are those of a DICOM file, with a preamble or without one."""
+    first = _first_bytes(file)
+    return first[128:] == b"DICM" or _has_no_preamble(first)
+
+
+def _first_bytes(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
-            first = stream.read(132)
+            return stream.read(132)
     except OSError:
-        return False
-    return first[128:] == b"DICM" or _has_no_preamble(first)
+        return b""
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -211,8 +220,7 @@ def _has_no_preamble(first: bytes) -> bool:
 
 
 def _outcome(file: Path) -> _Outcome:
-    with file.open("rb") as stream:
-        first = stream.read(132)
+    first = _first_bytes(file)
     if not looks_like_dicom(file):
         return BadFile(file, _damaged(file), is_dicom=len(first) < 132 and not any(first))  # a preamble, cut short
     header = Dataset()

@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from monai_s3im.formats.quiet import quiet_stderr
@@ -37,6 +38,44 @@ def stored_values(file: Path) -> NDArray[Any]:
         if not syntax.is_encapsulated or syntax == RLELossless:
             return image.pixel_array
         return _decompressed(image)
+
+
+def is_padding(stored: NDArray[Any], header: Dataset) -> NDArray[np.bool_] | None:
+    """Where stored values are padding: PixelPaddingValue, up to PixelPaddingRangeLimit; None if the file has none.
+
+    The two tags are compared by their bits: headers write -2000 as 63536, and the other way round.
+
+    Args:
+        stored: as :func:`stored_values` gives them.
+        header: of the file.
+    """
+    if stored.dtype.kind not in "iu":
+        return None
+    bits = 8 * stored.dtype.itemsize
+    ends = []
+    for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        value = header.get(name)
+        if isinstance(value, int):
+            ends.append(int(np.array(value % 2**bits, dtype=f"u{stored.dtype.itemsize}").astype(stored.dtype)))
+        elif not ends:
+            return None
+    return np.asarray((stored >= min(ends)) & (stored <= max(ends)))
+
+
+def fill_padding(planes: list[NDArray[np.float32]], is_hounsfield: bool) -> None:
+    """Give padding, which is NaN, the value of background, in place.
+
+    Args:
+        planes: values of one volume.
+        is_hounsfield: it is a CT in HU, so that background is air, -1000; else it is 0, or the smallest value of the
+            rest if that is below 0.
+    """
+    if not any(np.isnan(plane).any() for plane in planes):
+        return
+    known = [float(np.nanmin(plane)) for plane in planes if not np.isnan(plane).all()]
+    background = -1000.0 if is_hounsfield else min([*known, 0.0])
+    for plane in planes:
+        plane[np.isnan(plane)] = background
 
 
 def _decompressed(image: pydicom.FileDataset) -> NDArray[Any]:

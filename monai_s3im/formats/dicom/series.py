@@ -8,18 +8,17 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.paths import DICOM_SUFFIXES, IMAGE_SUFFIXES, isdir, isfile, series_of
+from monai_s3im.formats.paths import DICOM_SUFFIXES, isdir, isfile, series_of
 from monai_s3im.modalities import DICOM_CODES
 
 from .headers import files_below, may_be_dicom
-from .pixels import stored_values
+from .pixels import fill_padding, is_padding, stored_values
 from .planes import Plane, planes_of, samples_of
 from .slice_stack import SliceStack, stack_slices, volume_of
 from .tree import Series, find_series
@@ -28,6 +27,7 @@ from .volumes import Volume, volumes_of
 logger = logging.getLogger(__name__)
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_AIR_BELOW_HU = -500.0  # an intercept below it says that values are in HU
 _LISTED = 8  # volumes in a message
 _BESIDE = 3  # times as many slices has a volume as there are of other grids, if those are left out
 
@@ -37,16 +37,21 @@ class _Chosen:
     """The one volume that a path means.
 
     Attributes:
-        header: of its first file.
+        headers: of the files of its series.
         planes: its slices.
         stack: where they lie.
         remarks: what is to be said about it.
     """
 
-    header: Dataset
+    headers: dict[Path, Dataset]
     planes: tuple[Plane, ...]
     stack: SliceStack
     remarks: tuple[str, ...]
+
+    @property
+    def header(self) -> Dataset:
+        """Of its first file."""
+        return self.headers[self.planes[0].file]
 
 
 def is_series(path: str | Path) -> bool:
@@ -95,8 +100,9 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
     """Read a series as one volume.
 
     Slices are sorted by their position along the normal. Stored values become real ones by the slope and intercept of
-    each slice. Slices that are shifted against each other by a tilted gantry, that lie unevenly, or of which single
-    ones are missing, are resampled onto an even, orthogonal grid, and a warning says so.
+    each slice. Pixel padding becomes background: -1000 in a CT in HU, else 0. Slices that are shifted against each
+    other by a tilted gantry, that lie unevenly, or of which single ones are missing, are resampled onto an even,
+    orthogonal grid, and a warning says so.
 
     Args:
         path: folder with the files of a series, which may go on in subfolders; ``FOLDER#SERIES`` where there are
@@ -121,27 +127,18 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
         logger.warning("%s", remark)
     for remark in chosen.stack.remarks:
         logger.warning("%s is resampled onto an even grid: %s", path, remark)
-    pixels: dict[Path, NDArray[Any]] = {}
-    values = []
-    for plane in chosen.planes:
-        if plane.file not in pixels:
-            pixels = {plane.file: stored_values(plane.file)}
-        frame = pixels[plane.file].reshape(-1, *plane.size[::-1], plane.samples)[plane.frame].T
-        values.append((frame * plane.slope + plane.intercept).astype(np.float32))
+    tag = str(chosen.header.get("Modality", ""))
+    values = _values(chosen)
+    fill_padding(values, tag == "CT" and min(plane.intercept for plane in chosen.planes) <= _AIR_BELOW_HU)
     volume = np.stack(
         [volume_of([channels[index] for channels in values], chosen.stack) for index in range(len(values[0]))]
     )
-    tag = str(chosen.header.get("Modality", ""))
     return volume, chosen.stack.affine, tag if tag in DICOM_CODES else None, _value_range(chosen.header)
 
 
 def _files_in(folder: Path) -> list[Path]:
     try:
-        return [
-            file
-            for file in sorted(folder.iterdir())
-            if not file.name.startswith(".") and file.suffix.lower() not in IMAGE_SUFFIXES and file.is_file()
-        ]
+        return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and file.is_file()]
     except OSError as error:
         raise InputError(f"{folder} may not be read: ask for permission to read it") from error
 
@@ -165,8 +162,22 @@ def _chosen(path: Path) -> _Chosen:
     stack = _stack(volume, path)
     if beside:
         remarks.append(_left_out(path, volume, beside, stack))
-    header = next(header for file, header in series.files if file == volume.planes[0].file)
-    return _Chosen(header, volume.planes, stack, tuple(remarks))
+    return _Chosen(dict(series.files), volume.planes, stack, tuple(remarks))
+
+
+def _values(chosen: _Chosen) -> list[NDArray[np.float32]]:
+    """Of each slice, (1 or 3, columns, rows); NaN where there is padding."""
+    file, pixels, values = None, np.empty(0), []
+    for plane in chosen.planes:
+        if plane.file != file:
+            file, pixels = plane.file, stored_values(plane.file)
+        frame = pixels.reshape(-1, *plane.size[::-1], plane.samples)[plane.frame].T
+        real = (frame * plane.slope + plane.intercept).astype(np.float32)
+        padding = is_padding(frame, chosen.headers[plane.file]) if plane.samples == 1 else None
+        if padding is not None:
+            real[padding] = np.nan
+        values.append(real)
+    return values
 
 
 def _numbered(path: Path, series: Series, volumes: list[Volume]) -> Volume:

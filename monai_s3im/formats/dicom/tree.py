@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import exists, isfile, series_of
 
-from .headers import BadFile, Scan, is_directory_of_media, kind_of, scan
+from .headers import BadFile, Scan, files_below, is_directory_of_media, kind_of, may_be_dicom, scan
 
 _SAME_IMAGE = ("InstanceNumber", "ImagePositionPatient", "EchoTime", "TemporalPositionIdentifier", "NumberOfFrames")
 
@@ -67,13 +67,26 @@ def find_series(path: Path) -> Series:
     for bad in found.bad:
         if bad.series == uid or (bad.is_dicom and bad.series is None and only is None and chosen is None):
             raise InputError(bad.reason)
-    result.remarks = [_left_out(bad) for bad in found.bad if bad.series is None or (chosen is None and only is None)]
+    left_out = [bad for bad in found.bad if bad.series is None or (chosen is None and only is None)]
+    result.remarks = [f"{path}: {bad.file.relative_to(folder)} {_what(bad)}, and is left out" for bad in left_out]
     return result
 
 
-def _left_out(bad: BadFile) -> str:
-    what = "cannot be read" if bad.is_dicom else "is no DICOM file, in spite of its name"
-    return f"{bad.file} {what}, and is left out"
+def refuse_tree(folder: Path) -> None:
+    """Name the series below a folder that is none itself.
+
+    Raises:
+        InputError: there are series below it.
+    """
+    if any(map(may_be_dicom, files_below(folder))) and (found := series_below(folder)):
+        raise InputError(
+            f"{folder} has {len(found)} DICOM series in its subfolders, choose one as {folder}#NUMBER or {folder}#UID: "
+            f"{listing(found)}"
+        )
+
+
+def _what(bad: BadFile) -> str:
+    return "cannot be read" if bad.is_dicom else "is no DICOM file, in spite of its name"
 
 
 def _uid_of(header: Dataset) -> str:
