@@ -147,9 +147,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _report_unknown_choices(self, names: list[str]) -> None:
         if names:
             labels = ", ".join(getattr(self.ui, f"{name}Label").text.rstrip(":") for name in names)
-            text = _(
-                "The scene is of a newer S3IMFusion and has choices that this one does not know, set back: {names}"
-            )
+            text = _("A newer S3IMFusion saved this scene, with choices that this one does not know; set back: {names}")
             self.ui.statusLabel.text = text.format(names=labels)
 
     def _refill_view(self) -> None:
