@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from monai_s3im.record import SCHEMA_VERSION, SOURCES, FusionRecord
 from monai_s3im.settings import RECORDED, FusionSettings, choices_of
 
-FILE = Path(__file__).resolve().parents[1] / "docs" / "record.schema.json"
+FILE = Path(__file__).resolve().parents[1] / "docs" / "data" / "record.schema.json"
 PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", types.NoneType: "null"}
 
 

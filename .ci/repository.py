@@ -2,8 +2,9 @@
 
     python .ci/repository.py my-hospital
 
-The address is that of `[project.urls]` in pyproject.toml. The extension's files repeat it: Slicer's index reads two of
-them as text, and the module is installed without pyproject.toml; a test holds all to the same. See docs/releasing.md.
+The address is that of `[project.urls]` in pyproject.toml. The extension's files repeat it, because Slicer's index reads
+two of them as text and the module is installed without pyproject.toml; so does a command for users. A test holds all to
+the same. See docs/releasing.md.
 """
 
 import argparse
@@ -16,6 +17,7 @@ NO_OWNER = "OWNER"  # until the repository is published
 FILES = (
     "pyproject.toml",
     "CMakeLists.txt",
+    "docs/start.md",
     "slicer_extension/S3IMFusion.json",
     "slicer_extension/S3IMFusion/S3IMFusionLib/paths.py",
 )

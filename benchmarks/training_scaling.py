@@ -47,7 +47,7 @@ def seconds_of(processes: int, epochs: int, dataset: Path, output: Path, patch: 
         "epochs": str(epochs),
         "batch_size": str(BATCH // processes),
         "patch_size": str(patch),
-        "train#handlers#1#interval": "1000",  # no validation
+        "train#validation_interval": "1000",  # no validation
     }
     command = [*launcher, "-m", "monai.bundle", "run", "training"]
     command += [word for name, value in options.items() for word in (f"--{name}", value)]

@@ -1,6 +1,7 @@
 """The bundle: where it is, and its configs as parsers."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,22 @@ def bundle_parser(config: str, **overrides: Any) -> ConfigParser:
     parser.read_config(bundle_root() / "configs" / f"{config}.json")
     parser.update({"bundle_root": str(bundle_root()), **overrides})
     return parser
+
+
+def inference_steps(
+    *names: str, keys: Mapping[str, Sequence[str]] | None = None, **settings: Any
+) -> list[Callable[[Any], dict[Any, Any]]]:
+    """Transforms of the inference config, by their names in its ``steps``, for what prepares images as fusing does.
+
+    Args:
+        *names: such as ``"load"``, ``"align"``.
+        keys: step -> images that it is for; those of the config where a step is not named.
+        **settings: values of the config, as for :func:`bundle_parser`.
+
+    Raises:
+        InputError: if a setting cannot be used.
+    """
+    parser = bundle_parser("inference", **settings)
+    for name, images in (keys or {}).items():
+        parser[f"steps#{name}#keys"] = list(images)
+    return [parser.get_parsed_content(f"steps#{name}") for name in names]

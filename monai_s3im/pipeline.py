@@ -12,9 +12,6 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Transform
 
-from monai_s3im.formats.reading import is_volume
-from monai_s3im.transforms.saving import check_output
-
 from .bundle_config import bundle_parser
 from .errors import InputError, own_errors
 from .modalities import OWN_WEIGHTS
@@ -153,12 +150,10 @@ class Fuser:
         modality_b: str | None = None,
     ) -> MetaTensor:
         """Fuse one pair; see :func:`fuse`."""
-        if output is not None:
-            is_picture = image_a.ndim == 3 if isinstance(image_a, MetaTensor) else not is_volume(image_a)
-            files = [image for image in (image_a, image_b) if not isinstance(image, MetaTensor)]
-            check_output(Path(output), 2 if is_picture else 3, files, self.dicom)
         self._tell("reading")
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
+        if output is not None:
+            item["output"] = str(output)
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
             batch = item["image"].as_tensor()[None]  # (1, sources, ...)
@@ -169,7 +164,7 @@ class Fuser:
             fused: MetaTensor = restored["pred"].cpu()
             if output is not None:
                 self._tell("writing")
-                self._saving({**restored, "pred": fused, "output": str(output)})
+                self._saving({**restored, "pred": fused})
         return fused
 
 

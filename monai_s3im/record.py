@@ -37,6 +37,7 @@ class SourceRecord:
         intensity_range: the values that became 0 and 1, in the unit of the file.
         modality_given: whether the user named the modality.
         modality_guessed: whether it was guessed from the values.
+        unit: of the values of the file, such as ``"HU"``; None where it is not known.
         ct_window: name of the CT window that was chosen by content; None: the range was given, or it is no CT.
     """
 
@@ -47,6 +48,7 @@ class SourceRecord:
     modality_given: bool = False
     modality_guessed: bool = False
     ct_window: str | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True)

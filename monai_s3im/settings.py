@@ -5,6 +5,7 @@ take their options from here, or a test holds them to it. To add an option, add 
 ``bundle/configs/inference.json``.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -73,7 +74,11 @@ class FusionSettings:
             :class:`monai_s3im.transforms.RegisterSourcesd`.
         transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied instead of an estimate.
         window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, two numbers
-            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body.
+            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body. One that is
+            named is applied to every CT. None: the brain window, or percentiles where a CT is not in HU.
+        range_a: the values of image A that become 0 and 1, two numbers (``"0,6"``) in the unit of the file; instead of
+            the window or the percentiles of its modality. The same range for two patients makes them comparable.
+        range_b: the same of image B.
         color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
             :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
         gray: leave the colour out of the result.
@@ -89,7 +94,7 @@ class FusionSettings:
             are read.
 
     Raises:
-        InputError: if ``max_gib`` is not more than 0.
+        InputError: if ``max_gib`` is not more than 0, or a range is not two numbers that run upwards.
     """
 
     device: str = _option(
@@ -111,12 +116,18 @@ class FusionSettings:
     transform: str | Path | None = _option(  # noqa: RUF009
         None, "Transform to apply instead: .tfm, from A's points to B's."
     )
-    window: str | Sequence[float] = _option(
-        "brain",
-        "Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content.",
+    window: str | Sequence[float] | None = _option(
+        None,
+        "Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content; default: brain.",
         choices=[*CT_WINDOWS, AUTO_WINDOW],
         others=True,
         recorded=True,
+    )
+    range_a: str | Sequence[float] | None = _option(
+        None, "Values of A that become 0 and 1: LOWER,UPPER in the file's unit, for any modality.", recorded=True
+    )
+    range_b: str | Sequence[float] | None = _option(
+        None, "Values of B that become 0 and 1: LOWER,UPPER in the file's unit, such as 0,6.", recorded=True
     )
     color_map: str | None = _option(None, "Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")
     gray: bool = _option(False, "Write the fused luma, without colour.", recorded=True)
@@ -142,10 +153,29 @@ class FusionSettings:
     def __post_init__(self) -> None:
         if not self.max_gib > 0:
             raise InputError(f"max_gib is {self.max_gib:g}: give the memory that one image may take, more than 0")
+        for range_ in (self.range_a, self.range_b):
+            parse_range(range_)
 
     def as_dict(self) -> dict[str, Any]:
         """The values by name."""
         return asdict(self)
+
+
+def parse_range(text: str | Sequence[float] | None) -> tuple[float, float] | None:
+    """Two values, (lower, upper), from ``"0,6"`` or two numbers; None: none is given.
+
+    Raises:
+        InputError: if it is something else, or does not run upwards.
+    """
+    if text is None:
+        return None
+    try:
+        lower, upper = (float(end) for end in (text.split(",") if isinstance(text, str) else text))
+    except (TypeError, ValueError):
+        lower = upper = math.nan
+    if not -math.inf < lower < upper < math.inf:
+        raise InputError(f"unusable range {text!r}: use LOWER,UPPER in the unit of the file, such as 0,6")
+    return lower, upper
 
 
 RECORDED = tuple(option.name for option in fields(FusionSettings) if option.metadata["recorded"])

@@ -122,7 +122,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 def train_one(variant: str, seed: int, settings: Mapping[str, Any], folder: Path) -> S3IMFusion:
     """Train by configs/train.json with the overrides of a variant; the network after the last epoch."""
     overrides = {"seed": seed, "output_dir": str(folder), **settings}
-    overrides["train#handlers#1#interval"] = settings["epochs"] + 1  # no validation
+    overrides["train#validation_interval"] = settings["epochs"] + 1  # no validation
     workflow = Training(logging_file=False, **overrides, **VARIANTS[variant][1])
     workflow.initialize()
     workflow.run()

@@ -28,6 +28,7 @@ LONG = {
     "slicer_extension/test_worker.py": "processes that are killed and waited for",
     "slicer_extension/test_runs.py::test_cancel": "the same",
     "slicer_extension/test_runs.py::test_a_killed": "the same",
+    "slicer_extension/test_whole_run.py": "a user's whole way: four fusions in two sessions",
     "slicer_extension/test_extension_packaging.py::test_the_installed_tree_fuses": "installs the extension",
 }
 

@@ -273,6 +273,38 @@ def test_sources_in_the_output_folder_are_not_overwritten(tmp_path):
     assert source.read_bytes() == before
 
 
+def test_a_folder_that_is_fused_with_itself_is_warned_about(tmp_path):
+    for name in ("1.png", "2.png"):
+        write_picture(tmp_path / "mr" / name, 0)
+    result = run(tmp_path / "mr", tmp_path / "mr", "-o", tmp_path / "out")
+    warning = f"warning: in all 2 pairs image A and image B are one file, such as {tmp_path / 'mr' / '1.png'}\n"
+    assert warning in result.stderr
+
+
+def test_one_image_twice_is_warned_about_by_name(images, tmp_path):
+    a, b = images / "a.png", images / "b.png"
+    assert f"warning: {a} is image A and image B: name two images\n" in run(a, a, "-o", tmp_path / "one.png").stderr
+    path = a_list(images, "same,a.png,a.png", "good,a.png,b.png")
+    warning = "warning: in 1 of 2 pairs image A and image B are one file, such as same\n"
+    assert warning in run("--pairs", path, "-o", tmp_path / "out").stderr
+    assert "warning" not in run(a, b, "-o", tmp_path / "two.png").stderr
+
+
+def test_what_will_be_replaced_is_said_before_the_work(images, tmp_path):
+    a, b, output = images / "a.png", images / "b.png", tmp_path / "fused.png"
+    note = f"note: {output} is there already and will be replaced\n"
+    assert note not in run(a, b, "-o", output).stderr
+    assert run(a, b, "-o", output).stderr.startswith(note)
+    path, out = a_list(images, "one,a.png,b.png", "two,b.png,a.png"), tmp_path / "out"
+    assert "already" not in run("--pairs", path, "-o", out).stderr
+    (out / "two.png").unlink()
+    note = (
+        f"note: 1 of 2 results are in {out} already and will be replaced, such as one; --resume keeps what is finished"
+    )
+    assert note in run("--pairs", path, "-o", out).stderr
+    assert "already" not in run("--pairs", path, "-o", out, "--resume").stderr
+
+
 def test_an_image_without_a_partner_is_named(tmp_path):
     for path in ("mr/case1.png", "mr/case2.png", "ct/case1.png"):
         write_picture(tmp_path / path)

@@ -152,7 +152,7 @@ def test_an_interrupt_leaves_nothing(sources, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    for place in ("monai_s3im.formats.dicom.writing.generate_uid", "monai_s3im.transforms.saving.write_json"):
+    for place in ("monai_s3im.formats.dicom.writing.generate_uid", "monai_s3im.record.FusionRecord.write"):
         with monkeypatch.context() as patch:
             patch.setattr(place, interrupt)
             assert run(sources / "mr", sources / "ct", "-o", tmp_path / "out", "--dicom").exit_code == 130
@@ -203,7 +203,7 @@ def test_series_of_two_patients_or_frames_are_told_of_without_a_name(tmp_path):
         fuse(tmp_path / "mr", image_b, tmp_path / "out.nii.gz", device="cpu", **settings)
         record = (tmp_path / "out.json").read_text()
         assert "PLANTED" not in record
-        return json.loads(record)["warnings"]
+        return [text for text in json.loads(record)["warnings"] if "is not in HU" not in text]  # nor is it, here
 
     assert [text.startswith(frames) for text in warnings(tmp_path / "ct")] == [True]
     assert not any(text.startswith(frames) for text in warnings(tmp_path / "ct", register="rigid"))

@@ -204,10 +204,10 @@ def test_unusable_settings_are_refused_before_any_image_is_read(settings, words)
         Fuser(**{"device": "cpu", **settings})
 
 
-def test_an_output_that_does_not_fit_is_refused_before_the_network_runs(
+def test_an_output_that_does_not_fit_is_refused_before_anything_is_read(
     fuser, volumes, pictures, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(fuser, "_preprocessing", None)
+    monkeypatch.setattr("monai_s3im.transforms.loading.read_image", None)
     with pytest.raises(InputError, match=r"out\.png cannot hold a 3D image"):
         fuser(*volumes, tmp_path / "out.png")
     with pytest.raises(InputError, match=r"out\.nii\.gz cannot hold a 2D image"):
@@ -248,7 +248,7 @@ def test_a_user_s_own_movement_beside_the_output_is_left_alone(fuser, volumes, t
     (tmp_path / "out.tfm").write_text("mine")
     fuser(*volumes, tmp_path / "out.nii.gz")
     assert (tmp_path / "out.tfm").read_text(encoding="utf-8") == "mine"
-    monkeypatch.setattr("monai_s3im.transforms.saving.write_json", full_disk)
+    monkeypatch.setattr("monai_s3im.record.FusionRecord.write", full_disk)
     with pytest.raises(OutputError):
         fuser(*volumes, tmp_path / "out.nii.gz")
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.tfm"]

@@ -17,6 +17,7 @@ from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.cli import app
 from monai_s3im.evaluation.evaluate import evaluate
 from monai_s3im.formats.reading import read_image
+from monai_s3im.formats.writing import sha256_of
 from monai_s3im.pipeline import Fuser, fuse
 from monai_s3im.transforms import NormalizeModality
 from monai_s3im.workflows import Inference
@@ -197,7 +198,8 @@ def test_a_window_that_starts_with_a_minus_is_taken_by_the_command(volumes, tmp_
     for option, value in [("window", "lung"), ("reference", "c"), ("spacing", "1x2"), ("color-map", "virids")]:
         result = CliRunner().invoke(app, [*arguments, f"--{option}", value])
         assert result.exit_code == 2
-        assert result.stderr.startswith("error: un" if option != "color-map" else "error: no colour map 'virids'")
+        message = result.stderr.splitlines()[-1]  # after the note that the output is there
+        assert message.startswith("error: un" if option != "color-map" else "error: no colour map 'virids'")
 
 
 def test_defaults_are_those_of_the_config():
@@ -205,9 +207,17 @@ def test_defaults_are_those_of_the_config():
     assert {key: config[key] for key in OPTIONS} == {
         "reference": "a",
         "spacing": None,
-        "window": "brain",
+        "window": None,
         "color_map": None,
     }
+
+
+def write_record(fused, modality, **made_by):
+    """A record of a fused volume, of two sources of which no file is known."""
+    source = {"file": None, "sha256": None, "modality": modality, "intensity_range": [0.0, 1.0]}
+    made = {"fused": fused.name, "fused_sha256": sha256_of(fused), "warnings": [], **made_by}
+    record = {**made, "sources": {"image_a": source, "image_b": source}}
+    fused.with_name("fused.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("window", "ssim"), [("bone", 2.0), ("-450,1050", 2.0), ("brain", None)])
@@ -217,8 +227,7 @@ def test_a_fused_volume_is_measured_in_the_window_it_was_made_with(tmp_path, win
     ct = write_volume(tmp_path / "ct.nii.gz", array=hounsfield)
     fused = ((hounsfield + 450.0) / 1500).clip(0, 1).astype(np.float32)
     write_volume(tmp_path / "fused.nii.gz", array=fused)
-    sources = {key: {"modality": "ct"} for key in ("image_a", "image_b")}
-    (tmp_path / "fused.json").write_text(json.dumps({"sources": sources, "window": window}))
+    write_record(tmp_path / "fused.nii.gz", "ct", window=window)
     value = evaluate(tmp_path / "fused.nii.gz", ct, ct).mean["SSIM"]
     assert value < 1.8 if ssim is None else value == pytest.approx(ssim, abs=1e-6)
 
@@ -231,8 +240,7 @@ def test_a_fused_volume_is_measured_with_the_luma_of_its_colour_map(tmp_path):
     write_volume(tmp_path / "fused.nii.gz", array=((uptake - lower) / (upper - lower)).clip(0, 1).astype(np.float32))
     found = {}
     for name in (None, "viridis", "own.lut"):
-        sources = {key: {"modality": "pet"} for key in ("image_a", "image_b")}
-        (tmp_path / "fused.json").write_text(json.dumps({"sources": sources, "color_map": name}))
+        write_record(tmp_path / "fused.nii.gz", "pet", color_map=name)
         found[name] = evaluate(tmp_path / "fused.nii.gz", pet, pet).mean["SSIM"]
     assert found["viridis"] == pytest.approx(2, abs=1e-6)
     assert found["own.lut"] == pytest.approx(2, abs=1e-6)

@@ -11,9 +11,11 @@ from monai_s3im.modalities import (
     ct_window,
     guess_modality,
     intensity_range,
+    is_hounsfield,
     modality_named,
     modality_of_dicom,
     modality_of_name,
+    padding_of,
 )
 from monai_s3im.pairs.lists import modality_of_folder, read_pairs
 from monai_s3im.phantom import head_phantom
@@ -124,6 +126,58 @@ def test_ct_is_guessed_from_air_and_bone_in_hu(lowest, highest, name):
     volume = torch.full((1, 3, 3, 3), 20.0)
     volume[0, 0, 0, 0], volume[0, 1, 1, 1] = lowest, highest
     assert guess_modality(volume) is MODALITIES[name]
+
+
+def a_head(air, tissue, bone, seed=0):
+    """(1, 32, 32, 32): a ball of tissue in a shell of bone in air, with some noise."""
+    radius = np.linalg.norm(np.indices((32, 32, 32)) - 15.5, axis=0)
+    values = np.where(radius < 14, np.where(radius > 12, bone, tissue), air)
+    noise = np.random.default_rng(seed).normal(0, 8, values.shape).round()
+    return torch.as_tensor(values + noise, dtype=torch.float32)[None]
+
+
+def outside_a_circle(volume):
+    rows, columns = np.indices((32, 32)) - 15.5
+    return torch.as_tensor(np.hypot(rows, columns) > 15)[None, :, :, None].expand(volume.shape)
+
+
+def test_an_mr_with_undershoot_or_a_phase_image_is_not_taken_for_a_ct():
+    mr = a_head(100, 20_000, 5_000)
+    mr[0, 2, 2, 2:5] = -600.0
+    assert guess_modality(mr) is MODALITIES["generic"]
+    phase = torch.as_tensor(np.random.default_rng(0).integers(-4096, 4095, (1, 20, 20, 20)), dtype=torch.float32)
+    assert guess_modality(phase) is MODALITIES["generic"]
+    assert guess_modality(a_head(-1000, 30_000, 900)) is MODALITIES["generic"]
+    assert guess_modality(a_head(-1000, 40, 900)) is MODALITIES["ct"]
+
+
+@pytest.mark.parametrize("padding", [-2000.0, -3024.0, -32768.0, 63536.0, 65535.0])
+@pytest.mark.parametrize("name", ["ct", "mr", "pet", "generic"])
+def test_padding_stays_out_of_the_range(name, padding):
+    volume = a_head(24, 1064, 1924)
+    expected = intensity_range(volume[~outside_a_circle(volume)], MODALITIES[name])
+    padded = volume.masked_fill(outside_a_circle(volume), padding)
+    assert padding_of(padded, MODALITIES[name]) == [padding]
+    assert intensity_range(padded, MODALITIES[name]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("padding", [None, -2000.0, 63536.0])
+def test_padding_says_nothing_about_hu(padding):
+    for air, tissue, bone, expected in ((24, 1064, 1924, False), (-1000, 40, 900, True)):
+        volume = a_head(air, tissue, bone)
+        if padding is not None:
+            volume = volume.masked_fill(outside_a_circle(volume), padding)
+        assert is_hounsfield(volume) is expected
+        assert (guess_modality(volume) is MODALITIES["ct"]) is expected
+
+
+def test_air_zero_and_saturated_voxels_are_not_padding():
+    ct = a_head(-1000, 40, 900)
+    assert padding_of(torch.where(ct < -500, -1000.0, ct), MODALITIES["ct"]) == []
+    assert padding_of(ct.clamp(-200, 300), MODALITIES["ct"]) == []
+    assert padding_of(torch.where(ct < -500, 0.0, ct + 1500), MODALITIES["mr"]) == []
+    assert padding_of(a_head(24, 60_000, 30_000).clamp(0, 60_000), MODALITIES["mr"]) == []
+    assert padding_of(torch.where(ct < -500, -1000.0, ct + 1500), MODALITIES["mr"]) == [-1000.0]
 
 
 def test_range_of_a_ramp_by_hand():

@@ -18,7 +18,7 @@ from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import FusionSettings
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "docs" / "data" / "record.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_the_schema_is_that_of_the_types():
     spec = importlib.util.spec_from_file_location("record_schema", ROOT / ".ci" / "record_schema.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8") == module.text()
+    assert (ROOT / "docs" / "data" / "record.schema.json").read_text(encoding="utf-8") == module.text()
 
 
 def test_real_records_are_valid_and_have_no_key_that_the_schema_lacks(fused):

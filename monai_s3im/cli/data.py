@@ -8,55 +8,94 @@ import typer
 
 from monai_s3im.errors import InputError, OutputError
 
-from .common import fail, tell
+from .common import fail, show_log, tell
 from .options import chosen, examples
 from .progress import steps
 
 data_app = typer.Typer(help="List, check, make and download data.", no_args_is_help=True)
 
 
-@data_app.command("list", epilog=examples("data list pairs.csv", "data list phantom"))
+@data_app.command("list", epilog=examples("data list pairs.csv", "data list phantom", "data list study"))
 def list_data(
-    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist; or a folder of DICOM series.")],
 ) -> None:
-    """List the pairs of a data set or list."""
+    """List the pairs of a data set or list; or the DICOM series below a folder, and the volumes of 4D ones."""
+    if _holds_dicom_alone(source):
+        from monai_s3im.formats.dicom.catalogue import catalogue_of
+
+        try:
+            entries = catalogue_of(source)
+        except InputError as error:
+            fail(error)
+        for entry in entries:
+            typer.echo("\t".join([entry.name, entry.description, entry.modality, entry.size]))
+        return
     for section, pair in _pairs_of(source):
         typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
 
 
-@data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom"))
+@data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom --deep"))
 def check_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
+    deep: Annotated[bool, typer.Option("--deep", help="Read all voxels, too, as a fusion does; slower.")] = False,
 ) -> None:
-    """Check every pair of a data set or list: missing, unreadable, of different size; all problems at once."""
+    """Check the header of each image of a data set or list: missing, damaged, of another size; all problems at once."""
     from monai_s3im.pairs.checks import problems_of
 
     found = _pairs_of(source)
-    problems = [line for lines in problems_of([pair for _, pair in found]).values() for line in lines]
+    if deep:
+        show_log()
+    with steps() as step:
+        of_pairs = problems_of(
+            [pair for _, pair in found], deep=deep, progress=lambda done: step("Reading, pairs done:", done, len(found))
+        )
+    problems = [line for lines in of_pairs.values() for line in lines]
     for line in problems:
         typer.echo(f"error: {line}", err=True)
-    typer.echo(f"{len(found)} pairs, {len(problems)} problems")
+    extent = "all voxels were read" if deep else "only the headers were read, --deep reads the voxels"
+    typer.echo(f"{len(found)} pairs, {len(problems)} problems; {extent}")
     if problems:
         raise typer.Exit(2)
 
 
-def _pairs_of(source: Path) -> list[tuple[str, Any]]:
-    from monai_s3im.pairs.layouts import dataset_pairs
-    from monai_s3im.pairs.lists import SECTIONS, read_pairs
+def _holds_dicom_alone(source: Path) -> bool:
+    """Whether it is a study, and no folder of pairs."""
+    from monai_s3im.formats.dicom.headers import files_below, may_be_dicom
+    from monai_s3im.formats.dicom.series import is_series
 
+    if is_series(source):
+        return True
+    if not source.is_dir() or not any(map(may_be_dicom, files_below(source))):
+        return False
     try:
-        if source.is_file():
-            return [("all", pair) for pair in read_pairs(source)]
-        found, last = [], InputError(f"{source} holds no pairs")
-        for section in SECTIONS:
-            try:
-                found += [(section, pair) for pair in dataset_pairs(source, section)]
-            except InputError as error:
-                last = error
-        if not found:
-            raise last
+        _found_pairs(source)
+    except InputError:
+        return True
+    return False
+
+
+def _pairs_of(source: Path) -> list[tuple[str, Any]]:
+    try:
+        return _found_pairs(source)
     except InputError as error:
         fail(error)
+
+
+def _found_pairs(source: Path) -> list[tuple[str, Any]]:
+    from monai_s3im.pairs.layouts import dataset_pairs
+    from monai_s3im.pairs.lists import read_pairs
+    from monai_s3im.pairs.rows import SECTIONS
+
+    if source.is_file():
+        return [("all", pair) for pair in read_pairs(source)]
+    found, last = [], InputError(f"{source} holds no pairs")
+    for section in SECTIONS:
+        try:
+            found += [(section, pair) for pair in dataset_pairs(source, section)]
+        except InputError as error:
+            last = error
+    if not found:
+        raise last
     return found
 
 

@@ -1,5 +1,6 @@
 """What ``s3im fuse`` does with the pairs that it has found, and what it says about them."""
 
+import os
 import sys
 import time
 from contextlib import closing
@@ -9,7 +10,8 @@ from typing import Any
 
 import typer
 
-from monai_s3im.formats.paths import isdir
+from monai_s3im.errors import InputError
+from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import FusionSettings
@@ -47,12 +49,19 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
 
     output = _file_in(output, pair) if isdir(output) and not settings.dicom else output
     remove_leftovers(output.parent)
-    step("Looking at the images")
-    pair = replace(pair, name="pair")  # which names no file here
-    if problems := problems_of([pair], settings.max_gib).get(pair.name):
-        fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
+    sources = {os.path.realpath(frame_of(image)[0]) for image in (pair.image_a, pair.image_b)}
+    is_there = exists(record_path(output)) if settings.dicom else isfile(output)
+    if is_there and os.path.realpath(output) not in sources:  # which is refused
+        tell(f"note: {output} is there already and will be replaced")
     step("Loading the network")
-    Fuser(settings, progress=step)(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+    fuser = Fuser(settings, progress=step)
+    try:
+        fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+    except InputError:  # the first thing that is wrong: only now are the headers read for all of them
+        pair = replace(pair, name="pair")  # which names no file here
+        if problems := problems_of([pair], settings.max_gib).get(pair.name):
+            fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
+        raise
     is_read_by_a_person = step.is_shown and sys.stdout.isatty()
     if not is_read_by_a_person:
         say(output)
@@ -106,6 +115,8 @@ def fuse_many(
     from monai_s3im.batch import fuse_batch
     from monai_s3im.pipeline import Fuser
 
+    if not batch["resume"]:
+        _note_existing(pairs, output, settings.dicom)
     counts, total = {"fused": 0, "skipped": 0, "failed": 0}, len(pairs) + len(batch["refused"])
     step("Loading the networks")
     fuser = Fuser(settings)
@@ -126,3 +137,15 @@ def fuse_many(
     is_reported = not report or report_batch(output, pairs, settings.color_map, settings.max_gib, step)
     if done < total or not is_reported:
         raise typer.Exit(1 if done else 2)
+
+
+def _note_existing(pairs: list[Any], output: Path, dicom: bool) -> None:
+    """Say before the work begins what it will replace."""
+    from monai_s3im.batch.run import output_path
+
+    there = [pair.name for pair in pairs if exists(output_path(pair, output, dicom))]
+    if there:
+        tell(
+            f"note: {len(there)} of {len(pairs)} results are in {output} already and will be replaced, such as "
+            f"{there[0]}; --resume keeps what is finished"
+        )

@@ -1,5 +1,6 @@
 """The pairs that a command is about: two images or folders, a list, or what patterns find."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,22 @@ def _only_image_in(folder: Path, partner: Path) -> Path:
 
     images = [file for file in sorted(folder.iterdir()) if (suffix_of(file) if file.is_file() else is_series(file))]
     if len(images) != 1:
+        if not images:
+            _refuse_tree(folder)
         such = f" of {len(images)} images" if images else " without images"
         fail(f"{folder} is a folder{such} and {partner} is one image: name one image, or two folders")
     tell(f"note: {images[0]} is the only image in {folder}")
     return images[0]
+
+
+def _refuse_tree(folder: Path) -> None:
+    from monai_s3im.errors import InputError
+    from monai_s3im.formats.dicom.tree import refuse_tree
+
+    try:
+        refuse_tree(folder)
+    except InputError as error:
+        fail(error)
 
 
 def find_pairs(
@@ -52,7 +65,9 @@ def find_pairs(
     if root is None and pattern_a is None and pattern_b is None:
         from monai_s3im.pairs.inference import fusion_pairs
 
-        return fusion_pairs(image_a, image_b, pairs, modality_a, modality_b), {}
+        found = fusion_pairs(image_a, image_b, pairs, modality_a, modality_b)
+        _warn_of_one_image_twice(found)
+        return found, {}
     if root is None or pattern_a is None or pattern_b is None or image_a is not None or pairs is not None:
         fail("--root, --pattern-a and --pattern-b go together, without images or --pairs")
     from monai_s3im.pairs.patterns import match_patterns
@@ -61,3 +76,18 @@ def find_pairs(
     for file in match.unpaired:
         tell(f"note: {file} has no partner")
     return match.pairs, match.ambiguous
+
+
+def _warn_of_one_image_twice(pairs: list[Any]) -> None:
+    """Say before the work begins that an image is to be fused with itself, as after naming one folder twice."""
+    twice = [pair for pair in pairs if os.path.realpath(pair.image_a) == os.path.realpath(pair.image_b)]
+    if not twice:
+        return
+    if len(pairs) == 1:
+        tell(f"warning: {twice[0].image_a} is image A and image B: name two images")
+    elif len(twice) == len(pairs):
+        tell(f"warning: in all {len(pairs)} pairs image A and image B are one file, such as {twice[0].image_a}")
+    else:
+        tell(
+            f"warning: in {len(twice)} of {len(pairs)} pairs image A and image B are one file, such as {twice[0].name}"
+        )

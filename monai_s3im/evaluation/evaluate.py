@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -18,17 +19,20 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from monai_s3im.bundle_config import inference_steps
 from monai_s3im.errors import InputError
 from monai_s3im.formats.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
-from monai_s3im.formats.writing import write_json, write_text
+from monai_s3im.formats.writing import sha256_of, write_json, write_text
 from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
 from monai_s3im.pairs.lists import images_by_stem
 from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import DEFAULTS, MAX_GIB
-from monai_s3im.transforms import AlignSourcesd, ColorMapd, NormalizeModality, SplitChrominanced
 from monai_s3im.transforms.movement import moved_by, ras_to_lps
 
+logger = logging.getLogger(__name__)
+
 LARGEST_BATCH = 16
+_MEASURED = ("fused", "image_a", "image_b")
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -88,15 +92,16 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path, *, m
     0.114 B). 16-bit pictures are brought to the 0..255 scale.
 
     A volume is measured slice by slice in the axial plane, on the fused volume's grid, with its sources scaled as they
-    were for fusing and the second where registration brought it (modalities, window, colour map and movement are read
-    from the JSON file beside the fused volume; where there is none, they are guessed, and nothing is moved); its values
-    are the means over the slices in which a source has content.
+    were for fusing and the second where registration brought it (modalities, window, ranges, colour map and movement
+    are read from the JSON file beside the fused volume; where there is none, they are guessed, and nothing is moved);
+    its values are the means over the slices in which a source has content.
 
     Args:
         fused: a picture or volume, or a folder of them.
-        source_a: its first source, or a folder with one for each fused image, of the same name up to the suffix;
+        source_a: a source, or a folder with one for each fused image, of the same name up to the suffix;
             further files there are left alone.
-        source_b: its second source, likewise.
+        source_b: the other source, likewise. Of a volume with a record the order of the two does not matter: their
+            SHA256 says which is which, and a warning if one is not named there.
         max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Returns:
@@ -141,29 +146,49 @@ def read_luma(path: str | Path, max_gib: float = MAX_GIB) -> Tensor:
 
 def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]:
     """Mean of each metric over the axial slices of a fused volume; its path, and those of its sources."""
-    fused, source_a, source_b = paths
+    fused = paths[0]
     record, matrix = _record_of(fused)
+    source_a, source_b = _in_recorded_order(paths, record)
     window = record.settings.window if record else DEFAULTS.window
-    item: dict[Hashable, Any] = {
-        "fused": read_image(fused, max_gib),
-        "image_a": read_image(source_a, max_gib),
-        "image_b": read_image(source_b, max_gib),
-    }
-    for key in ("image_a", "image_b"):
-        item[key] = NormalizeModality(record.sources[key].modality if record else None, window)(item[key])
+    color_map = _color_map_of_same_luma(record.color_map if record else None)
+    load, normalize, *others = inference_steps(
+        *("load", "normalize", "align", "color", "split"),
+        keys=dict.fromkeys(["align", "split"], _MEASURED),
+        window=window,
+        **{f"range_{key}": getattr(record.settings, f"range_{key}") if record else None for key in "ab"},
+        color_map=color_map,
+        max_gib=max_gib,
+        device="cpu",
+    )
+    item: dict[Hashable, Any] = {}
+    item |= {f"modality_{key}": record.sources[f"image_{key}"].modality if record else None for key in "ab"}
+    item = normalize(load({**item, "image_a": source_a, "image_b": source_b}))
     if matrix is not None:
         item["image_b"] = moved_by(ras_to_lps(matrix), item["image_b"])
+    item["fused"] = read_image(fused, max_gib)
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
-    for transform in (
-        AlignSourcesd(["fused", "image_a", "image_b"]),
-        ColorMapd(["image_a", "image_b"], _color_map_of_same_luma(record.color_map if record else None)),
-        SplitChrominanced(["fused", "image_a", "image_b"]),
-    ):
-        item = transform(item)
-    slices = torch.cat([item[key].as_tensor() for key in ("fused", "image_a", "image_b")]).movedim(-1, 0).double()
+    for step in others:
+        item = step(item)
+    slices = torch.cat([item[key].as_tensor() for key in _MEASURED]).movedim(-1, 0).double()
     slices = slices[slices[:, 1:].amax((1, 2, 3)) > 0]  # (S, 3, H, W)
     parts = [fusion_metrics(part[:, :1], part[:, 1:], data_range=1.0) for part in slices.split(LARGEST_BATCH)]
     return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}
+
+
+def _in_recorded_order(paths: tuple[Path, ...], record: FusionRecord | None) -> tuple[Path, Path]:
+    """The two sources in the order of the record, by their SHA256: modality and movement are those of each source."""
+    fused, source_a, source_b = paths
+    recorded = [record.sources[key].sha256 for key in ("image_a", "image_b")] if record else [None, None]
+    if None in recorded:  # of an early version, or sources that were no files
+        return source_a, source_b
+    found = [sha256_of(source) for source in (source_a, source_b)]
+    for source, sha256 in zip((source_a, source_b), found, strict=True):
+        if sha256 not in recorded:
+            logger.warning(
+                "%s is not a source that the record of %s names: check that it is the right one", source, fused
+            )
+    is_swapped = found != recorded and (found[0] == recorded[1] or found[1] == recorded[0])
+    return (source_b, source_a) if is_swapped else (source_a, source_b)
 
 
 def _record_of(fused: Path) -> tuple[FusionRecord | None, NDArray[np.float64] | None]:

@@ -1,7 +1,7 @@
 """Draw a comparison: radar, box plots, and a montage with the region of most detail enlarged."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,12 @@ def draw_boxes(comparison: Comparison, path: str | Path) -> None:
     _save(figure, path)
 
 
-def draw_montage(
-    pictures: Mapping[str, Mapping[str, Tensor]], path: str | Path, region: Sequence[int] | None = None
-) -> None:
-    """Draw a row for each case, with a column for each source and method, and below each picture its enlarged region.
+def draw_montage(pictures: Mapping[str, Mapping[str, Tensor]], path: str | Path) -> None:
+    """Draw a row for each case, with a column for each source and method, and the region of most detail enlarged below.
 
     Args:
         pictures: case -> column's title -> (1 or 3, H, W) on the 0..255 scale; the first two columns are the sources.
         path: the PNG to write.
-        region: top, left, height and width in pixels of what is enlarged; None: for each case where both sources have
-            the most detail.
 
     Raises:
         OutputError: the file cannot be written.
@@ -82,7 +78,7 @@ def draw_montage(
     grid = figure.subplots(2 * len(pictures), len(titles), squeeze=False)
     for row, (case, columns) in enumerate(pictures.items()):
         images = list(columns.values())
-        top, left, height, width = region or region_of_most_detail(images[0], images[1])
+        top, left, height, width = region_of_most_detail(images[0], images[1])
         for column, (title, image) in enumerate(columns.items()):
             shown = image.clamp(0, 255).byte().movedim(0, -1).squeeze(-1).numpy()
             whole, zoomed = grid[2 * row, column], grid[2 * row + 1, column]

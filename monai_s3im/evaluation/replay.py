@@ -22,6 +22,7 @@ from monai_s3im.pairs.lists import Pair
 from monai_s3im.record import FusionRecord
 from monai_s3im.settings import MAX_GIB
 from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color, on_same_grid
+from monai_s3im.transforms.notes import PROVENANCE, noted
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _aligned(
     with own_errors(), _told_before():
         for transform in _pipeline(json.dumps(settings)):
             item = transform(item)
-    for key, source in json.loads(item["provenance"]).items():
+    for key, source in noted(item, PROVENANCE).items():
         if source["sha256"] != record.sources[key].sha256:
             raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
     item |= {key: in_color(item[key]) for key in ("image_a", "image_b")}
@@ -108,7 +109,7 @@ def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
 @contextmanager
 def _told_before() -> Iterator[None]:
     """What the pipeline warns of is in the record: say it once."""
-    loggers = [logging.getLogger(f"monai_s3im.{name}") for name in ("data", "transforms")]
+    loggers = [logging.getLogger(f"monai_s3im.{name}") for name in ("formats", "transforms")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -1,7 +1,8 @@
 """What the path of an image says: its format, which frame or series of it is meant, and what is there.
 
 ``FILE#FRAME`` is one frame of a 4D volume, counted from 1; ``FOLDER#SERIES`` one of several DICOM series in a folder,
-by number or UID. A file that has such a name is itself, not a part of another.
+by number, UID or description; ``FOLDER#SERIES#VOLUME`` one volume of it. A file that has such a name is itself, not a
+part of another.
 """
 
 import re
@@ -12,6 +13,8 @@ __all__ = [
     "DICOM_SUFFIXES",
     "IMAGE_SUFFIXES",
     "ITK_SUFFIXES",
+    "MINC_SUFFIXES",
+    "NIBABEL_SUFFIXES",
     "NIFTI_SUFFIXES",
     "PICTURE_SUFFIXES",
     "VOLUME_SUFFIXES",
@@ -27,13 +30,15 @@ __all__ = [
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
+NIBABEL_SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
-VOLUME_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+MINC_SUFFIXES = (".mnc",)
+VOLUME_SUFFIXES = NIBABEL_SUFFIXES + ITK_SUFFIXES + MINC_SUFFIXES
 IMAGE_SUFFIXES = PICTURE_SUFFIXES + VOLUME_SUFFIXES
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 _FRAME = re.compile(r"[1-9][0-9]{0,8}")
-_SERIES = re.compile(r"[0-9][0-9.]*")
+_SERIES = re.compile(r"[0-9][0-9.]*(#[0-9]+)?")
 
 
 def frame_of(path: str | Path) -> tuple[Path, int | None]:
@@ -43,8 +48,16 @@ def frame_of(path: str | Path) -> tuple[Path, int | None]:
 
 
 def series_of(path: str | Path) -> tuple[Path, str | None]:
-    """The folder of ``FOLDER#SERIES`` and the series; None where none is named."""
-    return _split(path, _SERIES)
+    """The folder of ``FOLDER#SERIES`` or ``FOLDER#SERIES#VOLUME`` and what follows it; None where none is named."""
+    text = str(path)
+    if exists(text):
+        return Path(path), None
+    for place in (place for place, sign in reversed([*enumerate(text)]) if sign == "#" and place):
+        whole, name = text[:place], text[place + 1 :]
+        if name and (isdir(whole) or (isfile(whole) and _SERIES.fullmatch(name))):
+            return Path(whole), name
+    named = re.fullmatch(rf"([^#].*?)#({_SERIES.pattern})", text)
+    return (Path(named[1]), named[2]) if named else (Path(path), None)
 
 
 def suffix_of(path: str | Path) -> str:

@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.reading import spatial_shape_of
+from monai_s3im.formats.reading import read_image, spatial_shape_of
 from monai_s3im.modalities import modality_named
 from monai_s3im.settings import MAX_GIB
 
@@ -34,8 +34,19 @@ def check_pairs(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> None:
         raise InputError("\n".join([f"{len(problems)} problem(s) in {len(pairs)} pair(s), nothing was run:", *shown]))
 
 
-def problems_of(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> dict[str, list[str]]:
+def problems_of(
+    pairs: Sequence[Pair],
+    max_gib: float = MAX_GIB,
+    deep: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, list[str]]:
     """Look at every header, and tell what is wrong with which pair.
+
+    Args:
+        pairs: to be fused.
+        max_gib: most memory that one image may take.
+        deep: read the voxels as well, as a fusion does: it takes longer, and finds files that are cut short or empty.
+        progress: called after each pair with the number of pairs that were looked at.
 
     Returns:
         By the name of the pair, one sentence for each problem: a file is missing, unreadable or larger than `max_gib`
@@ -47,7 +58,7 @@ def problems_of(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> dict[str, li
     for name, problem in _name_problems(pairs):
         problems.setdefault(name, []).append(problem)
     shapes: dict[Path, tuple[int, ...] | str] = {}
-    for pair in pairs:
+    for number, pair in enumerate(pairs, 1):
         found = [
             f"{pair.name}: {fault}."
             for modality in (pair.modality_a, pair.modality_b)
@@ -55,12 +66,14 @@ def problems_of(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> dict[str, li
         ]
         for path in (pair.image_a, pair.image_b):
             if path not in shapes:
-                shapes[path] = _shape_or_problem(path, max_gib)
+                shapes[path] = _shape_or_problem(path, max_gib, deep)
             if isinstance(shape := shapes[path], str):
                 found.append(f"{pair.name}: {shape}")
         found += _shape_problems(pair, shapes[pair.image_a], shapes[pair.image_b])
         if found:
             problems.setdefault(pair.name, []).extend(found)
+        if progress is not None:
+            progress(number)
     return {name: list(dict.fromkeys(lines)) for name, lines in problems.items()}
 
 
@@ -87,9 +100,12 @@ def _modality_problem(name: str) -> str | None:
     return None
 
 
-def _shape_or_problem(path: Path, max_gib: float) -> tuple[int, ...] | str:
+def _shape_or_problem(path: Path, max_gib: float, deep: bool) -> tuple[int, ...] | str:
     try:
-        return spatial_shape_of(path, max_gib)
+        shape = spatial_shape_of(path, max_gib)
+        if deep:
+            read_image(path, max_gib)
+        return shape
     except InputError as error:
         return str(error)
 

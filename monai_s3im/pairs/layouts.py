@@ -5,7 +5,8 @@ from pathlib import Path
 
 from monai_s3im.errors import InputError
 
-from .lists import SECTIONS, Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
+from .lists import Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
+from .rows import SECTIONS
 
 _SECTION_FOLDERS = {"training": "train", "validation": "val", "test": "test"}
 _HARVARD_DATALIST = "datalist_CT+SPECT-MRI.json"

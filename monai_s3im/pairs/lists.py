@@ -1,11 +1,10 @@
 """Lists of pairs of images to fuse, from a file or from two folders."""
 
-import csv
-import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series
 from monai_s3im.formats.paths import IMAGE_SUFFIXES, isdir, isfile, suffix_of
 from monai_s3im.formats.reading import stem_of
-from monai_s3im.modalities import known_modality
+from monai_s3im.modalities import known_modality, modality_of_name
 
-SECTIONS = ("training", "validation", "test")
+from .rows import MOST_TOLD, TABLE_SUFFIXES, datalist_rows, section_named, table_rows, text_of
 
 _LONGEST_PATH, _LONGEST_NAME = 1024, 255
-_MOST_TOLD = 200  # letters
-_CSV_COLUMNS = {"name", "image_a", "image_b", "modality_a", "modality_b"}
 
 
 @dataclass(frozen=True)
@@ -45,38 +42,35 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
     """Read a list of pairs; the files it names are not looked at (see `pair_checks.check_pairs`).
 
     Args:
-        path: a CSV file with the header `name,image_a,image_b,modality_a,modality_b`, of which only `image_a` and
-            `image_b` are needed, or a MONAI (Decathlon) datalist in JSON, or a folder with one of them. Relative paths
-            in it are relative to its folder. A list that is named may name files anywhere; one that is found in a
-            folder only files below it. A pair without a name is named after image_a, and where that is not unique also
-            after the modality of image_b ('28005_ct').
-        section: 'training', 'validation' or 'test' of a datalist; all when None.
+        path: a table (.csv, or .tsv and .txt) with the header `name,image_a,image_b,modality_a,modality_b`, of which
+            only `image_a` and `image_b` are needed and further columns are left alone; or a MONAI (Decathlon) datalist
+            in JSON, whose items have `image_a` and `image_b`, or `image` with a list of the two; or a folder with one
+            of them. Relative paths in it are relative to its folder. A list that is named may name files
+            anywhere; one that is found in a folder only files below it. A pair without a name is named after image_a;
+            where that is not unique, see :func:`uniquely_named`.
+        section: 'training', 'validation' or 'test' ('testing') of a datalist; all when None.
 
     Raises:
         InputError: there is no such file, the folder holds none or several, a column or value is missing, the file is
-            not CSV or JSON text, the section is not there, there is no pair, or a list that was found in a folder leads
-            out of it.
+            not a table or JSON text, the section is not there, there is no pair, or a list that was found in a folder
+            leads out of it.
     """
     path = Path(path)
     if isdir(path):
         found = _only_list_in(path)
         return inside(path, found, read_pairs(found, section))
-    if path.suffix.lower() not in {".csv", ".json"}:
+    is_table = path.suffix.lower() in TABLE_SUFFIXES
+    if not is_table and path.suffix.lower() != ".json":
         raise InputError(f"{path} is no list of pairs: give a .csv file, a .json datalist or a folder with one of them")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: check the path") from error
-    except PermissionError as error:
-        raise InputError(f"{path} may not be read: ask for permission to read it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: save it as UTF-8") from error
-    is_csv = path.suffix.lower() == ".csv"
-    if is_csv and section is not None:
+    text = text_of(path)
+    if is_table and section is not None:
         raise InputError(f"{path} has no section '{section}', as no CSV has: write a datalist.json")
-    rows = _csv_rows(text, path) if is_csv else _datalist_rows(text, path, section)
+    rows = table_rows(text, path) if is_table else datalist_rows(text, path, section_named(section))
     if not rows:
         raise InputError(f"{path} lists no pair: give image_a and image_b of at least one")
+    for row in rows if not is_table else []:
+        for key in "ab":
+            row[f"modality_{key}"] = row[f"modality_{key}"] or modality_of_folder(Path(str(row.get(f"image_{key}"))))
     given = {str(row["name"]) for row in rows if row.get("name")}
     return uniquely_named([_pair(row, path) for row in rows], given)
 
@@ -124,13 +118,47 @@ def match_folders(
 
 
 def uniquely_named(pairs: Sequence[Pair], given: Collection[str] = ()) -> list[Pair]:
-    """Add the modality of image_b to names that are not unique ('28005_ct'), except to those that were `given`."""
-    count = Counter(pair.name for pair in pairs)
-    unclear = {name for name in count if count[name] > 1 and name not in given}
-    return [
-        replace(pair, name=f"{pair.name}_{pair.modality_b}") if pair.name in unclear and pair.modality_b else pair
-        for pair in pairs
-    ]
+    """Make names unique, except those that were `given`.
+
+    The first of these that tells the pairs of one name apart is added: the modality of image_b ('28005_ct'), folders of
+    image_a ('p1_T1'), the name of image_b ('T1_PET'), or both. Where nothing does, the names stay as they are.
+    """
+    count = Counter(pair.name.casefold() for pair in pairs)
+    groups: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        if count[pair.name.casefold()] > 1 and pair.name not in given:
+            groups.setdefault(pair.name.casefold(), []).append(index)
+    named = list(pairs)
+    for group in groups.values():
+        ways = ([way(pairs[index]) for index in group] for way in _WAYS_TO_NAME)
+        for names in ways:
+            if all(names) and len({name.casefold() for name in names}) == len(names):
+                for index, name in zip(group, names, strict=True):
+                    named[index] = replace(pairs[index], name=name)
+                break
+    return named
+
+
+def _after_modality(pair: Pair) -> str:
+    return f"{pair.name}_{pair.modality_b}" if pair.modality_b else ""
+
+
+def _after_folders(pair: Pair, depth: int) -> str:
+    folders = [part for part in pair.image_a.parent.parts if part not in {pair.image_a.anchor, "..", "."}]
+    return "_".join([*folders[-depth:], pair.name]) if len(folders) >= depth else ""
+
+
+def _after_image_b(pair: Pair) -> str:
+    return f"{pair.name}_{stem_of(pair.image_b)}"
+
+
+_DEPTHS = range(1, 9)
+_WAYS_TO_NAME: tuple[Callable[[Pair], str], ...] = (
+    _after_modality,
+    *(partial(_after_folders, depth=depth) for depth in _DEPTHS),
+    _after_image_b,
+    *(lambda pair, depth=depth: f"{_after_folders(pair, depth)}_{stem_of(pair.image_b)}" for depth in _DEPTHS),
+)
 
 
 def datalist_items(pairs: Iterable[Pair]) -> list[dict[str, str | None]]:
@@ -155,7 +183,7 @@ def modality_of_folder(path: Path) -> str | None:
 
 def _modality(text: Any) -> str | None:
     """The name of the modality that a list gives, or what it has instead, which is refused later."""
-    found = known_modality(str(text or ""))
+    found = known_modality(str(text or "")) or modality_of_name(str(text or ""))
     return found.name if found else str(text or "").strip().lower() or None
 
 
@@ -171,59 +199,10 @@ def _only_list_in(folder: Path) -> Path:
     raise InputError(f"{folder} has no list of pairs: put a pairs.csv or a datalist.json there")
 
 
-def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
-    lines = [line for line in text.splitlines() if line.strip(" ,;\t")]
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    try:
-        cells = [
-            [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-        ]
-    except csv.Error as error:
-        raise InputError(f"{path} is no CSV ({error}): export it again") from error
-    header = [name.lower() for name in cells[0]] if cells else []
-    if not {"image_a", "image_b"} <= set(header):
-        raise InputError(f"{path} lacks the columns image_a and image_b: start it with name,image_a,image_b")
-    if unknown := [name for name in header if name not in _CSV_COLUMNS]:
-        raise InputError(
-            f"{path} has unknown columns {', '.join(unknown)[:_MOST_TOLD]}: keep to {', '.join(sorted(_CSV_COLUMNS))}"
-        )
-    if wrong := [row for row in cells if len(row) != len(header)]:
-        raise InputError(
-            f"{path} has a row of {len(wrong[0])} cells under {len(header)} columns "
-            f"({str(wrong[0])[:_MOST_TOLD]}): mend it"
-        )
-    return [dict(zip(header, row, strict=True)) for row in cells[1:]]
-
-
-def _datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({str(error)[:_MOST_TOLD]}): mend it") from error
-    present = [name for name in SECTIONS if isinstance(content, dict) and isinstance(content.get(name), list)]
-    if not present:
-        raise InputError(f"{path} has none of the sections {', '.join(SECTIONS)}: write it as a MONAI datalist")
-    if section is not None and section not in present:
-        raise InputError(f"{path} has no section '{section}': use one of {', '.join(present)}")
-    items = [item for name in present if section in {None, name} for item in content[name]]
-    if not all(isinstance(item, dict) for item in items):
-        raise InputError(f'{path} has items without keys: write them as {{"image_a": ..., "image_b": ...}}')
-    modality = content.get("modality")
-    modality = modality if isinstance(modality, dict) else {}
-    defaults = {f"modality_{key}": modality.get(f"image_{key}") for key in "ab"}
-    rows = [{**defaults, **item} for item in items]
-    for row in rows:
-        for key in "ab":
-            row[f"modality_{key}"] = row[f"modality_{key}"] or modality_of_folder(
-                Path(str(row.get(f"image_{key}", "")))
-            )
-    return rows
-
-
 def _pair(row: dict[str, Any], path: Path) -> Pair:
     for key in ("image_a", "image_b"):
         if not isinstance(row.get(key), str) or not row[key]:
-            raise InputError(f"{path} has a pair without {key} ({str(row)[:_MOST_TOLD]}): give the file")
+            raise InputError(f"{path} has a pair without {key} ({str(row)[:MOST_TOLD]}): give the file")
         if len(row[key]) > _LONGEST_PATH or max(map(len, Path(row[key]).parts), default=0) > _LONGEST_NAME:
             raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is no path: give the file")
     return Pair(

@@ -8,7 +8,7 @@ from .intensity import NormalizeModality, NormalizeModalityd
 from .loading import CompareSeriesd, LoadSourcesd
 from .movement import read_movement
 from .registration import Register, RegisterSourcesd
-from .saving import DescribeSourcesd, SaveFusedd, pipeline_settings
+from .saving import CheckOutputd, DescribeSourcesd, SaveFusedd, pipeline_settings
 from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
 from .task import ChooseTaskd
 
@@ -16,6 +16,7 @@ __all__ = [
     "PLANES",
     "AlignSourcesd",
     "CTContent",
+    "CheckOutputd",
     "ChooseTaskd",
     "ColorMap",
     "ColorMapd",

@@ -13,9 +13,9 @@ from monai.transforms import MapTransform
 from torch.nn import functional
 
 from monai_s3im.errors import InputError
-from monai_s3im.settings import REFERENCES
+from monai_s3im.settings import MAX_GIB, REFERENCES
 
-from .grid import MOST_GIB, finer_of, grid_with_spacing, parse_spacing
+from .grid import finer_of, grid_with_spacing, parse_spacing
 from .meta import meta_without_affine
 from .slices import ToSlices, plane_of_volume
 
@@ -125,9 +125,9 @@ class AlignSourcesd(MapTransform):
     """Bring the sources onto the grid of the result, in slices of one plane, clipped to [0, 1].
 
     Pictures must have one size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool mask
-    (sources, rows, columns, slices) of the voxels that each source covers, where not all cover all; and
-    ``grid_affine`` and ``slice_affine``, the affine of the result's grid before and after reordering, and
-    ``reference_key``, the key of the source that the grid is of.
+    (sources, rows, columns, slices) of the voxels that each source covers, where not all cover all; a source does not
+    cover a voxel where its ``meta["no_data"]`` is true. ``grid_affine`` and ``slice_affine`` are added, the affine of
+    the result's grid before and after reordering, and ``reference_key``, the key of the source that the grid is of.
 
     Args:
         keys: sources, normalised; A, B and further ones.
@@ -150,7 +150,7 @@ class AlignSourcesd(MapTransform):
         spacing: str | float | Sequence[float] | None = None,
         plane: str = "axial",
         device: str | torch.device = "cpu",
-        max_gib: float = MOST_GIB,
+        max_gib: float = MAX_GIB,
     ) -> None:
         super().__init__(keys)
         if reference not in REFERENCES:
@@ -200,6 +200,9 @@ class AlignSourcesd(MapTransform):
                 moved, field = to_slices(volume), fields[index]
             else:
                 moved, field = resample_onto(volume, grid, self.device)
+            if (no_data := volume.meta.get("no_data")) is not None:
+                field = field & ~self._resampled_mask(MetaTensor(no_data, affine=volume.affine), grid, to_slices)
+                moved.meta.pop("no_data", None)
             if not field.any():
                 raise InputError(
                     f"{self._name(result, key)} and {self._name(result, self.keys[chosen])} do not overlap in space: "
@@ -214,6 +217,13 @@ class AlignSourcesd(MapTransform):
         result["slice_affine"] = grid.affine.clone()
         result["reference_key"] = str(self.keys[chosen])
         return result
+
+    def _resampled_mask(self, mask: MetaTensor, grid: MetaTensor, to_slices: ToSlices) -> torch.Tensor:
+        """A bool mask (1, X, Y, Z) on the grid of the slices; what lies half in it, does."""
+        if on_same_grid(to_slices.grid(mask), grid):
+            return to_slices(mask).as_tensor()
+        values = MetaTensor(mask.as_tensor().float(), affine=mask.affine)
+        return resample_onto(values, grid, self.device)[0].as_tensor() >= 0.5
 
     @staticmethod
     def _name(data: Mapping[Hashable, Any], key: Hashable) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any
 
+import SimpleITK as sitk  # noqa: N813
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -75,6 +76,9 @@ def _luma_and_chrominance(image: Tensor, table: Tensor | None) -> tuple[Tensor, 
 class JoinSourcesd(MapTransform):
     """Join the sources along the channels as ``image``, and take each out of the dictionary as soon as it is copied.
 
+    Where a source does not cover a voxel of a slice (``covered``), ``image`` has the value of its nearest voxel in the
+    slice: the network would take the end of a field of view for an edge, and draw a bright line there.
+
     Args:
         keys: sources, (1, ...), all of one size.
     """
@@ -87,7 +91,23 @@ class JoinSourcesd(MapTransform):
         del first
         for index, key in enumerate(self.keys):
             image[index] = data.pop(key).as_tensor()[0]
+            if (covered := data.get("covered")) is not None and not covered[index].all():
+                _extend(image[index], convert_to_tensor(covered[index], device="cpu"))
         return {**data, "image": MetaTensor(image, meta=meta)}
+
+
+def _extend(slices: Tensor, covered: Tensor) -> None:
+    """Give each voxel that is not covered the value of the nearest one in its slice that is; both (H, W[, slices])."""
+    for index in range(slices.shape[2] if slices.ndim == 3 else 1):
+        values, inside = (x[..., index] if x.ndim == 3 else x for x in (slices, covered))
+        if not inside.any() or inside.all():
+            continue
+        distances = sitk.DanielssonDistanceMapImageFilter()
+        distances.Execute(sitk.GetImageFromArray(inside.byte().numpy()))
+        to_nearest = torch.as_tensor(sitk.GetArrayFromImage(distances.GetVectorDistanceMap()))
+        outside = (~inside).nonzero()
+        rows, columns = (outside + to_nearest[tuple(outside.T)].flip(-1)).to(values.device).T
+        values[tuple(outside.to(values.device).T)] = values[rows, columns]
 
 
 class FillUncoveredd(MapTransform):

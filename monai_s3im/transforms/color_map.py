@@ -34,7 +34,8 @@ class ColorMap(Transform):
       at 0, full from a quarter of the range on. So no uptake leaves no colour, whatever the map has at 0.
 
     Args:
-        name: a colour map of matplotlib, or a text file of 256 or more rows of R G B, 0 to 255, from no to full uptake.
+        name: a colour map of matplotlib, or a text file of 256 or more rows of R G B, from no to full uptake: 0 to 255,
+            or 0 to 1 where no value is larger than 1.
 
     Raises:
         InputError: if it is neither, or the file cannot be used.
@@ -104,7 +105,7 @@ def map_colors(name: str) -> Tensor:
 
 
 def _colors_of_file(path: Path) -> Tensor:
-    remedy = f"give a text file of {_FEWEST_ROWS} or more rows of R G B, 0 to 255"
+    remedy = f"give a text file of {_FEWEST_ROWS} or more rows of R G B, 0 to 255 or 0 to 1"
     try:
         colors = np.array(
             [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -116,7 +117,8 @@ def _colors_of_file(path: Path) -> Tensor:
         raise InputError(f"{path} has a table of shape {colors.shape}: {remedy}")
     if not (colors.min() >= 0 and colors.max() <= 255):
         raise InputError(f"{path} has values outside 0 to 255: {remedy}")
-    return torch.as_tensor(colors.T.copy() / 255, dtype=torch.float32)
+    largest = 255 if colors.max() > 1 else 1  # as FSLeyes and matplotlib write it
+    return torch.as_tensor(colors.T.copy() / largest, dtype=torch.float32)
 
 
 def _brightens_from_black(luma: Tensor) -> bool:

@@ -7,11 +7,9 @@ import torch
 from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
+from monai_s3im.settings import MAX_GIB
 
 from .meta import meta_without_affine
-
-MOST_GIB = 8.0
-"""Most memory that a grid of another voxel size may take, as float32."""
 
 
 def parse_spacing(spacing: str | float | Sequence[float] | None) -> tuple[float, float, float] | None:
@@ -50,7 +48,7 @@ def finer_of(volumes: Sequence[MetaTensor]) -> int:
     return next(index for index, size in enumerate(sizes) if size <= min(sizes) * (1 + 1e-6))
 
 
-def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], max_gib: float = MOST_GIB) -> MetaTensor:
+def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], max_gib: float = MAX_GIB) -> MetaTensor:
     """A grid with the axes, the centre and the field of view of a volume, in another voxel size.
 
     The number of voxels along an axis is the extent over the voxel size, rounded, and at least 1, so the field of view

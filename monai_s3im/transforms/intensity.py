@@ -2,14 +2,18 @@
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import ensure_tuple
+from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
+from monai_s3im.errors import InputError
 from monai_s3im.modalities import (
     AUTO_WINDOW,
     CT_WINDOWS,
@@ -20,11 +24,15 @@ from monai_s3im.modalities import (
     is_hounsfield,
     modality_named,
     modality_of_dicom,
+    padding_of,
 )
+from monai_s3im.settings import parse_range
 
 from .ct_window import ct_content
 
 Window = str | Sequence[float]
+
+_LEAST_PART, _LARGEST_PART = 0.005, 100.0  # of a range in the extent of the values, without a warning
 
 logger = logging.getLogger(__name__)
 
@@ -36,65 +44,143 @@ class NormalizeModality(Transform):
     scaled by their modality's window or percentiles, one range for the volume. Values are not clipped here: the map is
     linear, so that resampling afterwards is resampling of the file's values.
 
+    Padding (:func:`monai_s3im.modalities.padding_of`) becomes the lowest of the other values: background. NaN is no
+    value: the voxel is not covered. There the result has background too, beside voxels with a value their mean, and
+    ``meta["no_data"]``, a bool mask (1, X, Y, Z), shows where.
+
     Args:
         modality: name of the modality; if None that of ``meta["modality_tag"]`` (DICOM's CT, MR, PT, NM or US), else
             guessed from the values.
-        window: range in HU of a CT, see :func:`monai_s3im.modalities.ct_window`, or ``"auto"``: the brain window for a
-            head and the soft-tissue window for anything else, see :func:`ct_content`; which one is logged.
+        window: range in HU of a CT, see :func:`monai_s3im.modalities.ct_window`: it is applied to every CT, with a
+            warning if that is not in HU. ``"auto"``: the brain window for a head and the soft-tissue window for
+            anything else, see :func:`ct_content`; which one is logged. None: the brain window. With these two, robust
+            percentiles replace the window where a CT is not in HU, with a warning.
+
+        limits: the values that become 0 and 1, ``"0,6"`` or two numbers in the unit of the file; for any modality, and
+            for pictures, instead of the above.
 
     Raises:
-        InputError: if the modality or the window is unusable.
+        InputError: if the modality, the window or the limits are unusable.
     """
 
-    def __init__(self, modality: str | None = None, window: Window = "brain") -> None:
+    def __init__(
+        self, modality: str | None = None, window: Window | None = None, limits: str | Sequence[float] | None = None
+    ) -> None:
         self.modality = modality_named(modality) if modality else None
-        self.window = _checked(window)
+        self.is_by_content = _is_auto(window)
+        self.window = None if window is None or self.is_by_content else ct_window(window)
+        self.limits = parse_range(limits)
 
-    def __call__(self, image: MetaTensor) -> MetaTensor:
+    def __call__(self, image: MetaTensor, name: str = "a volume") -> MetaTensor:
         """Scale.
 
         Args:
-            image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant.
+            image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant; NaN where a volume has no value.
+            name: what to call an image that comes from no file.
 
         Returns:
             The same shape, float32; ``meta`` gains ``modality``, ``modality_given``, ``modality_guessed``,
-            ``intensity_range``, and ``ct_window``, the name of the window that was chosen by content, else None.
+            ``intensity_range``, ``ct_window``, the name of the window if it was chosen by content,
+            ``unit`` of a CT in HU, unless it has one, and ``warnings``, sentences, to those that it has.
+
+        Raises:
+            InputError: if no value lies between the limits.
         """
         modality = self.modality or modality_of_dicom(str(image.meta.get("modality_tag", "")))
-        is_guess, ct_window_name = modality is None, None
+        described: dict[str, Any] = {"modality_given": self.modality is not None, "modality_guessed": modality is None}
         if "value_range" in image.meta:
-            lower, upper = 0.0, float(image.meta["value_range"])
+            described["modality"] = modality.name if modality else "generic"
+            range_ = self.limits or (0.0, float(image.meta["value_range"]))
+            return _scaled(image.as_tensor().float(), range_, {**image.meta, **described})
+        name = Path(str(image.meta.get("filename_or_obj", name))).name
+        if modality is None:
+            modality = guess_modality(image)
+            logger.info("%s is taken for %s: name its modality if that is wrong", name, modality.label)
+        if modality.window is not None and is_hounsfield(image):
+            described["unit"] = image.meta.get("unit") or "HU"
+        if self.limits is not None:
+            window: tuple[float, float] | None = self.limits
+            ct_window_name, warnings = None, _doubts_of(self.limits, image, name)
         else:
-            name = image.meta.get("filename_or_obj", "a volume")
-            if modality is None:
-                modality = guess_modality(image)
-                logger.info("%s is taken for %s: name its modality if that is wrong", name, modality.label)
-            if modality.window is not None and not is_hounsfield(image):
-                logger.warning(
-                    "%s is not in HU (no air, nothing below -500): robust percentiles take the place of the CT window",
-                    name,
-                )
-            elif modality.window is not None and self.window is None:
-                ct_window_name = _window_by_content(image, name)
-            lower, upper = intensity_range(image, self._windowed(modality, ct_window_name))
-        scaled = (image.as_tensor().float() - lower).div_(upper - lower)
-        described = {
-            "modality": modality.name if modality else "generic",
-            "modality_given": self.modality is not None,
-            "modality_guessed": is_guess,
-            "intensity_range": (lower, upper),
-            "ct_window": ct_window_name,
-        }
-        return MetaTensor(scaled, meta={**image.meta, **described})
+            window, ct_window_name, warnings = self._window_of(image, modality, name)
+        described["modality"] = modality.name
+        if ct_window_name:  # MONAI batches no None
+            described["ct_window"] = ct_window_name
+        described["warnings"] = [*image.meta.get("warnings", ()), *warnings]
+        values, no_data = _filled(image.as_tensor().float(), modality, name)
+        if no_data is not None:
+            described["no_data"] = no_data
+        return _scaled(values, window or intensity_range(image, modality), {**image.meta, **described})
 
-    def _windowed(self, modality: Modality, by_content: str | None) -> Modality:
-        window = CT_WINDOWS[by_content] if by_content else self.window
-        return modality if modality.window is None or window is None else replace(modality, window=window)
+    def _window_of(
+        self, image: MetaTensor, modality: Modality, name: str
+    ) -> tuple[tuple[float, float] | None, str | None, list[str]]:
+        """The window (None: that of the modality, or percentiles), its name if chosen by content, and warnings."""
+        if modality.window is None:
+            return None, None, []
+        if is_hounsfield(image):
+            by_content = _window_by_content(image, name) if self.is_by_content else None
+            return CT_WINDOWS[by_content] if by_content else self.window, by_content, []
+        instead = "robust percentiles replace the CT window: name a window to have it applied"
+        if self.window is not None:
+            instead = f"the window {self.window[0]:g} to {self.window[1]:g} is applied to its values as they are"
+        warning = f"{name} is not in HU (no air near -1000): {instead}"
+        logger.warning("%s", warning)
+        return self.window, None, [warning]
 
 
-def _checked(window: Window) -> tuple[float, float] | None:
-    """The window; None: to be chosen by content."""
-    return None if isinstance(window, str) and window == AUTO_WINDOW else ct_window(window)
+def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> list[str]:
+    """A warning where limits hardly fit the values, as those of another unit do.
+
+    Raises:
+        InputError: if no value lies between them.
+    """
+    values = image.as_tensor()
+    values = values[~values.isnan()]
+    lowest, highest = float(values.min()), float(values.max())
+    lower, upper = limits
+    told = f"the range {lower:g} to {upper:g} of {name}, whose values are {lowest:g} to {highest:g}"
+    if highest <= lower or lowest >= upper:
+        raise InputError(f"{told}, shows none of them: give it in the unit of the file")
+    if _LEAST_PART <= (upper - lower) / (highest - lowest) <= _LARGEST_PART:
+        return []
+    warning = f"{told}, is far from these: check that it is in the unit of the file"
+    logger.warning("%s", warning)
+    return [warning]
+
+
+def _is_auto(window: Window | None) -> bool:
+    return isinstance(window, str) and window == AUTO_WINDOW
+
+
+def _scaled(values: Tensor, range_: tuple[float, float], meta: dict[str, Any]) -> MetaTensor:
+    lower, upper = range_
+    return MetaTensor((values - lower).div_(upper - lower), meta={**meta, "intensity_range": range_})
+
+
+def _filled(values: Tensor, modality: Modality, name: str) -> tuple[Tensor, Tensor | None]:
+    """The values with background for padding and NaN; and where NaN was, None if nowhere."""
+    padding = padding_of(values, modality)
+    no_data = values.isnan()
+    is_missing = bool(no_data.any())
+    if not padding and not is_missing:
+        return values, None
+    is_padding = torch.zeros_like(no_data)
+    for value in padding:
+        is_padding |= values == value
+    background = float(values[~(no_data | is_padding)].min())
+    if padding:
+        part = 100 * float(is_padding.float().mean())
+        listed = " and ".join(f"{value:g}" for value in padding)
+        logger.info("%s: %s is taken for padding (%.2g %% of the voxels) and becomes background", name, listed, part)
+    values = values.masked_fill(is_padding, background)
+    if not is_missing:
+        return values, None
+    logger.info("%s has no value (NaN) in %d of %d voxels: not covered", name, int(no_data.sum()), no_data.numel())
+    has_value = (~no_data).float()
+    sums, counts = (avg_pool3d(x, 3, 1, 1) for x in (values.nan_to_num(nan=0.0), has_value))
+    beside = torch.where(counts > 0, sums / counts.clamp_min(1e-6), background)
+    return torch.where(no_data, beside, values), no_data
 
 
 def _window_by_content(image: MetaTensor, name: object) -> str:
@@ -111,18 +197,27 @@ class NormalizeModalityd(MapTransform):
     Args:
         keys: images.
         modality_keys: where the modality's name of each image is; missing or empty: see :class:`NormalizeModality`.
-        window: range in HU of a CT, or ``"auto"``.
+        window: range in HU of a CT, ``"auto"``, or None, the default.
+        ranges: of each image, the limits of :class:`NormalizeModality`; None: of none.
     """
 
-    def __init__(self, keys: KeysCollection, modality_keys: KeysCollection, window: Window = "brain") -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        modality_keys: KeysCollection,
+        window: Window | None = None,
+        ranges: Sequence[str | Sequence[float] | None] | None = None,
+    ) -> None:
         super().__init__(keys)
-        _checked(window)
+        NormalizeModality(window=window)
+        self.ranges = [parse_range(range_) for range_ in ranges or [None] * len(self.keys)]
         self.window = window
         self.modality_keys = ensure_tuple(modality_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scale each image."""
         result = dict(data)
-        for key, modality_key in zip(self.keys, self.modality_keys, strict=True):
-            result[key] = NormalizeModality(result.get(modality_key) or None, self.window)(result[key])
+        for key, modality_key, range_ in zip(self.keys, self.modality_keys, self.ranges, strict=True):
+            normalize = NormalizeModality(result.get(modality_key) or None, self.window, range_)
+            result[key] = normalize(result[key], str(key))
         return result

@@ -1,7 +1,7 @@
 """The first transform of every pipeline: read the sources of a pair."""
 
-import json
 import logging
+import math
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from monai_s3im.formats.dicom.study import series_remarks
 from monai_s3im.formats.reading import is_usable_affine, read_image
 from monai_s3im.settings import MAX_GIB
 
+from .notes import with_warnings
+
 logger = logging.getLogger(__name__)
 
 
 class LoadSourcesd(MapTransform):
     """Read each source with :func:`read_image`; take a MONAI tensor as it is.
 
-    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit. A picture,
-    (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer type, or
-    up to ``meta["value_range"]``.
+    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit, NaN for no value. A
+    picture, (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer
+    type, or up to ``meta["value_range"]``.
 
     Args:
         keys: sources, paths or tensors.
@@ -57,7 +59,7 @@ class LoadSourcesd(MapTransform):
 class CompareSeriesd(MapTransform):
     """Warn of two DICOM series of different patients or frames of reference; see :func:`series_remarks`.
 
-    The sentences are added to ``warnings``, JSON text of a list.
+    The sentences are added to ``warnings``, see :mod:`.notes`.
 
     Args:
         keys: sources, of which those from files tell them.
@@ -75,7 +77,7 @@ class CompareSeriesd(MapTransform):
         remarks = [remark for other in series[1:] for remark in series_remarks(series[0], other, self.is_moved)]
         for remark in remarks:
             logger.warning("%s", remark)
-        return {**data, "warnings": json.dumps([*json.loads(data.get("warnings", "[]")), *remarks])}
+        return with_warnings(data, remarks)
 
 
 def _checked(image: MetaTensor, key: str) -> MetaTensor:
@@ -85,16 +87,17 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
             f"{key} has shape {tuple(image.shape)}: give a picture (1 or 3, H, W) or a volume (1 or 3, X, Y, Z)"
         )
     values = image.as_tensor().detach().cpu().float()
-    if not values.isfinite().all():
-        raise InputError(f"{key} has NaN or infinite voxels: replace them, for example with 0")
-    if values.amin() == values.amax():
-        raise InputError(
-            f"{key} has no content, every voxel is {float(values.amin()):g}: check that it is the right one"
-        )
+    is_measured = image.ndim == 4 and image.shape[0] == 1
+    if values.isinf().any() or (not is_measured and values.isnan().any()):
+        raise InputError(f"{key} has infinite voxels, or NaN in a picture: replace them, for example with 0")
+    present = values[~values.isnan()]
+    if not present.numel() or present.amin() == present.amax():
+        value = float(present[0]) if present.numel() else math.nan
+        raise InputError(f"{key} has no content, every voxel is {value:g}: check that it is the right one")
     affine = image.affine.detach().cpu().double()
     if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
-    if image.ndim == 4 and image.shape[0] == 1:
+    if is_measured:
         return MetaTensor(values, affine=affine)
     is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
     largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)

@@ -1,6 +1,5 @@
 """Bring the sources into register: an estimated or a given movement goes into the affine, no voxel is touched."""
 
-import json
 import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from monai_s3im.settings import REGISTRATIONS
 from .mattes_information import MattesInformation
 from .meta import meta_without_affine
 from .movement import moved_by, ras_to_lps, read_movement
+from .notes import REGISTRATION, with_note, with_warnings
 from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
 
 logger = logging.getLogger(__name__)
@@ -80,9 +80,8 @@ class Register(Transform):
 class RegisterSourcesd(MapTransform):
     """Bring each further source into register with the first, and warn of a pair that does not fit.
 
-    ``registration`` is added, JSON text of a list with what :class:`Register` tells of each further source, and the
-    ``file`` of a given transform; and ``warnings``, JSON text of a list of sentences. Pictures are taken
-    to be registered.
+    ``registration`` is added, a list with what :class:`Register` says of each further source and the ``file`` of a
+    given transform; and ``warnings``, a list of sentences; see :mod:`.notes`. Pictures are taken to be registered.
 
     Args:
         keys: sources, normalised.
@@ -109,7 +108,8 @@ class RegisterSourcesd(MapTransform):
                     "can be registered: leave the registration out"
                 )
             return result
-        found, warnings = [], json.loads(result.get("warnings", "[]"))
+        found: list[dict[str, Any]] = []
+        warnings: list[str] = []
         for key in others:
             result[key] = self.register(result[key], result[reference])
             told = result[key].meta.pop("registration")
@@ -119,9 +119,7 @@ class RegisterSourcesd(MapTransform):
                 logger.warning("%s", fault)
             warnings += faults
             found.append({**told, "file": self.transform.name if self.transform else None})
-        result["registration"] = json.dumps(found)
-        result["warnings"] = json.dumps(warnings)
-        return result
+        return with_warnings(with_note(result, REGISTRATION, found), warnings)
 
 
 def _name(data: Mapping[Hashable, Any], key: Hashable) -> str:

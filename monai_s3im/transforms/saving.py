@@ -19,6 +19,7 @@ from monai_s3im.errors import InputError, OutputError
 from monai_s3im.formats.dicom.series import is_series
 from monai_s3im.formats.dicom.writing import check_series_output, write_series
 from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
+from monai_s3im.formats.reading import is_volume
 from monai_s3im.formats.writing import output_suffix, sha256_of, write_image, write_transform
 from monai_s3im.modalities import OWN_WEIGHTS
 from monai_s3im.record import (
@@ -30,6 +31,8 @@ from monai_s3im.record import (
     record_path,
 )
 from monai_s3im.settings import RECORDED, FusionSettings
+
+from .notes import PROVENANCE, REGISTRATION, WARNINGS, noted, with_note, with_warnings
 
 
 def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
@@ -109,10 +112,38 @@ def pipeline_settings(
     }
 
 
-class DescribeSourcesd(MapTransform):
-    """Add ``provenance``: the file, SHA256, modality and intensity range of each source, as JSON text.
+class CheckOutputd(MapTransform):
+    """Refuse, before anything is read, an output that could not be written; see :func:`check_output`.
 
-    ``ct_window`` is the name of the CT window that was chosen by content, else null.
+    The output is that of :class:`SaveFusedd`; where ``data`` has neither ``output`` nor ``name``, there is none.
+
+    Args:
+        keys: sources, paths or tensors; the first says whether the output is a picture.
+        output_dir: as for :class:`SaveFusedd`.
+        dicom: as for :class:`SaveFusedd`.
+    """
+
+    def __init__(self, keys: KeysCollection, output_dir: str | Path, dicom: bool = False) -> None:
+        super().__init__(keys)
+        self.output_dir = Path(output_dir)
+        self.dicom = dicom
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check."""
+        sources = [data[key] for key in self.keys]
+        if data.get("output") or data.get("name"):
+            is_picture = sources[0].ndim == 3 if isinstance(sources[0], MetaTensor) else not is_volume(sources[0])
+            files = [source for source in sources if not isinstance(source, MetaTensor)]
+            path = _output_of(data, self.output_dir, self.dicom, is_picture)
+            check_output(path, 2 if is_picture else 3, files, self.dicom)
+        return dict(data)
+
+
+class DescribeSourcesd(MapTransform):
+    """Add ``provenance``: the file, SHA256, modality and intensity range of each source.
+
+    ``ct_window`` is the name of the CT window that was chosen by content, else null. What the sources' ``meta`` warns
+    of is added to ``warnings``; see :mod:`.notes`.
 
     Args:
         keys: sources, normalised; a source that came as a tensor has no file.
@@ -133,15 +164,18 @@ class DescribeSourcesd(MapTransform):
                 "modality_guessed": meta["modality_guessed"],
                 "intensity_range": list(meta["intensity_range"]),
                 "ct_window": meta.get("ct_window"),
+                "unit": meta.get("unit"),
             }
-        result["provenance"] = json.dumps(sources)
-        return result
+        warnings = [sentence for key in self.keys for sentence in result[key].meta.get("warnings", ())]
+        return with_warnings(with_note(result, PROVENANCE, sources), warnings)
 
 
 class SaveFusedd(MapTransform):
     """Write the fused image, the estimated movement (NAME.tfm), and then a JSON file that tells how it was made.
 
     A record whose ``fused_sha256`` is that of the image therefore tells that the image is complete and its own.
+
+    That the output may be written is for :class:`CheckOutputd` to see, before the sources are read.
 
     The image goes to ``data["output"]`` if that is given, else to ``output_dir/NAME.png`` (pictures),
     ``output_dir/NAME.nii.gz`` (volumes) or ``output_dir/NAME/`` (DICOM series), NAME from ``data["name"]``.
@@ -170,19 +204,17 @@ class SaveFusedd(MapTransform):
         """Write.
 
         Raises:
-            InputError: if the suffix of ``output`` does not fit the image, or the output is one of the sources; or a
-                series is to be written, and no source is one.
+            InputError: if the suffix of ``output`` does not fit the image.
             OutputError: if a file cannot be written; then none is left.
         """
         result = dict(data)
-        sources = json.loads(result.get("provenance", "{}"))
+        sources = noted(result, PROVENANCE)
         files = {key: source["file"] for key, source in sources.items() if source["file"]}
         for source in sources.values():
             source["file"] = Path(source["file"]).name if source["file"] else None
         for key in self.keys:
             image: MetaTensor = result[key]
-            path = self._path(result, is_picture=image.ndim == 3)
-            check_output(path, image.ndim - 1, files.values(), self.dicom)
+            path = _output_of(result, self.output_dir, self.dicom, is_picture=image.ndim == 3)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -206,7 +238,7 @@ class SaveFusedd(MapTransform):
                     sources={str(key): SourceRecord(**source) for key, source in sources.items()},
                     **_fields_of(settings),
                     registration=registration,
-                    warnings=json.loads(result.get("warnings", "[]")),
+                    warnings=noted(result, WARNINGS),
                 ).write(path)
             except BaseException:
                 if path.is_dir():
@@ -236,20 +268,21 @@ class SaveFusedd(MapTransform):
             write_image(image, path)
             return
         series = {key: Path(file) for key, file in files.items() if is_series(file)}
-        sources = json.loads(data["provenance"])
-        is_moved = any(movement["kind"] != "none" for movement in json.loads(data["registration"]))
+        sources = noted(data, PROVENANCE)
+        is_moved = any(movement["kind"] != "none" for movement in noted(data, REGISTRATION))
         frame_of = next(iter(sources)) if is_moved else data["reference_key"]  # image B is moved into the space of A
         if not is_moved and frame_of not in series:
             frame_of = next(iter(series))  # in register as they are: the space of both
         modalities = [source["modality"] for source in sources.values()]
         write_series(image, path, series, frame_of if frame_of in series else None, modalities, settings)
 
-    def _path(self, data: Mapping[Hashable, Any], is_picture: bool) -> Path:
-        if data.get("output"):
-            return Path(data["output"])
-        if self.dicom:
-            return self.output_dir / str(data["name"])
-        return self.output_dir / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
+
+def _output_of(data: Mapping[Hashable, Any], folder: Path, dicom: bool, is_picture: bool) -> Path:
+    if data.get("output"):
+        return Path(data["output"])
+    if dicom:
+        return folder / str(data["name"])
+    return folder / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
 
 
 def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +294,7 @@ def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _registration_of(data: Mapping[Hashable, Any]) -> RegistrationRecord | None:
     """What there is to record of how the second source was moved."""
-    found = json.loads(data.get("registration", "[]"))
+    found = noted(data, REGISTRATION)
     return RegistrationRecord(**found[0]) if found and found[0]["kind"] != "none" else None
 
 

@@ -1,6 +1,5 @@
 """Which weights a pair is fused with, by its modalities."""
 
-import json
 import logging
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ from monai.transforms import Transform
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import MODALITIES, OWN_WEIGHTS, TASKS, task_of
 
+from .notes import PROVENANCE, noted, with_warnings
+
 logger = logging.getLogger(__name__)
 
 
@@ -18,7 +19,7 @@ class ChooseTaskd(Transform):
     """Add ``task``, the name of the task whose weights the pair is fused with.
 
     Where several are to choose from, it is that of the pair's modalities, which are read from ``provenance``; where
-    only one is, that one, with one of ``warnings`` (JSON text of a list) if it does not fit the modalities.
+    only one is, that one, with one of ``warnings`` (see :mod:`.notes`) if it does not fit the modalities.
 
     Args:
         tasks: names to choose from, see :func:`monai_s3im.modalities.task_weights`.
@@ -34,7 +35,7 @@ class ChooseTaskd(Transform):
             InputError: if the modalities belong to no task together.
         """
         result = dict(data)
-        sources = json.loads(result["provenance"]).values()
+        sources = noted(result, PROVENANCE).values()
         names = [source["modality"] for source in sources]
         labels = " and ".join(MODALITIES[name].label for name in names)
         if len(self.tasks) > 1:
@@ -55,5 +56,5 @@ class ChooseTaskd(Transform):
                 "use it"
             )
             logger.warning("%s", warning)
-            result["warnings"] = json.dumps([*json.loads(result.get("warnings", "[]")), warning])
+            result = with_warnings(result, [warning])
         return {**result, "task": task}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import slicer
 from S3IMFusionLib.i18n import _
-from S3IMFusionLib.layout import register_layout
+from S3IMFusionLib.layout import register_layout, show_registered
 from S3IMFusionLib.logic import FusionLogic
 from S3IMFusionLib.paths import DOCUMENTATION
 from S3IMFusionLib.sample_data import register_sample_data, write_sample_data
@@ -44,8 +44,10 @@ class S3IMFusion(ScriptedLoadableModule):
 
 
 def registerFusionLayout() -> None:
-    """Tells Slicer of the fusion view, so that a scene saved in it can be opened before the module."""
-    register_layout(slicer.mrmlScene)
+    """Registers the fusion view with Slicer, so that a scene that was saved in it can be opened before the module."""
+    scene = slicer.mrmlScene
+    register_layout(scene)
+    scene.AddObserver(scene.EndImportEvent, lambda _caller, _event: show_registered(scene))
 
 
 def registerDICOMExport() -> None:
@@ -78,6 +80,7 @@ class S3IMFusionWidget(FusionWidget):
         for name in [name for name in sys.modules if name.startswith("S3IMFusionLib.")]:
             del sys.modules[name]
         FusionWidget.onReload(self)
+        sys.modules[self.moduleName].registerDICOMExport()
 
 
 class S3IMFusionLogic(FusionLogic, ScriptedLoadableModuleLogic):

@@ -434,8 +434,9 @@ def test_patterns_find_the_pairs_of_a_bids_tree(tmp_path, out):
     root = tmp_path / "bids"
     for seed, name in enumerate(["sub-01/ses-1/{}/sub-01_ses-1_{}", "sub-02/ses-1/{}/sub-02_ses-1_{}"]):
         write_volume(root / f"{name.format('anat', 'T1w')}.nii.gz", seed)
-        write_volume(root / f"{name.format('ct', 'ct')}.nii.gz", seed + 5)
-    write_volume(root / "sub-02/ses-1/ct/sub-02_ses-1_rec-bone_ct.nii.gz", 3)
+    write_volume(root / "sub-01/ses-1/ct/sub-01_ses-1_ct.nii.gz", 5)
+    for kernel in ("bone", "soft"):
+        write_volume(root / f"sub-02/ses-1/ct/sub-02_ses-1_rec-{kernel}_ct.nii.gz", 3)
     write_volume(root / "sub-03/anat/sub-03_T1w.nii.gz", 3)
     patterns = ["--root", root, "--pattern-a", "**/*_T1w.nii.gz", "--pattern-b", "**/*_ct.nii.gz"]
     result = run(*patterns, "-o", out)
@@ -445,7 +446,7 @@ def test_patterns_find_the_pairs_of_a_bids_tree(tmp_path, out):
     assert f"note: {root / 'sub-03/anat/sub-03_T1w.nii.gz'} has no partner" in result.stderr
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert "sub-02_ses-1_rec-bone_ct.nii.gz alike: narrow the patterns" in errors[0]
+    assert "sub-02_ses-1_rec-soft_ct.nii.gz alike: narrow the patterns" in errors[0]
     assert [row["status"] for row in summary_of(out)] == ["failed", "fused"]
 
 

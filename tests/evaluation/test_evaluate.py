@@ -1,8 +1,10 @@
 import csv
+import hashlib
 import io
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +19,8 @@ from monai_s3im.errors import InputError, OutputError
 from monai_s3im.evaluation.evaluate import Evaluation, evaluate, read_luma
 from monai_s3im.metrics import FUSION_METRICS
 from monai_s3im.modalities import MODALITIES, intensity_range
+from monai_s3im.record import FusionRecord, RegistrationRecord, SourceRecord
+from monai_s3im.settings import FusionSettings
 
 NAMES = list(FUSION_METRICS)
 
@@ -202,6 +206,19 @@ def test_further_sources_are_left_alone(three_folders):
     assert list(evaluate(*three_folders).cases) == ["case1", "case3"]
 
 
+def write_record(fused, modality, registration=None, **settings):
+    source = SourceRecord("x.nii.gz", "0" * 64, modality, [0.0, 1.0])
+    record = {
+        "fused": fused.name,
+        "fused_sha256": "0" * 64,
+        "software": {},
+        "warnings": [],
+        "registration": registration,
+    }
+    sources = {"image_a": source, "image_b": source}
+    FusionRecord(**record, sources=sources, settings=FusionSettings(**settings)).write(fused)
+
+
 @pytest.fixture
 def three_volumes(tmp_path):
     """Fused volume and sources, in generic units, with an empty last slice; the affine flips and scales."""
@@ -214,8 +231,7 @@ def three_volumes(tmp_path):
         (tmp_path / role).mkdir()
         paths.append(tmp_path / role / "case.nii.gz")
         nib.save(nib.Nifti1Image(array, np.diag([-1.0, 2.0, 3.0, 1.0])), paths[-1])
-    sources = {key: {"modality": "mr"} for key in ("image_a", "image_b")}
-    (tmp_path / "fused" / "case.json").write_text(json.dumps({"sources": sources}))
+    write_record(paths[0], "mr")
     return paths
 
 
@@ -232,6 +248,35 @@ def test_a_volume_is_measured_on_its_slices_with_content(three_volumes):
     for name in ("EN", "AG", "MI", "PSNR", "SCD", "SF", "SD"):  # those that do not care for rows and columns
         slices = [REFERENCES[name](*(array[..., k] for array in arrays)) for k in range(3)]
         assert values[name] == pytest.approx(np.mean(slices), rel=1e-4), name
+
+
+def test_the_order_of_the_sources_does_not_matter_where_a_record_names_them(tmp_path, caplog):
+    """The record says which is the CT by its SHA256; the values are those of the sources in the order of the fusion."""
+    grid, random = np.diag([2.0, 2.0, 2.0, 1.0]), np.random.default_rng(4)
+    radius = np.linalg.norm(np.indices((16, 16, 8)).T - [8, 8, 4], axis=-1).T
+    arrays = {
+        "mr": np.where(radius < 6, random.uniform(100, 300, radius.shape), 0),
+        "ct": np.where(radius < 6, random.uniform(0, 80, radius.shape), -1000),
+        "fused": random.random(radius.shape),
+    }
+    for name, array in arrays.items():
+        nib.save(nib.Nifti1Image(array.astype(np.float32), grid), tmp_path / f"{name}.nii.gz")
+    fused, mr, ct = (tmp_path / f"{name}.nii.gz" for name in ("fused", "mr", "ct"))
+    sources = {
+        f"image_{key}": SourceRecord(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), modality, [0.0, 1.0])
+        for key, file, modality in (("a", mr, "mr"), ("b", ct, "ct"))
+    }
+    record = {"fused": fused.name, "fused_sha256": "0" * 64, "software": {}, "warnings": []}
+    FusionRecord(**record, sources=sources, settings=FusionSettings()).write(fused)
+    values = evaluate(fused, mr, ct).mean
+    assert evaluate(fused, ct, mr).mean == pytest.approx(values, rel=1e-12, nan_ok=True)
+    assert caplog.text == ""
+    nib.save(nib.Nifti1Image((arrays["ct"] + 1).astype(np.float32), grid), tmp_path / "other.nii.gz")
+    evaluate(fused, tmp_path / "other.nii.gz", mr)
+    assert "other.nii.gz is not a source that the record of" in caplog.text
+    nameless = {key: replace(source, sha256=None) for key, source in sources.items()}
+    FusionRecord(**record, sources=nameless, settings=FusionSettings()).write(fused)
+    assert evaluate(fused, ct, mr).mean["VIF"] != pytest.approx(values["VIF"], rel=1e-2)
 
 
 def test_folders_of_volumes_are_measured(three_volumes):
@@ -263,12 +308,11 @@ def test_a_registered_source_is_measured_where_registration_brought_it(tmp_path)
     source_b_file, by_hand_file = save("b", source_b, moved_grid), save("by_hand", by_hand, grid)
     fused, source_a = save("fused", random.random((24, 20, 8)), grid), random.uniform(-1000, 1000, (24, 20, 8))
     source_a_file = save("a", source_a, grid)
-    made = {"sources": {key: {"modality": "ct"} for key in ("image_a", "image_b")}, "window": [-1000, 1000]}
-    (tmp_path / "fused.json").write_text(json.dumps(made))
+    write_record(fused, "ct", window=[-1000.0, 1000.0])
     expected = evaluate(fused, source_a_file, by_hand_file).mean
     not_moved = evaluate(fused, source_a_file, source_b_file).mean
-    registration = {"kind": "rigid", "matrix_lps": movement.tolist(), "file": "fused.tfm"}
-    (tmp_path / "fused.json").write_text(json.dumps({**made, "registration": registration}))
+    registration = RegistrationRecord("rigid", movement.tolist(), file="fused.tfm")
+    write_record(fused, "ct", registration, window=[-1000.0, 1000.0])
     values = evaluate(fused, source_a_file, source_b_file).mean
     assert values == pytest.approx(expected, rel=1e-4, nan_ok=True)
     assert values["MI"] != pytest.approx(not_moved["MI"], rel=1e-2)

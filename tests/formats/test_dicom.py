@@ -142,6 +142,8 @@ def test_a_landmark_in_a_tilted_series_lands_where_it_is(tmp_path, tilt, caplog)
         rod = 1000 * np.exp(-((x - 12) ** 2 + (y - 9) ** 2) / 8)
         slices.append(new_slice(np.rint(rod), position, spacing=spacing))
     image = read_image(write_slices(tmp_path / "ct", slices))
+    (warning,) = read_image(tmp_path / "ct").meta["warnings"]
+    assert warning in caplog.text.replace(f"{tmp_path}/", "")
     assert f"gantry tilt of {abs(tilt):.1f} degrees" in caplog.text
     affine = LPS_TO_RAS @ image.affine.numpy()
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
@@ -193,8 +195,9 @@ def test_one_bad_slice_is_named(tmp_path, volume, fault):
     assert_refused(write_slices(tmp_path / "ct", slices), words)
 
 
-def test_slices_of_different_size_are_refused(tmp_path, volume):
-    slices = [*series_of(volume), new_slice(volume[0, :3], (10, -20, 42))]
+def test_slices_of_different_size_in_a_gap_are_refused(tmp_path, volume):
+    slices = series_of(volume)
+    slices[2] = new_slice(volume[0, :3], (10, -20, 34))
     assert_refused(write_slices(tmp_path / "ct", slices), "different size (4 x 3, 4 x 5)")
 
 

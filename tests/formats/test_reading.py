@@ -82,24 +82,31 @@ def test_16_bit_picture_keeps_its_values_and_range(tmp_path, suffix):
     assert image.meta["value_range"] == 65535.0
 
 
-def test_alpha_is_dropped(tmp_path, rgb):
-    alpha = np.full((6, 5, 1), 7, dtype=np.uint8)
+def test_what_is_transparent_lies_over_black(tmp_path, rgb):
+    """By hand: each channel times alpha / 255, rounded; white under alpha 0, as viewers save it, is black."""
+    alpha = np.random.default_rng(8).integers(0, 256, (6, 5, 1), dtype=np.uint8)
+    alpha[0], rgb[0] = 0, 255
     Image.fromarray(np.concatenate([rgb, alpha], axis=-1)).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png").numpy(), rgb.transpose(2, 0, 1))
+    expected = np.rint(rgb * (alpha / 255)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").numpy(), expected)
+    assert (expected[:, 0] == 0).all()
 
 
-def test_alpha_of_a_gray_picture_is_dropped(tmp_path, gray):
+def test_alpha_of_a_gray_picture_counts_too(tmp_path, gray):
     Image.fromarray(np.stack([gray, 255 - gray], axis=-1)).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png").numpy(), gray[None])
+    expected = np.rint(gray * ((255.0 - gray) / 255))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").numpy(), expected[None])
 
 
-@pytest.mark.parametrize("transparency", [{}, {"transparency": bytes([0, 128])}])
-def test_palette_is_expanded(tmp_path, transparency):
+@pytest.mark.parametrize(
+    ("transparency", "first"), [({}, [10, 20, 30]), ({"transparency": bytes([0, 255])}, [0, 0, 0])]
+)
+def test_palette_is_expanded(tmp_path, transparency, first):
     picture = Image.fromarray(np.array([[0, 1], [1, 0]], dtype=np.uint8)).convert("P")
     picture.putpalette([10, 20, 30, 200, 100, 50])
     picture.save(tmp_path / "a.png", **transparency)
     image = read_image(tmp_path / "a.png")
-    assert image[:, 0, 0].tolist() == [10, 20, 30]
+    assert image[:, 0, 0].tolist() == first
     assert image[:, 0, 1].tolist() == [200, 100, 50]
 
 
@@ -287,13 +294,23 @@ def test_nhdr_without_its_data_file_is_refused(tmp_path, voxels, capfd):
     assert_refused(tmp_path / "a.nhdr", "damaged", capfd=capfd)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
-def test_voxels_that_are_not_finite_are_counted(tmp_path, voxels, bad, suffix, capfd):
+def test_infinite_voxels_are_counted(tmp_path, voxels, bad, suffix, capfd):
     voxels[0, 0, :3] = bad
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii.gz")
     save_itk(tmp_path / "a.nrrd", voxels)
-    assert_refused(tmp_path / f"a{suffix}", "has 3 NaN or infinite voxels of 120", capfd=capfd)
+    assert_refused(tmp_path / f"a{suffix}", "has 3 infinite voxels of 120", capfd=capfd)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_nan_stays_as_no_value(tmp_path, voxels, suffix, capfd):
+    voxels[0, 0, :3] = np.nan
+    nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii.gz")
+    save_itk(tmp_path / "a.nrrd", voxels)
+    np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").numpy()[0], voxels)
+    nib.save(nib.Nifti1Image(np.full_like(voxels, np.nan), OBLIQUE), tmp_path / "b.nii.gz")
+    assert_refused(tmp_path / "b.nii.gz", "has no content (every voxel is NaN)", capfd=capfd)
 
 
 def test_voxels_beyond_single_precision_are_refused(tmp_path, voxels, capfd):
@@ -301,8 +318,8 @@ def test_voxels_beyond_single_precision_are_refused(tmp_path, voxels, capfd):
     voxels[1, 1, 1] = 1e300
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii")
     save_itk(tmp_path / "a.mha", voxels)
-    assert_refused(tmp_path / "a.nii", "has 1 NaN or infinite voxels", capfd=capfd)
-    assert_refused(tmp_path / "a.mha", "has 1 NaN or infinite voxels", capfd=capfd)
+    assert_refused(tmp_path / "a.nii", "has 1 infinite voxels", capfd=capfd)
+    assert_refused(tmp_path / "a.mha", "has 1 infinite voxels", capfd=capfd)
 
 
 @pytest.mark.parametrize("value", [0, 7])
@@ -356,21 +373,75 @@ def test_a_frame_that_is_not_there_is_refused(tmp_path, capfd):
         read_image(tmp_path / "c.nii.gz#1")
 
 
-def test_tiff_of_several_pages_is_refused(tmp_path, gray, capfd):
-    Image.fromarray(gray).save(tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(gray)] * 2)
-    assert_refused(tmp_path / "a.tif", "has 3 frames", capfd=capfd)
+def test_a_page_of_a_tiff_stack_is_read_where_it_is_named(tmp_path, gray, capfd):
+    pages = [gray, gray[::-1], gray[:, ::-1]]
+    first, *others = map(Image.fromarray, pages)
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others)
+    assert_refused(tmp_path / "a.tif", "has 3 frames", "a.tif#1 to", "a.tif#3", capfd=capfd)
+    for number, page in enumerate(pages, start=1):
+        np.testing.assert_array_equal(read_image(f"{tmp_path}/a.tif#{number}")[0].numpy(), page)
+    assert_refused(Path(f"{tmp_path}/a.tif#4"), "is not there", capfd=capfd)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_tiff_without_a_known_range_is_refused(tmp_path, dtype, capfd):
-    Image.fromarray(np.arange(30, dtype=dtype).reshape(6, 5)).save(tmp_path / "a.tif")
-    assert_refused(tmp_path / "a.tif", "8 or 16 bit", capfd=capfd)
+@pytest.mark.parametrize(
+    ("values", "value_range"),
+    [
+        (np.linspace(0, 1, 30, dtype=np.float32), 1.0),
+        (np.arange(30, dtype=np.float32), 255.0),
+        (np.arange(30, dtype=np.float32) * 1000, 65535.0),
+        (np.arange(30, dtype=np.int32), 255.0),
+        (np.arange(30, dtype=np.uint16) * 30, 1023.0),
+        (np.arange(30, dtype=np.uint16) * 140, 4095.0),
+        (np.arange(30, dtype=np.uint16) * 500, 16383.0),
+    ],
+)
+def test_the_bits_or_the_range_in_use_say_what_is_white(tmp_path, values, value_range, caplog):
+    Image.fromarray(values.reshape(6, 5)).save(tmp_path / "a.tif")
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image[0].numpy(), values.reshape(6, 5))
+    assert image.meta["value_range"] == value_range
+    (warning,) = image.meta["warnings"]
+    assert f"{value_range:g} is taken for white" in warning
+    assert warning in caplog.text
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
-def test_2d_image_in_a_volume_format_is_refused(tmp_path, suffix, capfd):
-    sitk.WriteImage(sitk.GetImageFromArray(np.arange(30.0).reshape(6, 5)), tmp_path / f"a{suffix}")
-    assert_refused(tmp_path / f"a{suffix}", "2D", "PNG", capfd=capfd)
+@pytest.mark.parametrize("value", [-1.0, 1e6, np.nan])
+def test_a_picture_with_values_of_no_range_is_refused(tmp_path, value, capfd):
+    pixels = np.arange(30, dtype=np.float32).reshape(6, 5)
+    pixels[0, 0] = value
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    assert_refused(tmp_path / "a.tif", "scale it to 0 to 1", capfd=capfd)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colour_of_16_bits_keeps_them(tmp_path, channels):
+    """Pillow gives 8 of them; ITK writes the file."""
+    stored = np.random.default_rng(9).integers(0, 4096, (6, 5, channels)).astype(np.uint16)
+    if channels == 4:
+        stored[..., 3] = 65535
+        stored[0, 0, 3] = 0
+    sitk.WriteImage(sitk.GetImageFromArray(stored, isVector=True), tmp_path / "a.png")
+    expected = stored[..., :3].copy()
+    if channels == 4:
+        expected[0, 0] = 0
+    image = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(image.numpy(), expected.transpose(2, 0, 1))
+    assert image.meta["value_range"] == 4095.0
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha", ".hdr"])
+def test_a_2d_image_in_a_volume_format_is_a_volume_of_one_slice(tmp_path, suffix):
+    array = np.arange(30, dtype=np.float32).reshape(5, 6)
+    if suffix == ".hdr":
+        nib.save(nib.Nifti1Pair(array, np.diag([2.0, 3.0, 1.0, 1.0])), tmp_path / "a.hdr")
+    else:
+        image = sitk.GetImageFromArray(array.T)
+        image.SetSpacing([2.0, 3.0])
+        sitk.WriteImage(image, tmp_path / f"a{suffix}")
+    read = read_image(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(read.numpy(), array[None, ..., None])
+    np.testing.assert_allclose(np.abs(read.affine.numpy().diagonal()), [2, 3, 1, 1])
+    assert spatial_shape_of(tmp_path / f"a{suffix}") == (5, 6, 1)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nrrd"])
@@ -485,13 +556,16 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path, rgb, suffix, orientati
     assert spatial_shape_of(tmp_path / f"a{suffix}") == expected.shape[1:]
 
 
-def test_an_nrrd_of_a_list_of_measurements_is_refused(tmp_path, capfd):
+def test_of_an_nrrd_with_a_list_of_measurements_one_is_named(tmp_path, capfd):
     values = np.random.default_rng(0).integers(0, 2**16, (4, 5, 6, 3)).astype(np.uint16)
     save_itk(tmp_path / "a.nrrd", values, is_rgb=True)
     assert read_image(tmp_path / "a.nrrd").shape == (3, 4, 5, 6)
     content = (tmp_path / "a.nrrd").read_bytes()
     (tmp_path / "a.nrrd").write_bytes(content.replace(b"kinds: vector", b"kinds: list"))
-    assert_refused(tmp_path / "a.nrrd", "has a list of 3 values per voxel: save one of them as a volume", capfd=capfd)
+    assert_refused(tmp_path / "a.nrrd", "is 4D and has 3 frames: name the one to use", capfd=capfd)
+    read = read_image(f"{tmp_path}/a.nrrd#2")
+    np.testing.assert_array_equal(read.numpy()[0], values[..., 1])
+    assert "value_range" not in read.meta
 
 
 def test_a_nifti_that_does_not_tell_where_it_lies_is_warned_of(tmp_path, voxels, caplog):
@@ -508,3 +582,125 @@ def test_a_nifti_that_does_not_tell_where_it_lies_is_warned_of(tmp_path, voxels,
     nib.Nifti1Image(voxels, np.eye(4)).to_filename(tmp_path / "b.nii")
     read_image(tmp_path / "b.nii")
     assert not caplog.messages
+
+
+def nifti_bytes(voxels):
+    image = nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0]))
+    image.set_sform(image.affine, 1)
+    image.set_qform(image.affine, 1)
+    return image.to_bytes()
+
+
+@pytest.mark.parametrize(("at", "content"), [(123, b"\xff"), (123, b"\x04"), (123, b"\x7f"), (280, bytes(48))], ids=str)
+def test_odd_units_and_an_empty_sform_are_read_as_other_readers_do(tmp_path, voxels, at, content):
+    stored = bytearray(nifti_bytes(voxels))
+    stored[at : at + len(content)] = content
+    (tmp_path / "a.nii").write_bytes(stored)
+    image = read_image(tmp_path / "a.nii")
+    np.testing.assert_array_equal(image.numpy()[0], voxels)
+    np.testing.assert_allclose(image.affine, np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+def test_a_nifti_is_read_by_its_first_bytes_whether_its_name_says_gz_or_not(tmp_path, voxels):
+    (tmp_path / "plain.nii.gz").write_bytes(nifti_bytes(voxels))
+    (tmp_path / "packed.nii").write_bytes(gzip.compress(nifti_bytes(voxels)))
+    for name in ("plain.nii.gz", "packed.nii"):
+        np.testing.assert_array_equal(read_image(tmp_path / name).numpy()[0], voxels)
+        assert spatial_shape_of(tmp_path / name) == voxels.shape
+
+
+@pytest.mark.parametrize("offset", [0.0, 348.0, -352.0])
+def test_voxels_that_would_begin_in_the_header_are_refused(tmp_path, voxels, offset, capfd):
+    stored = bytearray(nifti_bytes(voxels))
+    stored[108:112] = np.float32(offset).tobytes()
+    (tmp_path / "a.nii").write_bytes(stored)
+    assert_refused(tmp_path / "a.nii", "damaged", capfd=capfd)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_rgb_of_simpleitk_is_rgb_in_every_format(tmp_path, suffix):
+    stored = np.random.default_rng(3).integers(0, 256, (9, 8, 7, 3), dtype=np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(stored, isVector=True), tmp_path / f"a{suffix}")
+    image = read_image(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(image.numpy(), stored.transpose(3, 2, 1, 0))
+    assert image.meta["value_range"] == 255.0
+    assert spatial_shape_of(tmp_path / f"a{suffix}") == (7, 8, 9)
+
+
+def test_a_frame_of_rgb24_is_read_where_it_is_named(tmp_path, capfd):
+    stored = np.random.default_rng(3).integers(0, 256, (4, 5, 6, 2, 3), dtype=np.uint8)
+    nib.save(nib.Nifti1Image(stored.view(RGB24)[..., 0], OBLIQUE), tmp_path / "a.nii")
+    assert_refused(tmp_path / "a.nii", "has 2 frames", capfd=capfd)
+    np.testing.assert_array_equal(read_image(f"{tmp_path}/a.nii#2").numpy(), stored[:, :, :, 1].transpose(3, 0, 1, 2))
+
+
+def test_values_on_surfaces_are_refused_by_name(tmp_path, capfd):
+    brain = nib.cifti2.BrainModelAxis.from_surface(np.arange(20), 20, "CortexLeft")
+    values = np.random.default_rng(0).random((1, 20)).astype(np.float32)
+    nib.save(nib.Cifti2Image(values, (nib.cifti2.ScalarAxis(["x"]), brain)), tmp_path / "a.dscalar.nii")
+    assert_refused(tmp_path / "a.dscalar.nii", "holds no volume, but Cifti2Image", capfd=capfd)
+
+
+def test_pairs_and_freesurfer_volumes_are_read(tmp_path, voxels):
+    nib.save(nib.Nifti1Pair(voxels, OBLIQUE), tmp_path / "pair.hdr")
+    nib.save(nib.MGHImage(voxels, OBLIQUE), tmp_path / "a.mgz")
+    nib.save(nib.MGHImage(np.stack([voxels, voxels + 1], axis=-1), OBLIQUE), tmp_path / "b.mgz")
+    for name, expected in (("pair.hdr", voxels), ("pair.img", voxels), ("a.mgz", voxels), ("b.mgz#2", voxels + 1)):
+        image = read_image(f"{tmp_path}/{name}")
+        np.testing.assert_array_equal(image.numpy()[0], expected)
+        np.testing.assert_allclose(image.affine, OBLIQUE, atol=1e-5)
+        assert is_volume(name)
+
+
+@pytest.mark.parametrize(
+    ("file", "steps", "start"),
+    [("small.mnc", (7.0, 8.0, 9.0), (-98, -134, -72)), ("tiny.mnc", (2.0, 2.0, 2.0), (-20, -20, -10))],
+)
+def test_minc_lies_where_mincinfo_says(file, steps, start):
+    """nibabel brings the two files, of MINC 2 and 1, and what mincinfo says of them: RAS mm, x fastest."""
+    image = read_image(Path(nib.__file__).parent / "tests" / "data" / file)
+    affine = image.affine.numpy()
+    np.testing.assert_allclose(affine[:3, 3], start)
+    np.testing.assert_allclose(affine[:3, :3].sum(axis=1), steps)
+    assert (np.abs(affine[:3, :3]) > 0).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("a.nrrd", "NRRD0004\ntype: float\ndimension: 3\nsizes: 4 5 6\nendian: little\nencoding: raw\n{}\n"),
+        (
+            "a.mha",
+            "ObjectType = Image\nNDims = 3\nDimSize = 4 5 6\nElementType = MET_FLOAT\n{}ElementDataFile = LOCAL\n",
+        ),
+    ],
+)
+def test_an_nrrd_or_metaimage_that_does_not_tell_where_it_lies_is_warned_of(tmp_path, voxels, name, header, caplog):
+    oriented = {
+        "a.nrrd": "space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n",
+        "a.mha": "TransformMatrix = 1 0 0 0 1 0 0 0 1\n",
+    }
+    (tmp_path / name).write_bytes(header.format("").encode() + voxels.T.tobytes())
+    image = read_image(tmp_path / name)
+    np.testing.assert_array_equal(image.numpy()[0], voxels)
+    assert f"{name} does not tell where it lies (no orientation in its header)" in caplog.text
+    assert len(image.meta["warnings"]) == 1
+    (tmp_path / name).write_bytes(header.format(oriented[name]).encode() + voxels.T.tobytes())
+    assert "warnings" not in read_image(tmp_path / name).meta
+
+
+@pytest.mark.parametrize("kinds", ["kinds: domain domain domain time\n", ""])
+def test_a_4d_nrrd_whose_frames_itk_cannot_read_is_not_called_damaged_and_can_be_helped(tmp_path, kinds):
+    frames = np.arange(120, dtype=np.int16).reshape(2, 5, 4, 3)
+    path = tmp_path / "frames.nrrd"
+    for line, is_read in ((kinds, False), ("kinds: domain domain domain list\n", True)):
+        head = (
+            "NRRD0005\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: 3 4 5 2\n"
+            f"space directions: (2,0,0) (0,2,0) (0,0,2) none\n{line}endian: little\nencoding: raw\n\n"
+        )
+        path.write_bytes(head.encode() + frames.tobytes())
+        if is_read:
+            assert np.array_equal(read_image(f"{path}#2")[0], frames[1].T)
+        else:
+            with pytest.raises(InputError, match="write 'kinds: domain domain domain list' into its header"):
+                read_image(f"{path}#2")

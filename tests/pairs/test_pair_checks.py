@@ -4,7 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from monai_s3im.cli import app
 from monai_s3im.errors import InputError
 from monai_s3im.pairs.checks import check_pairs
 from monai_s3im.pairs.layouts import dataset_pairs
@@ -104,3 +106,35 @@ def test_real_data_sets_pass(shared_data):
     check_pairs(dataset_pairs(shared_data / "data" / "harvard", "training"))
     check_pairs(dataset_pairs(shared_data / "data" / "harvard", "validation"))
     check_pairs(dataset_pairs(shared_data / "data" / "roadscene", "training"))
+
+
+def four_pairs(folder):
+    """A good pair, and pairs with a file that is cut short, an empty one, and one that is not there."""
+    noise = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
+    nib.save(nib.Nifti1Image(noise, np.eye(4)), folder / "mr.nii.gz")
+    nib.save(nib.Nifti1Image(noise[::-1], np.eye(4)), folder / "good.nii.gz")
+    a_volume(folder / "empty.nii.gz", (20, 20, 20))
+    content = (folder / "good.nii.gz").read_bytes()
+    (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])
+    names = ("good", "cut", "empty", "none")
+    rows = ["name,image_a,image_b", *[f"{name},mr.nii.gz,{name}.nii.gz" for name in names]]
+    (folder / "pairs.csv").write_text("\n".join(rows))
+    return folder / "pairs.csv"
+
+
+def test_the_command_says_that_it_read_only_headers_and_how_to_read_more(tmp_path):
+    result = CliRunner().invoke(app, ["data", "check", str(four_pairs(tmp_path))])
+    assert result.exit_code == 2
+    assert result.stdout == "4 pairs, 1 problems; only the headers were read, --deep reads the voxels\n"
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: none: ")
+
+
+def test_the_deep_check_finds_what_a_fusion_would_refuse(tmp_path):
+    result = CliRunner().invoke(app, ["data", "check", "--deep", str(four_pairs(tmp_path))])
+    assert result.exit_code == 2
+    assert result.stdout == "4 pairs, 3 problems; all voxels were read\n"
+    cut, empty, none = result.stderr.splitlines()
+    assert cut.startswith(f"error: cut: {tmp_path / 'cut.nii.gz'} is damaged")
+    assert empty.startswith(f"error: empty: {tmp_path / 'empty.nii.gz'} has no content")
+    assert none.startswith(f"error: none: {tmp_path / 'none.nii.gz'} does not exist")

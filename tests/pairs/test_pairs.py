@@ -76,6 +76,70 @@ def test_csv_that_lacks_something_is_refused(tmp_path, text, words):
     assert str(tmp_path / "pairs.csv") in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,image_a,image_b,,\nx,p1/T1.nii,p1/PET.nii,,\n",
+        "name;image_a;image_b;;\nx;p1/T1.nii;p1/PET.nii;;\n;;;;\n",
+        "sep=;\nname;image_a;image_b\nx;p1/T1.nii;p1/PET.nii\n",
+        '"sep=\t"\nname\timage_a\timage_b\nx\tp1/T1.nii\tp1/PET.nii\n',
+        'name,age,image_a,image_b,remark\nx,50,p1/T1.nii,p1/PET.nii,"good, old"\n',
+        "name,image_a,image_b,image_c\nx,p1/T1.nii,p1/PET.nii,p1/CT.nii\n",
+        "name,image_a,image_b,modality_a,age\nx,p1/T1.nii,p1/PET.nii\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_trailing_separators_and_further_columns_are_left_alone(tmp_path, text, encoding):
+    path = write_csv(tmp_path, text, encoding)
+    assert read_pairs(path) == [Pair("x", tmp_path / "p1/T1.nii", tmp_path / "p1/PET.nii")]
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.txt"])
+def test_a_table_with_tabs_may_say_so_in_its_name(tmp_path, name):
+    path = write_csv(tmp_path, "name\timage_a\timage_b\nx\ta.nii\tb.nii\n", name=name)
+    assert read_pairs(path) == [Pair("x", tmp_path / "a.nii", tmp_path / "b.nii")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_a,image_b,\na,b.nii,c.nii\n", "row of 3 cells under 2 columns"),
+        ("image_a,image_b,image_b\na.nii,b.nii,c.nii\n", "column image_b twice"),
+        ("image_a,image_b,modalty_a\na.nii,b.nii,ct\n", "rename modalty_a to modality_a"),
+    ],
+)
+def test_a_table_whose_columns_are_unclear_is_refused(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        read_pairs(write_csv(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        (["p1/T1.nii,p1/PET.nii", "p2/T1.nii,p2/PET.nii"], ["p1_T1", "p2_T1"]),
+        (["p1/anat/T1.nii,x.nii", "p2/anat/T1.nii,y.nii"], ["p1_anat_T1", "p2_anat_T1"]),
+        (["/d/p1/T1.nii,/d/p1/PET.nii", "/d/p2/t1.nii,/d/p2/PET.nii"], ["p1_T1", "p2_t1"]),
+        (["p1/T1.nii,p1/FDG.nii", "p1/T1.nii,p1/PIB.nii"], ["T1_FDG", "T1_PIB"]),
+        (
+            [f"p{number}/T1.nii,p{number}/{tracer}.nii" for number in "12" for tracer in ("FDG", "PIB")],
+            ["p1_T1_FDG", "p1_T1_PIB", "p2_T1_FDG", "p2_T1_PIB"],
+        ),
+        (["a.nii,b.nii", "a.nii,b.nii"], ["a", "a"]),
+    ],
+)
+@pytest.mark.parametrize("modality_b", ["", "pet"])
+def test_pairs_without_names_are_told_apart_by_folder_or_image_b(tmp_path, rows, names, modality_b):
+    lines = [f"{row},{modality_b}" for row in rows]
+    path = write_csv(tmp_path, "\n".join(["image_a,image_b,modality_b", *lines]))
+    assert [pair.name for pair in read_pairs(path)] == names
+
+
+@pytest.mark.parametrize("text", ["T1w", "T1", "FLAIR", "T1 post", "MR T2"])
+def test_a_weighting_names_the_modality(tmp_path, text):
+    (pair,) = read_pairs(write_csv(tmp_path, f"image_a,image_b,modality_a,modality_b\na.nii,b.nii,{text},18F-FDG\n"))
+    assert (pair.modality_a, pair.modality_b) == ("mr", "pet")
+
+
 def test_csv_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "pairs.csv").write_bytes(b"\xff\xfe\x00PK\x93")
     with pytest.raises(InputError, match="UTF-8"):
@@ -143,6 +207,31 @@ def test_datalist_that_lacks_something_is_refused(tmp_path, text, words):
     with pytest.raises(InputError, match=words) as raised:
         read_pairs(write_csv(tmp_path, text, name="datalist.json"))
     assert str(tmp_path / "datalist.json") in str(raised.value)
+
+
+@pytest.mark.parametrize("modality", ["modality", "channel_names"])
+def test_two_images_in_one_list_are_a_pair_as_monai_has_them(tmp_path, modality):
+    item = {"image": ["p1/T1.nii", "p1/PET.nii"], "label": "p1/seg.nii", "fold": 0}
+    content = {modality: {"0": "T1", "1": "PET"}, "training": [item]}
+    expected = [Pair("T1", tmp_path / "p1/T1.nii", tmp_path / "p1/PET.nii", "mr", "pet")]
+    assert read_pairs(write_datalist(tmp_path, content)) == expected
+
+
+@pytest.mark.parametrize("images", [["a.nii"], ["a.nii", "b.nii", "c.nii"]])
+def test_another_number_of_images_is_refused_with_what_to_do(tmp_path, images):
+    with pytest.raises(
+        InputError, match=f"an item of {len(images)} images .* name the two to fuse image_a and image_b"
+    ):
+        read_pairs(write_datalist(tmp_path, {"training": [{"image": images}]}))
+
+
+@pytest.mark.parametrize(("written", "asked"), [("testing", "test"), ("testing", "testing"), ("test", "testing")])
+def test_testing_is_the_section_test(tmp_path, written, asked):
+    content = {"val": DATALIST["training"], written: DATALIST["validation"]}
+    path = write_datalist(tmp_path, content)
+    assert [pair.name for pair in read_pairs(path, asked)] == ["last"]
+    assert [pair.name for pair in read_pairs(path, "validation")] == ["1", "2"]
+    assert [pair.name for pair in read_pairs(path)] == ["1", "2", "last"]
 
 
 def test_section_that_is_not_there_is_refused_with_those_that_are(tmp_path):

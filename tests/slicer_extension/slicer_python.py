@@ -133,6 +133,7 @@ class SlicerPython:
             return self.processes[-1]
 
         monkeypatch.setattr(slicer.util, "launchConsoleProcess", launch_and_note)
+        monkeypatch.delitem(sys.modules, "torch", raising=False)  # which other tests have loaded
         monkeypatch.setitem(sys.modules, "slicer.packaging", None)
         monkeypatch.setitem(sys.modules, "PyTorchUtils", ModuleType("PyTorchUtils"))
         sys.modules["PyTorchUtils"].PyTorchUtilsLogic = lambda: PyTorchUtilsLogic(self)

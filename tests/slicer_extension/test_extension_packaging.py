@@ -59,7 +59,7 @@ def test_the_installed_tree_has_the_module_the_library_and_the_bundle(installed)
     files = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
     library = "S3IMFusionLib/library/monai_s3im"
     assert {"S3IMFusion.py", "Resources/UI/S3IMFusion.ui", "S3IMFusionLib/logic.py"} <= files
-    assert {f"{library}/fuse.py", f"{library}/bundle/configs/inference.json"} <= files
+    assert {f"{library}/pipeline.py", f"{library}/bundle/configs/inference.json"} <= files
     assert f"{library}/bundle/models/model.pt" in files
     assert not [file for file in files if "__pycache__" in file or file.startswith("tests")]
 

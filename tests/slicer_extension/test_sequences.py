@@ -1,11 +1,13 @@
 """Sequences: every frame fused, one progress, one sequence that plays along."""
 
+import json
+
 import numpy as np
 import pytest
 from S3IMFusionLib.errors import FusionError
 from S3IMFusionLib.settings import FusionSettings
 from sample_images import blobs
-from scene_tools import matrix_of, rotation, state_of, voxels_of
+from scene_tools import LPS_TO_RAS, matrix_of, rotation, state_of, voxels_of
 
 GRID = rotation(0, 20, (1, 2, 3)) @ np.diag([2.0, 2.0, 3.0, 1.0])
 SHAPE = (14, 12, 4)
@@ -198,3 +200,18 @@ def test_displayed_window_of_a_sequence_is_that_of_the_node_that_plays_it(logic,
         fused = logic.start_sequence(sequence, mr, settings=FusionSettings(window=window)).wait()
         by_frame.append(voxels_of(fused.GetNthDataNode(0)))
     np.testing.assert_array_equal(*by_frame)
+
+
+def test_a_registered_frame_on_the_grid_of_b_lies_where_that_volume_would(logic, add_sequence, add_volume):
+    values, moved = (1000 * blobs((24, 24, 16), 1)).astype(np.float32).T, rotation(2, 3, (3, 2, 1)) @ GRID
+    sequence, b = add_sequence("MR", [values, values]), add_volume("MR b", values, moved)
+    settings = FusionSettings(register="rigid", reference="b", modality_a="mr", modality_b="mr")
+    run = logic.start_sequence(sequence, b, settings=settings)
+    assert run.warnings == ["Each time point is registered by itself: the fusion view shows B as it was."]
+    frame = run.wait().GetNthDataNode(1)
+    alone = logic.process(add_volume("MR", values, GRID), b, settings=settings)
+    above = np.array(json.loads(alone.GetAttribute("S3IMFusion.Record"))["registration"]["matrix_lps"])
+    to_parent = np.linalg.inv(LPS_TO_RAS @ above @ LPS_TO_RAS)
+    np.testing.assert_allclose(matrix_of(frame), to_parent @ matrix_of(alone), atol=1e-6)
+    assert np.abs(matrix_of(frame) - moved).max() > 0.5
+    np.testing.assert_array_equal(voxels_of(frame), voxels_of(alone))

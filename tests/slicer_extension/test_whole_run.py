@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
 
+import dicom_export
 import stand_ins
 from PySide6 import QtWidgets
 from S3IMFusionLib import sample_data
@@ -31,6 +33,8 @@ from monai_s3im.bundle_config import bundle_root
 COARSE = (Grid((51, 63, 15), (4.0, 4.0, 12.0)), Grid((48, 54, 13), (4.4, 4.4, 13.0)))
 SIZE, FIELD_MM, HEIGHT_MM = 160, 204.0, 17.0
 WAIT_S = 240
+PATIENT = {"PatientName": "Phantom^Head", "PatientID": "P1"}
+STUDY = {"StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1", "StudyID": "S1", "StudyDate": "20250304"}
 
 
 @contextmanager
@@ -78,6 +82,7 @@ def finish(panel):
         QtWidgets.QApplication.processEvents()
         time.sleep(0.01)
     assert not panel.ui.progressFrame.visible
+    QtWidgets.QApplication.processEvents()  # the layout of what is shown now
 
 
 def views_of(session, file=None):
@@ -93,10 +98,10 @@ def settings_of(fused):
 
 
 def save_scene(scene, folder):
-    """Saves the volumes and the scene as Slicer does."""
+    """Saves the volumes and the scene as Slicer does; its dialog leaves out what is not saved with the scene."""
     scene.SetURL(str(folder / "scene.mrml"))
     scene.SetRootDirectory(str(folder))
-    for node in slicer.util.getNodesByClass("vtkMRMLVolumeNode", scene):
+    for node in filter(lambda node: node.GetSaveWithScene(), slicer.util.getNodesByClass("vtkMRMLVolumeNode", scene)):
         node.AddDefaultStorageNode()
         node.GetStorageNode().SetFileName(str(folder / f"{node.GetName()}.nrrd"))
         assert node.GetStorageNode().WriteData(node)
@@ -118,6 +123,7 @@ def test_a_user_goes_the_whole_way(worker, shown_errors, monkeypatch, tmp_path, 
         assert session.module.grab().save(str(pictures / "1 opened.png"))
         for file, name in zip(sample_data.write_sample_data(tmp_path / "sample"), sample_data.NODE_NAMES, strict=True):
             load(scene, file, name)
+        put_into_a_study(scene)
         panel.initializeParameterNode()  # as on entering
         ct = panel.parameters.source_b.GetDisplayNode()
         ct.SetAutoWindowLevel(False)
@@ -135,6 +141,20 @@ def test_a_user_goes_the_whole_way(worker, shown_errors, monkeypatch, tmp_path, 
     with slicer_session(worker) as session:
         open_the_scene_before_the_module(session, tmp_path, faded, voxels, pictures)
     assert shown_errors == []
+
+
+def put_into_a_study(scene):
+    """The patient and the study that Slicer's DICOM loader makes above the volumes, or a user in the module Data."""
+    scene.AddNewNodeByClass("vtkMRMLSubjectHierarchyNode")
+    hierarchy = dicom_export.hierarchy()
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Patient")
+    study = hierarchy.CreateStudyItem(patient, "Study")
+    for item, tags in ((patient, PATIENT), (study, STUDY)):
+        for name, value in tags.items():
+            hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
+    for name, modality in zip(sample_data.NODE_NAMES, ("MR", "CT"), strict=True):
+        item = hierarchy.CreateItem(study, scene.GetFirstNodeByName(name))
+        hierarchy.SetItemAttribute(item, "DICOM.Modality", modality)
 
 
 def apply(panel, session, pictures):
@@ -183,7 +203,7 @@ def change_and_clear_the_weights(panel, fused, folder):
     panel.ui.applyButton.click()
     finish(panel)
     assert settings_of(fused)["weights"] == own.name
-    assert np.abs(voxels_of(fused) - first).max() > 0.01
+    assert np.abs(voxels_of(fused) - first).max() > 100  # of 10000
     own.unlink()
     panel.parameters.slice_batch = 4  # anything that makes the panel look again
     assert not panel.ui.applyButton.enabled
@@ -193,7 +213,7 @@ def change_and_clear_the_weights(panel, fused, folder):
     panel.ui.applyButton.click()
     finish(panel)
     assert settings_of(fused)["weights"] is None
-    np.testing.assert_allclose(voxels_of(fused), first, atol=1e-5)
+    np.testing.assert_array_equal(voxels_of(fused), first)
     panel.ui.fade.value = 40
 
 
@@ -209,7 +229,7 @@ def open_the_scene_before_the_module(session, folder, faded, voxels, pictures):
 
     panel = session.open_panel()
     assert session.module.grab().save(str(pictures / "7 opened after the scene, panel.png"))
-    np.testing.assert_allclose(voxels_of(panel.parameters.fused), voxels, atol=1e-6)
+    np.testing.assert_array_equal(voxels_of(panel.parameters.fused), voxels)
     assert (panel.view.is_shown, panel.ui.viewButton.text, panel.ui.fade.value) == (True, "Former view", 40)
     panel.ui.fade.value = -100
     mr, middle, _ct = views_of(session, pictures / "8 faded to A in the next session.png")
@@ -217,3 +237,29 @@ def open_the_scene_before_the_module(session, folder, faded, voxels, pictures):
     panel.ui.viewButton.click()
     assert not panel.view.is_shown
     assert session.layout.GetCurrentLayoutDescription()
+    export_to_dicom(panel.parameters.fused, folder / "sent", pictures)
+
+
+def export_to_dicom(fused, folder, pictures):
+    """By each choice of Slicer's dialog: full contrast, not a CT, in the patient and study of the sources."""
+    with dicom_export.in_place():
+        from S3IMFusion import registerDICOMExport
+
+        registerDICOMExport()
+        choices = dicom_export.choices(dicom_export.hierarchy().GetItemByDataNode(fused))
+        assert [choice.pluginClass for choice in choices] == ["S3IMFusionDICOMPlugin", "DICOMScalarVolumePlugin"]
+        for choice, modality in zip(choices, ("OT", "SC"), strict=True):
+            error, files = dicom_export.export(choice, folder / modality)
+            assert error == ""
+            images = [pydicom.dcmread(file) for file in files]
+            pixels = np.stack([image.pixel_array for image in images])
+            np.testing.assert_array_equal(pixels, voxels_of(fused))
+            assert np.ptp(pixels) > 8000  # of 10000
+            for image in images:
+                assert image.Modality == modality
+                assert (float(image.WindowWidth), float(image.WindowCenter)) == (10000, 5000)
+                assert {name: str(image[name].value) for name in (*PATIENT, *STUDY)} == {**PATIENT, **STUDY}
+            if modality == "OT":
+                assert list(images[0].ImageType) == ["DERIVED", "SECONDARY"]
+            middle = (pixels[len(pixels) // 2].clip(0, 10000) * (255 / 10000)).astype(np.uint8)
+            Image.fromarray(middle).resize((SIZE, SIZE)).save(pictures / f"9 exported to DICOM, {modality}.png")

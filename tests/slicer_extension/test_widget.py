@@ -36,10 +36,13 @@ BY_HAND = {"device", "weights"}  # widgets whose choices are not known before to
 WAIT_S = 120
 TEXTS = (
     "appearance",
+    "checks",
     "devices",
+    "dicom_plugin",
     "install",
     "layout",
     "logic",
+    "own_weights",
     "packages_section",
     "parameters",
     "pip_errors",
@@ -47,6 +50,7 @@ TEXTS = (
     "run",
     "scene",
     "sequences",
+    "start",
     "widget",
 )
 
@@ -511,3 +515,49 @@ slicer.util.exit(not unittest.TextTestRunner(verbosity=2).run(tests).wasSuccessf
     arguments = ["--additional-module-path", stand_ins.EXTENSION, "--python-code", code]
     result = subprocess.run([*slicer_here, *arguments], capture_output=True, text=True, check=False, timeout=600)
     assert result.returncode == 0, result.stderr
+
+
+def saved_by_a_newer_version(panel, file):
+    """A scene with a choice that this version does not know."""
+    node = panel.logic.getParameterNode()
+    panel.exit()
+    node.SetParameter("register", "DEFORMABLE")
+    panel.logic.scene.SetURL(str(file))
+    assert panel.logic.scene.Commit()
+    node.SetParameter("register", "NONE")
+    return node
+
+
+def check_set_back(panel):
+    assert panel.parameters.register.value == "none"
+    assert panel.ui.register.currentText.startswith("No")
+    assert panel.ui.statusLabel.text.endswith("does not know; set back: Register B to A")
+    panel.ui.register.currentIndex = 1
+    assert panel.logic.getParameterNode().GetParameter("register") == "RIGID"
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["panel open", "panel opened later"])
+def test_a_choice_of_a_newer_version_is_set_back_and_named(panel, pair, scene, tmp_path, is_open):
+    saved_by_a_newer_version(panel, tmp_path / "scene.mrml")
+    if is_open:
+        panel.enter()
+    else:
+        panel.parent.exit()
+    scene.Clear(False)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    scene.Import()
+    if not is_open:
+        assert panel.parameters is None
+        panel.parent.enter()
+    check_set_back(panel)
+
+
+def test_the_first_member_of_an_enumeration_is_its_default(panel, scene):
+    from enum import Enum
+
+    from S3IMFusionLib.parameters import FusionParameters
+
+    new = FusionParameters(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+    chosen = [value for name in FusionParameters.allParameters if isinstance(value := getattr(new, name), Enum)]
+    assert len(chosen) == 8
+    assert chosen == [next(iter(type(value))) for value in chosen]

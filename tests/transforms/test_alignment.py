@@ -213,3 +213,23 @@ def test_pictures_of_one_size_pass_clipped():
     assert torch.equal(result["image_a"].as_tensor(), torch.ones(1, 4, 5))
     assert torch.equal(result["image_b"].as_tensor(), torch.zeros(3, 4, 5))
     assert "grid_affine" not in result
+
+
+@pytest.mark.parametrize("grid", [SMALL, LARGE])
+def test_a_voxel_without_a_value_is_not_covered(grid):
+    """On its own grid voxel by voxel; on another where the nearest voxel of the source has none."""
+    values = noise(SMALL[0])
+    no_data = np.zeros(SMALL[0], bool)
+    no_data[5:] = True
+    image_b = MetaTensor(torch.as_tensor(values)[None], affine=torch.as_tensor(SMALL[1]))
+    whole = aligned(empty(grid), image_b).get("covered", torch.ones(2, 1, 1, 1, dtype=torch.bool))
+    image_b.meta["no_data"] = torch.as_tensor(no_data)[None]
+    result = aligned(empty(grid), image_b)
+    assert "no_data" not in result["image_b"].meta
+    assert result["covered"][0].all()
+    points = ToSlices("axial")(MetaTensor(torch.as_tensor(positions(*grid).T.reshape(3, *grid[0]).copy())))
+    to_index = np.linalg.inv(SMALL[1])
+    first = (to_index[0, :3] @ points.numpy().reshape(3, -1) + to_index[0, 3]).reshape(points.shape[1:])
+    expected = whole[1].numpy() & (first < 4.5)
+    assert expected.sum() > 0
+    assert (result["covered"][1].numpy() != expected).mean() < 0.002  # on the boundary itself

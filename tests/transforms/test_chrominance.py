@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -143,3 +144,22 @@ def test_sources_are_joined_in_order_and_let_go():
     assert torch.equal(joined["image"].as_tensor(), expected)
     assert sorted(joined) == ["image", "kept"]
     assert sorted(data) == ["kept"]
+
+
+def test_where_a_source_ends_the_network_sees_no_edge():
+    """Beyond its end a source goes on with its nearest voxel in the slice, found here by trying all."""
+    shape = (9, 8, 3)
+    rows, columns, slices = np.indices(shape)
+    inside = (columns < 0.7 * rows + slices) & (slices < 2)  # the last slice is not covered at all
+    inside[4, 4, 1] = False
+    data = {"image_a": noise(1, *shape, seed=1), "image_b": noise(1, *shape, seed=2)}
+    data["covered"] = torch.as_tensor(np.stack([np.ones(shape, bool), inside]))
+    a, b = (data[key].numpy()[0].copy() for key in KEYS)
+    joined = JoinSourcesd(KEYS)(dict(data))["image"].numpy()
+    assert np.array_equal(joined[0], a)
+    assert np.array_equal(joined[1][inside], b[inside])
+    assert np.array_equal(joined[1][..., 2], b[..., 2])
+    for row, column, index in np.argwhere(~inside[..., :2]):
+        distances = np.where(inside[..., index], np.hypot(rows - row, columns - column)[..., index], np.inf)
+        nearest = b[..., index][np.isclose(distances, distances.min())]
+        assert joined[1][row, column, index] in nearest

@@ -80,6 +80,13 @@ def test_a_file_is_the_map_of_its_rows_and_gives_the_hue_alone(tmp_path, separat
     np.testing.assert_allclose(colors_of(str(lut)), colors_of("jet"), rtol=0, atol=1e-5)
 
 
+def test_a_file_of_rows_from_0_to_1_is_the_same_map_as_one_from_0_to_255(tmp_path):
+    by_byte = write_lut(tmp_path / "byte.txt", 255 * matplotlib_s("hot"), " ")
+    by_unit = write_lut(tmp_path / "unit.cmap", matplotlib_s("hot"), " ")
+    np.testing.assert_allclose(colors_of(str(by_unit)), colors_of(str(by_byte)), rtol=0, atol=1e-5)
+    assert np.ptp(colors_of(str(by_unit)), axis=-1).max() > 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

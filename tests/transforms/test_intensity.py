@@ -1,6 +1,7 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -40,6 +41,56 @@ def test_a_ct_that_is_not_in_hu_is_said_so_and_scaled_by_percentiles(caplog):
     assert "case7.nii.gz is not in HU" in caplog.text
     assert scaled.meta["intensity_range"] == pytest.approx((9.99, 995.28), abs=1e-3)
     assert scaled.meta["modality"] == "ct"
+
+
+HEAD = np.where(
+    np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0) < 9, 40 + 10 * np.sin(np.indices((24, 24, 24))[0]), -1000.0
+).astype(np.float32)
+
+
+@pytest.mark.parametrize("window", ["soft_tissue", "brain", "-160,240"])
+@pytest.mark.parametrize("change", [lambda hu: hu.clip(-200, 300), lambda hu: np.where(hu > -500, hu, 0)])
+def test_a_window_that_the_user_names_is_applied_to_every_ct(window, change, caplog):
+    expected = NormalizeModality("ct", window)(MetaTensor(HEAD[None]))
+    found = NormalizeModality("ct", window)(MetaTensor(change(HEAD)[None]))
+    assert found.meta["intensity_range"] == expected.meta["intensity_range"]
+    tissue = torch.as_tensor(HEAD[None] > -500)
+    assert torch.equal(found.as_tensor()[tissue], expected.as_tensor()[tissue])
+    assert expected.meta["warnings"] == []
+    (warning,) = found.meta["warnings"]
+    lower, upper = found.meta["intensity_range"]
+    assert warning in caplog.text
+    assert f"is not in HU (no air near -1000): the window {lower:g} to {upper:g} is applied" in warning
+
+
+@pytest.mark.parametrize("padding", [-2000.0, -3024.0, 63536.0, 65535.0])
+@pytest.mark.parametrize(("name", "scale"), [("ct", 1.0), ("mr", 2.0), ("pet", 2.0)])
+def test_padding_becomes_background(name, scale, padding):
+    """Without padding the darkest voxel there is 0 (CT: -1000 HU), and nothing else may change."""
+    measured = HEAD if name == "ct" else np.where(HEAD > -500, scale * (HEAD + 100), 0).astype(np.float32)
+    corner = np.zeros(HEAD.shape, bool)
+    corner[:6, :6] = True
+    image = NormalizeModality(name)(MetaTensor(np.where(corner, padding, measured)[None].astype(np.float32)))
+    lower, upper = image.meta["intensity_range"]
+    expected = np.where(corner, measured.min(), measured)
+    np.testing.assert_allclose(image.numpy()[0], (expected - lower) / (upper - lower), rtol=1e-5, atol=1e-6)
+
+
+def test_nan_is_no_value_and_stays_out_of_the_range(caplog):
+    """Beside NaN the mean of the neighbours that have a value stands, so that interpolation meets no edge."""
+    measured = np.random.default_rng(0).uniform(100, 900, (1, 9, 9, 9)).astype(np.float32)
+    holed = measured.copy()
+    holed[0, 5:] = np.nan
+    with caplog.at_level(logging.INFO, "monai_s3im"):
+        found = NormalizeModality("mr")(MetaTensor(holed))
+    assert "a volume has no value (NaN) in 324 of 729 voxels: not covered" in caplog.text
+    assert found.meta["intensity_range"] == NormalizeModality("mr")(MetaTensor(measured[:, :5])).meta["intensity_range"]
+    assert torch.equal(found.meta["no_data"], torch.as_tensor(np.isnan(holed)))
+    lower, upper = found.meta["intensity_range"]
+    values = found.numpy() * (upper - lower) + lower
+    np.testing.assert_allclose(values[0, :5], measured[0, :5], rtol=1e-5)
+    assert values[0, 5, 4, 4] == pytest.approx(measured[0, 4, 3:6, 3:6].mean(), rel=1e-5)
+    np.testing.assert_allclose(values[0, 6:], measured[0, :5].min(), rtol=1e-4)
 
 
 def test_a_guess_is_told(caplog):
@@ -167,3 +218,63 @@ def test_the_window_by_content_is_for_cts_in_hu_alone():
 def test_a_dictionary_may_have_its_window_by_content():
     normalize = NormalizeModalityd(["image"], ["modality"], "auto")
     assert normalize({"image": a_cylinder(160), "modality": "ct"})["image"].meta["ct_window"] == "soft_tissue"
+
+
+def a_ramp(lowest, highest, **meta):
+    """(1, 5, 5, 4), evenly from the lowest to the highest value."""
+    return MetaTensor(torch.linspace(lowest, highest, 100).reshape(1, 5, 5, 4), meta=meta)
+
+
+@pytest.mark.parametrize("modality", [None, "ct", "mr", "pet", "spect", "us", "generic"])
+@pytest.mark.parametrize("limits", ["-2,6", (-2, 6.0), [-2, 6]])
+def test_limits_are_applied_to_every_modality(modality, limits):
+    image = a_ramp(-1000, 20)
+    scaled = NormalizeModality(modality, limits=limits)(image)
+    assert torch.allclose(scaled.as_tensor(), (image.as_tensor() + 2) / 8)
+    assert scaled.meta["intensity_range"] == (-2, 6)
+
+
+def test_limits_go_before_the_window_and_the_type_of_a_picture():
+    assert NormalizeModality("ct", "bone", (0, 80))(a_ct(40)).meta["intensity_range"] == (0, 80)
+    assert NormalizeModality("mr", limits="0,102")(a_picture()).flatten().tolist() == [0.5] * 6
+
+
+def test_the_same_limits_make_two_patients_comparable():
+    quiet, bright = a_ramp(0, 5), a_ramp(0, 10)
+    by_limits = [float(NormalizeModality("pet", limits=(0, 6))(image).amax()) for image in (quiet, bright)]
+    assert by_limits == pytest.approx([5 / 6, 10 / 6])
+    by_percentiles = [float(NormalizeModality("pet")(image).amax()) for image in (quiet, bright)]
+    assert by_percentiles[0] == pytest.approx(by_percentiles[1])
+
+
+def test_limits_of_another_unit_are_warned_about_and_those_that_show_nothing_refused(caplog):
+    becquerel = a_ramp(0, 30_000, filename_or_obj="/study/pet.nii")
+    scaled = NormalizeModality("pet", limits=(0, 6))(becquerel)
+    warning = (
+        "the range 0 to 6 of pet.nii, whose values are 0 to 30000, is far from these: check that it is in the unit of "
+        "the file"
+    )
+    assert scaled.meta["warnings"] == [warning]
+    assert warning in caplog.messages
+    assert NormalizeModality("pet", limits=(0, 6000))(becquerel).meta["warnings"] == []
+    with pytest.raises(InputError, match=r"the range 4 to 6 of pet\.nii, whose values are 0 to 3, shows none of them"):
+        NormalizeModality("pet", limits=(4, 6))(a_ramp(0, 3, filename_or_obj="/study/pet.nii"))
+
+
+@pytest.mark.parametrize("limits", ["6", "6,0", "0,0", "a,b", "0,inf", "1,2,3", (1,), (0, float("nan"))])
+def test_limits_that_are_no_range_are_refused(limits):
+    with pytest.raises(InputError, match=r"unusable range .*: use LOWER,UPPER in the unit of the file, such as 0,6"):
+        NormalizeModality(limits=limits)
+
+
+def test_each_image_of_a_dictionary_has_its_own_range_and_the_description_says_which():
+    normalize = NormalizeModalityd(["a", "b"], ["modality_a", "modality_b"], ranges=[None, "0,6"])
+    item = normalize({"a": a_ct(0, 40, 80), "b": a_ramp(0, 10), "modality_a": "ct", "modality_b": "pet"})
+    described = json.loads(DescribeSourcesd(["a", "b"])(item)["provenance"])
+    assert [described[key]["intensity_range"] for key in "ab"] == [[0, 80], [0, 6]]
+    assert [described[key]["unit"] for key in "ab"] == ["HU", None]
+
+
+def test_a_unit_that_the_file_gives_is_described():
+    item = {"a": NormalizeModality("pet", limits=(0, 6))(a_ramp(0, 10, unit="SUV (body weight)"))}
+    assert json.loads(DescribeSourcesd("a")(item)["provenance"])["a"]["unit"] == "SUV (body weight)"

@@ -13,6 +13,8 @@ NOT_ON_THE_PAGE = {
     "weights": "a file of the server",
     "slice_batch": "the server's",
     "spacing": "the grid is that of a volume",
+    "range_a": "the page offers lists, and a range is any two numbers",
+    "range_b": "as range_a",
     "transform": "a file of the server",
     "dicom": "the page saves NRRD and NIfTI",
     "precision": "float32",

@@ -13,6 +13,8 @@ SAME_POSITION_MM = 0.01
 
 _UNEVEN = 0.02  # of a step: positions in headers are rounded
 _SHIFTED = 0.25  # of a pixel
+_ALIKE = 0.05  # of a step
+_USUAL = 0.1  # of all steps
 _LARGEST_GAP = 2.0 + _UNEVEN  # steps: one slice is missing
 
 
@@ -27,6 +29,7 @@ class SliceStack:
         shape: (X, Y, Z), columns, rows and slices of the grid.
         affine: 4 x 4, voxel index -> LPS mm; its axes are orthogonal.
         remarks: what is to be said about slices that have to be resampled.
+        missing: how many slices are missing between others.
     """
 
     order: NDArray[np.intp]
@@ -35,6 +38,7 @@ class SliceStack:
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
     remarks: tuple[str, ...]
+    missing: int = 0
 
 
 def stack_slices(
@@ -43,12 +47,15 @@ def stack_slices(
     spacing: tuple[float, float],
     size: tuple[int, int],
     step_of_one: float | None,
+    extents: NDArray[np.float64],
     name: str,
 ) -> SliceStack:
     """Sort slices along their normal, and lay an even, orthogonal grid through them.
 
     Slices that lie within 2 % of a step and a quarter of a pixel of such a grid are taken as they are. Of others the
-    grid takes the median step, and is widened where a tilted gantry shifts the slices against each other.
+    grid takes the smallest step that is usual among them and has planes where the slices of that step lie; it is
+    widened where a tilted gantry shifts the slices against each other. A slice is missing where two others lie further
+    apart than that step and than they are thick.
 
     Args:
         positions: (N, 3), centre of the first pixel of each slice, LPS mm.
@@ -56,6 +63,7 @@ def stack_slices(
         spacing: mm from column to column, and from row to row.
         size: number of columns, and of rows.
         step_of_one: mm to the next slice, for a series of one slice.
+        extents: (N,), thickness of each slice in mm; 0 where it is not known.
         name: of the series, for messages.
 
     Raises:
@@ -67,9 +75,9 @@ def stack_slices(
     order = np.argsort(along[:, 2], kind="stable")
     heights = along[order, 2]
     _check_distinct(heights, name)
-    depths, step, remarks = _depths(heights, step_of_one, name)
+    depths, step, remarks, missing = _depths(heights, step_of_one, extents[order], name)
     shifts = (along[order, :2] - along[order[0], :2]) / spacing
-    origin = positions[order[0]]
+    origin = positions[order[0]] - depths[0] * step * axes[2]
     if np.abs(shifts).max() <= _SHIFTED:
         shifts = np.zeros_like(shifts)
     else:
@@ -84,8 +92,9 @@ def stack_slices(
     affine = np.eye(4)
     affine[:3, :3] = axes.T * (*spacing, step)
     affine[:3, 3] = origin
-    shape = (size[0] + int(widened[0]), size[1] + int(widened[1]), round(depths[-1]) + 1)
-    return SliceStack(order, depths, shifts, shape, affine, remarks)
+    planes = int(np.ceil(depths[-1] - _UNEVEN)) + 1
+    shape = (size[0] + int(widened[0]), size[1] + int(widened[1]), planes)
+    return SliceStack(order, depths, shifts, shape, affine, remarks, missing)
 
 
 def volume_of(slices: Sequence[NDArray[np.float32]], stack: SliceStack) -> NDArray[np.float32]:
@@ -136,29 +145,52 @@ def _check_distinct(heights: NDArray[np.float64], name: str) -> None:
 
 
 def _depths(
-    heights: NDArray[np.float64], step_of_one: float | None, name: str
-) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
-    """Depth of each slice in steps of an even grid, the step in mm, and what is to be said about it."""
+    heights: NDArray[np.float64], step_of_one: float | None, extents: NDArray[np.float64], name: str
+) -> tuple[NDArray[np.float64], float, tuple[str, ...], int]:
+    """Depth of each slice in steps of an even grid, the step in mm, what is to be said, how many slices are missing."""
     if len(heights) == 1:
         if step_of_one is None:
             raise InputError(f"{name} has one slice, and no SliceThickness: export the whole series")
-        return np.zeros(1), step_of_one, ()
+        return np.zeros(1), step_of_one, (), 0
     gaps = np.diff(heights)
-    usual = float(np.median(gaps))
-    if gaps.max() > _LARGEST_GAP * usual:
+    even = np.arange(len(heights), dtype=np.float64)
+    step = float(heights[-1] - heights[0]) / len(gaps)
+    if np.abs((heights - heights[0]) / step - even).max() <= max(_UNEVEN, SAME_POSITION_MM / step):
+        return even, step, (), 0
+    step = _usual_step(gaps)
+    whole = np.maximum(step, (extents[1:] + extents[:-1]) / 2)  # from slice to slice, where none is missing
+    widest = int(np.argmax(gaps / whole))
+    if gaps[widest] > _LARGEST_GAP * whole[widest]:
         raise InputError(
-            f"{name} lacks slices: one gap is {gaps.max():.2f} mm where slices lie {usual:.2f} mm apart: export or "
-            "copy the whole series"
+            f"{name} lacks slices: one gap is {gaps[widest]:.2f} mm where slices lie {whole[widest]:.2f} mm apart: "
+            "export or copy the whole series"
         )
-    steps = round((heights[-1] - heights[0]) / usual)
-    step = float(heights[-1] - heights[0]) / steps
-    depths = (heights - heights[0]) / step
-    even = np.arange(len(heights))
-    if steps == len(gaps) and np.abs(depths - even).max() <= max(_UNEVEN, SAME_POSITION_MM / step):
-        return even.astype(np.float64), step, ()
-    missing = int(np.count_nonzero(gaps > 1.5 * usual))
+    depths = (heights - heights[_anchor(gaps, step)]) / step
+    depths += np.ceil(-depths[0] - _UNEVEN)
+    missing = int(np.count_nonzero(gaps > 1.5 * whole))
     found = f"{missing} of its slices are missing" if missing else "its slices lie unevenly"
-    return depths, step, (f"{found} (steps of {gaps.min():.2f} to {gaps.max():.2f} mm)",)
+    return depths, step, (f"{found} (steps of {gaps.min():.2f} to {gaps.max():.2f} mm)",), missing
+
+
+def _usual_step(gaps: NDArray[np.float64]) -> float:
+    """The smallest step that is there twice in a row, or in a tenth of all; if there is none the median."""
+    for gap in np.sort(gaps):
+        alike = np.abs(gaps - gap) <= _ALIKE * gap
+        in_a_row = bool((alike[1:] & alike[:-1]).any())
+        if np.count_nonzero(alike) >= 2 and (in_a_row or np.count_nonzero(alike) >= _USUAL * len(gaps)):
+            return float(np.median(gaps[alike]))
+    return float(np.median(gaps))
+
+
+def _anchor(gaps: NDArray[np.float64], step: float) -> int:
+    """The first slice of the longest run of usual steps: there the grid has planes where slices lie."""
+    best, longest, start = 0, 0, 0
+    for index, gap in enumerate(gaps):
+        if abs(gap - step) > _ALIKE * step:
+            start = index + 1
+        elif index + 1 - start > longest:
+            best, longest = start, index + 1 - start
+    return best
 
 
 def _shifted(

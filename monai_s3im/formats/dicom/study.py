@@ -10,7 +10,9 @@ from pydicom.sequence import Sequence
 
 from monai_s3im.errors import InputError
 
-from .series import damage_as_input_error, series_files
+from .headers import damage_as_input_error
+from .series import series_files
+from .valid_tags import make_valid
 
 _NEVER_ABSENT = """
     PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName
@@ -19,11 +21,12 @@ _NEVER_ABSENT = """
 _OF_THE_STUDY = """
     SpecificCharacterSet TimezoneOffsetFromUTC IssuerOfPatientID IssuerOfPatientIDQualifiersSequence TypeOfPatientID
     OtherPatientIDsSequence QualityControlSubject PatientSpeciesDescription PatientSpeciesCodeSequence
-    PatientBreedDescription PatientBreedCodeSequence BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole
-    ResponsibleOrganization PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence PatientAge
-    PatientSize PatientWeight StudyInstanceUID StudyDescription IssuerOfAccessionNumberSequence BodyPartExamined
-    ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID ClinicalTrialSiteName
-    ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID ClinicalTrialTimePointDescription
+    PatientBreedDescription PatientBreedCodeSequence BreedRegistrationSequence PatientSexNeutered ResponsiblePerson
+    ResponsiblePersonRole ResponsibleOrganization PatientIdentityRemoved DeidentificationMethod
+    DeidentificationMethodCodeSequence PatientAge PatientSize PatientWeight StudyInstanceUID StudyDescription
+    IssuerOfAccessionNumberSequence BodyPartExamined ClinicalTrialSponsorName ClinicalTrialProtocolID
+    ClinicalTrialProtocolName ClinicalTrialSiteID ClinicalTrialSiteName ClinicalTrialSubjectID
+    ClinicalTrialSubjectReadingID ClinicalTrialTimePointID ClinicalTrialTimePointDescription
 """.split()  # noqa: SIM905 (as a list it fills a page)
 _COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _OF_THE_SERIES = (
@@ -89,6 +92,7 @@ def study_of(series: Iterable[SourceSeries]) -> Dataset:
             study[name] = first[name]
         elif name in _NEVER_ABSENT:
             setattr(study, name, None)
+    make_valid(study, frozenset(_NEVER_ABSENT))
     study.SourceImageSequence = Sequence([item for source in series for item in source.images])
     by_study: dict[str, list[Dataset]] = {}
     for source in series:

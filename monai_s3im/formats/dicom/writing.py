@@ -29,11 +29,13 @@ from monai_s3im.formats.paths import exists, isdir, isfile, suffix_of
 from monai_s3im.formats.reading import LPS_TO_RAS
 from monai_s3im.formats.writing import unit_range
 
-from .series import damage_as_input_error, is_series, series_folder
+from .headers import damage_as_input_error, silent_pydicom
+from .series import is_series, series_folder
 from .study import SourceSeries, read_source_series, study_of
 
 _PRODUCT = "S3IMFusion"
 _FILE_NAME = re.compile(r"[0-9]{4,}\.dcm")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _LETTERS = (("R", "L"), ("A", "P"), ("F", "H"))  # against and along the x, y and z axis of LPS
 _UPRIGHT = ("PFR", "LFP", "LPH")  # where rows, columns and slices run to, for slices across x, y and z
 _RIGHT_ANGLE = 1e-4  # cosine
@@ -49,7 +51,8 @@ def check_series_output(folder: Path, sources: Iterable[str | Path]) -> None:
         sources: files and series that are to be fused.
 
     Raises:
-        InputError: no source is a DICOM series, one lacks its study, the folder is one of them, or has a file's name.
+        InputError: no source is a DICOM series, one lacks a UID that the new series refers to, the folder is one of
+            them, or has a file's name.
         OutputError: there is a file of that name, or a folder with other files than a series that was written here.
     """
     paths = [Path(source) for source in sources]
@@ -69,7 +72,8 @@ def check_series_output(folder: Path, sources: Iterable[str | Path]) -> None:
             f"{named} are no DICOM series, and a fused series belongs to the study of one: give at least one of the "
             "sources as DICOM, or leave DICOM output out"
         )
-    read_source_series(series[0])
+    for each in series:
+        read_source_series(each)
 
 
 def write_series(
@@ -97,6 +101,20 @@ def write_series(
         InputError: a source cannot be read or lacks a UID, or the axes of the volume are not at right angles.
         OutputError: the folder cannot be written; nothing is left behind, and what was there is as it was.
     """
+    with silent_pydicom():  # it logs text of the sources, such as a character set that it does not know
+        common, pixels, affine = _whole_series(image, folder, sources, frame_of, modalities, settings)
+        write_folder(folder, lambda temporary: _write_slices(common, pixels, affine, temporary))
+
+
+def _whole_series(
+    image: MetaTensor,
+    folder: Path,
+    sources: Mapping[str, Path],
+    frame_of: str | None,
+    modalities: Iterable[str],
+    settings: Mapping[str, Any],
+) -> tuple[Dataset, NDArray[Any], NDArray[np.float64]]:
+    """What all slices have in common, the pixels, and where they lie."""
     series = {name: read_source_series(path) for name, path in sources.items()}
     frame = series[frame_of].header if frame_of else Dataset()
     pixels, affine = _upright_slices(image, folder)
@@ -115,7 +133,7 @@ def write_series(
     new_frame = generate_uid(entropy_srcs=["frame of reference", content])
     common.FrameOfReferenceUID = frame.get("FrameOfReferenceUID") or new_frame
     common.PositionReferenceIndicator = frame.get("PositionReferenceIndicator")
-    write_folder(folder, lambda temporary: _write_slices(common, pixels, affine, temporary))
+    return common, pixels, affine
 
 
 def _is_ours(file: Path) -> bool:
@@ -146,8 +164,9 @@ def _equipment() -> Dataset:
 
 
 def _series_number(study: SourceSeries) -> int:
-    """1000 on from the first source's, so that it stands behind the study's own series."""
-    number = int(study.header.get("SeriesNumber") or 0)
+    """1000 on from the first source's, so that it stands behind the study's own series; text there counts as 0."""
+    text = str(study.header.get("SeriesNumber") or "").strip()
+    number = int(text) if _NUMBER.fullmatch(text) else 0
     return 1000 + (number if 0 <= number <= _LARGEST_NUMBER - 1000 else 0)
 
 

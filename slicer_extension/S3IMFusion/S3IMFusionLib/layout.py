@@ -17,7 +17,7 @@ from slicer import (
 
 from .checkerboard import checkerboard_of
 from .i18n import _
-from .registration import registered_copy, remove_copy
+from .registration import is_copy, registered_copy, remove_copy
 
 LAYOUT_ID = 25986  # of our own; Slicer's are below 1000
 VIEW_GROUP = 25986  # links move only the views of one group
@@ -46,6 +46,20 @@ def register_layout(scene: vtkMRMLScene) -> None:
         layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
         if layout.GetViewArrangement() == LAYOUT_ID:
             layout.SetViewArrangement(LAYOUT_ID)
+
+
+def show_registered(scene: vtkMRMLScene) -> None:
+    """Shows the registered B in a scene that was saved in the fusion view: its copy for display was not saved."""
+    view = FusionView(scene)
+    if not view.is_shown:
+        return
+    _of_a, middle, of_b = (view._composite_node(name) for name in VIEWS)
+    shown, fused = (scene.GetNodeByID(node.GetBackgroundVolumeID() or "") for node in (of_b, middle))
+    source_b = fused.GetNodeReference("S3IMFusion.SourceB") if fused is not None else None
+    if shown is None and source_b is not None and (copy := registered_copy(source_b, fused)) is not None:
+        of_b.SetBackgroundVolumeID(copy.GetID())
+        if scene.GetNodeByID(middle.GetForegroundVolumeID() or "") is None:
+            middle.SetForegroundVolumeID(copy.GetID())
 
 
 class FusionView:
@@ -92,6 +106,7 @@ class FusionView:
             shown = [self._scene.GetNodeByID(node_id or "") for node_id in shown_ids]
             volumes = [node for node in shown if isinstance(node, vtkMRMLScalarVolumeNode)]
             self._volumes = tuple(volumes) if len(volumes) == len(VIEWS) else ()
+            self._registered = next(filter(is_copy, self._volumes), None)
 
     def show(
         self,
@@ -154,6 +169,11 @@ class FusionView:
                 crosshair.SetCrosshairMode(mode)
                 crosshair.SetCrosshairBehavior(behavior)
             self._former_crosshair = None
+
+    def close(self) -> None:
+        """Removes what was made for display, and leaves the layout as it is: another panel may show it again."""
+        self._volumes = ()
+        self._remove_registered()
 
     def _remove_board(self) -> None:
         if self._board is not None:

@@ -10,19 +10,18 @@ From a script::
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .appearance import shown_window_of
+from .checks import pair_of, problems_of_pair, reference_of, remarks_on, shown_window
 from .errors import FusionError
 from .i18n import _
 from .process import Worker
-from .registration import ROLE, movement_of, placed, put_transform
+from .registration import ROLE, frame_matrix, movement_of, placed, put_transform
 from .result import Placement, in_whole_numbers, placement_on, put_fused
 from .run import Fused, FusionRun, Pair
-from .scene import Source, do_overlap, problems_of, source_of
+from .scene import Source, problems_of
 from .sequences import frames_of, problems_of_sequences, put_sequence
 from .settings import WINDOW_OF_DISPLAY, FusionSettings
 
@@ -76,28 +75,13 @@ class FusionLogic:
             )
         if problems:
             return problems
-        return self._problems_of_pair(*_pair_of(source_a, source_b, settings), settings)
+        return problems_of_pair(*pair_of(source_a, source_b, settings), settings)
 
     def warnings(self, source_a: Any, source_b: Any, settings: FusionSettings = DEFAULTS) -> list[str]:
         """What a user should know before two volume nodes are fused, in sentences; none where :meth:`check` objects."""
         if self.check(source_a, source_b, settings):
             return []
-        pair = _pair_of(source_a, source_b, settings)
-        told = [
-            _(
-                "The modality of '{name}' is not known and will be recognised by its values: choose it if you can."
-            ).format(name=source.name)
-            for source in pair
-            if source.modality is None
-        ]
-        tables = [source.colors for source in pair if source.colors is not None]
-        if len(tables) == 2 and settings.color_map is None and not np.array_equal(*tables):
-            told.append(
-                _("Both volumes are shown in colour: the colours of '{name}' are taken for both.").format(
-                    name=pair[1].name
-                )
-            )
-        return told
+        return remarks_on(pair_of(source_a, source_b, settings), settings)
 
     def start(self, source_a: Any, source_b: Any, output: Any = None, settings: FusionSettings = DEFAULTS) -> FusionRun:
         """Start to fuse two volume nodes, and return at once.
@@ -117,8 +101,8 @@ class FusionLogic:
         self._check_idle()
         if problems := self.check(source_a, source_b, settings, output):
             raise FusionError(" ".join(problems))
-        pair = _pair_of(source_a, source_b, settings)
-        reference = pair[_reference_of(pair, settings)]
+        pair = pair_of(source_a, source_b, settings)
+        reference = pair[reference_of(pair, settings)]
         placement = self._placement(reference, pair, source_a, source_b, settings)
 
         def into_scene(fused: Sequence[Fused]) -> Any:
@@ -155,19 +139,22 @@ class FusionLogic:
             raise FusionError(" ".join(problems))
         pairs = frames_of(self.scene, sequence_a, source_b, settings.modality_a, settings.modality_b)
         for number, pair in enumerate(pairs, start=1):
-            if problems := self._problems_of_pair(*pair, settings):
+            if problems := problems_of_pair(*pair, settings):
                 raise FusionError(_("Frame {number}: {problems}").format(number=number, problems=" ".join(problems)))
-        chosen = _reference_of(pairs[0], settings)
+        chosen = reference_of(pairs[0], settings)
         placement = self._placement(pairs[0][chosen], pairs[0], sequence_a, source_b, settings)
 
         def into_scene(fused: Sequence[Fused]) -> Any:
             self._check_still_there(sequence_a, source_b, output)
-            frames = [(self._stored(one.voxels), pair[chosen]) for one, pair in zip(fused, pairs, strict=True)]
+            frames = [
+                (self._stored(one.voxels), frame_matrix(one.record, pair[chosen], is_b=chosen == 1))
+                for one, pair in zip(fused, pairs, strict=True)
+            ]
             return put_sequence(self.scene, frames, placement.with_record(fused[0].record), sequence_a, output)
 
         run = self._started(pairs, settings, into_scene)
         if settings.register != "none":
-            run.log.append(_("Each time point is registered by itself: the fusion view shows B as it was."))
+            run.warnings.append(_("Each time point is registered by itself: the fusion view shows B as it was."))
         return run
 
     def process(
@@ -245,29 +232,16 @@ class FusionLogic:
             self._run.cancel()
         self.worker.close()
 
-    def _problems_of_pair(self, source_a: Source, source_b: Source, settings: FusionSettings) -> list[str]:
-        problems = []
-        if settings.register == "none" and not do_overlap(source_a, source_b):
-            problems.append(
-                _(
-                    "'{name_a}' and '{name_b}' do not overlap in space: "
-                    "check that they are of one patient, and register them."
-                ).format(name_a=source_a.name, name_b=source_b.name)
-            )
-        if problem := problem_of_weights(settings.weights):
-            problems.append(problem)
-        if settings.window == WINDOW_OF_DISPLAY and _shown_window((source_a, source_b)) is None:
-            problems.append(_("The displayed window is to be used, but no volume is a CT: choose the modalities."))
-        return problems
-
     def _started(self, pairs: Sequence[Pair], settings: FusionSettings, into_scene: Any) -> FusionRun:
         values = asdict(settings)
         values.pop("modality_a")
         values.pop("modality_b")
-        values["reference"] = "ab"[_reference_of(pairs[0], settings)]
+        values["reference"] = "ab"[reference_of(pairs[0], settings)]
         if settings.window == WINDOW_OF_DISPLAY:
-            values["window"] = _shown_window(pairs[0])
+            values["window"] = shown_window(pairs[0])
         self._run = FusionRun(self.worker, pairs, values, into_scene)
+        remarks = remarks_on(pairs[0], settings)
+        self._run.log[:0], self._run.warnings[:0] = remarks, remarks
         return self._run
 
     def _placement(
@@ -288,28 +262,3 @@ class FusionLogic:
     def _check_still_there(self, *nodes: Any) -> None:
         if any(node is not None and node.GetScene() is not self.scene for node in nodes):
             raise FusionError(_("a volume was removed from the scene while it was being fused: fuse again"))
-
-
-def problem_of_weights(file: str | None) -> str | None:
-    """Why these weights cannot be used, in a sentence; None for a file that exists and for the module's own ("")."""
-    if not file or Path(file).is_file():
-        return None
-    return _("The weights {file} do not exist: choose another file under Advanced, or press Clear there.").format(
-        file=file
-    )
-
-
-def _pair_of(source_a: Any, source_b: Any, settings: FusionSettings) -> Pair:
-    return source_of(source_a, settings.modality_a), source_of(source_b, settings.modality_b)
-
-
-def _reference_of(pair: Pair, settings: FusionSettings) -> int:
-    """0 or 1: whose grid the result has; of equal voxels, A's."""
-    if settings.reference != "finer":
-        return "ab".index(settings.reference)
-    size_a, size_b = (np.prod(np.linalg.norm(source.to_world[:3, :3], axis=0)) for source in pair)
-    return 0 if size_a <= size_b * (1 + 1e-6) else 1
-
-
-def _shown_window(pair: Pair) -> tuple[float, float] | None:
-    return next((shown_window_of(source.shown) for source in pair if source.modality == "ct"), None)

@@ -1,7 +1,10 @@
-"""The parameter node: every choice of the user, typed, saved with the scene. A field and its widget have one name."""
+"""The parameter node: every choice of the user, typed, saved with the scene. A field and its widget have one name.
+
+The first member of each enumeration is its default.
+"""
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -150,6 +153,25 @@ class FusionParameters:
     slice_batch: Annotated[int, WithinRange(1, 64)] = 8
     task: Task = Task.AUTO
     weights: str = ""
+
+
+def set_back_unknown_choices(node: Any) -> list[str]:
+    """Set choices that this version does not know to their defaults: a scene of a newer version may hold some.
+
+    Slicer's parameter node wrapper fails on them.
+
+    Args:
+        node: the node that :class:`FusionParameters` is to be made of.
+
+    Returns:
+        The names of the fields that were set back.
+    """
+    kinds = {name: kind for name, kind in get_type_hints(FusionParameters).items() if issubclass(kind, Enum)}
+    saved = {name: node.GetParameter(name) for name in kinds if node.HasParameter(name)}
+    unknown = [name for name, text in saved.items() if text not in kinds[name].__members__]
+    for name in unknown:
+        node.SetParameter(name, next(iter(kinds[name])).name)
+    return unknown
 
 
 def fusion_settings(parameters: FusionParameters) -> FusionSettings:

@@ -71,6 +71,22 @@ def placed(placement: Placement, reference: Source, pair: tuple[Source, Source],
     return replace(found, ijk_to_ras=reference.to_world, transform_id=transform.GetID(), series=series)
 
 
+def frame_matrix(record: Mapping[str, Any], reference: Source, is_b: bool) -> np.ndarray:
+    """IJKToRAS of a fused frame of a sequence, (4, 4), below the parent transform of its reference.
+
+    Like a volume it lies in the space of A: on the grid of a registered B, where that frame of B was moved to.
+
+    Args:
+        record: of the library, of this frame.
+        reference: the source whose grid the frame has.
+        is_b: whether that is B.
+    """
+    movement = movement_of(record)
+    if movement is None or not is_b:
+        return matrix_of(reference.node)
+    return np.linalg.inv(parent_matrix_of(reference.shown)) @ movement @ reference.to_world
+
+
 def registered_copy(source_b: Any, fused: Any) -> Any:
     """A copy of B, for display alone, under the transform of the registration that made a fused volume.
 
@@ -101,6 +117,11 @@ def remove_copy(copy: Any) -> None:
     for node in (display, copy):
         if scene is not None and node is not None and node.GetScene() is scene:
             scene.RemoveNode(node)
+
+
+def is_copy(node: Any) -> bool:
+    """Whether a node is made for display alone, by :func:`hidden_node`."""
+    return bool(node.GetHideFromEditors()) and not node.GetSaveWithScene()
 
 
 def hidden_node(scene: Any, class_name: str, name: str) -> Any:

@@ -3,7 +3,7 @@
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,7 @@ class FusionRun:
                 continue
             if reply["event"] == "log":
                 self.log.append(self._with_names(reply["text"]))
+                self._warn([reply["text"]] if reply.get("is_warning") else [])
             elif reply["event"] == "progress":
                 slices, pairs = reply["total"], len(self._pairs)
                 self.progress = (len(self._fused) * slices + reply["done"], pairs * slices)
@@ -171,8 +172,7 @@ class FusionRun:
 
     def _take_fused(self, reply: dict[str, Any]) -> None:
         assert self._folder is not None  # noqa: S101
-        told = [self._with_names(text) for text in reply["record"].get("warnings", ())]
-        self.warnings += [text for text in dict.fromkeys(told) if text not in self.warnings]
+        self._warn(reply["record"].get("warnings", ()))
         self._fused.append(Fused(read_nifti_voxels(self._folder / "fused.nii"), reply["record"]))
         for part, seconds in reply["seconds"].items():
             self.seconds[part] = self.seconds.get(part, 0.0) + seconds
@@ -184,6 +184,12 @@ class FusionRun:
             self.output_node = self._into_scene(self._fused)
             self.seconds["into scene"] = time.perf_counter() - begin
             self._end("done")
+
+    def _warn(self, texts: Iterable[str]) -> None:
+        """Keep warnings; most of the library's are both in its log and in the record."""
+        for text in map(self._with_names, texts):
+            if text not in self.warnings:
+                self.warnings.append(text)
 
     def _with_names(self, text: str) -> str:
         source_a, source_b = self._pairs[min(len(self._fused), len(self._pairs) - 1)]

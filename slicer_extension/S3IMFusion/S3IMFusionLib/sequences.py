@@ -17,7 +17,7 @@ from .result import (
     show_full_range,
     volume_class_of,
 )
-from .scene import Source, matrix_of, problems_of, source_of
+from .scene import Source, problems_of, source_of
 from .study import put_into_study
 
 
@@ -130,7 +130,7 @@ def proxy_of(scene: Any, sequence: Any) -> Any:
 
 def put_sequence(
     scene: Any,
-    frames: Sequence[tuple[np.ndarray, Source]],
+    frames: Sequence[tuple[np.ndarray, np.ndarray]],
     placement: Placement,
     sequence: Any,
     output: Any = None,
@@ -139,7 +139,7 @@ def put_sequence(
 
     Args:
         scene: the scene.
-        frames: voxels, as for :func:`put_fused`, and the source whose grid they have.
+        frames: voxels, as for :func:`put_fused`, and their IJKToRAS, (4, 4), below the parent transform.
         placement: name, parent transform, attributes and references of the result.
         sequence: the sequence whose index values the result has.
         output: sequence node to fill; None: a new one.
@@ -148,9 +148,9 @@ def put_sequence(
         The sequence node.
     """
     nodes = []
-    for voxels, source in frames:
+    for voxels, ijk_to_ras in frames:
         nodes.append(_new_node(scene, volume_class_of(voxels)))
-        fill_node(nodes[-1], image_of(voxels), matrix_of(source.node))
+        fill_node(nodes[-1], image_of(voxels), ijk_to_ras)
         note_scale(nodes[-1])
     output = output or scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(placement.name))
     modified = output.StartModify()

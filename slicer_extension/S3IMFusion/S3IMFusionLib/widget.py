@@ -10,17 +10,20 @@ import vtk
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
+from .checks import problem_of_weights
 from .devices import DeviceChooser
 from .i18n import _
 from .install import missing_packages
 from .layout import FusionView
-from .logic import FusionLogic, problem_of_weights
+from .logic import FusionLogic
+from .own_weights import OwnWeights
 from .packages_section import PackagesSection
-from .parameters import FusionParameters, Reference, fusion_settings
-from .preferences import apply_preferences, is_view_wanted, remember_device, remember_view, remember_weights
-from .result import ct_range_shown, is_result, is_result_of
+from .parameters import FusionParameters, set_back_unknown_choices
+from .preferences import apply_preferences, is_view_wanted, remember_device, remember_view
+from .result import ct_range_shown
 from .run import FusionRun
 from .sequences import proxy_of
+from .start import is_image, memory_text, problems_of_chosen, sequence_of, start_chosen
 
 POLL_MS = 100
 
@@ -53,6 +56,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = self.make_logic()
         self.packages = PackagesSection(self.ui, self._requirements(), self.logic.close)
         self.devices = DeviceChooser(self.ui.device, self.logic)
+        self.weights = OwnWeights(self.ui)
         self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic(), slicer.app.layoutManager())
         self.view.make_known()
 
@@ -64,13 +68,11 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.viewButton.connect("clicked(bool)", self.onViewButton)
         self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
         self.ui.device.connect("currentIndexChanged(int)", self.onDeviceChanged)
-        # Not currentPathChanged: it is silent where the text is empty or not acceptable.
-        self.ui.weights.comboBox().lineEdit().connect("textChanged(QString)", self.onWeightsChanged)
-        self.ui.clearWeightsButton.connect("clicked(bool)", self.onClearWeightsButton)
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.updatePanel)
@@ -83,6 +85,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._run.cancel()
         self._set_parameter_node(None)
         self.removeObservers()
+        self.view.close()
         self.logic.close()
 
     def enter(self) -> None:
@@ -108,32 +111,44 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, _caller: Any = None, _event: Any = None) -> None:
+        """The parameter node is about to be replaced by one that may have choices of a newer version."""
+        self._set_parameter_node(None)
+
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
         """The scene may have been saved in the fusion view, and with weights that are not on this computer."""
         self.view.make_known()
-        self._refill_view()
-        self._report_missing_weights()
+        if self.parent.isEntered:
+            self.initializeParameterNode()
         self.updatePanel()
 
     def initializeParameterNode(self) -> None:
         """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
         node = self.logic.getParameterNode()
         is_new = not node.GetParameter("device")
+        unknown = set_back_unknown_choices(node)
         parameters = FusionParameters(node)
         if is_new:
             apply_preferences(parameters)
         self._set_parameter_node(parameters)
         if self.parameters.source_a is None and self.parameters.source_b is None:
-            volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is_image(node)]
+            volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if is_image(node)]
             if len(volumes) >= 2:
                 self.parameters.source_a, self.parameters.source_b = volumes[:2]
         self._refill_view()
         self._report_missing_weights()
+        self._report_unknown_choices(unknown)
 
     def _report_missing_weights(self) -> None:
         """Says in sight why Apply is off: the choice of weights may be folded away."""
         if self.parameters is not None and (problem := problem_of_weights(self.parameters.weights)):
             self.ui.statusLabel.text = problem
+
+    def _report_unknown_choices(self, names: list[str]) -> None:
+        if names:
+            labels = ", ".join(getattr(self.ui, f"{name}Label").text.rstrip(":") for name in names)
+            text = _("A newer S3IMFusion saved this scene, with choices that this one does not know; set back: {names}")
+            self.ui.statusLabel.text = text.format(names=labels)
 
     def _refill_view(self) -> None:
         """Shows again what a scene was saved with: the registered B in the fusion view is not saved."""
@@ -145,6 +160,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.disconnectGui(self._gui_tag)
             self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
         self.parameters = parameters
+        self.weights.show(parameters)
         if parameters is not None:
             self._gui_tag = parameters.connectGui(self.ui)
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
@@ -157,25 +173,12 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 return
             self._logged = 0
             self.ui.logText.clear()
-            self._run = self._start(self.parameters)
+            self._run = start_chosen(self.logic, self.parameters)
             self.devices.forget_question()
             self._run_parameters = self.parameters
             self.ui.statusLabel.text = _("Starting ...")
             self.timer.start()
         self.updatePanel()
-
-    def _start(self, chosen: FusionParameters) -> FusionRun:
-        settings = fusion_settings(chosen)
-        for warning in self.logic.warnings(chosen.source_a, chosen.source_b, settings):
-            self.ui.logText.appendPlainText(warning)
-        sequence_a = _sequence_of(chosen.source_a)
-        if chosen.all_frames and sequence_a is not None:
-            source_b = _sequence_of(chosen.source_b) or chosen.source_b
-            output = _output_of(_sequence_of(chosen.fused), sequence_a, source_b)
-            return self.logic.start_sequence(sequence_a, source_b, output, settings)
-        output = chosen.fused if _sequence_of(chosen.fused) is None else None  # else lost at the next time point
-        output = _output_of(output, chosen.source_a, chosen.source_b)
-        return self.logic.start(chosen.source_a, chosen.source_b, output, settings)
 
     def onCancelButton(self, _checked: bool = False) -> None:
         """Stops what runs."""
@@ -265,28 +268,12 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.device = device
             remember_device(device)
 
-    def onWeightsChanged(self, path: str) -> None:
-        """Keeps the choice in the parameter node: what is shown is what is used."""
-        if self.parameters is not None and path != self.parameters.weights:
-            self.parameters.weights = path
-            remember_weights(path)
-
-    def onClearWeightsButton(self, _checked: bool = False) -> None:
-        """Goes back to the weights of the module."""
-        self.ui.weights.currentPath = ""
-
-    def _show_weights(self) -> None:
-        """Shows the path of the parameter node; writing the same text would move the cursor of who is typing."""
-        if self.ui.weights.currentPath != self.parameters.weights:
-            self.ui.weights.currentPath = self.parameters.weights
-        self.ui.clearWeightsButton.enabled = bool(self.parameters.weights)
-
     def updatePanel(self, _caller: Any = None, _event: Any = None) -> None:
         """Shows what can be done now, and says why where it cannot."""
         if slicer.mrmlScene.IsBatchProcessing():
             return
         chosen, is_running = self.parameters, self._run is not None
-        problems = self._problems() if chosen is not None and not is_running else []
+        problems = problems_of_chosen(self.logic, chosen) if chosen is not None and not is_running else []
         self.ui.applyButton.enabled = chosen is not None and not problems and not is_running
         self.ui.applyButton.toolTip = "\n".join(problems) or _("Fuses the two volumes into one.")
         self.ui.inputsCollapsibleButton.enabled = not is_running
@@ -296,9 +283,9 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if chosen is None:
             return
         self.devices.show(chosen.device)
-        self._show_weights()
-        self.ui.all_frames.visible = _sequence_of(chosen.source_a) is not None
-        self.ui.memoryLabel.text = self._memory_text()
+        self.weights.show(chosen)
+        self.ui.all_frames.visible = sequence_of(chosen.source_a) is not None
+        self.ui.memoryLabel.text = memory_text(self.logic, chosen)
         is_shown = self.view.is_shown
         self.ui.viewButton.enabled = is_shown or None not in (chosen.source_a, chosen.source_b, chosen.fused)
         self.ui.viewButton.checked = is_shown
@@ -307,33 +294,5 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.checkerboard.enabled = is_shown
         self.view.set_fade(chosen.fade, chosen.checkerboard)
 
-    def _problems(self) -> list[str]:
-        chosen = self.parameters
-        return self.logic.check(chosen.source_a, chosen.source_b, fusion_settings(chosen), chosen.fused)
-
-    def _memory_text(self) -> str:
-        chosen = self.parameters
-        reference = chosen.source_b if chosen.reference is Reference.B else chosen.source_a
-        if reference is None or reference.GetImageData() is None:
-            return ""
-        needed = self.logic.estimate_memory(reference.GetImageData().GetDimensions(), chosen.slice_batch)
-        return _("Needs about {size} GB of memory.").format(size=f"{needed / 1e9:.1f}")
-
     def _requirements(self) -> Path:
         return Path(self.resourcePath("requirements.txt"))
-
-
-def _sequence_of(node: Any) -> Any:
-    """The sequence that a volume node plays; None if it plays none."""
-    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else []
-    return next((sequence for browser in browsers if (sequence := browser.GetSequenceNode(node))), None)
-
-
-def _output_of(node: Any, source_a: Any, source_b: Any) -> Any:
-    """The node to fill; None, for a new one, in place of the result of other sources."""
-    return node if node is not None and (not is_result(node) or is_result_of(node, source_a, source_b)) else None
-
-
-def _is_image(node: Any) -> bool:
-    is_hidden = bool(node.GetHideFromEditors())  # as those that other modules keep for themselves
-    return not is_hidden and not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None

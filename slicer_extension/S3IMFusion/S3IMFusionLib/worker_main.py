@@ -23,6 +23,7 @@ Request = dict[str, Any]
 _LONGEST_SENTENCE = 1000  # letters
 _REMOVALS = 50
 _PAUSE_S = 0.1
+_NOT_OF_THE_RESULT = "monai_s3im.inferers"  # warns of the memory, whose size changes no voxel
 
 
 class Channel:
@@ -41,7 +42,7 @@ class Channel:
 
 
 class LogToChannel(logging.Handler):
-    """Sends what the library logs."""
+    """Sends what the library logs, and says which lines warn of the result."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(logging.INFO)
@@ -49,7 +50,8 @@ class LogToChannel(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line."""
-        self._channel.send("log", text=record.getMessage())
+        is_warning = record.levelno >= logging.WARNING and not record.name.startswith(_NOT_OF_THE_RESULT)
+        self._channel.send("log", text=record.getMessage(), is_warning=is_warning)
 
 
 def main() -> None:

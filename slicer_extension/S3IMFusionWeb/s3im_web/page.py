@@ -22,7 +22,7 @@ CHOICES = {
     "reference": ("Grid of the result", [*choices_of("reference")]),
     "plane": ("Plane of the slices", [*choices_of("plane")]),
     "register": ("Register B onto A", [*choices_of("register")]),
-    "window": ("Window of a CT", [*choices_of("window")]),
+    "window": ("Window of a CT (brain if none is chosen)", [*choices_of("window")]),
     "task": ("Weights for", [*choices_of("task")]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "hot", "inferno", "viridis", "gray"]),
 }

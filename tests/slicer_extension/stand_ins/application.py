@@ -2,6 +2,7 @@
 
 # ruff: noqa: N801, N802, N815 - names of Slicer
 
+import sys
 import types
 
 import slicer
@@ -121,13 +122,20 @@ class Application(PythonQt, QtCore.QObject):
 
 @refuse_unknown_attributes
 class qSlicerScriptedLoadableModule:
-    """The C++ side of a module. Follows Base/QTGUI/qSlicerScriptedLoadableModule.h, lines 36 to 51."""
+    """The C++ side of a module. Follows Base/QTGUI/qSlicerScriptedLoadableModule.h, lines 36 to 51.
+
+    ``widgetRepresentation`` is of Base/QTCore/qSlicerAbstractCoreModule.h; here it is what was made, or None.
+    """
 
     def __init__(self, name="S3IMFusion"):
         self.name, self.path = name, str(EXTENSION / f"{name}.py")
         self.title = self.helpText = self.acknowledgementText = ""
         self.categories, self.contributors, self.dependencies, self.associatedNodeTypes = [], [], [], []
         self.extensions, self.icon, self.hidden, self.index = {}, None, False, -1
+        self._widget = None
+
+    def widgetRepresentation(self):
+        return self._widget
 
 
 class qSlicerScriptedLoadableModuleWidget(PythonQt, QtWidgets.QWidget):
@@ -148,8 +156,13 @@ class qSlicerScriptedLoadableModuleWidget(PythonQt, QtWidgets.QWidget):
         """What Slicer does when the module is opened for the first time: makes the panel and calls its ``setup``."""
         self._panel = widget_class(self)
         setattr(slicer.modules, widget_class.__name__, self._panel)
+        slicer.modules.s3imfusion._widget = self
         self._panel.setup()
         return self._panel
+
+    def reload(self):
+        """Lines 189 to 198: the panel of the source as it is now, which is set up and not entered anew."""
+        self.make(sys.modules["S3IMFusion"].S3IMFusionWidget)
 
     def enter(self):
         assert not self._is_entered

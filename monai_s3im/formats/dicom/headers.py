@@ -1,0 +1,264 @@
+"""The headers of the DICOM files below a folder, each read once.
+
+A file is DICOM by its first bytes, whatever its name. What was read is kept for the last few folders, and is read again
+when a file's size or time changes.
+"""
+
+import logging
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.paths import DICOM_SUFFIXES, suffix_of
+from monai_s3im.modalities import DICOM_CODES
+
+logger = logging.getLogger(__name__)
+
+_OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "XA")
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_HEADER_TAGS = """
+    SOPClassUID SOPInstanceUID ImageType Modality SeriesInstanceUID SeriesNumber SeriesDescription InstanceNumber
+    StudyInstanceUID SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored PixelRepresentation
+    NumberOfFrames Rows Columns ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness
+    SpacingBetweenSlices RescaleSlope RescaleIntercept PixelPaddingValue PixelPaddingRangeLimit
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence
+    SliceVector EnergyWindowVector DetectorVector RotationVector PhaseVector RRIntervalVector TimeSlotVector
+    TimeSliceVector NumberOfSlices
+    EchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation InversionTime FlipAngle StackID
+    TemporalPositionIdentifier TriggerTime FrameReferenceTime AcquisitionNumber AcquisitionDate AcquisitionTime
+    AcquisitionDateTime ConvolutionKernel ImageIndex
+""".split()  # noqa: SIM905 (as a list it fills a page)
+_PRIVATE_B_VALUES = (0x0019100C, 0x20011003)  # Siemens, Philips
+_PRIVATE_CREATORS = (0x00190010, 0x20010010)
+_TAGS = [*map(Tag, _HEADER_TAGS), *map(Tag, _PRIVATE_CREATORS + _PRIVATE_B_VALUES)]
+_META_LENGTH = b"\x02\0\0\0UL\x04\0"
+_COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
+_RAW_SUFFIX = ".img"  # of slices from GE and Agfa, and of Analyze's and NIfTI's voxels
+_KEPT_FOLDERS = 4
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")  # little endian
+_VALUE_REPRESENTATIONS = (b"UL", b"UI", b"OB", b"CS", b"DA", b"TM", b"SH", b"LO", b"LT", b"ST", b"PN", b"SQ", b"US")
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be used.
+
+    Attributes:
+        file: which.
+        reason: what is wrong with it, and what to do.
+        series: SeriesInstanceUID, where it was read nevertheless.
+        is_dicom: False where neither its bytes nor their absence look like a DICOM file.
+    """
+
+    file: Path
+    reason: str
+    series: str | None = None
+    is_dicom: bool = True
+
+
+@dataclass
+class Scan:
+    """The DICOM files below a folder.
+
+    Attributes:
+        images: those with pixels, and their headers.
+        others: kinds of those without.
+        bad: those that cannot be used.
+    """
+
+    images: list[tuple[Path, Dataset]] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+    bad: list[BadFile] = field(default_factory=list)
+
+
+_Outcome = Dataset | BadFile | str
+_kept: "OrderedDict[Path, dict[Path, tuple[tuple[int, int], _Outcome]]]" = OrderedDict()
+_lock = Lock()
+
+
+def may_be_dicom(file: Path) -> bool:
+    """Whether the name says that it is DICOM, or the first bytes do, unless the name is one of another format."""
+    if file.suffix.lower() in DICOM_SUFFIXES:
+        return True
+    if suffix_of(file) == _RAW_SUFFIX:  # voxels may begin with anything
+        return _first_bytes(file)[128:] == b"DICM"
+    return not suffix_of(file) and looks_like_dicom(file)
+
+
+def looks_like_dicom(file: Path) -> bool:
+    """Whether the first bytes are those of a DICOM file, with a preamble or without one."""
+    first = _first_bytes(file)
+    return first[128:] == b"DICM" or _has_no_preamble(first)
+
+
+def _first_bytes(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(132)
+    except OSError:
+        return b""
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of its subfolders, sorted, without hidden ones; links to folders are not followed.
+
+    Raises:
+        InputError: the folder may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if error.filename and Path(error.filename) != folder:
+            logger.warning("%s may not be read, and is left out", error.filename)
+            return
+        raise InputError(f"{folder} may not be read: ask for permission to read it") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and (file := Path(place, name)).is_file():
+                yield file
+
+
+def scan(folder: Path) -> Scan:
+    """Read the headers of all DICOM files below a folder, or take those that were read before.
+
+    Raises:
+        InputError: the folder may not be read.
+    """
+    with _lock:
+        before = {file: kept for folder_files in _kept.values() for file, kept in folder_files.items()}
+    now: dict[Path, tuple[tuple[int, int], _Outcome]] = {}
+    found = Scan()
+    for file in files_below(folder):
+        state = file.stat()
+        stamp = (state.st_size, state.st_mtime_ns)
+        known = before.get(file)
+        if known is not None and known[0] == stamp:
+            outcome = known[1]
+        elif may_be_dicom(file):
+            outcome = _outcome(file)
+        else:
+            outcome = ""
+        now[file] = (stamp, outcome)
+        if isinstance(outcome, Dataset):
+            found.images.append((file, outcome))
+        elif isinstance(outcome, BadFile):
+            found.bad.append(outcome)
+        elif outcome:
+            found.others.add(outcome)
+    with _lock:
+        _kept[folder] = now
+        _kept.move_to_end(folder)
+        while len(_kept) > _KEPT_FOLDERS:
+            _kept.popitem(last=False)
+    return found
+
+
+def is_directory_of_media(file: Path) -> bool:
+    """Whether a file is the DICOMDIR of a medium."""
+    try:
+        with damage_as_input_error(file):
+            meta = pydicom.filereader.read_file_meta_info(file)
+            return bool(meta.get("MediaStorageSOPClassUID") == _DIRECTORY)
+    except InputError:
+        return False
+
+
+def kind_of(header: Dataset) -> str:
+    """The tag Modality, if it is a known one."""
+    tag = str(header.get("Modality", ""))
+    return tag if tag in DICOM_CODES + _OTHER_TAGS else "other"
+
+
+@contextmanager
+def silent_pydicom() -> Iterator[None]:
+    """Let nothing of a file's text through to the log or the user's screen."""
+    log, nothing_passes = logging.getLogger("pydicom"), logging.Filter("no logger")
+    log.addFilter(nothing_passes)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.removeFilter(nothing_passes)
+
+
+@contextmanager
+def damage_as_input_error(file: Path) -> Iterator[None]:
+    """Turn what a library raises or logs about a bad file into one InputError, without any text of the file."""
+    try:
+        with silent_pydicom():
+            yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{file} announces more than fits into memory: copy or export it again") from error
+    except Exception:  # noqa: BLE001 (pydicom raises nearly every type there is)
+        raise InputError(_damaged(file)) from None
+
+
+def _damaged(file: Path) -> str:
+    return f"{file} is damaged, cut short or no DICOM file: copy or export it again"
+
+
+def _has_no_preamble(first: bytes) -> bool:
+    """Whether a file begins with an element of the group 0002 or 0008, as old exports without a preamble do."""
+    if len(first) < 12 or first[:2] not in _FIRST_GROUPS or first[3] != 0:
+        return False
+    length = int.from_bytes(first[4:8], "little")
+    return first[4:6] in _VALUE_REPRESENTATIONS or (length < 256 and length % 2 == 0)
+
+
+def _outcome(file: Path) -> _Outcome:
+    first = _first_bytes(file)
+    if not looks_like_dicom(file):
+        return BadFile(file, _damaged(file), is_dicom=len(first) < 132 and not any(first))  # a preamble, cut short
+    header = Dataset()
+    try:
+        with damage_as_input_error(file):
+            if first[128:] == b"DICM":
+                syntax = pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID")
+                if syntax == _DEFLATED:
+                    raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed")
+            header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            for element in header.iterall():  # pydicom converts a value when it is first asked for
+                _ = element.value
+            for name in _COUNTS:
+                int(header.get(name) or 0)  # a damaged file has text there
+            if "Rows" in header:
+                return header
+            stored = pydicom.uid.UID(str(header.file_meta.get("MediaStorageSOPClassUID", "")))
+    except InputError as error:
+        return BadFile(file, str(error), _series_in(header))
+    if stored == "" or "Image Storage" in stored.name:
+        return BadFile(file, _damaged(file), _series_in(header))
+    return "DICOMDIR" if stored == _DIRECTORY else kind_of(header)
+
+
+def _is_deflated(file: Path) -> bool:
+    """Whether the file meta information says so; its length stands in its first element, else it is parsed."""
+    with file.open("rb") as stream:
+        stream.seek(132)
+        first = stream.read(12)
+        if first[:8] == _META_LENGTH:
+            return _DEFLATED.encode() in stream.read(int.from_bytes(first[8:], "little"))
+    return bool(pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == _DEFLATED)
+
+
+def _series_in(header: Dataset) -> str | None:
+    try:
+        with silent_pydicom():
+            return str(header.SeriesInstanceUID)
+    except Exception:  # noqa: BLE001 (as above)
+        return None

@@ -1,0 +1,104 @@
+"""The pixels of a DICOM file, as stored."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+from monai_s3im.formats.quiet import quiet_stderr
+
+from .headers import damage_as_input_error
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_PIXEL_TAGS = """
+    SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
+    HighBit PixelRepresentation PixelData FloatPixelData DoubleFloatPixelData ExtendedOffsetTable
+    ExtendedOffsetTableLengths
+""".split()  # noqa: SIM905 (as a list it fills a page)
+
+
+def stored_values(file: Path) -> NDArray[Any]:
+    """The pixels as stored, (rows, columns) or (frames, rows, columns).
+
+    Raises:
+        InputError: the file is damaged or cut short.
+    """
+    with damage_as_input_error(file):
+        image = pydicom.dcmread(file, force=True, specific_tags=[*_PIXEL_TAGS])
+        if "TransferSyntaxUID" not in image.file_meta:  # a file without a preamble
+            is_implicit = image.original_encoding[0]
+            image.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+        syntax = image.file_meta.TransferSyntaxUID
+        if not syntax.is_encapsulated or syntax == RLELossless:
+            return image.pixel_array
+        return _decompressed(image)
+
+
+def is_padding(stored: NDArray[Any], header: Dataset) -> NDArray[np.bool_] | None:
+    """Where stored values are padding: PixelPaddingValue, up to PixelPaddingRangeLimit; None if the file has none.
+
+    The two tags are compared by their bits: headers write -2000 as 63536, and the other way round.
+
+    Args:
+        stored: as :func:`stored_values` gives them.
+        header: of the file.
+    """
+    if stored.dtype.kind not in "iu":
+        return None
+    bits = 8 * stored.dtype.itemsize
+    ends = []
+    for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        value = header.get(name)
+        if isinstance(value, int):
+            ends.append(int(np.array(value % 2**bits, dtype=f"u{stored.dtype.itemsize}").astype(stored.dtype)))
+        elif not ends:
+            return None
+    return np.asarray((stored >= min(ends)) & (stored <= max(ends)))
+
+
+def fill_padding(planes: list[NDArray[np.float32]], is_hounsfield: bool) -> None:
+    """Give padding, which is NaN, the value of background, in place.
+
+    Args:
+        planes: values of one volume.
+        is_hounsfield: it is a CT in HU, so that background is air, -1000; else it is 0, or the smallest value of the
+            rest if that is below 0.
+    """
+    if not any(np.isnan(plane).any() for plane in planes):
+        return
+    known = [float(np.nanmin(plane)) for plane in planes if not np.isnan(plane).all()]
+    background = -1000.0 if is_hounsfield else min([*known, 0.0])
+    for plane in planes:
+        plane[np.isnan(plane)] = background
+
+
+def _decompressed(image: pydicom.FileDataset) -> NDArray[Any]:
+    """Decode by GDCM a copy that has the pixels only, so that GDCM applies no slope of its own."""
+    image.PixelData = _one_fragment_a_frame(image)
+    image.SOPClassUID = _SECONDARY_CAPTURE
+    image.SOPInstanceUID = pydicom.uid.generate_uid()
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = image.file_meta.TransferSyntaxUID
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    image.file_meta = meta
+    with tempfile.TemporaryDirectory() as folder, quiet_stderr():
+        copy = Path(folder) / "pixels.dcm"
+        image.save_as(copy, enforce_file_format=True)
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO"))
+
+
+def _one_fragment_a_frame(image: pydicom.FileDataset) -> bytes:
+    """Compressed frames that are cut into several fragments are put together: GDCM takes a fragment for a frame."""
+    frames = int(image.get("NumberOfFrames") or 1)
+    offsets = None
+    if "ExtendedOffsetTable" in image:
+        offsets = (image.ExtendedOffsetTable, image.ExtendedOffsetTableLengths)
+        del image.ExtendedOffsetTable, image.ExtendedOffsetTableLengths
+    whole = pydicom.encaps.generate_frames(image.PixelData, number_of_frames=frames, extended_offsets=offsets)
+    return pydicom.encaps.encapsulate([frame for _, frame in zip(range(frames), whole, strict=False)])

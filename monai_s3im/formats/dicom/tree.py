@@ -1,0 +1,185 @@
+"""The DICOM series below a folder: which there are, and which one is meant."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.paths import exists, isfile, series_of
+
+from .headers import BadFile, Scan, files_below, is_directory_of_media, kind_of, may_be_dicom, scan
+
+_SAME_IMAGE = ("InstanceNumber", "ImagePositionPatient", "EchoTime", "TemporalPositionIdentifier", "NumberOfFrames")
+
+Files = list[tuple[Path, Dataset]]
+
+
+@dataclass
+class Series:
+    """The files of one series.
+
+    Attributes:
+        folder: that they were looked for in.
+        files: with their headers, in the order of their names.
+        volume: the number of the volume that was asked for, from 1; None: the only one.
+        is_guess: that number may have been meant for the series.
+        remarks: what is to be said about files that were left out.
+    """
+
+    folder: Path
+    files: Files
+    volume: int | None = None
+    is_guess: bool = False
+    remarks: list[str] = field(default_factory=list)
+
+
+def series_below(folder: Path) -> dict[str, Files]:
+    """The series below a folder, by UID.
+
+    Raises:
+        InputError: the folder may not be read.
+    """
+    return _by_uid(scan(folder))
+
+
+def find_series(path: Path) -> Series:
+    """The one series that a path means; see :func:`.series.read_series`.
+
+    Raises:
+        InputError: there is none, or several and none is chosen, or a file that belongs to it is damaged.
+    """
+    folder, chosen = series_of(path)
+    if not exists(folder):
+        raise InputError(f"{folder} does not exist, or may not be read: check the path")
+    only = folder if isfile(folder) and not is_directory_of_media(folder) else None
+    folder = folder.parent if isfile(folder) else folder
+    found = scan(folder)
+    series = _by_uid(found)
+    if only is not None:
+        result = _series_of_file(path, only, chosen, folder, found, series)
+    elif chosen is not None:
+        result = _named(path, folder, chosen, found, series)
+    else:
+        result = Series(folder, _only(path, folder, found, series))
+    uid = _uid_of(result.files[0][1])
+    for bad in found.bad:
+        if bad.series == uid or (bad.is_dicom and bad.series is None and only is None and chosen is None):
+            raise InputError(bad.reason)
+    left_out = [bad for bad in found.bad if bad.series is None or (chosen is None and only is None)]
+    result.remarks = [f"{path}: {bad.file.relative_to(folder)} {_what(bad)}, and is left out" for bad in left_out]
+    return result
+
+
+def refuse_tree(folder: Path) -> None:
+    """Name the series below a folder that is none itself.
+
+    Raises:
+        InputError: there are series below it.
+    """
+    if any(map(may_be_dicom, files_below(folder))) and (found := series_below(folder)):
+        raise InputError(
+            f"{folder} has {len(found)} DICOM series in its subfolders, choose one as {folder}#NUMBER or {folder}#UID: "
+            f"{listing(found)}"
+        )
+
+
+def _what(bad: BadFile) -> str:
+    return "cannot be read" if bad.is_dicom else "is no DICOM file, in spite of its name"
+
+
+def _uid_of(header: Dataset) -> str:
+    """SeriesInstanceUID, or what stands for it where a program has removed it."""
+    uid = str(header.get("SeriesInstanceUID") or "")
+    return uid or f"none {header.get('StudyInstanceUID', '')} {header.get('SeriesNumber', '')}"
+
+
+def _by_uid(found: Scan) -> dict[str, Files]:
+    """The images by series; the same image twice is one."""
+    series: dict[str, Files] = {}
+    seen = set()
+    for file, header in found.images:
+        uid = str(header.get("SOPInstanceUID") or "")
+        same = (uid, *(str(header.get(name)) for name in _SAME_IMAGE))
+        if uid and same in seen:
+            continue
+        seen.add(same)
+        series.setdefault(_uid_of(header), []).append((file, header))
+    return series
+
+
+def _series_of_file(
+    path: Path, file: Path, chosen: str | None, folder: Path, found: Scan, series: dict[str, Files]
+) -> Series:
+    header = next((header for each, header in found.images if each == file), None)
+    if header is None:
+        bad = next((bad for bad in found.bad if bad.file == file), None)
+        if bad is not None:
+            raise InputError(bad.reason)
+        raise _no_image(path, found.others)
+    if chosen is not None and not chosen.isdigit():
+        raise InputError(f"{path} is not there: name a volume of a 4D series by its number, {file}#1")
+    return Series(folder, series[_uid_of(header)], int(chosen) if chosen else None)
+
+
+def _no_image(path: Path, others: Iterable[str]) -> InputError:
+    kinds = f" (only {', '.join(sorted(others))})" if others else ""
+    return InputError(f"{path} holds no DICOM image{kinds}: give the folder with the slices of one series")
+
+
+def _only(path: Path, folder: Path, found: Scan, series: dict[str, Files]) -> Files:
+    """The series of which there are files in the folder itself, with those in its subfolders."""
+    here = {uid: files for uid, files in series.items() if any(file.parent == folder for file, _ in files)} or series
+    if not here:
+        reason = next((bad.reason for bad in found.bad if bad.is_dicom), None)
+        raise InputError(reason) if reason else _no_image(path, found.others)
+    if len(here) > 1:
+        raise InputError(
+            f"{path} holds {len(here)} DICOM series, choose one as {folder}#NUMBER or {folder}#UID: {listing(here)}"
+        )
+    return next(iter(here.values()))
+
+
+def _named(path: Path, folder: Path, chosen: str, found: Scan, series: dict[str, Files]) -> Series:
+    if not series:
+        raise _no_image(path, found.others)
+    matching = _matching(series, chosen)
+    whole, _, number = chosen.rpartition("#")
+    volume = None
+    if not matching and whole and number.isdigit():
+        matching, volume = _matching(series, whole), int(number)
+    if len(matching) > 1:
+        raise InputError(
+            f"{path} is several DICOM series, choose one as {folder}#UID: {listing(matching, with_uid=True)}"
+        )
+    if chosen.isdigit() and len(series) == 1:  # of one 4D series it is the volume
+        return Series(folder, next(iter(series.values())), int(chosen), is_guess=bool(matching))
+    if not matching:
+        raise InputError(f"{path} has no series {chosen}, but: {listing(series)}")
+    return Series(folder, next(iter(matching.values())), volume)
+
+
+def _matching(series: dict[str, Files], chosen: str) -> dict[str, Files]:
+    """The series with that UID, or else that number, or else that description."""
+    wanted = chosen.strip().casefold()
+    for name in ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription"):
+        found = {
+            uid: files for uid, files in series.items() if str(files[0][1].get(name) or "").strip().casefold() == wanted
+        }
+        if found:
+            return found
+    return {}
+
+
+def listing(found: dict[str, Files], with_uid: bool = False) -> str:
+    """Number, modality, count and size of series; not what they are called, which may be about a patient."""
+    lines = [
+        f"#{files[0][1].get('SeriesNumber') or uid} {kind_of(files[0][1])}, {len(files)} files of "
+        f"{files[0][1].get('Columns')} x {files[0][1].Rows}"
+        for uid, files in found.items()
+    ]
+    numbers = [line.split()[0] for line in lines]
+    if with_uid or len(set(numbers)) < len(numbers):  # numbers that say nothing: UIDs instead
+        lines = [f"#{uid} {line.split(maxsplit=1)[1]}" for uid, line in zip(found, lines, strict=True)]
+    return "; ".join(sorted(lines))

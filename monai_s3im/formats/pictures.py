@@ -1,0 +1,142 @@
+"""Read pictures: PNG, JPEG, TIFF, BMP, with their orientation, alpha, and the bits that they use."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from monai_s3im.errors import InputError
+
+from .checks import check_size, damage_as_input_error
+from .paths import frame_of, suffix_of
+from .quiet import quiet_stderr
+from .remarks import warn
+
+logger = logging.getLogger(__name__)
+
+_TURNED_BY_US = {"JPEG", "MPO", "PNG"}  # Pillow turns a TIFF itself
+_DEPTHS = (8, 10, 12, 14, 16)
+_PNG_OF_16_BITS = 16  # in byte 24 of the file
+_COLOUR_OR_ALPHA = {2, 4, 6}  # in byte 25
+
+
+def picture_shape(path: Path, max_gib: float) -> tuple[int, int]:
+    """(H, W), from the header alone, as the picture is shown."""
+    with _picture(path, max_gib) as picture:
+        return (picture.width, picture.height) if _lies_on_its_side(picture) else (picture.height, picture.width)
+
+
+def read_picture(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+    """The pixels (1 or 3, H, W), an identity, and the largest value that they can have.
+
+    Transparent pixels lie over black. Of 16 bits the number in use (8, 10, 12, 14 or 16) gives the largest value, with
+    a warning where it is not 16; of floating-point and 32-bit pixels, 1, 255 or 65535, with a warning.
+
+    Raises:
+        InputError: as :func:`monai_s3im.formats.reading.read_image`.
+    """
+    with _picture(path, max_gib) as stored:
+        picture = ImageOps.exif_transpose(stored) if stored.format in _TURNED_BY_US else stored
+        deep = _deep_png(path)
+        if deep is not None:
+            orientation = stored.getexif().get(ExifTags.Base.Orientation, 1)
+            array = _over_black(_turned(deep, orientation), 65535)
+        elif picture.mode.startswith(("I", "F")):
+            array = np.asarray(picture)[..., None]
+            if (clear := picture.info.get("transparency")) is not None and picture.mode.startswith("I;16"):
+                array = np.where(array == clear, 0, array)
+        elif picture.mode in {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB"}:
+            array = _bytes_of(picture)
+        else:
+            raise InputError(f"{path} has pixels of PIL mode '{picture.mode}': save it as gray or RGB")
+    value_range = _range_of(array, path)
+    return np.moveaxis(array, -1, 0), np.eye(4), value_range
+
+
+@contextmanager
+def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
+    quiet = quiet_stderr() if suffix_of(path) in {".tif", ".tiff"} else nullcontext()
+    file, chosen = frame_of(path)
+    with damage_as_input_error(path), quiet, Image.open(file) as picture:
+        check_size((picture.width, picture.height), path, max_gib)
+        frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        if chosen is None and frames > 1:
+            raise InputError(f"{path} has {frames} frames: name the one to use, from {file}#1 to {file}#{frames}")
+        if chosen is not None and chosen > frames:
+            raise InputError(f"{path} is not there: name one of the {frames} frames, the first as {file}#1")
+        if chosen is not None:
+            picture.seek(chosen - 1)
+            check_size((picture.width, picture.height), path, max_gib)
+        yield picture
+
+
+def _bytes_of(picture: Image.Image) -> NDArray[Any]:
+    """8-bit gray or RGB, (H, W, 1 or 3), over black where it is transparent."""
+    is_gray = picture.mode in {"1", "L", "LA", "La"}
+    has_alpha = picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
+    if not has_alpha:
+        array = np.asarray(picture.convert("L" if is_gray else "RGB"))
+        return array[..., None] if array.ndim == 2 else array
+    array = _over_black(np.asarray(picture.convert("RGBA")), 255)
+    return array[..., :1] if is_gray else array
+
+
+def _over_black(array: NDArray[Any], largest: int) -> NDArray[Any]:
+    """Without alpha (H, W, 1 or 3), each pixel by its own, rounded; an array without alpha as it is."""
+    if array.shape[-1] not in {2, 4}:
+        return array
+    shown = array[..., :-1] * (array[..., -1:].astype(np.float64) / largest)
+    return np.rint(shown).astype(array.dtype)
+
+
+def _deep_png(path: Path) -> NDArray[Any] | None:
+    """A PNG of 16 bits in colour or with alpha, (H, W, channels), of which Pillow gives 8 bits; None for any other."""
+    file = frame_of(path)[0]
+    with file.open("rb") as stream:
+        header = stream.read(26)
+    if header[1:4] != b"PNG" or header[24] != _PNG_OF_16_BITS or header[25] not in _COLOUR_OR_ALPHA:
+        return None
+    with quiet_stderr():
+        array: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(file), imageIO="PNGImageIO"))
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turned and mirrored as EXIF's Orientation says, (H, W, channels)."""
+    if orientation in {5, 6, 7, 8}:
+        array = array.transpose(1, 0, 2)
+    if orientation in {2, 3, 6, 7}:
+        array = array[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        array = array[::-1]
+    return array
+
+
+def _range_of(array: NDArray[Any], path: Path) -> float:
+    """The largest value that the pixels can have."""
+    if array.dtype == np.uint8:
+        return 255.0
+    lowest, highest = float(array.min()), float(array.max())
+    if not (lowest >= 0 and highest < 2**16):  # NaN, too
+        raise InputError(f"{path} has values from {lowest:g} to {highest:g}: scale it to 0 to 1, 0 to 255 or 16 bits")
+    if array.dtype.kind == "f":
+        largest = next(end for end in (1.0, 255.0, 65535.0) if highest <= end)
+        warn(logger, f"{path.name} has pixels of floating point, up to {highest:g}: {largest:g} is taken for white")
+        return largest
+    bits = next(depth for depth in _DEPTHS if highest < 2**depth)
+    if bits < 16:
+        warn(
+            logger, f"{path.name} uses {bits} of its {8 * array.dtype.itemsize} bits: {2**bits - 1} is taken for white"
+        )
+    return float(2**bits - 1)
+
+
+def _lies_on_its_side(picture: Image.Image) -> bool:
+    """Whether a picture is to be turned by a quarter, as its camera says."""
+    return picture.format in _TURNED_BY_US and picture.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}

@@ -1,0 +1,27 @@
+"""What the transforms note about a pair on its way to the record: its sources, its movement, its warnings.
+
+A note is JSON text, for it passes MONAI's DataLoader and engine as an item of a batch: their collation refuses None (a
+source without a file), transposes lists, and decollation loses an empty one. Text comes out as it went in.
+"""
+
+import json
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+PROVENANCE, REGISTRATION, WARNINGS = "provenance", "registration", "warnings"
+_KINDS = {PROVENANCE: dict, REGISTRATION: list, WARNINGS: list}
+
+
+def noted(data: Mapping[Hashable, Any], name: str) -> Any:
+    """What is noted under a name: ``PROVENANCE``, a dictionary by source; ``REGISTRATION`` or ``WARNINGS``, a list."""
+    return json.loads(data[name]) if name in data else _KINDS[name]()
+
+
+def with_note(data: Mapping[Hashable, Any], name: str, content: Any) -> dict[Hashable, Any]:
+    """The data with a note in place of the one of that name."""
+    return {**data, name: json.dumps(content)}
+
+
+def with_warnings(data: Mapping[Hashable, Any], sentences: Iterable[str]) -> dict[Hashable, Any]:
+    """The data with further warnings, each once."""
+    return with_note(data, WARNINGS, list(dict.fromkeys([*noted(data, WARNINGS), *sentences])))

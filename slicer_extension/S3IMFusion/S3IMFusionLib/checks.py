@@ -1,0 +1,73 @@
+"""What speaks against fusing a pair, what is to be known of its result, and what follows from the settings."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .appearance import shown_window_of
+from .i18n import _
+from .run import Pair
+from .scene import Source, do_overlap, source_of
+from .settings import WINDOW_OF_DISPLAY, FusionSettings
+
+
+def problems_of_pair(source_a: Source, source_b: Source, settings: FusionSettings) -> list[str]:
+    """What speaks against fusing two sources, each of which is fine by itself, in sentences."""
+    problems = []
+    if settings.register == "none" and not do_overlap(source_a, source_b):
+        problems.append(
+            _(
+                "'{name_a}' and '{name_b}' do not overlap in space: "
+                "check that they are of one patient, and register them."
+            ).format(name_a=source_a.name, name_b=source_b.name)
+        )
+    if problem := problem_of_weights(settings.weights):
+        problems.append(problem)
+    if settings.window == WINDOW_OF_DISPLAY and shown_window((source_a, source_b)) is None:
+        problems.append(_("The displayed window is to be used, but no volume is a CT: choose the modalities."))
+    return problems
+
+
+def remarks_on(pair: Pair, settings: FusionSettings) -> list[str]:
+    """What a user should know of the result of a pair, as far as it can be seen before it is fused."""
+    told = [
+        _("The modality of '{name}' is not known and will be recognised by its values: choose it if you can.").format(
+            name=source.name
+        )
+        for source in pair
+        if source.modality is None
+    ]
+    tables = [source.colors for source in pair if source.colors is not None]
+    if len(tables) == 2 and settings.color_map is None and not np.array_equal(*tables):
+        told.append(
+            _("Both volumes are shown in colour: the colours of '{name}' are taken for both.").format(name=pair[1].name)
+        )
+    return told
+
+
+def problem_of_weights(file: str | None) -> str | None:
+    """Why these weights cannot be used, in a sentence; None for a file that exists and for the module's own ("")."""
+    if not file or Path(file).is_file():
+        return None
+    return _("The weights {file} do not exist: choose another file under Advanced, or press Clear there.").format(
+        file=file
+    )
+
+
+def pair_of(source_a: Any, source_b: Any, settings: FusionSettings) -> Pair:
+    """Two volume nodes as sources."""
+    return source_of(source_a, settings.modality_a), source_of(source_b, settings.modality_b)
+
+
+def reference_of(pair: Pair, settings: FusionSettings) -> int:
+    """0 or 1: whose grid the result has; of equal voxels, A's."""
+    if settings.reference != "finer":
+        return "ab".index(settings.reference)
+    size_a, size_b = (np.prod(np.linalg.norm(source.to_world[:3, :3], axis=0)) for source in pair)
+    return 0 if size_a <= size_b * (1 + 1e-6) else 1
+
+
+def shown_window(pair: Pair) -> tuple[float, float] | None:
+    """The window in which Slicer shows the CT of a pair, in HU; None without a CT."""
+    return next((shown_window_of(source.shown) for source in pair if source.modality == "ct"), None)
