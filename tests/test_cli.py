@@ -1,7 +1,6 @@
 """The commands beside `fuse`: train, evaluate, data."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from monai_s3im import __version__
-from monai_s3im import phantom as data_phantom
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.pairs import download
@@ -207,15 +205,6 @@ def test_data_names_a_folder_that_holds_nothing(command, tmp_path):
 
 def test_the_version_is_told():
     assert s3im("--version").output == f"{__version__}\n"
-
-
-def test_data_phantom_shows_on_a_terminal_what_it_does_and_how_long_it_took(tmp_path, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(data_phantom, "write_phantom", lambda folder, **_: folder / "datalist.json")
-    result = s3im("data", "phantom", tmp_path / "phantom")
-    assert "loading PyTorch and MONAI" in result.stderr
-    assert re.search(r"8 heads in \d+ s", result.stderr)
-    assert "datalist.json: slices to train on" in result.stdout
 
 
 def test_data_phantom_writes_a_set_that_checks(tmp_path):

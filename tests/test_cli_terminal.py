@@ -83,6 +83,16 @@ def test_an_error_on_a_terminal_is_the_last_line(pictures):
     assert lines[-1].startswith("error: ") or lines[-2].startswith("error: ")
 
 
+def test_data_phantom_shows_what_it_makes_and_how_long_it_took(tmp_path):
+    seen, code = on_a_terminal("data", "phantom", tmp_path / "phantom", "--subjects", "2")
+    assert code == 0, seen
+    steps_seen = ["Loading PyTorch and MONAI", "Slices of head 1 of 2", "Making a head in CT, T1, T2, SPECT and PET"]
+    places = [seen.index(step) for step in steps_seen]
+    assert places == sorted(places)
+    assert re.search(r"2 heads in \d+ s", seen)
+    assert "datalist.json: slices to train on" in seen
+
+
 def test_nothing_is_shown_where_there_is_no_terminal(capsys):
     with steps() as step:
         step("reading")

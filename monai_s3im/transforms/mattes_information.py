@@ -17,6 +17,7 @@ from .movement import affine_transform, matrix_of
 _BINS = 50
 _SEED = 2025
 _SAMPLING_MM = 2.0
+_SAMPLING_VOXELS = 0.7  # cells on the voxels would favour movements off the grid, where interpolation smooths noise
 _FINEST_MM = 1.0
 _LEVELS = ((4, 4.0, 1.0), (2, 4.0, 1.0), (1, 0.0, 0.5))  # shrink factor, smoothing in mm, part of the cells sampled
 _LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION = 2.0, 0.01, 200, 0.8
@@ -25,7 +26,7 @@ _LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION = 2.0, 0.01, 200, 
 class MattesInformation:
     """The mutual information of two volumes as a function of the movement between them (Mattes et al. 2003).
 
-    50 x 50 bins; points in half of the cells of a grid of 2 mm (the voxel size, if that is larger) over the
+    50 x 50 bins; points in half of the cells of a grid of 2 mm (0.7 of the voxel size, if that is larger) over the
     reference's field of view, at random and the same at each run; linear interpolation. Of voxels finer than half a
     millimetre the means of blocks of at most 1 mm are taken. One thread sums it, so that the result does not depend on
     how many there are.
@@ -115,7 +116,7 @@ class MattesInformation:
         method.SetMetricUseFixedImageGradientFilter(False)  # at the points sampled, not of the whole volume
         method.SetMetricUseMovingImageGradientFilter(False)
         size, spacing = np.array(self._fixed.GetSize()), np.array(self._fixed.GetSpacing())
-        cells = np.ceil(size * spacing / max(_SAMPLING_MM, spacing.min()))
+        cells = np.ceil(size * spacing / max(_SAMPLING_MM, _SAMPLING_VOXELS * spacing.min()))
         first = self._fixed.TransformContinuousIndexToPhysicalPoint((size / cells / 2 - 0.5).tolist())
         method.SetVirtualDomain(
             cells.astype(int).tolist(), first, (size * spacing / cells).tolist(), self._fixed.GetDirection()
