@@ -34,9 +34,9 @@ def images(tmp_path):
     write_volume(folder / "b.nii.gz", 5)
     write_volume(folder / "zero.nii.gz", array=np.zeros(SHAPE, np.int16))
     write_volume(folder / "4d.nii.gz", array=np.stack([blobs(SHAPE).astype(np.float32)] * 2, axis=-1))
-    nan = blobs(SHAPE).astype(np.float32)
-    nan[3, 3, 3] = np.nan
-    write_volume(folder / "nan.nii.gz", array=nan)
+    infinite = blobs(SHAPE).astype(np.float32)
+    infinite[3, 3, 3] = np.inf
+    write_volume(folder / "infinite.nii.gz", array=infinite)
     far = GRID.copy()
     far[:3, 3] += 1000
     write_volume(folder / "far.nii.gz", 5, affine=far)
@@ -57,7 +57,7 @@ MISTAKES = {
     "missing file": (["a.png", "none.png", "-o", "out.png"], "none.png does not exist"),
     "text as volume": (["a.nii.gz", "text.nii.gz", "-o", "out.nii.gz"], "text.nii.gz is damaged"),
     "truncated": (["a.nii.gz", "cut.nii.gz", "-o", "out.nii.gz"], "cut.nii.gz is damaged, cut short"),
-    "nan": (["a.nii.gz", "nan.nii.gz", "-o", "out.nii.gz"], "nan.nii.gz has 1 NaN or infinite voxels"),
+    "infinite": (["a.nii.gz", "infinite.nii.gz", "-o", "out.nii.gz"], "infinite.nii.gz has 1 infinite voxels"),
     "all zero": (["zero.nii.gz", "b.nii.gz", "-o", "out.nii.gz"], "zero.nii.gz has no content"),
     "black": (["black.png", "b.png", "-o", "out.png"], "black.png has no content"),
     "4d": (["a.nii.gz", "4d.nii.gz", "-o", "out.nii.gz"], "4d.nii.gz is 4D and has 2 frames"),

@@ -144,7 +144,7 @@ def test_the_given_tensors_are_left_alone(fuser, pictures):
     [
         (MetaTensor(torch.rand(2, 4, 5)), r"image_b has shape \(2, 4, 5\): give a picture"),
         (MetaTensor(torch.rand(4, 5)), "image_b has shape"),
-        (MetaTensor(torch.full((1, 4, 5), torch.nan)), "image_b has NaN or infinite voxels"),
+        (MetaTensor(torch.full((1, 4, 5), torch.nan)), "image_b has infinite voxels, or NaN in a picture"),
         (MetaTensor(torch.ones(1, 4, 5)), "image_b has no content, every voxel is 1"),
         (MetaTensor(255 * torch.eye(4)[None]), r"image_b has values from 0 to 255 outside \[0, 1\]"),
         (MetaTensor(torch.rand(1, 4, 5, 6), affine=torch.zeros(4, 4)), "image_b has an affine that cannot be inverted"),

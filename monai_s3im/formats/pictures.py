@@ -139,4 +139,6 @@ def _range_of(array: NDArray[Any], path: Path) -> float:
 
 def _lies_on_its_side(picture: Image.Image) -> bool:
     """Whether a picture is to be turned by a quarter, as its camera says."""
+    if picture.format == "PNG" and "exif" not in picture.info:  # getexif() would read all of it
+        return False
     return picture.format in _TURNED_BY_US and picture.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}

@@ -267,12 +267,12 @@ def test_leftovers_of_killed_processes_only_are_removed(out, monkeypatch):
 def bad_volumes(folder):
     """One volume of each kind that cannot be fused, and what is said of it."""
     array = blobs(SHAPE).astype(np.float32)
-    nan, far = array.copy(), GRID.copy()
-    nan[3, 3, 3] = np.nan
+    infinite, far = array.copy(), GRID.copy()
+    infinite[3, 3, 3] = np.inf
     far[:3, 3] += 1000
     write_volume(folder / "truncated.nii.gz", 5)
     os.truncate(folder / "truncated.nii.gz", 600)
-    write_volume(folder / "nan.nii.gz", array=nan)
+    write_volume(folder / "infinite.nii.gz", array=infinite)
     (folder / "text.nii.gz").write_text("this is no volume\n")
     write_volume(folder / "4d.nii.gz", array=np.stack([array] * 2, axis=-1))
     write_volume(folder / "empty.nii.gz", array=np.zeros(SHAPE, np.int16))
@@ -280,7 +280,7 @@ def bad_volumes(folder):
     write_volume(folder / "unreadable.nii.gz", 5)
     return {
         "truncated": "truncated.nii.gz is damaged, cut short",
-        "nan": "nan.nii.gz has 1 NaN or infinite voxels",
+        "infinite": "infinite.nii.gz has 1 infinite voxels",
         "text": "text.nii.gz is damaged",
         "4d": "4d.nii.gz is 4D and has 2 frames",
         "empty": "empty.nii.gz has no content",
