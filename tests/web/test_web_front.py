@@ -5,6 +5,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -84,7 +85,8 @@ def saved(page: Any, button: str, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def fused_by_command(pair: Path) -> Path:
     output = pair / "fused.nrrd"
-    command = ["s3im", "fuse", str(pair / "t1.nii.gz"), str(pair / "ct.nii.gz"), "--modality-a", "mr"]
+    sources = [str(pair / "t1.nii.gz"), str(pair / "ct.nii.gz")]
+    command = [sys.executable, "-m", "monai_s3im", "fuse", *sources, "--modality-a", "mr"]
     subprocess.run([*command, "--modality-b", "ct", "--device", "cpu", "-o", str(output)], check=True)
     return output
 

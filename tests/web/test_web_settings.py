@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 import pytest
-from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, STATE
+from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, STATE, USUAL_WINDOW
 
 from monai_s3im import modalities
 from monai_s3im.settings import DEFAULTS, FusionSettings, choices_of
@@ -31,9 +31,12 @@ def test_an_option_of_the_library_is_on_the_page_or_has_a_reason_not_to_be() -> 
 @pytest.mark.parametrize("name", sorted(ON_THE_PAGE))
 def test_defaults_and_choices_are_those_of_the_library(name: str) -> None:
     default = getattr(DEFAULTS, name)
-    assert STATE[name] == (OWN_COLOURS if name == "color_map" else default)
+    shown = {"color_map": OWN_COLOURS, "window": USUAL_WINDOW}  # for None
+    assert STATE[name] == shown.get(name, default)
+    assert (default is None) == (name in shown)
     if choices_of(name):
-        assert CHOICES[name][1] == list(choices_of(name))
+        assert [item for item in CHOICES[name][1] if item != shown.get(name)] == list(choices_of(name))
+    assert name not in CHOICES or STATE[name] in CHOICES[name][1]
 
 
 def test_the_modalities_are_those_of_the_table() -> None:

@@ -18,11 +18,12 @@ MODALITIES = [
     {"title": "other", "value": "generic"},
 ]
 OWN_COLOURS = "of the modality"
+USUAL_WINDOW = "usual: brain, if it is in HU"
 CHOICES = {
     "reference": ("Grid of the result", [*choices_of("reference")]),
     "plane": ("Plane of the slices", [*choices_of("plane")]),
     "register": ("Register B onto A", [*choices_of("register")]),
-    "window": ("Window of a CT (brain if none is chosen)", [*choices_of("window")]),
+    "window": ("Window of a CT", [USUAL_WINDOW, *choices_of("window")]),
     "task": ("Weights for", [*choices_of("task")]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "hot", "inferno", "viridis", "gray"]),
 }
@@ -43,7 +44,7 @@ STATE = {
     "reference": DEFAULTS.reference,
     "plane": DEFAULTS.plane,
     "register": DEFAULTS.register,
-    "window": DEFAULTS.window,
+    "window": USUAL_WINDOW,
     "task": DEFAULTS.task,
     "color_map": OWN_COLOURS,
     "gray": DEFAULTS.gray,
