@@ -192,7 +192,8 @@ from typer.testing import CliRunner
 from monai_s3im.cli import app
 for line in sys.stdin.read().splitlines():
     result = CliRunner().invoke(app, line.split("|"))
-    print(result.exit_code, *result.stderr.splitlines()[-1:], sep="|")
+    errors = [text for text in result.stderr.splitlines() if text.startswith("error: ")]
+    print(result.exit_code, *errors[-1:], sep="|")
 """
 
 

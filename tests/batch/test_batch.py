@@ -177,7 +177,7 @@ def test_an_interrupt_loses_nothing_that_is_finished_and_exits_with_130(many_pic
     monkeypatch.setattr(batch, "_settle", interrupt)
     result = run("--pairs", many_pictures, "-o", out)
     assert result.exit_code == 130
-    assert "interrupted after 3 of 40 pairs: go on with --resume" in result.stderr
+    assert "interrupted after 3 of 40 pairs: continue with --resume" in result.stderr
     assert [row["name"] for row in summary_of(out)] == ["0", "1", "2"]
     assert len(outputs(out)) == 6
 

@@ -27,7 +27,7 @@ from monai_s3im.errors import InputError
 from monai_s3im.pairs.lists import Pair, read_pairs
 from monai_s3im.pipeline import Fuser
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::FutureWarning:ray"
 )

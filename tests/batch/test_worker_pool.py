@@ -67,7 +67,7 @@ def is_running(process):
 def test_no_worker_outlives_the_process_that_started_it(tmp_path, sign):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "out").mkdir()
-    command = [sys.executable, tmp_path / "script.py", Path(__file__).parent, tmp_path / "out"]
+    command = [sys.executable, tmp_path / "script.py", Path(__file__).parents[1], tmp_path / "out"]
     script = subprocess.Popen(  # a shell that starts the tests in the background has them ignore Ctrl-C
         command,
         stderr=subprocess.PIPE,

@@ -211,7 +211,7 @@ def test_parent_loads_no_torch():
         "logic = FusionLogic(scene)\n"
         "fused = logic.process(*nodes)\n"
         "logic.close()\n"
-        "print(fused.GetName(), sorted({'torch', 'monai', 'monai_s3im', 'SimpleITK'} & set(sys.modules)))"
+        "print(fused.GetName(), sorted({'torch', 'monai', 'monai_s3im.pipeline', 'SimpleITK'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program, str(EXTENSION)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
