@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("slicer", reason="needs slicer-core: pip install monai-s3im[slicer-test]")
-pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install monai-s3im[slicer-test]")
+pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
 
 import slicer
 import stand_ins
