@@ -26,7 +26,7 @@ PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST
 SPREAD = -n $(JOBS) --dist loadfile
 # Says after a command how long it took.
 START = start=$$(date +%s)
-TOOK = took=$$(( $$(date +%s) - start )); echo "make $@: passed in $$(( took / 60 )) min $$(( took % 60 )) s"
+TOOK = { took=$$(( $$(date +%s) - start )); echo "make $@: passed in $$(( took / 60 )) min $$(( took % 60 )) s"; }
 # Where this make can: what runs at the same time does not mix its lines.
 TOGETHER = $(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -109,3 +110,20 @@ def test_the_wheel_finds_the_library_for_the_process_of_the_web_front(site, tmp_
     environment = {**os.environ, "PYTHONPATH": str(site)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.split() == [str(site)]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("target", ["test", "test-all"])
+@pytest.mark.parametrize("failing", ["ENVIRONMENT", "PYTEST", "TOGETHER", None])
+def test_make_fails_when_one_of_its_steps_fails_and_says_how_long_it_took_otherwise(target, failing):
+    steps = {"ENVIRONMENT": "true", "PYTEST": "true", "TOGETHER": "true"}
+    if failing:
+        steps[failing] = "false"
+    command = ["make", target, *(f"{name}={program}" for name, program in steps.items())]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if failing and not (target == "test" and failing == "TOGETHER"):  # TOGETHER is not part of test
+        assert run.returncode != 0
+        assert f"make {target}: passed" not in run.stdout
+    else:
+        assert run.returncode == 0, run.stderr
+        assert re.search(rf"make {target}: passed in \d+ min \d+ s", run.stdout)
