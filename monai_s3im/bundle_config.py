@@ -7,6 +7,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_s3im.formats.paths import isdir
+
 from .errors import InputError
 
 _NOT_BY_NAME_ALONE = ("monai_s3im", "monai.apps", "monai.auto3dseg", "monai.fl")
@@ -19,7 +21,7 @@ def bundle_root() -> Path:
     """The folder of the bundle: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     inside = package / "bundle"
-    return inside if inside.is_dir() else package.parent / "bundle"
+    return inside if isdir(inside) else package.parent / "bundle"
 
 
 def bundle_parser(config: str, **overrides: Any) -> ConfigParser:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from monai_s3im import modalities
+from monai_s3im.functional import intensity_range
 from monai_s3im.pipeline import fuse
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "add_a_modality.md"
@@ -22,7 +23,7 @@ def added(monkeypatch):
 
 
 def test_the_test_of_the_page_fails_without_the_entry_and_passes_with_it(request):
-    names = {"torch": torch, **vars(modalities)}
+    names = {"torch": torch, "intensity_range": intensity_range, **vars(modalities)}
     exec(TEST, names)  # noqa: S102 (our own page)
     test = next(value for name, value in names.items() if name.startswith("test_"))
     with pytest.raises(modalities.InputError, match="unknown modality"):

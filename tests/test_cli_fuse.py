@@ -128,7 +128,7 @@ def test_a_read_only_folder_is_told_before_anything_is_computed(images, monkeypa
     def read_only(**arguments):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("monai_s3im.transforms.saving.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("monai_s3im.transforms.output.tempfile.TemporaryFile", read_only)
     monkeypatch.setattr("monai_s3im.inferers.SliceWiseInferer.__call__", None)
     result = run(images / "a.png", images / "b.png", "-o", images / "out.png", "--device", "cpu")
     assert result.exit_code == 2

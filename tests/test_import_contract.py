@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from monai_s3im.formats.paths import exists, isdir, isfile
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -15,6 +17,16 @@ def test_imports_run_one_way():
     )
     assert result.returncode == 0, result.stdout
     assert "Imports run one way KEPT" in result.stdout
+
+
+def test_what_is_there_is_asked_with_the_functions_of_formats_paths(tmp_path):
+    assert not (exists(tmp_path / (300 * "x")) or isfile(tmp_path / (300 * "x")) or isdir(tmp_path / (300 * "x")))
+    wrong = []
+    for path in (ROOT / "monai_s3im").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in {"exists", "is_file", "is_dir"}:
+                wrong.append(f"{path.name}:{node.lineno} {node.attr}: import it from monai_s3im.formats.paths")
+    assert wrong == []
 
 
 def test_a_sibling_is_imported_by_its_own_name_and_another_room_by_its_full_one():

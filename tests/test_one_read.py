@@ -13,7 +13,7 @@ from sample_images import write_picture, write_volume
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.transforms import saving
+from monai_s3im.transforms import output
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def opened(monkeypatch):
 def checked(monkeypatch):
     """The outputs that were checked."""
     paths = []
-    real = saving.check_output
+    real = output.check_output
 
     def spy(path, *arguments):
         paths.append(path)
         return real(path, *arguments)
 
-    monkeypatch.setattr(saving, "check_output", spy)
+    monkeypatch.setattr(output, "check_output", spy)
     return paths
 
 

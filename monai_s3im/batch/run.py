@@ -205,7 +205,7 @@ def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None
         InputError: what differs.
     """
     end = time.monotonic() + _SEEN_WITHIN_S
-    while not mark.exists():
+    while not exists(mark):
         if time.monotonic() > end:
             raise InputError(
                 f"{mark.parent} is another folder here: give an output folder on a file system that all nodes share"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import exists
 from monai_s3im.formats.writing import write_text
 from monai_s3im.metrics import FUSION_METRICS
 
@@ -63,7 +64,7 @@ class Summary:
         self._order = {name: index for index, name in enumerate(names)}
         self._metrics = list(FUSION_METRICS) if metrics else []
         self._results: list[CaseResult] = []
-        if self.path.exists() and not self.path.read_bytes().startswith(",".join(_COLUMNS).encode()):
+        if exists(self.path) and not self.path.read_bytes().startswith(",".join(_COLUMNS).encode()):
             raise InputError(f"{self.path} is no summary of a batch and would be overwritten: choose another folder")
 
     def add(self, result: CaseResult) -> CaseResult:

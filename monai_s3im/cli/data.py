@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import isdir, isfile
 
 from .common import fail, show_log, tell
 from .options import chosen, examples
@@ -65,7 +66,7 @@ def _holds_dicom_alone(source: Path) -> bool:
 
     if is_series(source):
         return True
-    if not source.is_dir() or not any(map(may_be_dicom, files_below(source))):
+    if not isdir(source) or not any(map(may_be_dicom, files_below(source))):
         return False
     try:
         _found_pairs(source)
@@ -86,7 +87,7 @@ def _found_pairs(source: Path) -> list[tuple[str, Any]]:
     from monai_s3im.pairs.lists import read_pairs
     from monai_s3im.pairs.rows import SECTIONS
 
-    if source.is_file():
+    if isfile(source):
         return [("all", pair) for pair in read_pairs(source)]
     found, last = [], InputError(f"{source} holds no pairs")
     for section in SECTIONS:

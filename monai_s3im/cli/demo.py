@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import isfile
 
 from .common import fail, say, show_log
 from .options import examples
@@ -83,7 +84,7 @@ def _run(folder: Path, seed: int, step: Steps) -> tuple[Path, list[Path]]:
 
 
 def _is_newer(report: Path, fused: list[Path]) -> bool:
-    return report.is_file() and all(report.stat().st_mtime >= file.stat().st_mtime for file in fused)
+    return isfile(report) and all(report.stat().st_mtime >= file.stat().st_mtime for file in fused)
 
 
 def _say_what_is_where(fused: list[Path], report: Path, seconds: float) -> None:

@@ -25,9 +25,9 @@ def lone_images(image_a: Path | None, image_b: Path | None) -> tuple[Path | None
 
 def _only_image_in(folder: Path, partner: Path) -> Path:
     from monai_s3im.formats.dicom.series import is_series
-    from monai_s3im.formats.paths import suffix_of
+    from monai_s3im.formats.paths import isfile, suffix_of
 
-    images = [file for file in sorted(folder.iterdir()) if (suffix_of(file) if file.is_file() else is_series(file))]
+    images = [file for file in sorted(folder.iterdir()) if (suffix_of(file) if isfile(file) else is_series(file))]
     if len(images) != 1:
         if not images:
             _refuse_tree(folder)

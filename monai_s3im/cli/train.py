@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import isfile
 
 from .common import fail, show_log
 from .options import choice, examples
@@ -55,7 +56,7 @@ def train(
     own = {file.stem: str(file) for file in configs.glob("*.json")}
     if Path(config).resolve().parent == configs.resolve():
         config = Path(config).stem
-    if config not in own and not Path(config).is_file():
+    if config not in own and not isfile(config):
         fail(f"{config} is neither a config of the bundle nor a file: s3im train --help names the configs")
     if config not in own and not trust_config:
         fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")

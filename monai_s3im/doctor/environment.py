@@ -9,6 +9,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from monai_s3im import __version__
+from monai_s3im.formats.paths import isfile
 
 DISTRIBUTION = "monai-s3im"
 LITTLE_MEMORY_BYTES = 2 << 30
@@ -112,7 +113,7 @@ def memory() -> Found:
         page = os.sysconf("SC_PAGE_SIZE")
         total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
         meminfo = Path("/proc/meminfo")
-        if meminfo.is_file():  # counts what the system would give back
+        if isfile(meminfo):  # counts what the system would give back
             match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="ascii"))
             free = int(match[1]) << 10 if match else free
     except (AttributeError, ValueError, OSError):

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from monai_s3im.formats.paths import isfile
+
 from .environment import Found, devices
 
 BOUND = 1 / 510  # of a fused value in [0, 1]: half a gray level of 8 bits
@@ -91,7 +93,7 @@ def weights(models: Path) -> Found:
     if not manifest:
         yield "failed", f"there is no list of the weights' SHA256: {_INSTALL_AGAIN}"
     for name, entry in manifest.items():
-        if not (models / name).is_file():
+        if not isfile(models / name):
             yield "failed", f"{name} is missing: {_INSTALL_AGAIN}"
             continue
         found = hashlib.sha256((models / name).read_bytes()).hexdigest()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.paths import PICTURE_SUFFIXES, suffix_of
+from monai_s3im.formats.paths import PICTURE_SUFFIXES, isdir, suffix_of
 from monai_s3im.formats.reading import stem_of
 from monai_s3im.metrics import fusion_metrics
 
@@ -223,7 +223,7 @@ def pictures_of(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: it is no folder or has no pictures.
     """
-    if not folder.is_dir():
+    if not isdir(folder):
         raise InputError(f"{folder} is no folder: give a folder of pictures")
     files = {stem_of(file): file for file in sorted(folder.iterdir()) if suffix_of(file) in PICTURE_SUFFIXES}
     if not files:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from monai_s3im.errors import InputError, OutputError
-from monai_s3im.formats.paths import PICTURE_SUFFIXES, suffix_of
+from monai_s3im.formats.paths import PICTURE_SUFFIXES, isdir, suffix_of
 from monai_s3im.formats.reading import read_image
 from monai_s3im.modalities import modality_named
 from monai_s3im.pipeline import Fuser
@@ -98,13 +98,13 @@ def peers_of(folder: Path | None, task: str | None) -> dict[str, Path]:
     """
     if folder is None:
         return {}
-    if not folder.is_dir():
+    if not isdir(folder):
         raise InputError(f"{folder} is no folder: give the folder that holds a folder for each method")
-    below = {path.name: path / task if task else path for path in sorted(folder.iterdir()) if path.is_dir()}
+    below = {path.name: path / task if task else path for path in sorted(folder.iterdir()) if isdir(path)}
     found = {
         name: path
         for name, path in below.items()
-        if path.is_dir() and any(suffix_of(file) in PICTURE_SUFFIXES for file in path.iterdir())
+        if isdir(path) and any(suffix_of(file) in PICTURE_SUFFIXES for file in path.iterdir())
     }
     if not found:
         raise InputError(

@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import isfile
 from monai_s3im.formats.writing import write_json, write_text
 from monai_s3im.functional import rgb_to_ycbcr
 from monai_s3im.pairs.lists import Pair
@@ -93,7 +94,7 @@ def run_volumes(
     found = []
     for pair in pairs:
         fused = fused_dir / f"{pair.name}.nii.gz"
-        if not fused.is_file():
+        if not isfile(fused):
             continue
         if progress is not None:
             progress(pair.name)

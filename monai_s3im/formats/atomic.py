@@ -12,8 +12,10 @@ from pathlib import Path
 
 from monai_s3im.errors import OutputError
 
+from .paths import exists, isdir
+
 _PROCESSES = Path("/proc/self/ns/pid")
-_NAMESPACE = _PROCESSES.stat().st_ino if _PROCESSES.exists() else 0  # containers of one host name number theirs anew
+_NAMESPACE = _PROCESSES.stat().st_ino if exists(_PROCESSES) else 0  # containers of one host name number theirs anew
 _TEMPORARY = f".s3im-{platform.node()}-{_NAMESPACE}-"  # then the process and a number of its own
 _REASONS = {
     errno.EFBIG: ("a file may not be that large here", "raise the limit or choose another folder"),
@@ -71,12 +73,12 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         for file in temporary.iterdir():
             _flush(file)
-        if path.exists():
+        if exists(path):
             os.replace(path, old)  # noqa: PTH105
         try:
             os.replace(temporary, path)  # noqa: PTH105
         except BaseException:
-            if old.exists():
+            if exists(old):
                 os.replace(old, path)  # noqa: PTH105
             raise
         shutil.rmtree(old, ignore_errors=True)
@@ -98,7 +100,7 @@ def remove_leftovers(folder: str | Path) -> None:
     for path in there:
         match = re.match(rf"{re.escape(_TEMPORARY)}(\d+)-[0-9a-f]{{12}}", path.name)
         if match and not _is_alive(int(match[1])):
-            if path.is_dir():
+            if isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):
                 path.unlink(missing_ok=True)

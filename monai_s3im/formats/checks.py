@@ -1,54 +1,17 @@
-"""What every reader checks: size, axes, affine and content; and damage as one sentence."""
+"""What every reader checks: size, axes, affine and content."""
 
-import logging
 import math
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
-from PIL import Image
 
 from monai_s3im.errors import InputError
 
-from .paths import frame_of, suffix_of
+from .paths import frame_of
 
 _SMALLEST_MM, _LARGEST_MM = 1e-9, 1e9  # of a voxel; of a position
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, TypeError, RuntimeError)
-_READ_ERRORS = (*_DAMAGE, struct.error, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
-
-
-@contextmanager
-def damage_as_input_error(path: Path) -> Iterator[None]:
-    """Turn what a library raises, logs or warns about a damaged file into one InputError."""
-    nibabel_log, nothing_passes = logging.getLogger("nibabel.global"), logging.Filter("no logger")
-    nibabel_log.addFilter(nothing_passes)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise InputError(f"{path} does not fit into memory: crop or resample it") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(
-            f"{path} announces more pixels than a picture has: crop it, or check that it is one"
-        ) from error
-    except _READ_ERRORS as error:
-        raise InputError(
-            f"{path} is damaged, cut short or no {suffix_of(path)} file: copy or export it again"
-        ) from error
-    finally:
-        nibabel_log.removeFilter(nothing_passes)
 
 
 def check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: int = 4) -> None:

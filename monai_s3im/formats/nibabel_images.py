@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
 
-from .checks import check_affine, check_axes, check_size, damage_as_input_error
+from .checks import check_affine, check_axes, check_size
+from .damage import damage_as_input_error
 from .paths import NIFTI_SUFFIXES, frame_of, suffix_of
 from .remarks import warn
 

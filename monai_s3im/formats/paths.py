@@ -3,6 +3,9 @@
 ``FILE#FRAME`` is one frame of a 4D volume, counted from 1; ``FOLDER#SERIES`` one of several DICOM series in a folder,
 by number, UID or description; ``FOLDER#SERIES#VOLUME`` one volume of it. A file that has such a name is itself, not a
 part of another.
+
+What is there is asked with :func:`exists`, :func:`isfile` and :func:`isdir` in the whole package: those of ``os.path``
+say no where pathlib's raise an error, for a name that is too long or a folder that may not be searched.
 """
 
 import re

@@ -13,7 +13,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from monai_s3im.errors import InputError
 
-from .checks import check_size, damage_as_input_error
+from .checks import check_size
+from .damage import damage_as_input_error
 from .paths import frame_of, suffix_of
 from .quiet import quiet_stderr
 from .remarks import warn

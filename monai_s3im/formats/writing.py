@@ -23,7 +23,7 @@ from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, series_files
 
 from .atomic import write_file
-from .paths import frame_of, suffix_of
+from .paths import frame_of, isdir, suffix_of
 from .quiet import quiet_stderr
 from .reading import LPS_TO_RAS, stem_of
 
@@ -236,7 +236,7 @@ def put_in_place(new: Path, folder: Path, last: str) -> None:
     Raises:
         OSError: the folder cannot be written, or holds something.
     """
-    if folder.is_symlink() or (folder.is_dir() and folder.samefile(".")):
+    if folder.is_symlink() or (isdir(folder) and folder.samefile(".")):
         for child in sorted(new.iterdir(), key=lambda child: (child.name == last, child.name)):
             shutil.move(child, folder / child.name)
         return

@@ -1,17 +1,12 @@
 """The losses of Eq. (4) to (9), and those of the second recipe."""
 
+from .brightness import SalientFloorLoss, SalientIntensityLoss
 from .detail_texture import DetailTextureLoss
+from .difference_correlation import DifferenceCorrelationLoss
+from .edges import EdgePreservationLoss, GradientTransferLoss
+from .entropy import ConditionalEntropyLoss, ContentEntropyLoss
 from .fusion import AblationLoss, GaussianSSIMLoss, S3IMFusionLoss
-from .salient import (
-    ConditionalEntropyLoss,
-    ContentEntropyLoss,
-    DifferenceCorrelationLoss,
-    EdgePreservationLoss,
-    GradientTransferLoss,
-    SalientFloorLoss,
-    SalientFusionLoss,
-    SalientIntensityLoss,
-)
+from .salient import SalientFusionLoss
 from .smooth import SmoothLoss
 from .stochastic_ssim import StochasticSSIMLoss
 

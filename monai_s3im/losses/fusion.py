@@ -9,38 +9,10 @@ from .base import check_and_promote
 from .detail_texture import DetailTextureLoss
 from .smooth import SmoothLoss
 from .stochastic_ssim import StochasticSSIMLoss
+from .weighted_sum import WeightedSum
 
 
-class _WeightedSum(nn.Module):
-    """Weighted sum of named losses that keeps its last parts for the log. What weighs 0 is left out."""
-
-    def __init__(self, losses: dict[str, nn.Module], weights: dict[str, float]) -> None:
-        super().__init__()
-        self.weights = {name: weight for name, weight in weights.items() if weight}
-        if not self.weights:
-            raise ValueError("all weights of the loss are 0: give one that is not")
-        self.losses = nn.ModuleDict({name: losses[name] for name in self.weights})
-        self.parts: dict[str, Tensor] = {}
-
-    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
-        """Score the fused image.
-
-        Args:
-            fused: (B, 1, H, W), values in [0, 1].
-            sources: (B, N, H, W), values in [0, 1], N >= 2.
-
-        Returns:
-            Scalar. The unweighted parts stay in ``parts`` (detached) until the next call.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
-        """
-        values = {name: loss(fused, sources) for name, loss in self.losses.items()}
-        self.parts = {name: value.detach() for name, value in values.items()}
-        return torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
-
-
-class S3IMFusionLoss(_WeightedSum):
+class S3IMFusionLoss(WeightedSum):
     """Eq. (8): ``gamma_1 * S3IM + gamma_2 * texture + gamma_3 * smooth``.
 
     Args:
@@ -70,11 +42,10 @@ class S3IMFusionLoss(_WeightedSum):
     ) -> None:
         super().__init__(
             {
-                "s3im": StochasticSSIMLoss(draws, patch_size, kernel_size, window, generator),
-                "texture": DetailTextureLoss(),
-                "smooth": SmoothLoss(),
-            },
-            {"s3im": gamma_1, "texture": gamma_2, "smooth": gamma_3},
+                "s3im": (gamma_1, StochasticSSIMLoss(draws, patch_size, kernel_size, window, generator)),
+                "texture": (gamma_2, DetailTextureLoss()),
+                "smooth": (gamma_3, SmoothLoss()),
+            }
         )
 
 
@@ -103,7 +74,7 @@ class GaussianSSIMLoss(nn.Module):
         return 1 - similarity.mean()
 
 
-class AblationLoss(_WeightedSum):
+class AblationLoss(WeightedSum):
     """Eq. (9), L_ab: Eq. (8) with ordinary SSIM in the place of S3IM.
 
     Args:
@@ -116,7 +87,9 @@ class AblationLoss(_WeightedSum):
     """
 
     def __init__(self, gamma_1: float = 10.0, gamma_2: float = 5.0, gamma_3: float = 1.0) -> None:
-        super().__init__(
-            {"ssim": GaussianSSIMLoss(), "texture": DetailTextureLoss(), "smooth": SmoothLoss()},
-            {"ssim": gamma_1, "texture": gamma_2, "smooth": gamma_3},
-        )
+        terms = {
+            "ssim": (gamma_1, GaussianSSIMLoss()),
+            "texture": (gamma_2, DetailTextureLoss()),
+            "smooth": (gamma_3, SmoothLoss()),
+        }
+        super().__init__(terms)

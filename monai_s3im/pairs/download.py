@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import exists, isdir, isfile
 from monai_s3im.formats.writing import put_in_place, sha256_of, write_json
 
 TIMEOUT_S = 30.0
@@ -85,7 +86,7 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
     path = Path(path)
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url} is no web address: give one that starts with https:// or http://")
-    if path.is_file() and (sha256 is None or sha256_of(path) == sha256.lower()):
+    if isfile(path) and (sha256 is None or sha256_of(path) == sha256.lower()):
         return path
     part = path.with_name(path.name + ".part")
     try:
@@ -104,7 +105,7 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
         remedy = "free some space and run it again to go on" if full else "choose a folder that you may write to"
         raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}") from error
     except KeyboardInterrupt:
-        if part.is_file():
+        if isfile(part):
             logger.warning("Interrupted: %s is kept, run it again to go on.", part)
         raise
     return path
@@ -121,8 +122,8 @@ def _forget(part: Path) -> None:
 
 def _fetch(url: str, part: Path, known: bool, progress: bool) -> None:
     """Brings `part` to the full length of the remote file."""
-    version = _version_file(part).read_text(encoding="ascii") if _version_file(part).is_file() else ""
-    start = part.stat().st_size if part.is_file() and (version or known) else 0
+    version = _version_file(part).read_text(encoding="ascii") if isfile(_version_file(part)) else ""
+    start = part.stat().st_size if isfile(part) and (version or known) else 0
     request = urllib.request.Request(url, headers={"User-Agent": "monai-s3im"})  # noqa: S310 - http(s) was checked
     if start:
         request.add_header("Range", f"bytes={start}-")
@@ -204,13 +205,13 @@ def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, prog
     if name not in DATASETS:
         raise InputError(f"Unknown data set '{name}': use one of {', '.join(DATASETS)}")
     dataset, folder = DATASETS[name], Path(folder)
-    content = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+    content = sorted(file.name for file in folder.iterdir()) if isdir(folder) else []
     recorded = _recorded_sha256(folder / "SOURCE.json", dataset.url) if "SOURCE.json" in content else None
     if sha256 is not None and recorded not in {None, sha256.lower()}:
         raise InputError(f"{folder} came from an archive with SHA256 {recorded}, not {sha256}: name a new folder")
     if recorded and len(content) > 1:
         return folder
-    if folder.exists() and content not in ([], ["SOURCE.json"]):
+    if exists(folder) and content not in ([], ["SOURCE.json"]):
         raise InputError(f"{folder} holds other files: name a new folder for the data set '{name}'")
     Console(stderr=True).print(f"{dataset.about}\nTerms: {dataset.terms}", markup=False, highlight=False)
     place = folder.absolute()  # "." has no name
@@ -254,7 +255,7 @@ def unpack(archive: str | Path, folder: str | Path) -> None:
     archive, folder = Path(archive), Path(folder)
     try:
         with zipfile.ZipFile(archive) as packed:
-            entries = [entry for entry in packed.infolist() if not entry.is_dir()]
+            entries = [entry for entry in packed.infolist() if not entry.filename.endswith("/")]
             for entry in entries:
                 _check_entry(archive, entry)
             if not entries:

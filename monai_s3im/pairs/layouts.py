@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from monai_s3im.errors import InputError
+from monai_s3im.formats.paths import isdir, isfile
 
 from .lists import Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
 from .rows import SECTIONS
@@ -50,15 +51,15 @@ def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = 
     folder = Path(dataset_dir)
     if section not in SECTIONS:
         raise InputError(f"unknown section '{section}': use one of {', '.join(SECTIONS)}")
-    if not folder.is_dir():
+    if not isdir(folder):
         raise InputError(f"{folder} is no folder: give the folder of {_KNOWN}")
     if datalist:
         return read_pairs(folder / datalist, section)
     for name in ("datalist.json", _HARVARD_DATALIST):
-        if (folder / name).is_file():
+        if isfile(folder / name):
             return inside(folder, folder / name, read_pairs(folder / name, section))
     for names in (_HARVARD_DEFAULT, ("PET-MRI",)):
-        if sets := [folder / name for name in names if (folder / name).is_dir()]:
+        if sets := [folder / name for name in names if isdir(folder / name)]:
             return uniquely_named([pair for one_set in sets for pair in _section_pairs(one_set, section)])
     datalists = sorted(file.name for file in folder.glob("datalist*.json"))
     if len(datalists) > 1:
@@ -69,7 +70,7 @@ def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = 
 
 
 def _section_pairs(folder: Path, section: str) -> list[Pair]:
-    present = {name: folder / sub for name, sub in _SECTION_FOLDERS.items() if (folder / sub).is_dir()}
+    present = {name: folder / sub for name, sub in _SECTION_FOLDERS.items() if isdir(folder / sub)}
     if not present and _two_folders(folder):
         present = {"training": folder}
     if not present:
@@ -91,6 +92,6 @@ def _section_pairs(folder: Path, section: str) -> list[Pair]:
 
 def _two_folders(folder: Path) -> tuple[Path, Path] | None:
     """The folders of image_a and image_b, whatever the case of their names."""
-    there = {sub.name.lower(): sub for sub in folder.iterdir() if sub.is_dir()}
+    there = {sub.name.lower(): sub for sub in folder.iterdir() if isdir(sub)}
     found = [(a.lower(), b.lower()) for a, b in _FOLDERS_A_B if a.lower() in there and b.lower() in there]
     return (there[found[0][0]], there[found[0][1]]) if len(found) == 1 else None

@@ -224,7 +224,7 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder} is no folder: give a folder of images")
     by_stem: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or not (suffix_of(file) if file.is_file() else is_series(file)):
+        if file.name.startswith(".") or not (suffix_of(file) if isfile(file) else is_series(file)):
             continue
         if stem_of(file) in by_stem:
             raise InputError(f"{folder} has {by_stem[stem_of(file)].name} and {file.name}: keep one of the two")

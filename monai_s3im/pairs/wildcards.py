@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series
-from monai_s3im.formats.paths import DICOM_SUFFIXES, stem_of_file, suffix_of
+from monai_s3im.formats.paths import DICOM_SUFFIXES, isdir, isfile, stem_of_file, suffix_of
 from monai_s3im.formats.reading import stem_of
 from monai_s3im.modalities import known_modality
 
@@ -80,11 +80,11 @@ def find(root: Path, pattern: str) -> list[Found]:
 
 
 def _is_image(path: Path) -> bool:
-    return is_series(path) if path.is_dir() or _is_dicom_file(path) else bool(suffix_of(path))
+    return is_series(path) if isdir(path) or _is_dicom_file(path) else bool(suffix_of(path))
 
 
 def _is_dicom_file(path: Path) -> bool:
-    return path.suffix.lower() in DICOM_SUFFIXES and path.is_file()
+    return path.suffix.lower() in DICOM_SUFFIXES and isfile(path)
 
 
 def _dicom_files_in(folder: Path) -> int:

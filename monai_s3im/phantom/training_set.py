@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import exists, isdir
 from monai_s3im.formats.writing import put_in_place, write_image, write_json
-from monai_s3im.modalities import MODALITIES, intensity_range
+from monai_s3im.functional import intensity_range
+from monai_s3im.modalities import MODALITIES
 
 from .imaging import HeadPhantom, head_phantom
 
@@ -112,7 +114,7 @@ def _holds(folder: Path, made_of: dict[str, Any]) -> bool:
     Raises:
         InputError: The folder holds something else.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not exists(folder) or (isdir(folder) and not any(folder.iterdir())):
         return False
     try:
         if json.loads((folder / MARKER).read_text(encoding="utf-8")) in (made_of, made_of | {"volumes": True}):

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.atomic import remove_leftovers
+from monai_s3im.formats.paths import isfile
 from monai_s3im.formats.writing import write_bytes
 from monai_s3im.networks import S3IMFusion
 
@@ -114,7 +115,7 @@ class ResumableCheckpoints:
             InputError: if there is none, or it is damaged, or of another network, recipe, data set or batch size.
         """
         path = latest_checkpoint(self.folder) if self.resume == "latest" else Path(str(self.resume))
-        if path is None or not path.is_file():
+        if path is None or not isfile(path):
             raise InputError(f"no checkpoint to resume from at {path or self.folder}; train without resume first")
         max_epochs, batches, rate = engine.state.max_epochs, engine.state.epoch_length, self._learning_rate()
         found = self.state.get("lr_schedule")

@@ -7,8 +7,9 @@ from .ct_window import CTContent, ct_content
 from .intensity import NormalizeModality, NormalizeModalityd
 from .loading import CompareSeriesd, LoadSourcesd
 from .movement import read_movement
+from .output import CheckOutputd
 from .registration import Register, RegisterSourcesd
-from .saving import CheckOutputd, DescribeSourcesd, SaveFusedd, pipeline_settings
+from .saving import DescribeSourcesd, SaveFusedd, pipeline_settings
 from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
 from .task import ChooseTaskd
 

@@ -14,17 +14,14 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
 from monai_s3im.errors import InputError
+from monai_s3im.functional import guess_modality, intensity_range, is_hounsfield, padding_of
 from monai_s3im.modalities import (
     AUTO_WINDOW,
     CT_WINDOWS,
     Modality,
     ct_window,
-    guess_modality,
-    intensity_range,
-    is_hounsfield,
     modality_named,
     modality_of_dicom,
-    padding_of,
 )
 from monai_s3im.settings import parse_range
 
@@ -44,7 +41,7 @@ class NormalizeModality(Transform):
     scaled by their modality's window or percentiles, one range for the volume. Values are not clipped here: the map is
     linear, so that resampling afterwards is resampling of the file's values.
 
-    Padding (:func:`monai_s3im.modalities.padding_of`) becomes the lowest of the other values: background. NaN is no
+    Padding (:func:`monai_s3im.functional.padding_of`) becomes the lowest of the other values: background. NaN is no
     value: the voxel is not covered. There the result has background too, beside voxels with a value their mean, and
     ``meta["no_data"]``, a bool mask (1, X, Y, Z), shows where.
 

@@ -1,9 +1,7 @@
 """The last transform of fusing: write the fused image, and beside it how it was made."""
 
-import json
 import shutil
-import tempfile
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,74 +15,21 @@ from monai.transforms import MapTransform
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.formats.dicom.series import is_series
-from monai_s3im.formats.dicom.writing import check_series_output, write_series
-from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
-from monai_s3im.formats.reading import is_volume
-from monai_s3im.formats.writing import output_suffix, sha256_of, write_image, write_transform
+from monai_s3im.formats.dicom.writing import write_series
+from monai_s3im.formats.paths import isdir, isfile
+from monai_s3im.formats.writing import sha256_of, write_image, write_transform
 from monai_s3im.modalities import OWN_WEIGHTS
 from monai_s3im.record import (
     FusionRecord,
     RegistrationRecord,
     SourceRecord,
-    is_record,
     movement_path,
     record_path,
 )
 from monai_s3im.settings import RECORDED, FusionSettings
 
 from .notes import PROVENANCE, REGISTRATION, WARNINGS, noted, with_note, with_warnings
-
-
-def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
-    """Refuse, before anything is computed, an output that could not be written.
-
-    Args:
-        path: where the fused image shall go.
-        rank: 2 for a picture, 3 for a volume.
-        sources: files that the output must not overwrite.
-        dicom: the output is a DICOM series; see :func:`check_series_output`.
-
-    Raises:
-        InputError: if the suffix does not fit the image, or the output is one of the sources.
-        OutputError: if the output is a folder, or its folder can be neither written to nor made, or the JSON file
-            beside it is none of ours.
-    """
-    if dicom:
-        check_series_output(path, sources)
-    else:
-        _check_file_output(path, rank, sources)
-    nearest = next(folder for folder in path.absolute().parents if exists(folder))
-    if not isdir(nearest):
-        raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
-    try:
-        tempfile.TemporaryFile(dir=nearest).close()
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror} in {nearest}): choose a folder that you may write to"
-        ) from error
-    _check_record(record_path(path))
-
-
-def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
-    if isdir(path):
-        raise OutputError(f"{path} is a folder: name the file to write")
-    output_suffix(path, rank)
-    for source in (frame_of(source)[0] for source in sources):
-        if exists(path) and exists(source) and path.samefile(source):
-            raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
-
-
-def _check_record(path: Path) -> None:
-    """Refuse to replace what is no record of ours, such as the sidecar of a conversion from DICOM."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return  # none, or one that is damaged
-    if not is_record(content):
-        raise OutputError(
-            f"{path} is there and tells of something else, and what tells how the image was made would take its "
-            "place: choose another output"
-        )
+from .output import output_of
 
 
 def pipeline_settings(
@@ -110,33 +55,6 @@ def pipeline_settings(
         "transform_sha256": sha256_of(transform) if transform else None,
         **settings,
     }
-
-
-class CheckOutputd(MapTransform):
-    """Refuse, before anything is read, an output that could not be written; see :func:`check_output`.
-
-    The output is that of :class:`SaveFusedd`; where ``data`` has neither ``output`` nor ``name``, there is none.
-
-    Args:
-        keys: sources, paths or tensors; the first says whether the output is a picture.
-        output_dir: as for :class:`SaveFusedd`.
-        dicom: as for :class:`SaveFusedd`.
-    """
-
-    def __init__(self, keys: KeysCollection, output_dir: str | Path, dicom: bool = False) -> None:
-        super().__init__(keys)
-        self.output_dir = Path(output_dir)
-        self.dicom = dicom
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check."""
-        sources = [data[key] for key in self.keys]
-        if data.get("output") or data.get("name"):
-            is_picture = sources[0].ndim == 3 if isinstance(sources[0], MetaTensor) else not is_volume(sources[0])
-            files = [source for source in sources if not isinstance(source, MetaTensor)]
-            path = _output_of(data, self.output_dir, self.dicom, is_picture)
-            check_output(path, 2 if is_picture else 3, files, self.dicom)
-        return dict(data)
 
 
 class DescribeSourcesd(MapTransform):
@@ -208,46 +126,46 @@ class SaveFusedd(MapTransform):
             OutputError: if a file cannot be written; then none is left.
         """
         result = dict(data)
-        sources = noted(result, PROVENANCE)
-        files = {key: source["file"] for key, source in sources.items() if source["file"]}
-        for source in sources.values():
-            source["file"] = Path(source["file"]).name if source["file"] else None
         for key in self.keys:
             image: MetaTensor = result[key]
-            path = _output_of(result, self.output_dir, self.dicom, is_picture=image.ndim == 3)
+            path = output_of(result, self.output_dir, self.dicom, is_picture=image.ndim == 3)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
-            registration = _registration_of(result)
-            movement = movement_path(path)
-            estimates = [found for found in (registration, _registration_before(path)) if _is_estimate(found)]
-            is_given = registration is not None and registration.file == movement.name  # and so the user's
-            files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
-            settings = self._settings_of(result)
-            self._write(image, path, result, files, settings)
-            try:
-                if movement in files_of_ours:
-                    movement.unlink(missing_ok=True)
-                if registration is not None and _is_estimate(registration):
-                    write_transform(registration.matrix_lps or (), movement)
-                    registration = replace(registration, file=movement.name, file_sha256=sha256_of(movement))
-                FusionRecord(
-                    fused=path.name,
-                    fused_sha256=sha256_of(path),
-                    sources={str(key): SourceRecord(**source) for key, source in sources.items()},
-                    **_fields_of(settings),
-                    registration=registration,
-                    warnings=noted(result, WARNINGS),
-                ).write(path)
-            except BaseException:
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                for file in (path, *files_of_ours):
-                    file.unlink(missing_ok=True)
-                raise
+            self._save(image, path, result)
             result["output"] = str(path)
         return result
+
+    def _save(self, image: MetaTensor, path: Path, data: Mapping[Hashable, Any]) -> None:
+        """Write the image, and then what belongs to it, or leave none of them."""
+        sources, registration = noted(data, PROVENANCE), _registration_of(data)
+        movement = movement_path(path)
+        estimates = [found for found in (registration, _registration_before(path)) if _is_estimate(found)]
+        is_given = registration is not None and registration.file == movement.name  # and so the user's
+        files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
+        settings = self._settings_of(data)
+        self._write(image, path, data, sources, settings)
+        try:
+            if movement in files_of_ours:
+                movement.unlink(missing_ok=True)
+            if registration is not None and _is_estimate(registration):
+                write_transform(registration.matrix_lps or (), movement)
+                registration = replace(registration, file=movement.name, file_sha256=sha256_of(movement))
+            FusionRecord(
+                fused=path.name,
+                fused_sha256=sha256_of(path),
+                sources={str(key): _source_of(source) for key, source in sources.items()},
+                **_fields_of(settings),
+                registration=registration,
+                warnings=noted(data, WARNINGS),
+            ).write(path)
+        except BaseException:
+            if isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            for file in (path, *files_of_ours):
+                file.unlink(missing_ok=True)
+            raise
 
     def _settings_of(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
         """The settings with the weights of this pair's task."""
@@ -261,14 +179,14 @@ class SaveFusedd(MapTransform):
         image: MetaTensor,
         path: Path,
         data: Mapping[Hashable, Any],
-        files: Mapping[str, str],
+        sources: Mapping[str, Mapping[str, Any]],
         settings: Mapping[str, Any],
     ) -> None:
         if not self.dicom:
             write_image(image, path)
             return
+        files = {key: source["file"] for key, source in sources.items() if source["file"]}
         series = {key: Path(file) for key, file in files.items() if is_series(file)}
-        sources = noted(data, PROVENANCE)
         is_moved = any(movement["kind"] != "none" for movement in noted(data, REGISTRATION))
         frame_of = next(iter(sources)) if is_moved else data["reference_key"]  # image B is moved into the space of A
         if not is_moved and frame_of not in series:
@@ -277,12 +195,9 @@ class SaveFusedd(MapTransform):
         write_series(image, path, series, frame_of if frame_of in series else None, modalities, settings)
 
 
-def _output_of(data: Mapping[Hashable, Any], folder: Path, dicom: bool, is_picture: bool) -> Path:
-    if data.get("output"):
-        return Path(data["output"])
-    if dicom:
-        return folder / str(data["name"])
-    return folder / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
+def _source_of(source: Mapping[str, Any]) -> SourceRecord:
+    """What there is to record of a source: of its file, the name."""
+    return SourceRecord(**{**source, "file": Path(source["file"]).name if source["file"] else None})
 
 
 def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.evaluation.evaluate import Evaluation, evaluate, read_luma
+from monai_s3im.functional import intensity_range
 from monai_s3im.metrics import FUSION_METRICS
-from monai_s3im.modalities import MODALITIES, intensity_range
+from monai_s3im.modalities import MODALITIES
 from monai_s3im.record import FusionRecord, RegistrationRecord, SourceRecord
 from monai_s3im.settings import FusionSettings
 

@@ -6,20 +6,20 @@ when a file's size or time changes.
 
 import logging
 import os
-import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.paths import DICOM_SUFFIXES, suffix_of
+from monai_s3im.formats.damage import damage_as_input_error, damaged, silenced
+from monai_s3im.formats.paths import DICOM_SUFFIXES, isfile, suffix_of
 from monai_s3im.modalities import DICOM_CODES
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ _HEADER_TAGS = """
 _PRIVATE_B_VALUES = (0x0019100C, 0x20011003)  # Siemens, Philips
 _PRIVATE_CREATORS = (0x00190010, 0x20010010)
 _TAGS = [*map(Tag, _HEADER_TAGS), *map(Tag, _PRIVATE_CREATORS + _PRIVATE_B_VALUES)]
-_META_LENGTH = b"\x02\0\0\0UL\x04\0"
 _COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
 _RAW_SUFFIX = ".img"  # of slices from GE and Agfa, and of Analyze's and NIfTI's voxels
 _KEPT_FOLDERS = 4
@@ -126,7 +125,7 @@ def files_below(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and (file := Path(place, name)).is_file():
+            if not name.startswith(".") and isfile(file := Path(place, name)):
                 yield file
 
 
@@ -165,10 +164,32 @@ def scan(folder: Path) -> Scan:
     return found
 
 
+def read_header(file: Path, tags: Iterable[Any], force: bool = False) -> Dataset:
+    """Some tags of a file, converted now, so that damage shows here.
+
+    Args:
+        file: the file.
+        tags: names or numbers.
+        force: read a file without a preamble, too.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with damage_as_input_error(file, is_dicom=True):
+        return _converted(pydicom.dcmread(file, stop_before_pixels=True, force=force, specific_tags=[*tags]))
+
+
+def _converted(header: Dataset) -> Dataset:
+    """The header with its values as they are meant: pydicom converts each when it is first asked for."""
+    for element in header.iterall():
+        _ = element.value
+    return header
+
+
 def is_directory_of_media(file: Path) -> bool:
     """Whether a file is the DICOMDIR of a medium."""
     try:
-        with damage_as_input_error(file):
+        with damage_as_input_error(file, is_dicom=True):
             meta = pydicom.filereader.read_file_meta_info(file)
             return bool(meta.get("MediaStorageSOPClassUID") == _DIRECTORY)
     except InputError:
@@ -179,37 +200,6 @@ def kind_of(header: Dataset) -> str:
     """The tag Modality, if it is a known one."""
     tag = str(header.get("Modality", ""))
     return tag if tag in DICOM_CODES + _OTHER_TAGS else "other"
-
-
-@contextmanager
-def silent_pydicom() -> Iterator[None]:
-    """Let nothing of a file's text through to the log or the user's screen."""
-    log, nothing_passes = logging.getLogger("pydicom"), logging.Filter("no logger")
-    log.addFilter(nothing_passes)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.removeFilter(nothing_passes)
-
-
-@contextmanager
-def damage_as_input_error(file: Path) -> Iterator[None]:
-    """Turn what a library raises or logs about a bad file into one InputError, without any text of the file."""
-    try:
-        with silent_pydicom():
-            yield
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise InputError(f"{file} announces more than fits into memory: copy or export it again") from error
-    except Exception:  # noqa: BLE001 (pydicom raises nearly every type there is)
-        raise InputError(_damaged(file)) from None
-
-
-def _damaged(file: Path) -> str:
-    return f"{file} is damaged, cut short or no DICOM file: copy or export it again"
 
 
 def _has_no_preamble(first: bytes) -> bool:
@@ -223,17 +213,18 @@ def _has_no_preamble(first: bytes) -> bool:
 def _outcome(file: Path) -> _Outcome:
     first = _first_bytes(file)
     if not looks_like_dicom(file):
-        return BadFile(file, _damaged(file), is_dicom=len(first) < 132 and not any(first))  # a preamble, cut short
+        return BadFile(
+            file, damaged(file, "DICOM"), is_dicom=len(first) < 132 and not any(first)
+        )  # a preamble, cut short
     header = Dataset()
     try:
-        with damage_as_input_error(file):
+        with damage_as_input_error(file, is_dicom=True):
             if first[128:] == b"DICM":
                 syntax = pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID")
                 if syntax == _DEFLATED:
                     raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed")
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
-            for element in header.iterall():  # pydicom converts a value when it is first asked for
-                _ = element.value
+            _converted(header)
             for name in _COUNTS:
                 int(header.get(name) or 0)  # a damaged file has text there
             if "Rows" in header:
@@ -242,23 +233,13 @@ def _outcome(file: Path) -> _Outcome:
     except InputError as error:
         return BadFile(file, str(error), _series_in(header))
     if stored == "" or "Image Storage" in stored.name:
-        return BadFile(file, _damaged(file), _series_in(header))
+        return BadFile(file, damaged(file, "DICOM"), _series_in(header))
     return "DICOMDIR" if stored == _DIRECTORY else kind_of(header)
-
-
-def _is_deflated(file: Path) -> bool:
-    """Whether the file meta information says so; its length stands in its first element, else it is parsed."""
-    with file.open("rb") as stream:
-        stream.seek(132)
-        first = stream.read(12)
-        if first[:8] == _META_LENGTH:
-            return _DEFLATED.encode() in stream.read(int.from_bytes(first[8:], "little"))
-    return bool(pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == _DEFLATED)
 
 
 def _series_in(header: Dataset) -> str | None:
     try:
-        with silent_pydicom():
+        with silenced("pydicom"):
             return str(header.SeriesInstanceUID)
     except Exception:  # noqa: BLE001 (as above)
         return None

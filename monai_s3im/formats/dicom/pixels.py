@@ -9,13 +9,11 @@ import pydicom
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage
 
+from monai_s3im.formats.damage import damage_as_input_error
 from monai_s3im.formats.quiet import quiet_stderr
 
-from .headers import damage_as_input_error
-
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PIXEL_TAGS = """
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation PixelData FloatPixelData DoubleFloatPixelData ExtendedOffsetTable
@@ -29,7 +27,7 @@ def stored_values(file: Path) -> NDArray[Any]:
     Raises:
         InputError: the file is damaged or cut short.
     """
-    with damage_as_input_error(file):
+    with damage_as_input_error(file, is_dicom=True):
         image = pydicom.dcmread(file, force=True, specific_tags=[*_PIXEL_TAGS])
         if "TransferSyntaxUID" not in image.file_meta:  # a file without a preamble
             is_implicit = image.original_encoding[0]
@@ -81,7 +79,7 @@ def fill_padding(planes: list[NDArray[np.float32]], is_hounsfield: bool) -> None
 def _decompressed(image: pydicom.FileDataset) -> NDArray[Any]:
     """Decode by GDCM a copy that has the pixels only, so that GDCM applies no slope of its own."""
     image.PixelData = _one_fragment_a_frame(image)
-    image.SOPClassUID = _SECONDARY_CAPTURE
+    image.SOPClassUID = SecondaryCaptureImageStorage
     image.SOPInstanceUID = pydicom.uid.generate_uid()
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = image.file_meta.TransferSyntaxUID

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import DICOM_SUFFIXES, isdir, isfile, series_of
@@ -26,7 +27,6 @@ from .volumes import Volume, volumes_of
 
 logger = logging.getLogger(__name__)
 
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _AIR_BELOW_HU = -500.0  # an intercept below it says that values are in HU
 _LISTED = 8  # volumes in a message
 _BESIDE = 3  # times as many slices has a volume as there are of other grids, if those are left out
@@ -138,7 +138,7 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
 
 def _files_in(folder: Path) -> list[Path]:
     try:
-        return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and file.is_file()]
+        return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and isfile(file)]
     except OSError as error:
         raise InputError(f"{folder} may not be read: ask for permission to read it") from error
 
@@ -224,7 +224,7 @@ def _value_range(header: Dataset) -> float | None:
     """The largest value of a type that holds brightness; None where values are measured ones."""
     if samples_of(header) > 1:
         return 255.0
-    is_capture = header.get("SOPClassUID") == _SECONDARY_CAPTURE and header.get("Modality") not in DICOM_CODES
+    is_capture = header.get("SOPClassUID") == SecondaryCaptureImageStorage and header.get("Modality") not in DICOM_CODES
     if not is_capture or header.get("PixelRepresentation") != 0 or "RescaleSlope" in header:
         return None
     return float(2 ** int(header.get("BitsStored") or 16) - 1)

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from monai_s3im.errors import InputError
 
-from .headers import damage_as_input_error
+from .headers import read_header
 from .series import series_files
 from .valid_tags import make_valid
 
@@ -65,10 +64,7 @@ def read_source_series(path: Path) -> SourceSeries:
     images = []
     for file in series_files(path):
         tags = _OF_THE_SERIES if headers else (*_NEVER_ABSENT, *_OF_THE_STUDY, *_OF_THE_SERIES)
-        with damage_as_input_error(file):
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*tags])
-            for element in header.iterall():  # pydicom converts a value when it is first asked for
-                _ = element.value
+        header = read_header(file, tags)
         for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
             if name in tags and not header.get(name):
                 raise InputError(f"{file} lacks the tag {name}, which a series made of it refers to: export it again")
@@ -124,9 +120,8 @@ def series_remarks(path: Path, other: Path, is_moved: bool) -> list[str]:
     headers = []
     for series in (path, other):
         file = series_files(series)[0]
-        with damage_as_input_error(file):
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["PatientID", "FrameOfReferenceUID"])
-            headers.append([str(header.get(name) or "") for name in ("PatientID", "FrameOfReferenceUID")])
+        header = read_header(file, ["PatientID", "FrameOfReferenceUID"])
+        headers.append([str(header.get(name) or "") for name in ("PatientID", "FrameOfReferenceUID")])
     (patient, frame), (other_patient, other_frame) = headers
     remarks = []
     if patient != other_patient:

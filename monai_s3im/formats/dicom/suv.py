@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 
-from .headers import damage_as_input_error
+from .headers import read_header
 from .series import series_files
 
 _TAGS = """
@@ -42,15 +41,11 @@ def suv_factor(path: str | Path) -> float | None:
     """
     headers: list[Dataset] = []
     for file in series_files(path):
-        with damage_as_input_error(file):
-            private = [_PHILIPS_CREATOR, _PHILIPS_SUV, _PHILIPS_ACTIVITY, *_GE_SCAN_START]
-            tags: list[Any] = [*_TAGS, *private]
-            header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
-            if header.get("Modality") != "PT":
-                return None
-            for element in header.iterall():
-                _ = element.value
-            headers.append(header)
+        private = [_PHILIPS_CREATOR, _PHILIPS_SUV, _PHILIPS_ACTIVITY, *_GE_SCAN_START]
+        header = read_header(file, [*_TAGS, *private], force=True)
+        if header.get("Modality") != "PT":
+            return None
+        headers.append(header)
     return _factor(headers)
 
 

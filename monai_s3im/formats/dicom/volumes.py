@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
 
-from .planes import CATEGORIES, RANKS, TIMES, Plane, type_of
+from .marks import CATEGORIES, RANKS, TIMES, type_of
+from .planes import Plane
 from .slice_stack import SAME_POSITION_MM
 
 _SAME = 1e-3  # of directions, and of mm between pixels

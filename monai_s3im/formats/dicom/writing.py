@@ -25,11 +25,12 @@ from pydicom.valuerep import format_number_as_ds
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.formats.atomic import write_folder
+from monai_s3im.formats.damage import silenced
 from monai_s3im.formats.paths import exists, isdir, isfile, suffix_of
 from monai_s3im.formats.reading import LPS_TO_RAS
 from monai_s3im.formats.writing import unit_range
 
-from .headers import damage_as_input_error, silent_pydicom
+from .headers import read_header
 from .series import is_series, series_folder
 from .study import SourceSeries, read_source_series, study_of
 
@@ -101,7 +102,7 @@ def write_series(
         InputError: a source cannot be read or lacks a UID, or the axes of the volume are not at right angles.
         OutputError: the folder cannot be written; nothing is left behind, and what was there is as it was.
     """
-    with silent_pydicom():  # it logs text of the sources, such as a character set that it does not know
+    with silenced("pydicom"):  # it logs text of the sources, such as a character set that it does not know
         common, pixels, affine = _whole_series(image, folder, sources, frame_of, modalities, settings)
         write_folder(folder, lambda temporary: _write_slices(common, pixels, affine, temporary))
 
@@ -137,12 +138,11 @@ def _whole_series(
 
 
 def _is_ours(file: Path) -> bool:
-    if not _FILE_NAME.fullmatch(file.name) or not file.is_file():
+    if not _FILE_NAME.fullmatch(file.name) or not isfile(file):
         return False
     name = "SecondaryCaptureDeviceManufacturerModelName"
     try:
-        with damage_as_input_error(file):
-            return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[name]).get(name) == _PRODUCT
+        return bool(read_header(file, [name]).get(name) == _PRODUCT)
     except InputError:
         return False
 

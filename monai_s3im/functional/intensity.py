@@ -1,0 +1,128 @@
+"""What the values of a volume say: its modality, what was not measured, and the range that becomes 0 to 1."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from monai_s3im.modalities import MODALITIES, Modality
+
+_AIR_HU, _TISSUE_HU, _BONE_HU, _MOST_HU = (-1100.0, -900.0), -500.0, 300.0, 20_000.0
+_LEAST_AIR_OF_A_GUESS, _LEAST_AIR, _LEAST_LUNG = 5e-3, 1e-3, 0.05  # parts of the voxels
+_LEAST_PADDING, _LEAST_GAP, _LARGE_GAP, _LEAST_HIGH_PADDING = 1e-3, 100.0, 500.0, 30_000.0
+_MOST_SAMPLES = 10_000_000
+
+
+def guess_modality(volume: Tensor) -> Modality:
+    """Guess from the values: CT where a good part is air, bone is there and nothing lies far below air, else generic.
+
+    Extremes alone say nothing: an MR that splines resampled has voxels far below 0, and padding may have any value.
+
+    Args:
+        volume: (1, X, Y, Z) in the file's unit; NaN where there is no value.
+    """
+    values = _measured(volume)
+    below, _, air = _shares(values)
+    is_ct = air >= _LEAST_AIR_OF_A_GUESS and below <= air / 10 and _BONE_HU <= values.max(initial=0.0) <= _MOST_HU
+    return MODALITIES["ct" if is_ct else "generic"]
+
+
+def is_hounsfield(volume: Tensor) -> bool:
+    """Whether a CT volume holds HU: there is a peak of air around -1000 HU, or a good part lies below -500 HU, as lung.
+
+    Padding and NaN do not count.
+
+    Args:
+        volume: (1, ...) in the file's unit.
+    """
+    _, between, air = _shares(_measured(volume))
+    return (air >= _LEAST_AIR and air > 0.75 * between) or air + between >= _LEAST_LUNG
+
+
+def padding_of(volume: Tensor, modality: Modality | None = None) -> list[float]:
+    """The values that stand for "not measured", such as -2000, -3024, -32768, 63536 or 65535.
+
+    Padding is a single value at either end, in at least 0.1 % of the voxels and far from all others: at the low end it
+    is negative and at least 100 apart, and 500 or half of the range of all others; at the high end it is at least
+    30,000 and twice the next one. Of a CT, -1100 and more is not padding, but air, or where the CT was clipped.
+
+    Args:
+        volume: (1, ...) in the file's unit; NaN where there is no value.
+        modality: how the volume will be treated; None: not known yet.
+    """
+    return _padding_in(_sampled(volume), modality)
+
+
+def _padding_in(values: NDArray[np.float32], modality: Modality | None) -> list[float]:
+    found = []
+    for sign in (1.0, -1.0):
+        ends = sign * values  # the low end, then the high end
+        end = float(ends.min(initial=0.0))
+        rest = ends[ends > end]
+        if not rest.size or values.size - rest.size < _LEAST_PADDING * values.size:
+            continue
+        gap = float(rest.min()) - end
+        is_air = end >= _AIR_HU[0] and (modality is None or modality.window is not None)
+        is_apart = gap >= max(_LEAST_GAP, min(_LARGE_GAP, float(rest.max() - rest.min()) / 2))
+        is_low = end < 0 and is_apart and not is_air
+        is_high = -end >= _LEAST_HIGH_PADDING and gap >= -end / 2
+        if is_low if sign > 0 else is_high:
+            found.append(sign * end)
+    return found
+
+
+def _sampled(volume: Tensor) -> NDArray[np.float32]:
+    """The values, without NaN; of more than 10 million, every n-th."""
+    values = volume.detach().cpu().numpy().ravel()
+    values = values[:: math.ceil(values.size / _MOST_SAMPLES)]
+    finite = np.isfinite(values)
+    measured: NDArray[np.float32] = values if finite.all() else values[finite]
+    return measured
+
+
+def _measured(volume: Tensor, modality: Modality | None = None) -> NDArray[np.float32]:
+    """The values without NaN and padding."""
+    values = _sampled(volume)
+    for padding in _padding_in(values, modality):
+        values = values[values != padding]
+    return values
+
+
+def _shares(values: NDArray[np.float32]) -> tuple[float, float, float]:
+    """The parts of the values below air, between air and -500 HU, and in air."""
+    if not values.size:
+        return 0.0, 0.0, 0.0
+    lowest, highest = _AIR_HU
+    below = float((values < lowest).mean())
+    air = float((values <= highest).mean()) - below
+    return below, float((values <= _TISSUE_HU).mean()) - air - below, air
+
+
+def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
+    """The values that become 0 and 1: the modality's window, or robust percentiles of the whole volume.
+
+    The foreground is what lies above half-way between the darkest and the mean value, both taken without outliers; that
+    leaves out air, also under bias and noise (Otsu's threshold would leave out the dark half of a head as
+    well). A CT that is not in HU is treated by percentiles. NaN and padding (:func:`padding_of`) do not count. Of more
+    than 10 million voxels, every n-th counts.
+
+    Args:
+        volume: (1, ...) in the file's unit, not constant.
+        modality: how to treat it.
+
+    Returns:
+        (lower, upper) in the file's unit, lower < upper.
+    """
+    if modality.window is not None and is_hounsfield(volume):
+        return modality.window
+    values = _measured(volume, modality)
+    outlier = 1.0 if modality.lower_percentile is None else modality.lower_percentile
+    darkest, brightest = np.percentile(values, (outlier, modality.upper_percentile))
+    mean = values.clip(darkest, brightest).mean(dtype=np.float64)
+    foreground = values[values > (darkest + mean) / 2]
+    lower = 0.0 if modality.lower_percentile is None else float(darkest)
+    upper = float(np.percentile(foreground, modality.upper_percentile)) if foreground.size else lower
+    if not upper > lower:  # nearly empty: a few bright voxels only
+        lower, upper = float(values.min()), float(values.max())
+    return lower, upper

@@ -1,0 +1,66 @@
+"""Losses that keep what is bright in a source: bone, and the uptake of a hot spot."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import check_and_promote
+
+
+class SalientIntensityLoss(nn.Module):
+    """Mean absolute difference to the brightest source at each pixel, ``mean |max_i I_i - I_f|``.
+
+    Eq. (7) draws the fused image to the mean of its sources, which makes saturated bone gray; this keeps it bright.
+    """
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: I_f, (B, 1, H, W), values in [0, 1].
+            sources: I_i, (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar in [0, 1]; 0 when every source equals the fused image.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        fused, sources = check_and_promote(fused, sources)
+        with torch.autocast(fused.device.type, enabled=False):
+            return F.l1_loss(fused, sources.amax(dim=1, keepdim=True))
+
+
+class SalientFloorLoss(nn.Module):
+    """What the fused image lacks of a share of the brightest source: ``mean m^p max(0, s m - I_f)``, ``m = max_i I_i``.
+
+    It leaves alone what is bright enough, so that it stops the centre of thick bone and the hot spot of an uptake from
+    sinking without drawing all else to the maximum.
+
+    Args:
+        share: s, in (0, 1].
+        power: p, the greater the less does all count that is not nearly white.
+    """
+
+    def __init__(self, share: float = 0.9, power: float = 1.0) -> None:
+        super().__init__()
+        self.share = share
+        self.power = power
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1].
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar in [0, 1]; 0 when every source equals the fused image.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        fused, sources = check_and_promote(fused, sources)
+        with torch.autocast(fused.device.type, enabled=False):
+            brightest = sources.amax(dim=1, keepdim=True)
+            return (brightest**self.power * (self.share * brightest - fused).relu()).mean()

@@ -1,0 +1,40 @@
+"""The sum of several losses, each with a weight."""
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightedSum(nn.Module):
+    """Weighted sum of named losses that keeps its last parts for the log. What weighs 0 is left out.
+
+    Args:
+        terms: name -> weight and loss.
+
+    Raises:
+        ValueError: if all weights are 0.
+    """
+
+    def __init__(self, terms: dict[str, tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.weights = {name: weight for name, (weight, _) in terms.items() if weight}
+        if not self.weights:
+            raise ValueError("all weights of the loss are 0: give one that is not")
+        self.losses = nn.ModuleDict({name: terms[name][1] for name in self.weights})
+        self.parts: dict[str, Tensor] = {}
+
+    def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Score the fused image.
+
+        Args:
+            fused: (B, 1, H, W), values in [0, 1].
+            sources: (B, N, H, W), values in [0, 1], N >= 2.
+
+        Returns:
+            Scalar. The unweighted parts stay in ``parts`` (detached) until the next call.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        values = {name: loss(fused, sources) for name, loss in self.losses.items()}
+        self.parts = {name: value.detach() for name, value in values.items()}
+        return torch.stack([self.weights[name] * value for name, value in values.items()]).sum()

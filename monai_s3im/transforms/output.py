@@ -1,0 +1,106 @@
+"""Where the fused image goes, and a check, before anything is read, that it may be written there."""
+
+import json
+import tempfile
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.dicom.writing import check_series_output
+from monai_s3im.formats.paths import exists, frame_of, isdir
+from monai_s3im.formats.reading import is_volume
+from monai_s3im.formats.writing import output_suffix
+from monai_s3im.record import is_record, record_path
+
+
+def output_of(data: Mapping[Hashable, Any], folder: Path, dicom: bool, is_picture: bool) -> Path:
+    """Where the fused image of an item goes; see :class:`.SaveFusedd`."""
+    if data.get("output"):
+        return Path(data["output"])
+    if dicom:
+        return folder / str(data["name"])
+    return folder / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
+
+
+def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
+    """Refuse, before anything is computed, an output that could not be written.
+
+    Args:
+        path: where the fused image shall go.
+        rank: 2 for a picture, 3 for a volume.
+        sources: files that the output must not overwrite.
+        dicom: the output is a DICOM series; see :func:`check_series_output`.
+
+    Raises:
+        InputError: if the suffix does not fit the image, or the output is one of the sources.
+        OutputError: if the output is a folder, or its folder can be neither written to nor made, or the JSON file
+            beside it is none of ours.
+    """
+    if dicom:
+        check_series_output(path, sources)
+    else:
+        _check_file_output(path, rank, sources)
+    nearest = next(folder for folder in path.absolute().parents if exists(folder))
+    if not isdir(nearest):
+        raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror} in {nearest}): choose a folder that you may write to"
+        ) from error
+    _check_record(record_path(path))
+
+
+def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
+    if isdir(path):
+        raise OutputError(f"{path} is a folder: name the file to write")
+    output_suffix(path, rank)
+    for source in (frame_of(source)[0] for source in sources):
+        if exists(path) and exists(source) and path.samefile(source):
+            raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
+
+
+def _check_record(path: Path) -> None:
+    """Refuse to replace what is no record of ours, such as the sidecar of a conversion from DICOM."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # none, or one that is damaged
+    if not is_record(content):
+        raise OutputError(
+            f"{path} is there and tells of something else, and what tells how the image was made would take its "
+            "place: choose another output"
+        )
+
+
+class CheckOutputd(MapTransform):
+    """Refuse, before anything is read, an output that could not be written; see :func:`check_output`.
+
+    The output is that of :class:`.SaveFusedd`; where ``data`` has neither ``output`` nor ``name``, there is none.
+
+    Args:
+        keys: sources, paths or tensors; the first says whether the output is a picture.
+        output_dir: as for :class:`.SaveFusedd`.
+        dicom: as for :class:`.SaveFusedd`.
+    """
+
+    def __init__(self, keys: KeysCollection, output_dir: str | Path, dicom: bool = False) -> None:
+        super().__init__(keys)
+        self.output_dir = Path(output_dir)
+        self.dicom = dicom
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check."""
+        sources = [data[key] for key in self.keys]
+        if data.get("output") or data.get("name"):
+            is_picture = sources[0].ndim == 3 if isinstance(sources[0], MetaTensor) else not is_volume(sources[0])
+            files = [source for source in sources if not isinstance(source, MetaTensor)]
+            path = output_of(data, self.output_dir, self.dicom, is_picture)
+            check_output(path, 2 if is_picture else 3, files, self.dicom)
+        return dict(data)
