@@ -3,7 +3,7 @@
 Command:  python studies/training_record.py --run runs/training --log runs/training.log --dataset_dir DATA
           --weights bundle/models/model.pt --config "recipe of the paper" --peers scores_val.json --out docs
 Duration: about 4 minutes on two CPU cores for 46 pairs of 256x256 and 10 checkpoints.
-Result:   docs/NAME.md, docs/NAME.json, docs/gallery/NAME.png (NAME: training_record); and, in the run's folder and
+Result:   docs/NAME.md, docs/data/NAME.json, docs/gallery/NAME.png (NAME: training_record); and, in the run's folder and
           never to be published where the data may not be, fused validation images and a montage.
 
 The log is what `s3im train` or `python -m monai.bundle run training` printed. The scores of other methods are a JSON
@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -110,6 +111,36 @@ def table(own: dict[str, float], peers: dict[str, dict[str, float]]) -> list[str
 
 def main() -> None:
     """Measure, draw and write."""
+    arguments = _arguments()
+    pairs = by_task(dataset_pairs(arguments.dataset_dir, "validation"), arguments.modalities)
+    sources = {
+        task: torch.stack([torch.cat([read_luma(p.image_a), read_luma(p.image_b)]) for p in found]).double()
+        for task, found in pairs.items()
+    }
+    losses = loss_of_each_epoch(arguments.log)
+    iterations = int(_LOSS.search(arguments.log.read_text(encoding="utf-8"))[3])  # type: ignore[index]
+    history = _history(arguments, iterations, sources)
+    final = _final_scores(arguments, pairs, sources)
+    draw_curves(losses, history, arguments.out / "gallery" / f"{arguments.name}.png")
+    training = [p for p in dataset_pairs(arguments.dataset_dir, "training") if p.modality_b in arguments.modalities]
+    record = {
+        "config": arguments.config,
+        "training pairs": len(training),
+        "training data SHA256": _digest(training),
+        "steps": iterations * max(losses),
+        "epochs": max(losses),
+        "weights SHA256": sha256_of(arguments.weights),
+        "parameters": sum(weight.numel() for weight in load_weights(S3IMFusion(), arguments.weights).parameters()),
+        "loss by epoch": {str(epoch): round(loss, 4) for epoch, loss in losses.items()},
+        "validation by epoch": {str(epoch): values for epoch, values in history.items()},
+        "validation of the final weights": final,
+    }
+    (arguments.out / "data" / f"{arguments.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    lines = _page(arguments, record, {task: len(found) for task, found in pairs.items()})
+    (arguments.out / f"{arguments.name}.md").write_text("\n".join(lines) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("run", "log", "dataset_dir", "peers", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -118,24 +149,26 @@ def main() -> None:
     parser.add_argument("--name", default="training_record", help="of the files that are written")
     parser.add_argument("--modalities", nargs="+", choices=TASKS, default=list(TASKS), help="of B: what was trained on")
     parser.add_argument("--every", type=int, default=10, help="epochs between measured checkpoints")
-    arguments = parser.parse_args()
+    return parser.parse_args()
 
-    pairs = by_task(dataset_pairs(arguments.dataset_dir, "validation"), arguments.modalities)
-    training = [p for p in dataset_pairs(arguments.dataset_dir, "training") if p.modality_b in arguments.modalities]
-    sources = {
-        task: torch.stack([torch.cat([read_luma(p.image_a), read_luma(p.image_b)]) for p in found]).double()
-        for task, found in pairs.items()
-    }
-    losses = loss_of_each_epoch(arguments.log)
-    iterations = int(_LOSS.search(arguments.log.read_text(encoding="utf-8"))[3])  # type: ignore[index]
+
+def _history(
+    arguments: argparse.Namespace, iterations: int, sources: dict[str, torch.Tensor]
+) -> dict[int, dict[str, float]]:
+    """The validation scores of the checkpoints, by epoch."""
     history = {}
     for path in arguments.run.glob("checkpoints/checkpoint_iteration=*.pt"):
         epoch, rest = divmod(int(path.stem.partition("=")[2]), iterations)
         if rest == 0 and epoch % arguments.every == 0:
             state = torch.load(path, weights_only=True)
             history[epoch] = network_scores(state.get("ema", state["network"]), sources)
-    history = dict(sorted(history.items()))
+    return dict(sorted(history.items()))
 
+
+def _final_scores(
+    arguments: argparse.Namespace, pairs: dict[str, list[Pair]], sources: dict[str, torch.Tensor]
+) -> dict[str, dict[str, float]]:
+    """The validation scores of the final weights, by task; their fused images and a montage of them are written."""
     fuser = Fuser(device="cpu", gray=True, weights=arguments.weights)
     final, montage = {}, []
     for task, found in pairs.items():
@@ -148,24 +181,18 @@ def main() -> None:
         middle = range(0, len(found), max(1, len(found) // 4))
         montage += [(found[i].name, fused[i], sources[task][i]) for i in middle]
     draw_montage(montage, arguments.run / "validation" / "montage.png")
-    draw_curves(losses, history, arguments.out / "gallery" / f"{arguments.name}.png")
+    return final
 
+
+def _digest(training: list[Pair]) -> str:
     digest = hashlib.sha256()
     for pair in training:
         digest.update((sha256_of(pair.image_a) + sha256_of(pair.image_b)).encode())
-    record = {
-        "config": arguments.config,
-        "training pairs": len(training),
-        "training data SHA256": digest.hexdigest(),
-        "steps": iterations * max(losses),
-        "epochs": max(losses),
-        "weights SHA256": sha256_of(arguments.weights),
-        "parameters": sum(weight.numel() for weight in load_weights(S3IMFusion(), arguments.weights).parameters()),
-        "loss by epoch": {str(epoch): round(loss, 4) for epoch, loss in losses.items()},
-        "validation by epoch": {str(epoch): values for epoch, values in history.items()},
-        "validation of the final weights": final,
-    }
-    (arguments.out / "data" / f"{arguments.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    return digest.hexdigest()
+
+
+def _page(arguments: argparse.Namespace, record: dict[str, Any], counts: dict[str, int]) -> list[str]:
+    """The lines of the page of the docs."""
     peers = json.loads(arguments.peers.read_text(encoding="utf-8"))
     lines = [
         f"# Training record of `{arguments.weights.name}`",
@@ -174,14 +201,14 @@ def main() -> None:
         "",
         f"![loss and validation metrics by epoch](gallery/{arguments.name}.png)",
     ]
-    for task, found in pairs.items():
-        lines += ["", f"## {task}: {len(found)} validation pairs", "", *table(final[task], peers[task]), ""]
-        guards = final[task]
+    for task, count in counts.items():
+        own = record["validation of the final weights"][task]
+        lines += ["", f"## {task}: {count} validation pairs", "", *table(own, peers[task]), ""]
         lines.append(
-            f"Salient structure kept: {guards['salient kept']:.2f} of the source. Mean of the background: "
-            f"{guards['background']:.3f} of 255. SD {guards['SD']:.1f}, VIF {guards['VIF']:.3f}."
+            f"Salient structure kept: {own['salient kept']:.2f} of the source. Mean of the background: "
+            f"{own['background']:.3f} of 255. SD {own['SD']:.1f}, VIF {own['VIF']:.3f}."
         )
-    (arguments.out / f"{arguments.name}.md").write_text("\n".join(lines) + "\n")
+    return lines
 
 
 if __name__ == "__main__":

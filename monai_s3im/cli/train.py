@@ -49,19 +49,9 @@ def train(
     show_log()
     logging.getLogger().setLevel(logging.INFO)
     with steps():
-        from monai_s3im.bundle_config import bundle_root
         from monai_s3im.workflows import Training
 
-    configs = bundle_root() / "configs"
-    own = {file.stem: str(file) for file in configs.glob("*.json")}
-    if Path(config).resolve().parent == configs.resolve():
-        config = Path(config).stem
-    if config not in own and not isfile(config):
-        fail(f"{config} is neither a config of the bundle nor a file: s3im train --help names the configs")
-    if config not in own and not trust_config:
-        fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")
-    layers = ["train", *_BETWEEN.get(config, []), config]
-    files = [own[name] for name in dict.fromkeys(layers)] if config in own else [config]
+    files = _config_files(config, trust_config)
     defaults = _merged(files)
     overrides = _overrides(context.args, defaults)
     _refuse_unknown(overrides, defaults)
@@ -82,6 +72,22 @@ def train(
         fail(f"the settings {' '.join(context.args)} cannot be used: {_innermost(error)}")
     finally:
         logging.getLogger("monai.handlers.StatsHandler").removeFilter(_without_traceback)
+
+
+def _config_files(config: str, is_trusted: bool) -> list[str]:
+    """The files of a config, each laid over those before it."""
+    from monai_s3im.bundle_config import bundle_root
+
+    configs = bundle_root() / "configs"
+    own = {file.stem: str(file) for file in configs.glob("*.json")}
+    if Path(config).resolve().parent == configs.resolve():
+        config = Path(config).stem
+    if config not in own and not isfile(config):
+        fail(f"{config} is neither a config of the bundle nor a file: s3im train --help names the configs")
+    if config not in own and not is_trusted:
+        fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")
+    layers = ["train", *_BETWEEN.get(config, []), config]
+    return [own[name] for name in dict.fromkeys(layers)] if config in own else [config]
 
 
 def _merged(files: list[str]) -> dict[str, Any]:

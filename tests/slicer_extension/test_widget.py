@@ -48,6 +48,7 @@ TEXTS = (
     "pip_errors",
     "process",
     "run",
+    "run_display",
     "scene",
     "sequences",
     "start",

@@ -20,8 +20,8 @@ from .own_weights import OwnWeights
 from .packages_section import PackagesSection
 from .parameters import FusionParameters, set_back_unknown_choices
 from .preferences import apply_preferences, is_view_wanted, remember_device, remember_view
-from .result import ct_range_shown
 from .run import FusionRun
+from .run_display import RunDisplay
 from .sequences import proxy_of
 from .start import is_image, memory_text, problems_of_chosen, sequence_of, start_chosen
 
@@ -38,7 +38,6 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._gui_tag: int | None = None
         self._run: FusionRun | None = None
         self._run_parameters: FusionParameters | None = None
-        self._logged = 0
         self.devices: DeviceChooser | None = None
         super().__init__(parent)  # Slicer's base classes pass on to each other; without a parent this calls setup()
 
@@ -57,6 +56,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.packages = PackagesSection(self.ui, self._requirements(), self.logic.close)
         self.devices = DeviceChooser(self.ui.device, self.logic)
         self.weights = OwnWeights(self.ui)
+        self.run_display = RunDisplay(self.ui)
         self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic(), slicer.app.layoutManager())
         self.view.make_known()
 
@@ -171,12 +171,11 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with slicer.util.tryWithErrorDisplay(_("The volumes could not be fused.")):
             if not self.packages.ensure():
                 return
-            self._logged = 0
-            self.ui.logText.clear()
+            self.run_display.clear()
             self._run = start_chosen(self.logic, self.parameters)
             self.devices.forget_question()
             self._run_parameters = self.parameters
-            self.ui.statusLabel.text = _("Starting ...")
+            self.run_display.begin()
             self.timer.start()
         self.updatePanel()
 
@@ -192,47 +191,26 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._look_for_devices()
             return
         self._run.poll()
-        for line in self._run.log[self._logged :]:
-            self.ui.logText.appendPlainText(line)
-        self._logged = len(self._run.log)
-        done, total = self._run.progress
-        self.ui.progressBar.maximum = total  # 0 of 0: busy
-        self.ui.progressBar.value = done
-        if total:
-            self.ui.statusLabel.text = _("Slice {done} of {total}").format(done=done, total=total)
+        self.run_display.update(self._run)
         if self._run.state != "running":
             self._finish()
 
     def _finish(self) -> None:
         run, self._run = self._run, None
         self.timer.stop()
+        self.run_display.end(run)
         if run.state == "done":
             self._show_result(run.output_node)
-        elif run.state == "cancelled":
-            self.ui.statusLabel.text = _("Cancelled: the scene is as it was.")
-        else:
-            self.ui.statusLabel.text = _("Not fused: {reason}").format(reason=run.error)
-            slicer.util.errorDisplay(run.error, windowTitle=_("S3IMFusion"), detailedText="\n".join(run.log))
         self.onAdvancedCollapsed(self.ui.advancedCollapsibleButton.collapsed)
         self.updatePanel()
-        self._warn(run.warnings if run.state == "done" else [])
+        self.run_display.warn(run)
 
     def _show_result(self, node: Any) -> None:
-        ct_range = ct_range_shown(node)
-        text = _("Fused: {name}, CT from {range}") if ct_range else _("Fused: {name}")
-        self.ui.statusLabel.text = text.format(name=node.GetName(), range=ct_range)
         chosen = self._run_parameters
         chosen.fused = proxy_of(slicer.mrmlScene, node) if node.IsA("vtkMRMLSequenceNode") else node
         chosen.fade = 0.0
         if is_view_wanted():
             self._show_view(chosen)
-
-    def _warn(self, warnings: list[str]) -> None:
-        """Says in the status line and, once a run, in a box what to know before the result is used."""
-        if warnings:
-            text = _("{status}. Warning: {warnings}")
-            self.ui.statusLabel.text = text.format(status=self.ui.statusLabel.text, warnings="; ".join(warnings))
-            slicer.util.warningDisplay("\n\n".join(warnings), windowTitle=_("S3IMFusion"))
 
     def onViewButton(self, _checked: bool = False) -> None:
         """Goes to the fusion view, or back."""
