@@ -1,9 +1,13 @@
 """Synthetic DICOM series, with a patient's name and more planted in the tags."""
 
 import numpy as np
+import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.reading import read_image
 
 PLANTED = ("PLANTED^NAME", "PLANTED-ID", "19010203", "PLANTED-STORY", "PLANTED-PLACE")
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -72,3 +76,15 @@ def group(**values):
     for name, value in values.items():
         setattr(item, name, value)
     return Sequence([item])
+
+
+def planes_in(path):
+    """The values of a series as they are read, (slices, rows, columns)."""
+    return read_image(path)[0].numpy().transpose(2, 1, 0)
+
+
+def refusal_of(path):
+    """What is said of a series that cannot be read."""
+    with pytest.raises(InputError) as raised:
+        read_image(path)
+    return str(raised.value)

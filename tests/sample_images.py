@@ -38,14 +38,19 @@ def write_volume(path: Path, seed=0, shape=SHAPE, affine=GRID, array=None) -> Pa
     if ".nii" in path.name:
         nib.save(nib.Nifti1Image(array, affine), path)
     else:
-        image = sitk.GetImageFromArray(array.T)
-        lps = np.diag([-1, -1, 1, 1]) @ affine
-        spacing = np.linalg.norm(lps[:3, :3], axis=0)
-        image.SetSpacing(spacing.tolist())
-        image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-        image.SetOrigin(lps[:3, 3].tolist())
-        sitk.WriteImage(image, str(path))
+        save_itk(path, array, affine)
     return path
+
+
+def save_itk(path: Path, voxels, affine=GRID, *, is_rgb=False) -> None:
+    """By SimpleITK: voxels as (x, y, z) or (x, y, z, channel), affine voxel -> RAS mm."""
+    image = sitk.GetImageFromArray(voxels.transpose(2, 1, 0, 3) if is_rgb else voxels.T, isVector=is_rgb)
+    lps = np.diag([-1, -1, 1, 1]) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    sitk.WriteImage(image, str(path))
 
 
 def itk_affine(path: Path):

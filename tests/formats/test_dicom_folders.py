@@ -4,31 +4,19 @@ import shutil
 
 import numpy as np
 import pytest
-from dicom_samples import new_slice, series_of, stored_volume, write_slices
+from dicom_samples import new_slice, planes_in, refusal_of, series_of, stored_volume, write_slices
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, series_files
-from monai_s3im.formats.reading import read_image, spatial_shape_of
+from monai_s3im.formats.reading import spatial_shape_of
 
 
 @pytest.fixture
 def volume():
     return stored_volume()
-
-
-def planes_in(path):
-    """Values (slices, rows, columns)."""
-    return read_image(path)[0].numpy().transpose(2, 1, 0)
-
-
-def refusal_of(path):
-    with pytest.raises(InputError) as raised:
-        read_image(path)
-    return str(raised.value)
 
 
 def test_slices_in_a_subfolder_belong_to_their_series(tmp_path, volume):

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from dicom_samples import AXIAL, group, new_slice, series_of, stored_volume, write_slices
+from dicom_samples import AXIAL, group, new_slice, planes_in, refusal_of, series_of, stored_volume, write_slices
 from pydicom.dataset import Dataset
 
-from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import series_files, series_name
 from monai_s3im.formats.reading import read_image, spatial_shape_of
 
@@ -13,17 +12,6 @@ from monai_s3im.formats.reading import read_image, spatial_shape_of
 @pytest.fixture
 def volume():
     return stored_volume()
-
-
-def planes_in(path):
-    """Values (slices, rows, columns)."""
-    return read_image(path)[0].numpy().transpose(2, 1, 0)
-
-
-def refusal_of(path):
-    with pytest.raises(InputError) as raised:
-        read_image(path)
-    return str(raised.value)
 
 
 def tomogram(pixels, image_type="RECON TOMO", **tags):

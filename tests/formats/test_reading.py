@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
 from PIL import Image
+from sample_images import save_itk
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats import reading
@@ -39,17 +40,6 @@ def rgb():
 @pytest.fixture
 def voxels():
     return np.random.default_rng(2).normal(size=(4, 5, 6)).astype(np.float32)
-
-
-def save_itk(path, voxels, affine=OBLIQUE, *, is_rgb=False):
-    """Write with SimpleITK: voxels as (x, y, z) or (x, y, z, channel), affine voxel -> RAS mm."""
-    image = sitk.GetImageFromArray(voxels.transpose(2, 1, 0, 3) if is_rgb else voxels.T, isVector=is_rgb)
-    lps = np.diag([-1, -1, 1, 1]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    sitk.WriteImage(image, str(path))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".TIFF"])
@@ -158,7 +148,7 @@ def test_rgb24_nifti_becomes_three_channels(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".mha", ".mhd"])
 def test_itk_formats_are_read_in_xyz_order_and_ras(tmp_path, voxels, suffix):
     path = tmp_path / f"a{suffix}"
-    save_itk(path, voxels)
+    save_itk(path, voxels, OBLIQUE)
     image = read_image(path)
     assert image.shape == (1, 4, 5, 6)
     np.testing.assert_array_equal(image[0].numpy(), voxels)
@@ -177,7 +167,7 @@ def test_one_volume_reads_alike_from_nifti_and_nrrd(tmp_path, voxels):
 @pytest.mark.parametrize(("dtype", "value_range"), [(np.uint8, 255.0), (np.uint16, 65535.0)])
 def test_rgb_nrrd_becomes_three_channels(tmp_path, channels, dtype, value_range):
     stored = np.random.default_rng(4).integers(0, 256, (4, 5, 6, channels)).astype(dtype)
-    save_itk(tmp_path / "a.nrrd", stored, is_rgb=True)
+    save_itk(tmp_path / "a.nrrd", stored, OBLIQUE, is_rgb=True)
     image = read_image(tmp_path / "a.nrrd")
     np.testing.assert_array_equal(image.numpy(), stored[..., :3].transpose(3, 0, 1, 2))
     assert image.meta["value_range"] == value_range
@@ -198,7 +188,7 @@ def test_4d_nrrd_of_one_frame_is_a_volume(tmp_path):
 def test_spatial_shape_comes_from_the_header(tmp_path, gray, voxels):
     Image.fromarray(gray).save(tmp_path / "a.png")
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii.gz")
-    save_itk(tmp_path / "a.mha", voxels)
+    save_itk(tmp_path / "a.mha", voxels, OBLIQUE)
     assert spatial_shape_of(tmp_path / "a.png") == (6, 5)
     assert spatial_shape_of(tmp_path / "a.nii.gz") == (4, 5, 6)
     assert spatial_shape_of(tmp_path / "a.mha") == (4, 5, 6)
@@ -289,7 +279,7 @@ def test_damaged_nifti_header_is_refused(tmp_path, voxels, offset, content, capf
 
 
 def test_nhdr_without_its_data_file_is_refused(tmp_path, voxels, capfd):
-    save_itk(tmp_path / "a.nhdr", voxels)
+    save_itk(tmp_path / "a.nhdr", voxels, OBLIQUE)
     next(tmp_path.glob("*raw*")).unlink()
     assert_refused(tmp_path / "a.nhdr", "damaged", capfd=capfd)
 
@@ -299,7 +289,7 @@ def test_nhdr_without_its_data_file_is_refused(tmp_path, voxels, capfd):
 def test_infinite_voxels_are_counted(tmp_path, voxels, bad, suffix, capfd):
     voxels[0, 0, :3] = bad
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii.gz")
-    save_itk(tmp_path / "a.nrrd", voxels)
+    save_itk(tmp_path / "a.nrrd", voxels, OBLIQUE)
     assert_refused(tmp_path / f"a{suffix}", "has 3 infinite voxels of 120", capfd=capfd)
 
 
@@ -307,7 +297,7 @@ def test_infinite_voxels_are_counted(tmp_path, voxels, bad, suffix, capfd):
 def test_nan_stays_as_no_value(tmp_path, voxels, suffix, capfd):
     voxels[0, 0, :3] = np.nan
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii.gz")
-    save_itk(tmp_path / "a.nrrd", voxels)
+    save_itk(tmp_path / "a.nrrd", voxels, OBLIQUE)
     np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").numpy()[0], voxels)
     nib.save(nib.Nifti1Image(np.full_like(voxels, np.nan), OBLIQUE), tmp_path / "b.nii.gz")
     assert_refused(tmp_path / "b.nii.gz", "has no content (every voxel is NaN)", capfd=capfd)
@@ -317,7 +307,7 @@ def test_voxels_beyond_single_precision_are_refused(tmp_path, voxels, capfd):
     voxels = voxels.astype(np.float64)
     voxels[1, 1, 1] = 1e300
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii")
-    save_itk(tmp_path / "a.mha", voxels)
+    save_itk(tmp_path / "a.mha", voxels, OBLIQUE)
     assert_refused(tmp_path / "a.nii", "has 1 infinite voxels", capfd=capfd)
     assert_refused(tmp_path / "a.mha", "has 1 infinite voxels", capfd=capfd)
 

@@ -1,5 +1,6 @@
 """What tests do with a scene."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import vtk
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from vtk.util.numpy_support import vtk_to_numpy
 
+WAIT_S = 240
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -132,3 +134,15 @@ def in_ras_order(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np
     """Array axes to the right, to the front and up; Slicer reverses the slices of a left-handed file at loading."""
     orientation = io_orientation(affine)
     return apply_orientation(voxels, orientation), affine @ inv_ornt_aff(orientation, voxels.shape[:3])
+
+
+def finish(panel: Any) -> None:
+    """Lets Qt's events run until the fusion is over, and what is shown then has its layout."""
+    from PySide6 import QtWidgets
+
+    end = time.monotonic() + WAIT_S
+    while panel.ui.progressFrame.visible and time.monotonic() < end:
+        QtWidgets.QApplication.processEvents()
+        time.sleep(0.01)
+    assert not panel.ui.progressFrame.visible
+    QtWidgets.QApplication.processEvents()

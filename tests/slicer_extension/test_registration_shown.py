@@ -177,7 +177,7 @@ def test_warnings_name_the_volumes(logic, add_volume):
 
 def test_a_warning_stands_in_the_status_line_and_in_one_box(panel, add_volume, monkeypatch):
     import slicer.util
-    from test_widget import finish
+    from scene_tools import finish
 
     shown = []
     monkeypatch.setattr(slicer.util, "warningDisplay", lambda text, **_: shown.append(text))

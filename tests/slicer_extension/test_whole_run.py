@@ -8,7 +8,6 @@ The pictures of the states are written into the test's folder: slices by Slicer'
 
 import json
 import shutil
-import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -22,17 +21,15 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e 
 
 import dicom_export
 import stand_ins
-from PySide6 import QtWidgets
 from S3IMFusionLib import sample_data
 from S3IMFusionLib.layout import LAYOUT_ID, VIEWS
 from S3IMFusionLib.sample_data import Grid
-from scene_tools import load, new_application, picture_of, state_of, voxels_of
+from scene_tools import finish, load, new_application, picture_of, state_of, voxels_of
 
 from monai_s3im.bundle_config import bundle_root
 
 COARSE = (Grid((51, 63, 15), (4.0, 4.0, 12.0)), Grid((48, 54, 13), (4.4, 4.4, 13.0)))
 SIZE, FIELD_MM, HEIGHT_MM = 160, 204.0, 17.0
-WAIT_S = 240
 PATIENT = {"PatientName": "Phantom^Head", "PatientID": "P1"}
 STUDY = {"StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1", "StudyID": "S1", "StudyDate": "20250304"}
 
@@ -73,16 +70,6 @@ def slicer_session(worker):
             panel.cleanup()
             stand_ins.delete(module)
         layouts.SetMRMLScene(None)
-
-
-def finish(panel):
-    """Lets Qt's events run until the fusion is over."""
-    end = time.monotonic() + WAIT_S
-    while panel.ui.progressFrame.visible and time.monotonic() < end:
-        QtWidgets.QApplication.processEvents()
-        time.sleep(0.01)
-    assert not panel.ui.progressFrame.visible
-    QtWidgets.QApplication.processEvents()  # the layout of what is shown now
 
 
 def views_of(session, file=None):

@@ -24,7 +24,7 @@ from PySide6 import QtWidgets
 from S3IMFusionLib import install, settings
 from S3IMFusionLib.process import Worker
 from S3IMFusionLib.sample_data import Grid, head_phantom
-from scene_tools import state_of
+from scene_tools import WAIT_S, finish, state_of
 from vtk import vtkWeakReference
 
 from monai_s3im.modalities import AUTO_TASK, AUTO_WINDOW, CT_WINDOWS, MODALITIES, TASKS
@@ -33,7 +33,6 @@ from monai_s3im.transforms.slices import PLANES
 GRID = Grid((48, 56, 12), (4.0, 4.0, 12.0))
 IJK_TO_RAS = np.array([[4.0, 0, 0, -94], [0, 4, 0, -110], [0, 0, 12, -66], [0, 0, 0, 1]])
 BY_HAND = {"device", "weights"}  # widgets whose choices are not known before torch is loaded, or are paths
-WAIT_S = 120
 TEXTS = (
     "appearance",
     "checks",
@@ -63,15 +62,6 @@ def pair(panel, add_volume):
     volumes = [add_volume("MR", mr, IJK_TO_RAS), add_volume("CT", ct, IJK_TO_RAS)]
     panel.enter()
     return volumes
-
-
-def finish(panel):
-    """Lets Qt's events run until the fusion is over."""
-    end = time.monotonic() + WAIT_S
-    while panel.ui.progressFrame.visible and time.monotonic() < end:
-        QtWidgets.QApplication.processEvents()
-        time.sleep(0.01)
-    assert not panel.ui.progressFrame.visible
 
 
 def fields_of(panel):

@@ -103,38 +103,37 @@ def write_series(
         OutputError: the folder cannot be written; nothing is left behind, and what was there is as it was.
     """
     with silenced("pydicom"):  # it logs text of the sources, such as a character set that it does not know
-        common, pixels, affine = _whole_series(image, folder, sources, frame_of, modalities, settings)
+        series = {name: read_source_series(path) for name, path in sources.items()}
+        pixels, affine = _upright_slices(image, folder)
+        title = "+".join(modality.upper() for modality in modalities)
+        common = _common(series, frame_of, pixels, affine, _derivation(title, settings))
+        common.SeriesDescription = f"{_PRODUCT} {title}"
         write_folder(folder, lambda temporary: _write_slices(common, pixels, affine, temporary))
 
 
-def _whole_series(
-    image: MetaTensor,
-    folder: Path,
-    sources: Mapping[str, Path],
+def _common(
+    series: Mapping[str, SourceSeries],
     frame_of: str | None,
-    modalities: Iterable[str],
-    settings: Mapping[str, Any],
-) -> tuple[Dataset, NDArray[Any], NDArray[np.float64]]:
-    """What all slices have in common, the pixels, and where they lie."""
-    series = {name: read_source_series(path) for name, path in sources.items()}
-    frame = series[frame_of].header if frame_of else Dataset()
-    pixels, affine = _upright_slices(image, folder)
+    pixels: NDArray[Any],
+    affine: NDArray[np.float64],
+    derivation: str,
+) -> Dataset:
+    """What all slices have in common."""
     common = study_of(series.values())
     common.update(_equipment())
     common.update(_image_plane(affine))
     common.update(_pixel_format(pixels))
-    title = "+".join(modality.upper() for modality in modalities)
-    common.SeriesDescription = f"{_PRODUCT} {title}"
     common.SeriesNumber = _series_number(next(iter(series.values())))
     common.ImageType = ["DERIVED", "SECONDARY"]
-    common.DerivationDescription = _derivation(title, settings)
+    common.DerivationDescription = derivation
     common.ImageComments = "Research use only: not for diagnosis or treatment"
-    content = _digest(series.values(), common.DerivationDescription, pixels, affine)
+    content = _digest(series.values(), derivation, pixels, affine)
     common.SeriesInstanceUID = generate_uid(entropy_srcs=["series", content])
+    frame = series[frame_of].header if frame_of else Dataset()
     new_frame = generate_uid(entropy_srcs=["frame of reference", content])
     common.FrameOfReferenceUID = frame.get("FrameOfReferenceUID") or new_frame
     common.PositionReferenceIndicator = frame.get("PositionReferenceIndicator")
-    return common, pixels, affine
+    return common
 
 
 def _is_ours(file: Path) -> bool:
