@@ -6,7 +6,6 @@ renew one, look at the new picture, whose path a failure tells, and copy it over
 
 import re
 import runpy
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -87,6 +86,7 @@ def test_the_pictures_of_the_tutorial_are_those_of_the_sample_data(
     panel, sample_volumes, view_picture, tmp_path_factory
 ):
     from PySide6 import QtWidgets
+    from scene_tools import finish
 
     new = tmp_path_factory.mktemp("pictures")
     ct = sample_volumes[1].GetDisplayNode()
@@ -94,10 +94,7 @@ def test_the_pictures_of_the_tutorial_are_those_of_the_sample_data(
     ct.SetWindowLevel(80.0, 40.0)
     panel.enter()
     panel.ui.applyButton.click()
-    end = time.monotonic() + 300
-    while panel.ui.progressFrame.visible and time.monotonic() < end:
-        QtWidgets.QApplication.processEvents()
-        time.sleep(0.02)
+    finish(panel)
     for name, height in (("panel.png", 330), ("advanced.png", 700)):
         panel.ui.advancedCollapsibleButton.collapsed = name == "panel.png"
         panel.parent.resize(420, height)
