@@ -4,10 +4,11 @@ Command:   python benchmarks/same_bytes.py OLD NEW --data ../shared/data/volumes
 Duration:  about an hour on one CPU core for all pairs and rounds; --spacing 4 takes a tenth of it
 Result:    for each round and door the number of files that are the same; exit 1, and their names, where one differs
 
-Each door fuses all pairs in a process that imports one commit's code and bundle: `s3im fuse` with a list, `Fuser`, and
-`python -m monai.bundle run`. The phantom is written once, by the old commit. Each pair is fused with its modalities
-named and without. With --work, what the old commit fused is kept there and used again. In a record, only the keys of
---gained may be new.
+Each door fuses all pairs in a process that imports one commit's code and bundle: `s3im fuse` with a list, `Fuser`,
+`python -m monai.bundle run`, and the process that computes for 3D Slicer, which gets the voxels of NIfTI files from
+nibabel. The phantom is written once, by the old commit. Each pair is fused with its modalities named and without. With
+--work, what the old commit fused is kept there and used again. In a record, only the keys of --gained may be new; with
+--images, records are not compared. At the end the doors of the new commit are compared with each other, voxel by voxel.
 """
 
 import argparse
@@ -24,6 +25,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS: dict[str, dict[str, str]] = {
     "plain": {},
@@ -31,11 +35,14 @@ ROUNDS: dict[str, dict[str, str]] = {
     "settings": {"reference": "b", "plane": "coronal", "window": "-160,240", "color_map": "inferno", "spacing": "4"},
     "gray": {"reference": "finer", "plane": "in-plane", "task": "medical", "spacing": "4"},
 }
-DOORS = ("command", "function", "bundle")
+DOORS = ("command", "function", "bundle", "slicer")
 FUNCTION = """
 import csv, json, sys
 from pathlib import Path
-from monai_s3im.pipeline import Fuser
+try:
+    from monai_s3im.pipeline import Fuser
+except ImportError:  # a commit before the module had this name
+    from monai_s3im.fuse import Fuser
 pairs, out, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 fuser = Fuser(device="cpu", **settings)
 for row in csv.DictReader(open(pairs, encoding="utf-8")):
@@ -44,6 +51,38 @@ for row in csv.DictReader(open(pairs, encoding="utf-8")):
         fuser(row["image_a"], row["image_b"], out / f"{row['name']}.nii.gz", *modalities)
     except ValueError as error:
         print(f"{row['name']}: {error}", file=sys.stderr)
+"""
+SLICER = """
+import csv, json, shutil, sys, time
+from pathlib import Path
+import nibabel as nib, numpy as np
+from S3IMFusionLib.process import Worker
+pairs, out, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+worker = Worker()
+folder = worker.folder / "pair"
+folder.mkdir()
+def source(row, key):
+    file, _, frame = row[f"image_{key}"].partition("#")
+    image = nib.load(file)
+    voxels = np.asanyarray(image.dataobj)
+    voxels = voxels[..., int(frame) - 1] if frame else voxels.reshape(voxels.shape[:3])
+    np.save(folder / f"{key}.npy", voxels.T)
+    modality = row[f"modality_{key}"] or None
+    return {"path": str(folder / f"{key}.npy"), "affine": image.affine.tolist(), "modality": modality}
+for row in csv.DictReader(open(pairs, encoding="utf-8")):
+    if not all(row[f"image_{key}"].partition("#")[0].endswith((".nii", ".nii.gz")) for key in "ab"):
+        continue
+    request = {key: source(row, key) for key in "ab"}
+    asked = {"device": "cpu", **settings}
+    worker.submit("fuse", **request, settings=asked, output=str(folder / "fused.nii"))
+    while not (ends := [reply for reply in worker.replies() if reply["event"] in {"done", "error"}]):
+        time.sleep(0.05)
+    if ends[0]["event"] == "error":
+        print(f"{row['name']}: {ends[0]['message']}", file=sys.stderr)
+        continue
+    (out / f"{row['name']}.json").write_text(json.dumps(ends[0]["record"], indent=2))
+    shutil.move(folder / "fused.nii", out / f"{row['name']}.nii")
+worker.close()
 """
 
 
@@ -61,6 +100,7 @@ def main() -> None:
     parser.add_argument("--spacing", help="voxel size in mm of every result: quicker")
     parser.add_argument("--work", type=Path, help="a folder that keeps what the old commit fused, for the next time")
     parser.add_argument("--gained", nargs="*", default=["schema_version"], help="keys that a new record may have")
+    parser.add_argument("--images", action="store_true", help="compare images and transforms, but no records")
     options = parser.parse_args()
     differing = 0
     with tempfile.TemporaryDirectory() as name:
@@ -75,12 +115,13 @@ def main() -> None:
                 codes = {
                     side: _fuse(door, trees[side], pairs, folders[side], settings, side == "old") for side in trees
                 }
-                count, found = _compare(folders["old"], folders["new"], set(options.gained))
+                count, found = _compare(folders["old"], folders["new"], set(options.gained), options.images)
                 if codes["old"] != codes["new"] or not count:
                     found.append(f"the exit codes are {codes['old']} and {codes['new']}")
                 print(f"{title}, {door}: {count} files, {len(found)} differ", flush=True)
                 print(*[f"  {line}" for line in found], sep="\n", end="\n" if found else "")
                 differing += len(found)
+            differing += _compare_doors(title, work / "new" / title, options.doors)
     sys.exit(1 if differing else 0)
 
 
@@ -168,8 +209,8 @@ def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def _arguments(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str]) -> list[str]:
-    if door == "function":
-        return ["-c", FUNCTION, str(pairs), str(out), json.dumps(settings)]
+    if door in {"function", "slicer"}:
+        return ["-c", FUNCTION if door == "function" else SLICER, str(pairs), str(out), json.dumps(settings)]
     options = {"device": "cpu", "pairs": str(pairs), **settings}
     if door == "command":
         named = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", value)]
@@ -184,7 +225,8 @@ def _arguments(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str
 
 def _run(tree: Path, folder: Path, *arguments: str) -> int:
     """Run Python on a commit's code; the exit code, and what it printed where it failed."""
-    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(tree), str(tree / "slicer_extension" / "S3IMFusion")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -194,9 +236,10 @@ def _run(tree: Path, folder: Path, *arguments: str) -> int:
     return done.returncode
 
 
-def _compare(old: Path, new: Path, gained: set[str]) -> tuple[int, list[str]]:
+def _compare(old: Path, new: Path, gained: set[str], images: bool) -> tuple[int, list[str]]:
     """How many files there are, and a line for each that differs."""
     names = sorted({path.name for folder in (old, new) for path in folder.iterdir()} - {"summary.csv"})
+    names = [name for name in names if not (images and name.endswith(".json"))]
     return len(names), [line for name in names for line in _differences(old / name, new / name, gained)]
 
 
@@ -210,7 +253,47 @@ def _differences(old: Path, new: Path, gained: set[str]) -> Iterator[str]:
         if list(before) != list(after):
             yield f"{old.name}: the order of its keys differs"
     elif old.read_bytes() != new.read_bytes():
-        yield f"{old.name}: its bytes differ"
+        yield f"{old.name}: {_difference(old, new)}"
+
+
+def _difference(old: Path, new: Path) -> str:
+    """How two files differ that are not the same."""
+    if not old.name.endswith((".nii", ".nii.gz")):
+        return "its bytes differ"
+    before, after = nib.load(old), nib.load(new)
+    if before.shape != after.shape or before.get_data_dtype() != after.get_data_dtype():
+        return f"{before.shape} of {before.get_data_dtype()} became {after.shape} of {after.get_data_dtype()}"
+    if not np.array_equal(before.affine, after.affine):
+        return "its affine differs"
+    values = [_values(image) for image in (before, after)]
+    apart = np.abs(values[0] - values[1])
+    return f"{np.count_nonzero(apart) / apart.size:.2%} of its voxels differ, by up to {apart.max():.3g}"
+
+
+def _values(image: nib.Nifti1Image) -> np.ndarray:
+    """The voxels as float64, of RGB24 with the channels along a last axis."""
+    array = np.asanyarray(image.dataobj)
+    return (np.stack([array[name] for name in array.dtype.names], -1) if array.dtype.names else array).astype(float)
+
+
+def _compare_doors(title: str, folder: Path, doors: list[str]) -> int:
+    """Compare what the doors of one commit fused; how many differ from the first."""
+    differing = 0
+    for door in doors[1:]:
+        names = sorted({path.name.partition(".nii")[0] for path in (folder / door).glob("*.nii*")})
+        found = []
+        for name in names:
+            images = [next((folder / each).glob(f"{name}.nii*"), None) for each in (doors[0], door)]
+            if images[0] is None:
+                found.append(f"{name}: {doors[0]} did not fuse it")
+                continue
+            first, other = (nib.load(image) for image in images)
+            if not (np.array_equal(_values(first), _values(other)) and np.array_equal(first.affine, other.affine)):
+                found.append(f"{name}: {_difference(*images)}")
+        print(f"{title}, {door} against {doors[0]}: {len(names)} volumes, {len(found)} differ", flush=True)
+        print(*[f"  {line}" for line in found], sep="\n", end="\n" if found else "")
+        differing += len(found)
+    return differing
 
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
