@@ -89,27 +89,19 @@ def is_sound_json(path: Path) -> bool:
 
 
 class SlowServer:
-    """Serves one content in small pieces, from where it is asked to, under one ETag."""
+    """Serves one content in small pieces."""
 
     def __init__(self, content: bytes, pause_s: float = 0.002, piece: int = 20_000) -> None:
-        self.sent = 0
-        server = self
-
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
-                self.send_response(206 if start else 200)
-                self.send_header("ETag", '"one"')
-                self.send_header("Content-Length", str(len(content) - start))
-                if start:
-                    self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                for at in range(start, len(content), piece):
+                for at in range(0, len(content), piece):
                     try:
                         self.wfile.write(content[at : at + piece])
                     except OSError:
                         return
-                    server.sent += piece
                     time.sleep(pause_s)
 
             def log_message(self, *_: object) -> None:

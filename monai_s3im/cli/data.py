@@ -131,7 +131,7 @@ def download_data(
     folder: Annotated[Path, typer.Argument(help="Where it goes.")],
     sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
 ) -> None:
-    """Download a public data set, with progress; goes on where it was interrupted."""
+    """Download a public data set, with progress: whole, checked, or not there."""
     from monai_s3im.pairs.download import fetch_dataset
 
     try:

@@ -88,6 +88,23 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside a path, to be removed at the end; what killed processes left there goes first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    folder = _temporary(path)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove from a folder what processes on this machine left half-written when they were killed.
 

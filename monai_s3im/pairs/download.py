@@ -1,34 +1,36 @@
-"""Fetch public files and data sets: resumed where a transfer broke off, checked, and complete or not there."""
+"""Fetch public data sets: checked, and complete or not there."""
 
 import errno
-import http.client
 import json
 import logging
 import shutil
 import stat
-import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
+import pooch
+import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from monai_s3im.errors import InputError, OutputError
-from monai_s3im.formats.paths import exists, isdir, isfile
+from monai_s3im.formats.atomic import temporary_folder
+from monai_s3im.formats.paths import exists, isdir
 from monai_s3im.formats.writing import put_in_place, sha256_of, write_json
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20
 MAX_UNPACKED_BYTES = 4 << 30
 MAX_UNPACKED_FILES = 100_000
-_RANGE_NOT_SATISFIABLE = 416
-
-logger = logging.getLogger(__name__)
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+)
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,7 @@ DATASETS = {
 
 
 def download(url: str, path: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
-    """Downloads one file; a transfer that broke off goes on from `path.part` at the next call.
-
-    It goes on only where the bytes must be of the same file: the server named a version (a strong ETag or a date of
-    change) and confirms it (If-Range), or the `sha256` is known. Otherwise it starts anew.
+    """Downloads one file by pooch: whole and with the right sum, or not there.
 
     Args:
         url: http or https address.
@@ -80,107 +79,62 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
         `path`.
 
     Raises:
-        InputError: Address unknown, no network, transfer broken off (the part is kept) or wrong SHA256 (it is not).
+        InputError: Address unknown, no network, transfer broken off or wrong SHA256.
         OutputError: The file cannot be written, as when the disk is full.
     """
     path = Path(path)
     if not url.startswith(("http://", "https://")):
-        raise InputError(f"{url} is no web address: give one that starts with https:// or http://")
-    if isfile(path) and (sha256 is None or sha256_of(path) == sha256.lower()):
-        return path
-    part = path.with_name(path.name + ".part")
+        raise InputError(f"{url} is not a web address: give one that starts with https:// or http://")
+    pooch.get_logger().setLevel(logging.WARNING)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(url, part, known=sha256 is not None, progress=progress)
-        if sha256 is not None and (found := sha256_of(part)) != sha256.lower():
-            _forget(part)
-            raise InputError(
-                f"{path} from {url} has SHA256 {found} instead of {sha256.lower()}: "
-                "the file there has changed or was damaged on the way, so try again or check the expected value"
-            )
-        part.replace(path)
-        _forget(part)
+        with Progress(*_COLUMNS, console=Console(stderr=True), disable=not progress) as bar:
+            get = pooch.HTTPDownloader(_Bar(bar, path.name), chunk_size=CHUNK_BYTES, timeout=TIMEOUT_S)
+            pooch.retrieve(url, f"sha256:{sha256}" if sha256 else None, path.name, path.parent, downloader=get)
+    except requests.HTTPError as error:
+        answer = error.response
+        raise InputError(f"{url} answered {answer.status_code} ({answer.reason}): check the address") from error
+    except requests.RequestException as error:
+        raise InputError(
+            f"{url} cannot be reached, or broke off ({error}): check the network and the address, and try again"
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} from {url} has another SHA256 than {sha256}: the file there has changed or was damaged on the "
+            "way, so try again or check the expected value"
+        ) from error
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        remedy = "free some space and run it again to go on" if full else "choose a folder that you may write to"
+        remedy = "free some space" if full else "choose a folder that you may write to"
         raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}") from error
-    except KeyboardInterrupt:
-        if isfile(part):
-            logger.warning("Interrupted: %s is kept, run it again to go on.", part)
-        raise
     return path
 
 
-def _version_file(part: Path) -> Path:
-    return part.with_name(part.name + ".version")
+class _Bar:
+    """A bar of rich, which pooch moves."""
 
+    def __init__(self, bar: Progress, name: str) -> None:
+        self._bar, self._task = bar, bar.add_task(name, total=None)
 
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _version_file(part).unlink(missing_ok=True)
+    @property
+    def total(self) -> float | None:
+        """All bytes; None: not known, as of the archives that GitHub makes."""
+        return self._bar.tasks[0].total
 
+    @total.setter
+    def total(self, count: int) -> None:
+        self._bar.update(self._task, total=count or None)
 
-def _fetch(url: str, part: Path, known: bool, progress: bool) -> None:
-    """Brings `part` to the full length of the remote file."""
-    version = _version_file(part).read_text(encoding="ascii") if isfile(_version_file(part)) else ""
-    start = part.stat().st_size if isfile(part) and (version or known) else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "monai-s3im"})  # noqa: S310 - http(s) was checked
-    if start:
-        request.add_header("Range", f"bytes={start}-")
-        if version:
-            request.add_header("If-Range", version)
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
-    except urllib.error.HTTPError as error:
-        with error:
-            if start and error.code == _RANGE_NOT_SATISFIABLE:
-                if error.headers.get("Content-Range") != f"bytes */{start}":
-                    _forget(part)
-                    _fetch(url, part, known, progress)
-                return
-            raise InputError(f"{url} answered {error.code} ({error.reason}): check the address") from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise InputError(f"{url} cannot be reached ({reason}): check the network and the address") from error
-    with response:
-        if start and (response.status != http.client.PARTIAL_CONTENT or not _continues(response, start)):
-            start = 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        with part.open("ab" if start else "wb") as stream:
-            _version_file(part).write_text(_version_of(response), encoding="ascii")
-            _copy(response, stream, start, total, progress)
-        size = part.stat().st_size
-    if total is not None and size != total:
-        raise InputError(f"{url} broke off after {size} of {total} bytes: run it again to go on, {part} is kept")
+    def update(self, count: int) -> None:
+        """So many more bytes have come."""
+        self._bar.advance(self._task, count)
 
+    def reset(self) -> None:
+        """None has come; of a transfer whose length is not known it stays as it is."""
+        if self.total:
+            self._bar.update(self._task, completed=0)
 
-def _continues(response: http.client.HTTPResponse, start: int) -> bool:
-    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
-
-
-def _version_of(response: http.client.HTTPResponse) -> str:
-    """What If-Range may name: a strong ETag, or else the date of the last change."""
-    tag = response.headers.get("ETag", "")
-    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
-
-
-def _copy(response: http.client.HTTPResponse, stream: BinaryIO, start: int, total: int | None, progress: bool) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task(Path(stream.name).name.removesuffix(".part"), completed=start, total=total)
-        while True:
-            try:
-                chunk = response.read(CHUNK_BYTES)
-            except (OSError, http.client.HTTPException) as error:
-                raise InputError(
-                    f"{response.url} broke off after {stream.tell()} bytes ({error}): "
-                    f"run it again to go on, {stream.name} is kept"
-                ) from error
-            if not chunk:
-                return
-            stream.write(chunk)
-            bar.advance(task, len(chunk))
+    def close(self) -> None:
+        """It is all there."""
 
 
 def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
@@ -215,22 +169,20 @@ def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, prog
         raise InputError(f"{folder} holds other files: name a new folder for the data set '{name}'")
     Console(stderr=True).print(f"{dataset.about}\nTerms: {dataset.terms}", markup=False, highlight=False)
     place = folder.absolute()  # "." has no name
-    archive = place.with_name(f"{place.name}.{name}.zip")
-    download(dataset.url, archive, sha256 or recorded, progress)
-    source = {
-        "url": dataset.url,
-        "sha256": sha256_of(archive),
-        "date": datetime.now(UTC).date().isoformat(),
-        "terms": dataset.terms,
-    }
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as temporary:
-            new = Path(temporary) / "new"
+        with temporary_folder(place) as temporary:
+            archive, new = temporary / f"{name}.zip", temporary / "new"
+            download(dataset.url, archive, sha256 or recorded, progress)
+            source = {
+                "url": dataset.url,
+                "sha256": sha256_of(archive),
+                "date": datetime.now(UTC).date().isoformat(),
+                "terms": dataset.terms,
+            }
             unpack(archive, new)
             write_json(source, new / "SOURCE.json")
             (folder / "SOURCE.json").unlink(missing_ok=True)
             put_in_place(new, place, "SOURCE.json")
-        archive.unlink()
     except OutputError:
         raise
     except OSError as error:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.atomic import temporary_folder
 from monai_s3im.formats.paths import exists, isdir
 from monai_s3im.formats.writing import put_in_place, write_image, write_json
 from monai_s3im.functional import intensity_range
@@ -85,9 +85,8 @@ def write_phantom(
         return folder / "datalist.json"
     try:
         place = folder.absolute()  # "." has no name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as temporary:
-            new = Path(temporary) / place.name
+        with temporary_folder(place) as temporary:
+            new = temporary / place.name
             whole = subjects + VOLUMES_WORK * volumes
             _write_set(new, subjects, slices_per_subject, seed, lambda text, done: progress(text, done / whole))
             if volumes:
