@@ -39,13 +39,6 @@ class VolumeGuards:
     modalities: tuple[str, str]
     values: dict[str, float]
 
-    @property
-    def broken(self) -> list[str]:
-        """The guards that do not hold."""
-        return [
-            name for name, value in self.values.items() if math.isfinite(value) and not _ALL_GUARDS[name].holds(value)
-        ]
-
 
 def volume_guards(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, float]:
     """The guards of a volume.

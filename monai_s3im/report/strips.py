@@ -5,13 +5,13 @@ from statistics import quantiles
 
 from .cases import Distribution
 
-WIDTH, HEIGHT = 220, 22
+WIDTH = 220
 _MARGIN = 6.0
 
 
 @dataclass(frozen=True)
 class Strip:
-    """The places in a strip plot, ``WIDTH`` x ``HEIGHT``: a tick for each value, a box around the middle half.
+    """The places in a strip plot, ``WIDTH`` x 22: a tick for each value, a box around the middle half.
 
     Attributes:
         distribution: the values.

@@ -28,7 +28,6 @@ from .viewing import FusionViews
 from .volumes import load_volume, record_of, record_text_of, save_volume, show_range
 from .work import Work
 
-NO_OPENGL = "No OpenGL: install libegl1 and libgl1-mesa-dri (Debian), or the EGL of the graphics driver."
 DOWNLOADS = ("nrrd", "nii.gz", "json")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
