@@ -32,6 +32,7 @@ UI = ET.parse(stand_ins.EXTENSION / "Resources" / "UI" / "S3IMFusion.ui").getroo
 CONTROLS = {
     "QCheckBox",
     "QComboBox",
+    "QLineEdit",
     "QPlainTextEdit",
     "QProgressBar",
     "QPushButton",

@@ -130,6 +130,20 @@ def test_rgb_of_equal_channels_is_gray(logic, add_volume):
     assert fused.GetClassName() == "vtkMRMLScalarVolumeNode"
 
 
+def test_ranges_of_the_sources_are_applied_as_the_command_does(logic, add_volume, tmp_path):
+    a, b = values_of(A_SHAPE, 1), values_of(A_SHAPE, 2)
+    nodes = add_volume("MR head", a.T, A_GRID), add_volume("PET head", b.T, A_GRID)
+    files = [
+        write_volume(tmp_path / f"{name}.nrrd", array=array, affine=A_GRID) for name, array in (("a", a), ("b", b))
+    ]
+    modalities = ("--modality-a", "mr", "--modality-b", "pet")
+    usual, _ = fused_by_command(tmp_path, *files, *modalities)
+    expected, _ = fused_by_command(tmp_path, *files, *modalities, "--range-a", "100,800", "--range-b", "0,400")
+    fused = logic.process(*nodes, settings=FusionSettings(range_a="100,800", range_b="0,400"))
+    np.testing.assert_array_equal(voxels_of(fused).swapaxes(0, 2), expected)
+    assert not np.array_equal(expected, usual)
+
+
 def test_displayed_window_of_a_ct_is_used_where_it_is_asked_for(logic, add_volume):
     mr, ct = add_volume("MR", values_of(A_SHAPE, 1).T), add_volume("CT", (values_of(A_SHAPE, 2, 1500) - 900).T)
     ct.GetDisplayNode().SetAutoWindowLevel(False)

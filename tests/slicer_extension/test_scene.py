@@ -233,6 +233,14 @@ def test_two_colours_are_warned_of(logic, scene, add_volume):
     assert logic.warnings(pet, spect, FusionSettings(color_map="hot")) == []
 
 
+@pytest.mark.parametrize("text", ["6,0", "0", "0,many", "-inf,5", "1;2"])
+def test_a_range_that_is_not_two_numbers_is_told(logic, add_volume, text):
+    volumes = [add_volume(name, np.ones((4, 4, 4), np.float32)) for name in ("MR", "PET")]
+    assert logic.check(*volumes, FusionSettings(range_a="0, 6")) == []
+    (problem,) = logic.check(*volumes, FusionSettings(range_b=text))
+    assert problem.startswith(f"The range of B, '{text}', is not two numbers that run upwards: write it like 0,6")
+
+
 def test_displayed_window_needs_a_ct(logic, add_volume):
     a, b = add_volume("MR", VOXELS), add_volume("MR 2", VOXELS)
     settings = FusionSettings(window="display")

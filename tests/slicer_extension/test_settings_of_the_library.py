@@ -14,8 +14,6 @@ from monai_s3im.settings import FusionSettings as LibrarySettings
 
 NOT_IN_SLICER = {
     "spacing": "the grid is that of a volume of the scene",
-    "range_a": "the panel has the window of a CT; a range for each source is for the library and the command",
-    "range_b": "as range_a",
     "transform": "a transform of the scene is one above the volume",
     "dicom": "Slicer itself exports DICOM",
     "precision": "float32 on every device of a user",

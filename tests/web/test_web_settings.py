@@ -3,7 +3,8 @@
 from dataclasses import fields
 
 import pytest
-from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, STATE, USUAL_WINDOW
+from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, RANGES, STATE, USUAL_WINDOW
+from s3im_web.work import ChoiceError, chosen_settings
 
 from monai_s3im import modalities
 from monai_s3im.settings import DEFAULTS, FusionSettings, choices_of
@@ -13,8 +14,6 @@ NOT_ON_THE_PAGE = {
     "weights": "a file of the server",
     "slice_batch": "the server's",
     "spacing": "the grid is that of a volume",
-    "range_a": "the page offers lists, and a range is any two numbers",
-    "range_b": "as range_a",
     "transform": "a file of the server",
     "dicom": "the page saves NRRD and NIfTI",
     "precision": "float32",
@@ -25,18 +24,30 @@ ON_THE_PAGE = {option.name for option in fields(FusionSettings)} - NOT_ON_THE_PA
 
 
 def test_an_option_of_the_library_is_on_the_page_or_has_a_reason_not_to_be() -> None:
-    assert {*CHOICES, "gray"} == ON_THE_PAGE
+    assert {*CHOICES, *RANGES, "gray"} == ON_THE_PAGE
 
 
 @pytest.mark.parametrize("name", sorted(ON_THE_PAGE))
 def test_defaults_and_choices_are_those_of_the_library(name: str) -> None:
     default = getattr(DEFAULTS, name)
-    shown = {"color_map": OWN_COLOURS, "window": USUAL_WINDOW}  # for None
+    shown = {"color_map": OWN_COLOURS, "window": USUAL_WINDOW, **dict.fromkeys(RANGES, "")}  # for None
     assert STATE[name] == shown.get(name, default)
     assert (default is None) == (name in shown)
     if choices_of(name):
         assert [item for item in CHOICES[name][1] if item != shown.get(name)] == list(choices_of(name))
     assert name not in CHOICES or STATE[name] in CHOICES[name][1]
+
+
+@pytest.mark.parametrize(("text", "meant"), [("", None), (" 0,6 ", "0,6")])
+def test_a_range_on_the_page_is_that_of_the_source(text: str, meant: str | None) -> None:
+    chosen = chosen_settings({**STATE, "range_b": text}, "cpu")
+    assert (chosen.range_a, chosen.range_b) == (None, meant)
+
+
+@pytest.mark.parametrize("value", [None, 5, ["0", "6"], 41 * "1"])
+def test_what_is_no_text_of_a_range_is_refused(value: object) -> None:
+    with pytest.raises(ChoiceError, match="range_a cannot have this value: write two numbers, such as 0,6"):
+        chosen_settings({**STATE, "range_a": value}, "cpu")
 
 
 def test_the_modalities_are_those_of_the_table() -> None:

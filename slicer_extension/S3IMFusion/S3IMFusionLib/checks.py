@@ -9,7 +9,7 @@ from .appearance import shown_window_of
 from .i18n import _
 from .run import Pair
 from .scene import Source, do_overlap, source_of
-from .settings import WINDOW_OF_DISPLAY, FusionSettings
+from .settings import WINDOW_OF_DISPLAY, FusionSettings, parse_range
 
 
 def problems_of_pair(source_a: Source, source_b: Source, settings: FusionSettings) -> list[str]:
@@ -24,6 +24,7 @@ def problems_of_pair(source_a: Source, source_b: Source, settings: FusionSetting
         )
     if problem := problem_of_weights(settings.weights):
         problems.append(problem)
+    problems += problems_of_ranges(settings)
     if settings.window == WINDOW_OF_DISPLAY and shown_window((source_a, source_b)) is None:
         problems.append(_("The displayed window is to be used, but no volume is a CT: choose the modalities."))
     return problems
@@ -44,6 +45,22 @@ def remarks_on(pair: Pair, settings: FusionSettings) -> list[str]:
             _("Both volumes are shown in colour: the colours of '{name}' are taken for both.").format(name=pair[1].name)
         )
     return told
+
+
+def problems_of_ranges(settings: FusionSettings) -> list[str]:
+    """Why the ranges of the sources cannot be used, a sentence for each."""
+    problems = []
+    for letter, text in (("A", settings.range_a), ("B", settings.range_b)):
+        try:
+            parse_range(text)
+        except ValueError:
+            problems.append(
+                _(
+                    "The range of {letter}, '{text}', is not two numbers that run upwards: "
+                    "write it like 0,6 under Advanced, or leave it empty."
+                ).format(letter=letter, text=text)
+            )
+    return problems
 
 
 def problem_of_weights(file: str | None) -> str | None:

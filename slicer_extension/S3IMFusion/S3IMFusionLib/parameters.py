@@ -147,6 +147,8 @@ class FusionParameters:
     register: Registration = Registration.NONE
     plane: Plane = Plane.AXIAL
     window: Window = Window.AUTO
+    range_a: str = ""
+    range_b: str = ""
     color_map: ColorMap = ColorMap.USUAL
     gray: bool = False
     device: str = "auto"
@@ -183,6 +185,8 @@ def fusion_settings(parameters: FusionParameters) -> FusionSettings:
         modality_b=parameters.modality_b.value,
         register=parameters.register.value,
         window=parameters.window.value,
+        range_a=parameters.range_a.strip() or None,
+        range_b=parameters.range_b.strip() or None,
         color_map=parameters.color_map.value,
         gray=parameters.gray,
         device=parameters.device,

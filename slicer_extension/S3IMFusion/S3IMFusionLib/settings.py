@@ -13,6 +13,7 @@ _DEFAULTS = _LIBRARY.DEFAULTS
 REFERENCES = _LIBRARY.choices_of("reference")
 REGISTRATIONS = _LIBRARY.choices_of("register")
 TASKS = _LIBRARY.choices_of("task")
+parse_range = _LIBRARY.parse_range
 WINDOW_BY_CONTENT = "auto"
 WINDOW_OF_DISPLAY = "display"
 
@@ -30,6 +31,8 @@ class FusionSettings:
         window: range of a CT in HU: ``"auto"``, brain for a head and soft tissue for a body; ``"brain"``,
             ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"LOWER,UPPER"``, or ``"display"``, the window in which Slicer
             shows the CT.
+        range_a: the values of A that become 0 and 1, ``"LOWER,UPPER"`` in the volume's unit; None: by its modality.
+        range_b: the same for B.
         color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colour
             in which Slicer shows it, if that is not gray, else the library's.
         gray: leave the colour out of the result.
@@ -48,6 +51,8 @@ class FusionSettings:
     modality_b: str | None = None
     register: str = _DEFAULTS.register
     window: str = WINDOW_BY_CONTENT
+    range_a: str | None = _DEFAULTS.range_a
+    range_b: str | None = _DEFAULTS.range_b
     color_map: str | None = None
     gray: bool = _DEFAULTS.gray
     device: str = _DEFAULTS.device

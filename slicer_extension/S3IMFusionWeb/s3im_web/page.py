@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from monai_s3im.modalities import MODALITIES as TABLE
-from monai_s3im.settings import DEFAULTS, choices_of
+from monai_s3im.settings import DEFAULTS, choices_of, help_of
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
@@ -17,6 +17,7 @@ MODALITIES = [
     *({"title": name.upper(), "value": name} for name, modality in TABLE.items() if modality.dicom),
     {"title": "other", "value": "generic"},
 ]
+LONGEST_RANGE = 40  # letters
 OWN_COLOURS = "of the modality"
 USUAL_WINDOW = "usual: brain, if it is in HU"
 CHOICES = {
@@ -27,6 +28,7 @@ CHOICES = {
     "task": ("Weights for", [*choices_of("task")]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "hot", "inferno", "viridis", "gray"]),
 }
+RANGES = {"range_a": "Range of A: LOWER,UPPER", "range_b": "Range of B: LOWER,UPPER"}
 STATE = {
     "trame__title": "S3IMFusion",
     "trame__favicon": "logo.png",
@@ -45,6 +47,7 @@ STATE = {
     "plane": DEFAULTS.plane,
     "register": DEFAULTS.register,
     "window": USUAL_WINDOW,
+    **dict.fromkeys(RANGES, ""),  # for None: by the modality
     "task": DEFAULTS.task,
     "color_map": OWN_COLOURS,
     "gray": DEFAULTS.gray,
@@ -132,6 +135,16 @@ def _settings() -> None:
                 density="compact",
                 hide_details=True,
                 classes="mb-2",
+            )
+        for name, label in RANGES.items():
+            v.VTextField(
+                label=label,
+                hint=help_of(name),
+                v_model=(name,),
+                disabled=("is_running",),
+                density="compact",
+                maxlength=LONGEST_RANGE,
+                classes="mb-1",
             )
         v.VCheckbox(
             label="Without colour", v_model=("gray",), disabled=("is_running",), density="compact", hide_details=True

@@ -12,7 +12,7 @@ from S3IMFusionLib.settings import FusionSettings
 from slicer import vtkMRMLVolumeNode
 from trame_server.state import State
 
-from .page import CHOICES, MODALITIES, OWN_COLOURS, USUAL_WINDOW
+from .page import CHOICES, LONGEST_RANGE, MODALITIES, OWN_COLOURS, RANGES, USUAL_WINDOW
 from .session_settings import SessionSettings
 from .sessions import BUSY_FILE
 from .turns import Turn
@@ -38,6 +38,11 @@ def chosen_settings(state: State, device: str) -> FusionSettings:
         if state[name] not in items:
             raise ChoiceError(f"The setting {name} cannot have this value: choose one of the list.")
     values: dict[str, Any] = {name: state[name] for name in offered}
+    for name in RANGES:
+        text = state[name]
+        if not isinstance(text, str) or len(text) > LONGEST_RANGE:
+            raise ChoiceError(f"The setting {name} cannot have this value: write two numbers, such as 0,6.")
+        values[name] = text.strip() or None
     values["color_map"] = None if values["color_map"] == OWN_COLOURS else values["color_map"]
     values["window"] = None if values["window"] == USUAL_WINDOW else values["window"]
     return FusionSettings(**values, device=device)

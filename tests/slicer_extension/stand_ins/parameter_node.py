@@ -139,6 +139,8 @@ def _connector(widget, annotated):
         return widget.stateChanged, lambda: widget.checked, lambda value: setattr(widget, "checked", value)
     if issubclass(kind, Enum) and type(widget) is PLAIN["QComboBox"]:
         return _enum_connector(widget, kind)
+    if kind is str and type(widget) is PLAIN["QLineEdit"]:
+        return widget.textChanged, lambda: widget.text, lambda value: setattr(widget, "text", value)
     exact = {int: PLAIN["QSpinBox"], float: ctkSliderWidget}
     if limits is None or type(widget) is not exact.get(kind):
         raise RuntimeError(
