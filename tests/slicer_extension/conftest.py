@@ -97,8 +97,10 @@ def layout_logic(scene: Any) -> Iterator[Any]:
 
     logic = slicer.vtkMRMLLayoutLogic()
     logic.SetMRMLScene(scene)
+    node = logic.GetLayoutNode()  # held: the logic still uses it after a test has removed it from the scene
     yield logic
     logic.SetMRMLScene(None)
+    del node
 
 
 @pytest.fixture
