@@ -34,16 +34,19 @@ def demo(
     show_log()
     try:
         with steps() as step:
-            report, fused = _run(folder, seed, step)
+            report, fused, made = _run(folder, seed, step)
     except (InputError, OutputError) as error:
         fail(error)
-    _say_what_is_where(fused, report, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    there = "" if made == len(fused) else f", {len(fused) - made} found finished"
+    say(f"\n{made} volumes fused{there}; {seconds:.0f} s")
+    _say_what_is_where(fused, report)
     if open_report and not webbrowser.open(report.absolute().as_uri()):
         say(f"no browser could be opened: open {report.absolute()} in one")
 
 
-def _run(folder: Path, seed: int, step: Steps) -> tuple[Path, list[Path]]:
-    """Phantom, fusions and report; the report, and the fused volumes in the order of the list.
+def _run(folder: Path, seed: int, step: Steps) -> tuple[Path, list[Path], int]:
+    """Phantom, fusions and report; the report, the fused volumes in the order of the list, how many of them are new.
 
     Raises:
         InputError: if the folder holds something else.
@@ -71,29 +74,30 @@ def _run(folder: Path, seed: int, step: Steps) -> tuple[Path, list[Path]]:
     if all(is_finished(pair, file, fuser) for pair, file in zip(pairs, fused, strict=True)) and _is_newer(
         report, fused
     ):
-        return report, fused
+        return report, fused, 0
     step("fusing and measuring, pairs of volumes done:", 0, len(pairs))
+    made = 0
     with closing(fuse_batch(pairs, output, fuser, resume=True, metrics=True)) as results:
         for done, result in enumerate(results, start=1):
             step("fusing and measuring, pairs of volumes done:", done, len(pairs))
             if result.error is not None:
                 raise OutputError(f"{result.name}: {result.error}")
+            made += result.status == "fused"
     step("writing the report")
     write_report(output, pairs)
-    return report, fused
+    return report, fused, made
 
 
 def _is_newer(report: Path, fused: list[Path]) -> bool:
     return isfile(report) and all(report.stat().st_mtime >= file.stat().st_mtime for file in fused)
 
 
-def _say_what_is_where(fused: list[Path], report: Path, seconds: float) -> None:
+def _say_what_is_where(fused: list[Path], report: Path) -> None:
     from monai_s3im.record import record_path
 
     command = _command()
     sources = fused[0].parents[1] / "head" / "volumes"
     record = record_path(fused[0])
-    say(f"\n{len(fused)} volumes fused; {seconds:.0f} s")
     for file in fused:
         say(f"  fused volume  {file}")
     say(f"  report        {report}   open it in a browser")
