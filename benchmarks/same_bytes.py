@@ -48,7 +48,8 @@ def main() -> None:
     )
     parser.add_argument("--rounds", nargs="+", choices=ROUNDS, default=[*ROUNDS])
     parser.add_argument("--doors", nargs="+", choices=DOORS, default=[*DOORS])
-    parser.add_argument("--only", default="", help="pairs whose name has this text")
+    parser.add_argument("--only", nargs="+", default=[""], help="pairs whose name has one of these texts")
+    parser.add_argument("--no-phantom", action="store_true", help="the pairs of the data alone")
     parser.add_argument("--spacing", help="voxel size in mm of every result: quicker")
     parser.add_argument("--work", type=Path, help="a folder that keeps what the old commit fused, for the next time")
     parser.add_argument("--gained", nargs="*", default=["schema_version"], help="keys that a new record may have")
@@ -59,7 +60,7 @@ def main() -> None:
         work = (options.work or Path(name)).resolve()
         work.mkdir(parents=True, exist_ok=True)
         trees = {side: _tree(getattr(options, side), work) for side in ("old", "new")}
-        pairs = _write_pairs(trees["old"], options.data, options.only, work)
+        pairs = _write_pairs(trees["old"], options.data, not options.no_phantom, options.only, work)
         for title in options.rounds:
             settings = ROUNDS[title] | ({"spacing": options.spacing} if options.spacing else {})
             for door in options.doors:
@@ -90,29 +91,34 @@ def _tree(commit: str, work: Path) -> Path:
     return folder
 
 
-def _write_pairs(tree: Path, data: Path | None, only: str, work: Path) -> Path:
+def _write_pairs(tree: Path, data: Path | None, with_phantom: bool, only: list[str], work: Path) -> Path:
     """A list of the pairs of the phantom and of the data, each with modalities and without."""
-    if not (work / "phantom").exists():
-        _run(tree, work, "-m", "monai_s3im", "data", "phantom", str(work / "phantom"), "--subjects", "2")
-    with (work / "phantom" / "volumes" / "pairs.csv").open(encoding="utf-8") as file:
-        rows = [
-            {
-                **row,
-                "name": f"phantom {row['name']}",
-                **{key: str(work / "phantom" / "volumes" / row[key]) for key in ("image_a", "image_b")},
-            }
-            for row in csv.DictReader(file)
-        ]
+    rows = _phantom_pairs(tree, work) if with_phantom else []
     for pair in json.loads((data / "pairs.json").read_text(encoding="utf-8"))["pairs"] if data else ():
         images = [_image(data.resolve() / pair[key]) for key in ("image_a", "image_b")]
         if all(images):
             modalities = [_modality(image) for image in images]
             rows.append(dict(zip(_HEADER, [pair["name"], *images, *modalities], strict=True)))
-    rows = [row for row in rows if only in row["name"]]
+    rows = [row for row in rows if any(text in row["name"] for text in only)]
     rows += [{**row, "name": f"{row['name']} guessed", "modality_a": "", "modality_b": ""} for row in rows]
     path = work / "pairs.csv"
     _write_rows(path, [{**row, "name": row["name"].replace(" ", "_")} for row in rows])
     return path
+
+
+def _phantom_pairs(tree: Path, work: Path) -> list[dict[str, str]]:
+    folder = work / "phantom" / "volumes"
+    if not folder.exists():
+        _run(tree, work, "-m", "monai_s3im", "data", "phantom", str(work / "phantom"), "--subjects", "2")
+    with (folder / "pairs.csv").open(encoding="utf-8") as file:
+        return [
+            {
+                **row,
+                "name": f"phantom {row['name']}",
+                **{key: str(folder / row[key]) for key in ("image_a", "image_b")},
+            }
+            for row in csv.DictReader(file)
+        ]
 
 
 _HEADER = ["name", "image_a", "image_b", "modality_a", "modality_b"]

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from long_tests import mark_long
@@ -23,6 +24,22 @@ def shared_data() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data at {folder}; set S3IM_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fuser() -> Any:
+    """The pipeline with its default settings, on the CPU; a fusion leaves it as it is."""
+    from monai_s3im.pipeline import Fuser
+
+    return Fuser(device="cpu")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, Path]:
+    """Two gray pictures of one size."""
+    from sample_images import write_picture
+
+    return write_picture(tmp_path / "a.png", 0), write_picture(tmp_path / "b.png", 5)
 
 
 @pytest.fixture(autouse=True)

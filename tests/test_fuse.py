@@ -19,16 +19,6 @@ from monai_s3im.pipeline import Fuser, fuse
 from monai_s3im.transforms import NormalizeModality
 
 
-@pytest.fixture(scope="module")
-def fuser():
-    return Fuser(device="cpu")
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return write_picture(tmp_path / "a.png", 0), write_picture(tmp_path / "b.png", 5)
-
-
 @pytest.fixture
 def volumes(tmp_path):
     return write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", 5)

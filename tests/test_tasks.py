@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sample_images import write_picture, write_volume
+from sample_images import write_volume
 from typer.testing import CliRunner
 
 from monai_s3im.batch import fuse_batch
@@ -23,16 +23,6 @@ from monai_s3im.pairs.lists import Pair
 from monai_s3im.pipeline import Fuser
 
 MODELS = bundle_root() / "models"
-
-
-@pytest.fixture(scope="module")
-def fuser():
-    return Fuser(device="cpu")
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return write_picture(tmp_path / "a.png", 0), write_picture(tmp_path / "b.png", 5)
 
 
 def record_of(output):

@@ -1,30 +1,17 @@
 """Each command that the README names, as a user types it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from process_tools import printed_by
 
 SETTINGS = ["--epochs", "1", "--batch_size", "2", "--patch_size", "64", "--device", "cpu"]
 
 
 def monai_bundle(*arguments: str, cwd: Path) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout + result.stderr
+    return printed_by("-m", "monai.bundle", *arguments, cwd=cwd)
 
 
 def test_training_in_the_bundle_folder_then_evaluation_of_its_weights(bundle, tiny_dataset, tmp_path):

@@ -1,15 +1,13 @@
 """Training by the bundle: it learns, it can be resumed, interrupted and repeated."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from ignite.engine import Events
+from process_tools import printed_by
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.errors import InputError
@@ -233,23 +231,13 @@ def test_no_property_that_monai_asks_for_is_missing(tiny_dataset, tmp_path):
 def train_in_two_processes(configs, tiny_dataset, output_dir, **settings):
     folder = bundle_root() / "configs"
     files = [str(folder / f"{name}.json") for name in (*configs, "multi_gpu_train")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "training", "--config_file", str(files)]
     settings = {"dataset_dir": tiny_dataset, "batch_size": 1, "patch_size": 64, **settings}
     settings |= {"output_dir": output_dir, "device": "cpu", "bundle_root": bundle_root()}
     for name, value in settings.items():
         command += [f"--{name}", str(value)]
-    result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result.stdout + result.stderr
+    return printed_by(*command)
 
 
 def test_two_processes_train_together(tiny_dataset, tmp_path):

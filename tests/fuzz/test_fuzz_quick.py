@@ -10,7 +10,6 @@ from hypothesis.extra import numpy as arrays
 from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
-from monai_s3im.pipeline import Fuser
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
@@ -23,11 +22,6 @@ def test_no_damaged_input_crashes_a_door_hangs_it_or_fills_the_memory(tmp_path):
     assert counts["failures"] == []
     assert counts["refused"] > counts["tried"] / 3
     assert counts["largest_growth_mib"] < 700
-
-
-@pytest.fixture(scope="module")
-def fuser():
-    return Fuser(device="cpu")
 
 
 @st.composite

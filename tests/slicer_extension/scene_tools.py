@@ -12,6 +12,9 @@ import vtk
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from vtk.util.numpy_support import vtk_to_numpy
 
+from monai_s3im.record import FusionRecord, SourceRecord
+from monai_s3im.settings import FusionSettings
+
 WAIT_S = 240
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -134,6 +137,12 @@ def in_ras_order(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np
     """Array axes to the right, to the front and up; Slicer reverses the slices of a left-handed file at loading."""
     orientation = io_orientation(affine)
     return apply_orientation(voxels, orientation), affine @ inv_ornt_aff(orientation, voxels.shape[:3])
+
+
+def record_of_sources(sources: dict[str, Any], **more: Any) -> FusionRecord:
+    """A record as the library writes it, of sources of which the modality, the range and the window count."""
+    of_sources = {name: SourceRecord(file=None, sha256=None, **source) for name, source in sources.items()}
+    return FusionRecord(sources=of_sources, software={}, settings=FusionSettings(), warnings=[], **more)
 
 
 def finish(panel: Any) -> None:

@@ -25,6 +25,7 @@ import stand_ins
 from S3IMFusionLib import paths
 from S3IMFusionLib.appearance import ct_range_of
 from S3IMFusionLib.sample_data import FILE_NAMES, NODE_NAMES, SHA256, register_sample_data
+from scene_tools import record_of_sources
 from stand_ins.qt_classes import QSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,9 +167,9 @@ def test_the_help_links_to_the_documentation(panel):
 def test_the_range_of_the_ct_is_told_in_words():
     ct = {"modality": "ct", "intensity_range": [-160.0, 240.0], "ct_window": "soft_tissue"}
     mr = {"modality": "mr", "intensity_range": [3.0, 900.0], "ct_window": None}
-    assert ct_range_of({"sources": {"image_a": mr, "image_b": ct}}) == "-160 to 240 HU (soft tissue)"
-    assert ct_range_of({"sources": {"image_b": {**ct, "ct_window": None}}}) == "-160 to 240 HU"
-    assert ct_range_of({"sources": {"image_a": mr}}) == ""
+    assert ct_range_of(record_of_sources({"image_a": mr, "image_b": ct})) == "-160 to 240 HU (soft tissue)"
+    assert ct_range_of(record_of_sources({"image_b": {**ct, "ct_window": None}})) == "-160 to 240 HU"
+    assert ct_range_of(record_of_sources({"image_a": mr})) == ""
 
 
 class FileCache:
@@ -237,8 +238,8 @@ def test_all_time_points_have_the_window_of_the_first(monkeypatch):
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
     worker.folder = Path("nowhere")
     run = FusionRun(worker, [(source, source)] * 2, {"window": "auto", "color_map": None}, None)
-    record = {"sources": {"image_a": {"ct_window": "soft_tissue", "intensity_range": [-160.0, 240.0]}}}
-    run._fused.append(Fused(np.zeros((1, 1, 1), np.float32), json.loads(json.dumps(record))))
+    ct = {"modality": "ct", "intensity_range": [-160.0, 240.0], "ct_window": "soft_tissue"}
+    run._fused.append(Fused(np.zeros((1, 1, 1), np.float32), record_of_sources({"image_a": ct})))
     run._begin_pair()
     assert [settings["window"] for settings in sent] == ["auto", [-160.0, 240.0]]
 

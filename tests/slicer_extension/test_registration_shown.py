@@ -9,11 +9,12 @@ from S3IMFusionLib.registration import movement_of, put_transform, registered_co
 from S3IMFusionLib.scene import source_of
 from S3IMFusionLib.settings import FusionSettings
 from sample_images import blobs, write_volume
-from scene_tools import matrix_of, read, rotation, state_of, voxels_of
+from scene_tools import matrix_of, read, record_of_sources, rotation, state_of, voxels_of
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
 from monai_s3im.phantom import head_phantom
+from monai_s3im.record import FusionRecord, RegistrationRecord
 
 MOVED = rotation(2, 8, (6.0, -5.0, 4.0))  # where B lies and should not
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -33,7 +34,8 @@ def to_world(node):
 
 def record_with(movement):
     """A record as the library writes it: from A's points to B's, LPS mm, for a movement from B's to A's in RAS."""
-    return {"registration": {"kind": "rigid", "matrix_lps": (LPS @ np.linalg.inv(movement) @ LPS).tolist()}}
+    matrix = (LPS @ np.linalg.inv(movement) @ LPS).tolist()
+    return record_of_sources({}, registration=RegistrationRecord(kind="rigid", matrix_lps=matrix))
 
 
 @pytest.fixture
@@ -73,7 +75,9 @@ def test_the_transform_brings_b_onto_a_and_the_record_names_no_file(logic, scene
     assert farthest(to_world(moved) @ np.linalg.inv(matrix_of(moved)), np.linalg.inv(MOVED)) < 0.5
     record = json.loads(fused.GetAttribute("S3IMFusion.Record"))
     assert set(record["registration"]) == {"kind", "matrix_lps", "mutual_information"}
-    np.testing.assert_allclose(movement_of(record), to_world(moved) @ np.linalg.inv(matrix_of(moved)), atol=1e-9)
+    np.testing.assert_allclose(
+        movement_of(FusionRecord.from_json(record)), to_world(moved) @ np.linalg.inv(matrix_of(moved)), atol=1e-9
+    )
 
 
 def test_on_the_grid_of_a_registered_b_the_result_lies_where_the_command_puts_it(logic, add_volume, scene, tmp_path):

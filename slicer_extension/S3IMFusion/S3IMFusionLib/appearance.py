@@ -1,6 +1,5 @@
 """What a volume node says of its modality, and how Slicer shows it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,15 +53,15 @@ def shown_window_of(node: Any) -> tuple[float, float] | None:
     return display.GetLevel() - display.GetWindow() / 2, display.GetLevel() + display.GetWindow() / 2
 
 
-def ct_range_of(record: Mapping[str, Any]) -> str:
+def ct_range_of(record: Any) -> str:
     """The range of the CT in a fused volume, such as ``"0 to 80 HU (brain)"``, from the library's record.
 
     Empty where no source is a CT in HU; the name is there where the range was chosen by content.
     """
-    for source in record.get("sources", {}).values():
-        if source["modality"] == "ct":
-            lower, upper = source["intensity_range"]
-            name = {"brain": _("brain"), "soft_tissue": _("soft tissue")}.get(source.get("ct_window"))
+    for source in record.sources.values():
+        if source.modality == "ct":
+            lower, upper = source.intensity_range
+            name = {"brain": _("brain"), "soft_tissue": _("soft tissue")}.get(source.ct_window)
             text = _("{lower:g} to {upper:g} HU ({name})") if name else _("{lower:g} to {upper:g} HU")
             return text.format(lower=lower, upper=upper, name=name)
     return ""

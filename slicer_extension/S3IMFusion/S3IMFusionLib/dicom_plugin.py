@@ -104,9 +104,9 @@ def _pixels_of(node: Any) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _derivation(node: Any) -> str:
-    record = record_of(node) or {}
-    modalities = [source.get("modality", "?").upper() for source in record.get("sources", {}).values()]
-    version = record.get("software", {}).get("monai-s3im", "")
+    record = record_of(node)
+    modalities = [source.modality.upper() for source in record.sources.values()]
+    version = record.software.get("monai-s3im", "")
     scale = "" if node.IsA("vtkMRMLVectorVolumeNode") else f"; {FULL_SCALE} stands for 1"
     return f"{'+'.join(modalities)} fused by S3IMFusion, monai-s3im {version}{scale}"
 

@@ -1,6 +1,5 @@
 """A registration that can be seen: its transform as a node, and B shown through it while B itself stays as it is."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +16,15 @@ ROLE = "S3IMFusion.Registration"
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def movement_of(record: Mapping[str, Any]) -> np.ndarray | None:
+def movement_of(record: Any) -> np.ndarray | None:
     """The matrix that brings B's points onto A's, (4, 4), RAS mm; None of a pair that was fused as it stands.
 
     The record holds the inverse, as ITK does: from A's points to B's, LPS mm.
     """
-    found = record.get("registration")
-    if not found or found.get("matrix_lps") is None:
+    found = record.registration
+    if found is None or found.matrix_lps is None:
         return None
-    return np.linalg.inv(_RAS_TO_LPS @ np.array(found["matrix_lps"], dtype=float) @ _RAS_TO_LPS)
+    return np.linalg.inv(_RAS_TO_LPS @ np.array(found.matrix_lps, dtype=float) @ _RAS_TO_LPS)
 
 
 def put_transform(scene: Any, movement: np.ndarray, pair: tuple[Source, Source], home: int, former: Any = None) -> Any:
@@ -71,7 +70,7 @@ def placed(placement: Placement, reference: Source, pair: tuple[Source, Source],
     return replace(found, ijk_to_ras=reference.to_world, transform_id=transform.GetID(), series=series)
 
 
-def frame_matrix(record: Mapping[str, Any], reference: Source, is_b: bool) -> np.ndarray:
+def frame_matrix(record: Any, reference: Source, is_b: bool) -> np.ndarray:
     """IJKToRAS of a fused frame of a sequence, (4, 4), below the parent transform of its reference.
 
     Like a volume it lies in the space of A: on the grid of a registered B, where that frame of B was moved to.

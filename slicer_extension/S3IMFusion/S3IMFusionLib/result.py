@@ -11,8 +11,11 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from .appearance import ct_range_of
+from .paths import library_module
 from .scene import Source, matrix_of
 from .study import home_of, put_into_study, series_tags
+
+FusionRecord = library_module("record").FusionRecord
 
 _PREFIX = "S3IMFusion."
 SCALE_ATTRIBUTE = "S3IMFusion.FullScale"
@@ -43,9 +46,9 @@ class Placement:
     references: Mapping[str, str]
     series: Mapping[str, str]
 
-    def with_record(self, record: Mapping[str, Any]) -> "Placement":
-        """The same place, with what the library tells of the result as a further attribute."""
-        attributes = {**self.attributes, CT_RANGE: ct_range_of(record), "Record": json.dumps(record)}
+    def with_record(self, record: Any) -> "Placement":
+        """The same place, with the library's record of the result as a further attribute."""
+        attributes = {**self.attributes, CT_RANGE: ct_range_of(record), "Record": json.dumps(record.as_json())}
         return replace(self, attributes=attributes)
 
 
@@ -149,13 +152,12 @@ def note_scale(node: Any) -> None:
         node.RemoveAttribute(SCALE_ATTRIBUTE)
 
 
-def record_of(node: Any) -> dict[str, Any] | None:
+def record_of(node: Any) -> Any:
     """The library's record of a fused volume; None of a node that is none, or whose record was damaged."""
     try:
-        record = json.loads(node.GetAttribute(f"{_PREFIX}Record") or "null")
+        return FusionRecord.from_json(json.loads(node.GetAttribute(f"{_PREFIX}Record") or "null"))
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
 
 
 def is_result_of(node: Any, source_a: Any, source_b: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from .errors import FusionCancelledError, FusionError
 from .i18n import _
 from .process import Worker
-from .result import read_nifti_voxels
+from .result import FusionRecord, read_nifti_voxels
 from .scene import Source
 from .settings import WINDOW_BY_CONTENT
 
@@ -28,7 +28,7 @@ class Fused:
     """The voxels of a fused pair, (K, J, I) float32 in [0, 1] or (K, J, I, 3) uint8, and the library's record."""
 
     voxels: np.ndarray
-    record: dict[str, Any]
+    record: Any
 
 
 class FusionRun:
@@ -172,8 +172,9 @@ class FusionRun:
 
     def _take_fused(self, reply: dict[str, Any]) -> None:
         assert self._folder is not None  # noqa: S101
-        self._warn(reply["record"].get("warnings", ()))
-        self._fused.append(Fused(read_nifti_voxels(self._folder / "fused.nii"), reply["record"]))
+        record = FusionRecord.from_json(reply["record"])
+        self._warn(record.warnings)
+        self._fused.append(Fused(read_nifti_voxels(self._folder / "fused.nii"), record))
         for part, seconds in reply["seconds"].items():
             self.seconds[part] = self.seconds.get(part, 0.0) + seconds
         if len(self._fused) < len(self._pairs):
@@ -208,6 +209,6 @@ class FusionRun:
         self.state = state
 
 
-def _ct_range(record: dict[str, Any]) -> list[float] | None:
-    sources = record["sources"].values()
-    return next((source["intensity_range"] for source in sources if source.get("ct_window") is not None), None)
+def _ct_range(record: Any) -> list[float] | None:
+    sources = record.sources.values()
+    return next((source.intensity_range for source in sources if source.ct_window is not None), None)
