@@ -22,7 +22,7 @@ BIN_OF = $(VENV)-$(1)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 # One thread for each process: as many processes as cores run the tests.
 PYTEST_OPTIONS ?=
-PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --durations=25 $(PYTEST_OPTIONS)
 SPREAD = -n $(JOBS) --dist loadfile
 # Says after a command how long it took.
 START = start=$$(date +%s)
