@@ -17,7 +17,6 @@ MODALITIES = [
     *({"title": name.upper(), "value": name} for name, modality in TABLE.items() if modality.dicom),
     {"title": "other", "value": "generic"},
 ]
-LONGEST_RANGE = 40  # letters
 OWN_COLOURS = "of the modality"
 USUAL_WINDOW = "usual: brain, if it is in HU"
 CHOICES = {
@@ -143,7 +142,6 @@ def _settings() -> None:
                 v_model=(name,),
                 disabled=("is_running",),
                 density="compact",
-                maxlength=LONGEST_RANGE,
                 classes="mb-1",
             )
         v.VCheckbox(

@@ -12,13 +12,14 @@ from S3IMFusionLib.settings import FusionSettings
 from slicer import vtkMRMLVolumeNode
 from trame_server.state import State
 
-from .page import CHOICES, LONGEST_RANGE, MODALITIES, OWN_COLOURS, RANGES, USUAL_WINDOW
+from .page import CHOICES, MODALITIES, OWN_COLOURS, RANGES, USUAL_WINDOW
 from .session_settings import SessionSettings
 from .sessions import BUSY_FILE
 from .turns import Turn
 from .volumes import record_of
 
 POLL_SECONDS = 0.2
+LONGEST_RANGE = 40  # letters
 
 
 class ChoiceError(ValueError):
