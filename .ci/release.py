@@ -112,7 +112,7 @@ def build(output: Path) -> list[Path]:
         try_installed(python, Path(folder))
         bundle = run_path(str(ROOT / ".ci" / "bundle.py"))["assemble"](Path(folder))
         zipped = [
-            zip_folder(bundle, output / f"s3im_fusion-{__version__}.zip"),
+            zip_folder(bundle, output / f"s3im_fusion_v{__version__}.zip"),
             zip_folder(extension_tree(Path(folder)), output / f"S3IMFusion-extension-{__version__}.zip"),
         ]
         parts = list_parts(python, Path(folder), output)

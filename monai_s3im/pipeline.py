@@ -94,7 +94,7 @@ class Fuser:
         self._device = choose_device(self.settings.device)
         parser = bundle_parser("inference", **_overrides(self.settings), device=self._device, output_dir=".")
         with _errors_of(self._device):
-            self._network = parser.get_parsed_content("network")
+            self._network = parser.get_parsed_content("task_networks")
             self._preprocessing = parser.get_parsed_content("preprocessing")
             self._inferer = parser.get_parsed_content("inferer")
             self._restoring = parser.get_parsed_content("restoring")
@@ -152,13 +152,13 @@ class Fuser:
         """Fuse one pair; see :func:`fuse`."""
         self._tell("reading")
         item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
-        if output is not None:
-            item["output"] = str(output)
+        item["output"] = None if output is None else str(output)
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)
             batch = item["image"].as_tensor()[None]  # (1, sources, ...)
             self._tell("fusing")
             item["pred"] = self._inferer(batch, self._network, task=item["task"])[0]
+            item["fused_by"] = item["task"]
             del batch
             restored = self._restoring(item)  # lets go of what it needs no more
             fused: MetaTensor = restored["pred"].cpu()

@@ -1,6 +1,6 @@
 """The bundle's configs as MONAI workflows, to be run from any folder and with no config file named.
 
-``python -m monai.bundle run training --workflow_name monai_s3im.workflows.Training`` is the shortest form.
+``python -m monai.bundle run_workflow monai_s3im.workflows.Training`` is the shortest form.
 """
 
 import errno
@@ -32,6 +32,8 @@ class _BundleWorkflow(ConfigWorkflow):
             if override.get(name) is None:
                 override[name] = str(bundle_root() / "configs" / file)
         paths = [files] if isinstance(files, str) else list(files)
+        if broken := [path for path in paths if any(ord(letter) < 32 for letter in str(path))]:
+            raise InputError(f"{broken[0]!r} is not a path: in a list, write each backslash twice, or / in its place")
         try:
             super().__init__(config_file=files, **override)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

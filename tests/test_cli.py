@@ -92,12 +92,17 @@ def test_train_refuses_an_id_that_the_config_lacks(name, said, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--patch_size", 32], "1024 pixels is too small to draw 64x64"),
+        (
+            ["--patch_size", 32],
+            "32 x 32 pixels are too small for this loss, which draws 64 x 64 of them: train on larger crops (",
+        ),
         (["--device", "gpu"], "device string: gpu"),
         (["--loss#gamma_1", "much"], "--loss#gamma_1 much cannot be used: "),
         (["--loss#s3im", 5], "--loss#s3im is no id of the config"),
         (["--loss#gamma_4", 5], "did you mean --loss#gamma_3?"),
         (["--train#trianer#max_epochs", 5], "did you mean --train#trainer?"),
+        (["--trainer::max_epochs", 2], "did you mean --train#trainer#max_epochs?"),
+        (["--network_def#in_channels", 3], "the network takes 3 sources, and the data has 2 (image_a, image_b)"),
         (["--train#handlers#9", 5], "--train#handlers#9 is no id of the config"),
         (["--epochs", 0], "--epochs 0 cannot be used: give a whole number, 1 or more"),
         (["--epochs", "many"], "--epochs many cannot be used"),

@@ -30,7 +30,7 @@ def export(
             from monai_s3im.bundle_config import bundle_parser
             from monai_s3im.networks import export_network
 
-            networks = bundle_parser("inference", **overrides).get_parsed_content("network")
+            networks = bundle_parser("inference", **overrides).get_parsed_content("task_networks")
             step("Exporting the network")
             export_network(networks.network_of(next(iter(networks.files))), output)
     except (InputError, OutputError) as error:

@@ -140,10 +140,29 @@ def _refuse_unknown(overrides: dict[str, Any], defaults: dict[str, Any]) -> None
             if known is None or (depth and isinstance(value, dict)):
                 break  # a component may be added to a part
             if key not in known:
-                near = ["#".join([*keys[:depth], match]) for match in get_close_matches(key, sorted(known), n=1)]
+                near = [] if depth else _ids_that_end_with(keys, config.get())
+                near = near or [
+                    "#".join([*keys[:depth], match]) for match in get_close_matches(key, sorted(known), n=1)
+                ]
                 fail(f"--{name} is no id of the config{f': did you mean --{near[0]}?' if near else ''}")
             node = node[int(key)] if isinstance(node, list) else node.get(key)
         config[name] = value
+
+
+def _ids_that_end_with(keys: list[str], part: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """Ids deeper in the config that end as what was given: ``train#trainer#max_epochs`` of ``trainer#max_epochs``."""
+    if not isinstance(part, dict):
+        return []
+    found = ["#".join([*path, *keys])] if path and _is_in(part, keys) else []
+    return found + [id_ for name, inner in part.items() for id_ in _ids_that_end_with(keys, inner, (*path, name))]
+
+
+def _is_in(part: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if key not in (_ids_in(part) or ()):
+            return False
+        part = part.get(key) if isinstance(part, dict) else None
+    return True
 
 
 def _ids_in(part: Any) -> set[str] | None:

@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.utils import convert_to_tensor
+from monai.utils import convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
 from monai_s3im.errors import InputError
@@ -83,21 +84,21 @@ class SliceWiseInferer(Inferer):
             **kwargs: passed to the network.
 
         Returns:
-            (B, C, H, W), or (B, C, H, W, D), on the device of ``inputs``.
+            (B, C, H, W), or (B, C, H, W, D), on the device of ``inputs``, with their metadata if they have any.
 
         Raises:
             ValueError: if ``inputs`` has another number of dimensions, or no slice.
             InputError: if the network gives NaN or infinity.
             torch.OutOfMemoryError: if a single slice is too large for the device.
         """
-        inputs = convert_to_tensor(inputs)  # without metadata, which cost time in every layer
+        sources = convert_to_tensor(inputs)  # without metadata, which cost time in every layer
         with one_way() if self.deterministic else nullcontext():
-            fused = self._fuse(inputs, network, *args, **kwargs)
+            fused = self._fuse(sources, network, *args, **kwargs)
         if not torch.isfinite(fused.sum()):
             raise InputError(
                 "the network gave NaN or infinity for these images: give other weights, or use the precision float32"
             )
-        return fused
+        return convert_to_dst_type(fused, inputs, dtype=fused.dtype)[0] if isinstance(inputs, MetaTensor) else fused
 
     def _fuse(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         if inputs.ndim == 4:

@@ -6,6 +6,7 @@ from .difference_correlation import DifferenceCorrelationLoss
 from .edges import EdgePreservationLoss, GradientTransferLoss
 from .entropy import ConditionalEntropyLoss, ContentEntropyLoss
 from .fusion import AblationLoss, GaussianSSIMLoss, S3IMFusionLoss
+from .per_source import PerSourceLoss
 from .salient import SalientFusionLoss
 from .smooth import SmoothLoss
 from .stochastic_ssim import StochasticSSIMLoss
@@ -19,6 +20,7 @@ __all__ = [
     "EdgePreservationLoss",
     "GaussianSSIMLoss",
     "GradientTransferLoss",
+    "PerSourceLoss",
     "S3IMFusionLoss",
     "SalientFloorLoss",
     "SalientFusionLoss",

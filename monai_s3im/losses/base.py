@@ -1,6 +1,28 @@
-"""What every fusion loss does first: check its input and leave half precision."""
+"""What every fusion loss does: check its input, leave half precision, and reduce over the batch."""
 
+from monai.utils import LossReduction
 from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+
+class FusionLoss(_Loss):
+    """Base of the losses: a value for each image of the batch, reduced.
+
+    Args:
+        reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"``: a value for each image, (B,).
+
+    Raises:
+        ValueError: if the reduction is another.
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=LossReduction(reduction).value)
+
+    def reduced(self, values: Tensor) -> Tensor:
+        """Values of the images, (B,), as ``reduction`` says."""
+        if self.reduction == "none":
+            return values
+        return values.sum() if self.reduction == "sum" else values.mean()
 
 
 def check_and_promote(fused: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,14 @@
 """The detail-texture loss, Eq. (6)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_s3im.functional import sobel_magnitude
 
-from .base import check_and_promote
+from .base import FusionLoss, check_and_promote
 
 
-class DetailTextureLoss(nn.Module):
+class DetailTextureLoss(FusionLoss):
     """Eq. (6): mean over the pixels of ``| max_i |grad I_i| - |grad I_f| |``.
 
     The gradient is Sobel's ``|gx| + |gy|`` with replicated border; the maximum is taken over the sources at each pixel.
@@ -30,4 +30,4 @@ class DetailTextureLoss(nn.Module):
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
             target = sobel_magnitude(sources).amax(dim=1, keepdim=True)
-            return (target - sobel_magnitude(fused)).abs().mean()
+            return self.reduced((target - sobel_magnitude(fused)).abs().mean((1, 2, 3)))

@@ -1,12 +1,12 @@
 """A loss for the sum of correlations of differences (the metric SCD)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .base import check_and_promote
+from .base import FusionLoss, check_and_promote
 
 
-class DifferenceCorrelationLoss(nn.Module):
+class DifferenceCorrelationLoss(FusionLoss):
     """One minus the correlation of what a source has added with that source, ``mean_i (1 - r(I_f - sum_j I_j, I_i))``.
 
     The sum is that of the other sources. With two it is the metric SCD: ``1 - SCD / 2``. Each variance is taken with
@@ -36,4 +36,4 @@ class DifferenceCorrelationLoss(nn.Module):
             deviations = sources.flatten(2)
             deviations = deviations - deviations.mean(2, keepdim=True)
             variances = (added.square().mean(2) + 1e-4) * (deviations.square().mean(2) + 1e-4)
-            return 1 - ((added * deviations).mean(2) / variances.sqrt()).mean()
+            return self.reduced(1 - ((added * deviations).mean(2) / variances.sqrt()).mean(1))

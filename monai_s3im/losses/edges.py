@@ -1,14 +1,14 @@
 """Losses that keep the direction of edges and not their strength alone, as Eq. (6) does."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_s3im.functional import sobel_gradient
 
-from .base import check_and_promote
+from .base import FusionLoss, check_and_promote
 
 
-class GradientTransferLoss(nn.Module):
+class GradientTransferLoss(FusionLoss):
     """Mean absolute difference of the Sobel gradient vector to that of the source with the strongest edge.
 
     ``mean (|gx_f - g gx_s| + |gy_f - g gy_s|)``, s the source of the largest ``gx² + gy²`` at each pixel. Eq. (6)
@@ -16,10 +16,11 @@ class GradientTransferLoss(nn.Module):
 
     Args:
         gain: g, a little above 1 makes up for the contrast that a fit by absolute differences loses.
+        reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
     """
 
-    def __init__(self, gain: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, gain: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
         self.gain = gain
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
@@ -40,10 +41,10 @@ class GradientTransferLoss(nn.Module):
             gradients = sobel_gradient(sources)  # (2, B, N, H, W)
             strongest = gradients.square().sum(0).argmax(dim=1, keepdim=True)  # (B, 1, H, W)
             target = gradients.gather(2, strongest[None].expand(2, *strongest.shape))
-            return (sobel_gradient(fused) - self.gain * target).abs().sum(0).mean()
+            return self.reduced((sobel_gradient(fused) - self.gain * target).abs().sum(0).mean((1, 2, 3)))
 
 
-class EdgePreservationLoss(nn.Module):
+class EdgePreservationLoss(FusionLoss):
     """One minus a differentiable form of the edge preservation of Xydeas and Petrovic (the metric Qabf).
 
     Strength ratio and alignment of the fused image's Sobel gradient to each source's go through the metric's two
@@ -78,4 +79,4 @@ class EdgePreservationLoss(nn.Module):
             cosine = ((of_fused * of_sources).sum(0).abs() / (strength_fused * strength)).clamp(max=1 - 1e-4)
             alignment = 1 - torch.acos(cosine) * (2 / torch.pi)
             kept = 0.9994 * torch.sigmoid(15 * (ratio - 0.5)) * 0.9879 * torch.sigmoid(22 * (alignment - 0.8))
-            return 1 - ((kept * strength).sum((1, 2, 3)) / strength.sum((1, 2, 3))).mean()
+            return self.reduced(1 - (kept * strength).sum((1, 2, 3)) / strength.sum((1, 2, 3)))

@@ -3,12 +3,12 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .base import check_and_promote
+from .base import FusionLoss, check_and_promote
 
 
-class ConditionalEntropyLoss(nn.Module):
+class ConditionalEntropyLoss(FusionLoss):
     """What the fused image leaves unsaid of its sources, ``mean_i H(I_i | I_f)`` in nats.
 
     ``H(I_i | I_f) = H(I_i) - I(I_i; I_f)``, and the first term does not depend on the fused image: it falls as the
@@ -17,10 +17,11 @@ class ConditionalEntropyLoss(nn.Module):
 
     Args:
         bins: of each axis of the histogram, their centres from 0 to 1.
+        reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
     """
 
-    def __init__(self, bins: int = 32) -> None:
-        super().__init__()
+    def __init__(self, bins: int = 32, reduction: str = "mean") -> None:
+        super().__init__(reduction)
         self.bins = bins
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
@@ -42,10 +43,10 @@ class ConditionalEntropyLoss(nn.Module):
             shares = _bin_shares(sources.flatten(2), self.bins)  # (B, N, H W, bins)
             joint = shares.transpose(2, 3) @ shares_fused / shares.shape[2]  # (B, N, bins of I_i, bins of I_f)
             of_fused = joint.sum(dim=2, keepdim=True)
-            return (_negative_entropy(of_fused) - _negative_entropy(joint)).mean()
+            return self.reduced((_negative_entropy(of_fused) - _negative_entropy(joint)).mean(1))
 
 
-class ContentEntropyLoss(nn.Module):
+class ContentEntropyLoss(FusionLoss):
     """What the fused image's gray levels lack of being evenly used, ``c (ln bins - H(I_f))`` in nats.
 
     The histogram (and with it the entropy H, the metric EN) is that of the content, the pixels where a source is above
@@ -54,10 +55,11 @@ class ContentEntropyLoss(nn.Module):
     Args:
         bins: of the histogram, their centres from 0 to 1.
         background: values up to it, in all sources, are background.
+        reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
     """
 
-    def __init__(self, bins: int = 64, background: float = 5 / 255) -> None:
-        super().__init__()
+    def __init__(self, bins: int = 64, background: float = 5 / 255, reduction: str = "mean") -> None:
+        super().__init__(reduction)
         self.bins = bins
         self.background = background
 
@@ -80,7 +82,7 @@ class ContentEntropyLoss(nn.Module):
             counts = content @ _bin_shares(fused.flatten(2), self.bins)[:, 0]  # (B, 1, bins)
             pixels = content.sum(2, keepdim=True)
             missing = math.log(self.bins) + _negative_entropy(counts[:, None] / pixels[:, None].clamp(min=1))
-            return (content.mean((1, 2)) * missing[:, 0]).mean()
+            return self.reduced(content.mean((1, 2)) * missing[:, 0])
 
 
 def _bin_shares(values: Tensor, bins: int) -> Tensor:

@@ -1,11 +1,11 @@
 """The total loss, Eq. (8), and the loss of the ablation study, Eq. (9)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_s3im.functional import windowed_ssim
 
-from .base import check_and_promote
+from .base import FusionLoss, check_and_promote
 from .detail_texture import DetailTextureLoss
 from .smooth import SmoothLoss
 from .stochastic_ssim import StochasticSSIMLoss
@@ -24,6 +24,7 @@ class S3IMFusionLoss(WeightedSum):
         kernel_size: k of Eq. (4).
         window: ``"uniform"`` or ``"gaussian"``.
         generator: makes the draws of Eq. (5) reproducible.
+        reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
 
     Raises:
         ValueError: if all weights are 0.
@@ -39,17 +40,19 @@ class S3IMFusionLoss(WeightedSum):
         kernel_size: int = 4,
         window: str = "uniform",
         generator: torch.Generator | None = None,
+        reduction: str = "mean",
     ) -> None:
         super().__init__(
             {
                 "s3im": (gamma_1, StochasticSSIMLoss(draws, patch_size, kernel_size, window, generator)),
                 "texture": (gamma_2, DetailTextureLoss()),
                 "smooth": (gamma_3, SmoothLoss()),
-            }
+            },
+            reduction,
         )
 
 
-class GaussianSSIMLoss(nn.Module):
+class GaussianSSIMLoss(FusionLoss):
     """One minus the ordinary 11x11 Gaussian SSIM (sigma 1.5), averaged over the sources; the SSIM of Eq. (9).
 
     The window moves by one pixel and stays inside the image.
@@ -71,7 +74,7 @@ class GaussianSSIMLoss(nn.Module):
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
             similarity = windowed_ssim(fused.expand_as(sources), sources, kernel_size=11, stride=1, window="gaussian")
-        return 1 - similarity.mean()
+        return self.reduced(1 - similarity.flatten(1).mean(1))
 
 
 class AblationLoss(WeightedSum):
@@ -81,15 +84,18 @@ class AblationLoss(WeightedSum):
         gamma_1: weight of the SSIM loss.
         gamma_2: weight of Eq. (6), the detail texture.
         gamma_3: weight of Eq. (7), the smooth loss.
+        reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
 
     Raises:
         ValueError: if all weights are 0.
     """
 
-    def __init__(self, gamma_1: float = 10.0, gamma_2: float = 5.0, gamma_3: float = 1.0) -> None:
+    def __init__(
+        self, gamma_1: float = 10.0, gamma_2: float = 5.0, gamma_3: float = 1.0, reduction: str = "mean"
+    ) -> None:
         terms = {
             "ssim": (gamma_1, GaussianSSIMLoss()),
             "texture": (gamma_2, DetailTextureLoss()),
             "smooth": (gamma_3, SmoothLoss()),
         }
-        super().__init__(terms)
+        super().__init__(terms, reduction)

@@ -32,6 +32,7 @@ class SalientFusionLoss(WeightedSum):
         draws: M of Eq. (5).
         patch_size: side in pixels of the rearranged image of Eq. (5).
         generator: makes the draws of Eq. (5) reproducible.
+        reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
 
     Raises:
         ValueError: if all weights are 0.
@@ -55,6 +56,7 @@ class SalientFusionLoss(WeightedSum):
         draws: int = 10,
         patch_size: int = 64,
         generator: torch.Generator | None = None,
+        reduction: str = "mean",
     ) -> None:
         super().__init__(
             {
@@ -68,5 +70,6 @@ class SalientFusionLoss(WeightedSum):
                 "smooth": (smooth, SmoothLoss()),
                 "entropy": (entropy, ContentEntropyLoss()),
                 "difference": (difference, DifferenceCorrelationLoss()),
-            }
+            },
+            reduction,
         )

@@ -1,12 +1,12 @@
 """The smooth loss, Eq. (7)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .base import check_and_promote
+from .base import FusionLoss, check_and_promote
 
 
-class SmoothLoss(nn.Module):
+class SmoothLoss(FusionLoss):
     """Eq. (7): the distance of the fused image to the sources, ``sum_i rms(I_i - I_f)``.
 
     The L2 norm of the equation is taken per pixel, that is as the root mean square over an image, so that the loss does
@@ -30,4 +30,4 @@ class SmoothLoss(nn.Module):
         with torch.autocast(fused.device.type, enabled=False):
             # vector_norm has gradient 0, not nan, where the images are equal.
             distance = torch.linalg.vector_norm((sources - fused).flatten(2), dim=2)  # (B, N)
-            return distance.sum(1).mean() / (fused.shape[-2] * fused.shape[-1]) ** 0.5
+            return self.reduced(distance.sum(1)) / (fused.shape[-2] * fused.shape[-1]) ** 0.5

@@ -1,14 +1,14 @@
 """The stochastic structural similarity loss, Eq. (5)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_s3im.functional import draw_positions, shuffled_patches, windowed_ssim
 
-from .base import check_and_promote
+from .base import FusionLoss, check_and_promote
 
 
-class StochasticSSIMLoss(nn.Module):
+class StochasticSSIMLoss(FusionLoss):
     """S3IM, Eq. (5): one minus the mean SSIM of randomly rearranged pixels.
 
     M times, ``patch_size``² pixels are drawn from the whole image, the same positions for the fused image and every
@@ -24,6 +24,7 @@ class StochasticSSIMLoss(nn.Module):
         kernel_size: k, side of an SSIM window, which is also the stride.
         window: ``"uniform"`` or ``"gaussian"`` (sigma 1.5, as in the original S3IM).
         generator: makes the draws reproducible; on the device of the images.
+        reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
 
     References:
         Eq. (5), https://doi.org/10.1038/s41598-025-93662-6; Xie et al., S3IM, ICCV 2023,
@@ -37,8 +38,9 @@ class StochasticSSIMLoss(nn.Module):
         kernel_size: int = 4,
         window: str = "uniform",
         generator: torch.Generator | None = None,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__()
+        super().__init__(reduction)
         self.draws = draws
         self.patch_size = patch_size
         self.kernel_size = kernel_size
@@ -61,12 +63,18 @@ class StochasticSSIMLoss(nn.Module):
         """
         fused, sources = check_and_promote(fused, sources)
         if positions is None:
-            pixels = fused.shape[-2] * fused.shape[-1]
-            positions = draw_positions(pixels, self.patch_size, self.draws, self.generator, fused.device)
+            height, width = fused.shape[-2:]
+            if height * width < self.patch_size**2:
+                raise ValueError(
+                    f"images of {height} x {width} pixels are too small for this loss, which draws {self.patch_size} x "
+                    f"{self.patch_size} of them: train on larger crops (patch_size of the config), or give the loss a "
+                    "smaller patch_size of its own (loss#patch_size)"
+                )
+            positions = draw_positions(height * width, self.patch_size, self.draws, self.generator, fused.device)
         with torch.autocast(fused.device.type, enabled=False):
             fused_patches = shuffled_patches(fused, positions)  # (B, 1, M, P, P)
             source_patches = shuffled_patches(sources, positions)  # (B, N, M, P, P)
             similarity = windowed_ssim(
                 fused_patches.expand_as(source_patches), source_patches, self.kernel_size, self.kernel_size, self.window
             )
-        return 1 - similarity.mean()
+        return self.reduced(1 - similarity.flatten(1).mean(1))

@@ -5,9 +5,12 @@ from typing import Any
 
 import torch
 from monai.metrics import CumulativeIterationMetric
+from monai.utils import MetricReduction
 from torch import Tensor
 
 GRAY_LEVELS = 256
+
+_OF_EACH_IMAGE = {MetricReduction.NONE, MetricReduction.MEAN_CHANNEL, MetricReduction.SUM_CHANNEL}
 
 
 def prepare_fused(fused: Tensor, data_range: float) -> Tensor:
@@ -88,16 +91,20 @@ def nan_unless_finite(values: Tensor, *images: Tensor) -> Tensor:
 class FusionMetric(CumulativeIterationMetric):
     """Base of the metric classes: called as ``metric(y_pred=fused, y=sources)``, one value per image is kept.
 
-    ``aggregate()`` is the mean over all images since ``reset()``, a scalar tensor; images whose value is nan (see each
-    metric for when) are left out, and the mean is nan if no image has a value. ``get_buffer()`` gives the values.
+    ``aggregate()`` reduces the values of all images since ``reset()``, as MONAI's metrics do: images whose value is nan
+    (see each metric for when) are left out, and the result is nan if no image has a value. ``get_buffer()`` gives the
+    values.
 
     Args:
         data_range: the value that stands for white in ``y_pred`` and ``y``.
+        reduction: ``"mean"`` or ``"sum"`` over the images, a scalar tensor; ``"mean_batch"`` or ``"sum_batch"``, the
+            same as (1,); ``"none"``, ``"mean_channel"`` or ``"sum_channel"``: the values, (B,).
     """
 
-    def __init__(self, data_range: float = 1.0) -> None:
+    def __init__(self, data_range: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()
         self.data_range = data_range
+        self.reduction = MetricReduction(reduction)
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
         if y is None:
@@ -109,7 +116,16 @@ class FusionMetric(CumulativeIterationMetric):
     def values(self, fused: Tensor, sources: Tensor) -> Tensor:
         """The metric's function on one batch, (B, 1, H, W) and (B, N, H, W) -> (B,)."""
 
-    def aggregate(self) -> Tensor:
-        """Mean over the images that have a value."""
-        buffer: Tensor = self.get_buffer()
-        return buffer.nanmean()
+    def aggregate(self, reduction: str | None = None) -> Tensor:
+        """Reduce the values of the images that have one, by ``reduction`` or by that of the metric.
+
+        Raises:
+            ValueError: if there is no such reduction.
+        """
+        how = self.reduction if reduction is None else MetricReduction(reduction)
+        values: Tensor = self.get_buffer()
+        if how in _OF_EACH_IMAGE:
+            return values
+        mean = values.nanmean()
+        reduced = mean if how in {MetricReduction.MEAN, MetricReduction.MEAN_BATCH} else mean * (~values.isnan()).sum()
+        return reduced[None] if how in {MetricReduction.MEAN_BATCH, MetricReduction.SUM_BATCH} else reduced

@@ -44,10 +44,11 @@ class FusionPSNRMetric(FusionMetric):
     Args:
         data_range: the value that stands for white in ``y_pred`` and ``y``.
         peak: "range" for 255, "max" for the largest value of each fused image.
+        reduction: see :class:`~monai_s3im.metrics.FusionMetric`.
     """
 
-    def __init__(self, data_range: float = 1.0, peak: Peak = "range") -> None:
-        super().__init__(data_range)
+    def __init__(self, data_range: float = 1.0, peak: Peak = "range", reduction: str = "mean") -> None:
+        super().__init__(data_range, reduction)
         self.peak: Peak = peak
 
     def values(self, fused: Tensor, sources: Tensor) -> Tensor:

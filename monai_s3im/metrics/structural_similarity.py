@@ -70,10 +70,11 @@ class FusionSSIMMetric(FusionMetric):
     Args:
         data_range: the value that stands for white in ``y_pred`` and ``y``.
         dynamic_range: L of the formula on the 0..255 scale; 2 for the "published" variant.
+        reduction: see :class:`~monai_s3im.metrics.FusionMetric`.
     """
 
-    def __init__(self, data_range: float = 1.0, dynamic_range: float = 255.0) -> None:
-        super().__init__(data_range)
+    def __init__(self, data_range: float = 1.0, dynamic_range: float = 255.0, reduction: str = "mean") -> None:
+        super().__init__(data_range, reduction)
         self.dynamic_range = dynamic_range
 
     def values(self, fused: Tensor, sources: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 
+import torch
+from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
 from monai_s3im.errors import InputError
@@ -16,6 +18,9 @@ class TaskNetworks(nn.Module):
 
     Every file is checked at once. Those that come with the package are then loaded when a pair first needs them, which
     saves most of the time that it takes to set up; others are loaded at once, since only that shows whether they fit.
+
+    As a handler it lets an evaluator fuse each batch by the network of the batch's ``task``. It leaves alone a network
+    that something else gave its weights, such as a ``CheckpointLoader`` or a federated client.
 
     Args:
         network: of the weights' shape; left as it is.
@@ -31,6 +36,7 @@ class TaskNetworks(nn.Module):
         self.files = dict(weights)
         self.networks = nn.ModuleDict()
         self._empty = (network,)  # in a tuple: not a part of this module
+        self._as_made = {name: value.clone() for name, value in network.state_dict().items()}
         self._device = device
         shipped = {file: is_as_shipped(file) for file in dict.fromkeys(weights.values())}
         for task, file in weights.items():
@@ -59,6 +65,20 @@ class TaskNetworks(nn.Module):
         if fused.device.type == "cpu" and not fused.sum().isfinite():
             raise InputError(f"{self.files[chosen]} gives NaN or infinity for these images: name other weights")
         return fused
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator whose network is the one given here, and whose batches have ``task``, all the same.
+
+        They get ``fused_by``, the task whose weights are used; without it, the weights are none of these.
+        """
+        engine.add_event_handler(Events.ITERATION_STARTED, self._choose)
+
+    def _choose(self, engine: Engine) -> None:
+        batch = engine.state.batch
+        now = self._empty[0].state_dict()
+        if now.keys() == self._as_made.keys() and all(torch.equal(now[name], self._as_made[name]) for name in now):
+            batch["fused_by"] = batch["task"]  # for the record
+            engine.network = self.network_of(batch["task"][0])
 
     def network_of(self, task: str) -> nn.Module:
         """The network of a task, loaded if nothing has needed it before.

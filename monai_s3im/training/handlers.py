@@ -13,9 +13,9 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from monai.data.utils import set_rnd
-from monai.engines import Trainer
-from monai.utils import MAX_SEED, set_determinism
-from torch import nn
+from monai.engines import Evaluator, IterationEvents, Trainer
+from monai.utils import MAX_SEED, convert_to_tensor, set_determinism
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from monai_s3im.errors import InputError
@@ -25,6 +25,8 @@ from monai_s3im.formats.writing import write_bytes
 from monai_s3im.networks import S3IMFusion
 
 logger = logging.getLogger(__name__)
+
+_NEGATIVE = -0.5  # a correlation that is no accident
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -219,20 +221,33 @@ class UprightStart:
 class NegativeImageWarning:
     """Warn when the network has learned a negative of the sources, from which training does not come back.
 
-    The detail texture of Eq. (6) compares strengths of gradients and is as content with a negative. The mean SCD of the
-    validation pairs tells: it is above 0 for any sensible fused image.
+    The detail texture of Eq. (6) compares strengths of gradients and is as content with a negative. The mean
+    correlation of the network's output with the mean of its sources tells: it is near -1 for a negative, and near 0
+    while the network gives next to nothing, as after the first epochs.
     """
 
+    def __init__(self) -> None:
+        self._correlations: list[Tensor] = []
+
     def attach(self, engine: Engine) -> None:
-        """Attach to the validator, which measures SCD."""
+        """Attach to the validator."""
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.look)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
-        """Look at SCD, and warn."""
-        value = float(engine.state.metrics["SCD"])
-        if value < 0:
+    def look(self, engine: Engine) -> None:
+        """Correlate what the network gave, before it is clipped, with its sources."""
+        images = (engine.state.output["pred"], engine.state.output["image"].mean(dim=1, keepdim=True))
+        fused, sources = (convert_to_tensor(image).double().flatten(1) for image in images)
+        fused, sources = (image - image.mean(dim=1, keepdim=True) for image in (fused, sources))
+        self._correlations.append(torch.cosine_similarity(fused, sources, dim=1).cpu())
+
+    def __call__(self, _engine: Engine) -> None:
+        """Look at the mean of all images, and warn."""
+        value = float(torch.cat(self._correlations).mean()) if self._correlations else 0.0
+        self._correlations.clear()
+        if value < _NEGATIVE:
             logger.warning(
-                "SCD is %.2f: the network has learned a negative of its sources; stop, and train with another seed",
+                "the fused images are a negative of their sources (correlation %.2f): stop, and use another seed",
                 value,
             )
 
@@ -240,37 +255,45 @@ class NegativeImageWarning:
 class BestModel:
     """Save the network's weights whenever the validator's key metric is the best so far.
 
+    Which of two values is better, the validator says (``metric_cmp_fn``; MONAI's default is the larger). Without a key
+    metric, the weights of the last epoch are kept.
+
     Args:
         path: the file of weights, a state dict.
         network: the network.
-        metric: name of the metric; larger is better.
     """
 
-    def __init__(self, path: str | Path, network: nn.Module, metric: str) -> None:
+    def __init__(self, path: str | Path, network: nn.Module) -> None:
         self.path = Path(path)
         self.network = network
-        self.metric = metric
-        self.best = float("-inf")
+        self.best = math.nan
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Evaluator) -> None:
         """Attach to the validator."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Evaluator) -> None:
         """Compare and save."""
-        value = float(engine.state.metrics[self.metric])
-        if value > self.best:
+        name = engine.state.key_metric_name
+        if name is None:
+            _save(self.network.state_dict(), self.path)
+            return
+        value = float(engine.state.metrics[name])
+        if math.isnan(value):
+            return
+        if math.isnan(self.best) or engine.metric_cmp_fn(value, self.best):
             self.best = value
             _save(self.network.state_dict(), self.path)
-            logger.info("best %s so far, %.4f: weights saved to %s", self.metric, value, self.path)
+            logger.info("best %s so far, %.4f: weights saved to %s", name, value, self.path)
 
     def state_dict(self) -> dict[str, float]:
-        """The best value so far, for a checkpoint."""
+        """The best value so far, for a checkpoint; NaN if there is none."""
         return {"best": self.best}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Take the best value from a checkpoint."""
-        self.best = float(state["best"])
+        best = float(state["best"])
+        self.best = best if math.isfinite(best) else math.nan  # earlier checkpoints have -inf for none
 
 
 def _save(state: Mapping[str, Any], path: Path) -> None:

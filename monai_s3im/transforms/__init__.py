@@ -8,6 +8,7 @@ from .intensity import NormalizeModality, NormalizeModalityd
 from .loading import CompareSeriesd, LoadSourcesd
 from .movement import read_movement
 from .output import CheckOutputd
+from .pair import PairItemd
 from .registration import Register, RegisterSourcesd
 from .saving import DescribeSourcesd, SaveFusedd, pipeline_settings
 from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
@@ -28,6 +29,7 @@ __all__ = [
     "LoadSourcesd",
     "NormalizeModality",
     "NormalizeModalityd",
+    "PairItemd",
     "RandSliced",
     "Register",
     "RegisterSourcesd",

@@ -9,15 +9,16 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import TraceKeys
 from torch.nn import functional
 
 from monai_s3im.errors import InputError
 from monai_s3im.settings import MAX_GIB, REFERENCES
 
 from .grid import finer_of, grid_with_spacing, parse_spacing
-from .meta import meta_without_affine
-from .slices import ToSlices, plane_of_volume
+from .meta import like, with_meta
+from .slices import ToSlices, plane_of_volume, reorder
 
 _SAME_GRID_MM = 1e-3
 _VOXELS_AT_ONCE = 2**22
@@ -33,9 +34,9 @@ def on_same_grid(image: MetaTensor, reference: MetaTensor) -> bool:
 
 
 def resample_onto(
-    image: MetaTensor, reference: MetaTensor, device: str | torch.device = "cpu"
+    image: MetaTensor, reference: MetaTensor, device: str | torch.device = "cpu", mode: str = "bilinear"
 ) -> tuple[MetaTensor, torch.Tensor]:
-    """Bring a volume onto another's grid by linear interpolation in mm.
+    """Bring a volume onto another's grid by interpolation in mm.
 
     The field of view of a volume reaches to the outer faces of its outermost voxels: half a voxel beyond their centres,
     where the value of the outermost voxel goes on.
@@ -44,6 +45,7 @@ def resample_onto(
         image: (C, X, Y, Z) with affine, RAS mm.
         reference: (C', X', Y', Z') with affine; only its grid counts.
         device: a CUDA device computes by torch, the CPU by ITK: the values differ by rounding.
+        mode: ``"bilinear"`` (that is MONAI's word for linear, in three dimensions too) or ``"nearest"``.
 
     Returns:
         The volume (C, X', Y', Z'), float32, 0 outside its field of view, and a bool mask (1, X', Y', Z') of the voxels
@@ -52,13 +54,13 @@ def resample_onto(
     if on_same_grid(image, reference):
         return image, _everywhere(reference)
     channels, covered = (_resample_by_torch if torch.device(device).type == "cuda" else _resample_by_itk)(
-        image, reference, torch.device(device)
+        image, reference, torch.device(device), mode
     )
-    return MetaTensor(channels, affine=reference.affine.clone(), meta=meta_without_affine(image)), covered
+    return like(channels, image, reference.affine.clone()), covered
 
 
 def _resample_by_itk(
-    image: MetaTensor, reference: MetaTensor, _device: torch.device
+    image: MetaTensor, reference: MetaTensor, _device: torch.device, mode: str = "bilinear"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     def resample_into(result: torch.Tensor, volume: torch.Tensor, interpolator: int) -> None:
         size, grid = tuple(reversed(reference.shape[1:])), itk_geometry(reference.affine)
@@ -67,14 +69,14 @@ def _resample_by_itk(
 
     channels = torch.empty(image.shape[0], *reference.shape[1:])
     for channel, volume in zip(channels, image.as_tensor().float().cpu(), strict=True):
-        resample_into(channel, volume, sitk.sitkLinear)
+        resample_into(channel, volume, sitk.sitkNearestNeighbor if mode == "nearest" else sitk.sitkLinear)
     covered = torch.empty(1, *reference.shape[1:], dtype=torch.bool)
     resample_into(covered[0], torch.ones(image.shape[1:], dtype=torch.uint8), sitk.sitkNearestNeighbor)
     return channels, covered
 
 
 def _resample_by_torch(
-    image: MetaTensor, reference: MetaTensor, device: torch.device
+    image: MetaTensor, reference: MetaTensor, device: torch.device, mode: str = "bilinear"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same on another device, some rows of the grid at a time; the results are on the CPU."""
     volume, extents = image.as_tensor().float().to(device)[None], image.shape[1:]
@@ -89,7 +91,7 @@ def _resample_by_torch(
         pairs = list(zip(indices, extents, strict=True))
         inside = torch.stack([(at >= -0.5) & (at < extent - 0.5) for at, extent in pairs]).all(dim=0)
         places = torch.stack([2 * at / max(extent - 1, 1) - 1 for at, extent in reversed(pairs)], dim=-1).float()
-        values = functional.grid_sample(volume, places[None], padding_mode="border", align_corners=True)[0]
+        values = functional.grid_sample(volume, places[None], mode=mode, padding_mode="border", align_corners=True)[0]
         channels[:, start : start + count] = values * inside
         covered[0, start : start + count] = inside
     return channels, covered
@@ -121,13 +123,16 @@ def _size(image: MetaTensor) -> str:
     return " x ".join(str(extent) for extent in reversed(image.shape[1:]))
 
 
-class AlignSourcesd(MapTransform):
+class AlignSourcesd(MapTransform, InvertibleTransform):
     """Bring the sources onto the grid of the result, in slices of one plane, clipped to [0, 1].
 
     Pictures must have one size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool mask
     (sources, rows, columns, slices) of the voxels that each source covers, where not all cover all; a source does not
     cover a voxel where its ``meta["no_data"]`` is true. ``grid_affine`` and ``slice_affine`` are added, the affine of
     the result's grid before and after reordering, and ``reference_key``, the key of the source that the grid is of.
+
+    ``Invertd`` with one of the sources as ``orig_keys`` brings a result of that grid onto the grid that this source
+    had: the voxels of the reference in their own order, without interpolation; those of another source resampled.
 
     Args:
         keys: sources, normalised; A, B and further ones.
@@ -163,7 +168,7 @@ class AlignSourcesd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Align."""
-        result = dict(data)
+        result = {**data, **{key: with_meta(data[key]) for key in self.keys}}
         first = result[self.keys[0]]
         for key in self.keys:
             if result[key].ndim != first.ndim:
@@ -209,7 +214,7 @@ class AlignSourcesd(MapTransform):
                     "check that they are of one patient and in one coordinate system, and register them"
                 )
             moved.as_tensor().clamp_(0, 1)  # in memory of its own
-            result[key] = moved
+            result[key] = self._traced(moved, volume, is_resampled=not is_there[index])
             fields[index] = field
         if not all(field.all() for field in fields):
             result["covered"] = torch.cat(fields)
@@ -217,6 +222,29 @@ class AlignSourcesd(MapTransform):
         result["slice_affine"] = grid.affine.clone()
         result["reference_key"] = str(self.keys[chosen])
         return result
+
+    def _traced(self, moved: MetaTensor, volume: MetaTensor, is_resampled: bool) -> MetaTensor:
+        way = {"affine": volume.affine.clone(), "is_resampled": is_resampled, "mode": "bilinear"}
+        traced: MetaTensor = self.push_transform(moved, orig_size=tuple(volume.shape[1:]), extra_info=way)
+        return traced
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring back what this transform has aligned, and what has its traces, such as a result of the sources."""
+        result = dict(data)
+        for key, image in data.items():
+            if isinstance(image, MetaTensor) and any(map(self._transforms_match, image.applied_operations)):
+                result[key] = self._inverted(like(image.as_tensor(), image))
+        return result
+
+    def _inverted(self, image: MetaTensor) -> MetaTensor:
+        trace = self.pop_transform(image)
+        way, size = trace[TraceKeys.EXTRA_INFO], trace[TraceKeys.ORIG_SIZE]
+        affine = torch.as_tensor(way["affine"]).cpu().double()
+        if way["is_resampled"]:
+            grid = like(torch.zeros(1).expand(1, *map(int, size)), image, affine)
+            return resample_onto(image, grid, self.device, str(way["mode"]))[0]
+        axes = torch.linalg.solve(affine, image.affine.cpu().double())[:3, :3].round()  # (array, slices)
+        return like(reorder(image.as_tensor(), axes), image, affine)
 
     def _resampled_mask(self, mask: MetaTensor, grid: MetaTensor, to_slices: ToSlices) -> torch.Tensor:
         """A bool mask (1, X, Y, Z) on the grid of the slices; what lies half in it, does."""

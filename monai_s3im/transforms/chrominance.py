@@ -14,6 +14,7 @@ from torch import Tensor
 from monai_s3im.functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
 
 from .color_map import colors_of, slabs
+from .meta import like, with_meta
 
 
 class SplitChrominanced(MapTransform):
@@ -32,13 +33,14 @@ class SplitChrominanced(MapTransform):
         if len(colored) == 1 and (table := _table_of(result[colored[0]])) is not None:
             image = result[colored[0]]
             result.update({"uptake": image.as_tensor(), "color_table": table})
-            result[colored[0]] = MetaTensor(_luma_of_uptake(image.as_tensor(), table), meta=_without_table(image))
+            luma = _luma_of_uptake(image.as_tensor(), table)
+            result[colored[0]] = like(luma, image, without=("color_table",))
             return result
         chrominances = []
         for key in colored:
-            image = result[key]
+            image = with_meta(result[key])
             luma, chrominance = _luma_and_chrominance(image.as_tensor(), _table_of(image))
-            result[key] = MetaTensor(luma, meta=_without_table(image))
+            result[key] = like(luma, image, without=("color_table",))
             covered = result["covered"][self.keys.index(key)] if "covered" in result else None
             chrominances.append(chrominance if covered is None else chrominance.mul_(covered))
         if len(chrominances) == 1:
@@ -50,10 +52,6 @@ class SplitChrominanced(MapTransform):
 
 def _table_of(image: MetaTensor) -> Tensor | None:
     return image.meta.get("color_table") if isinstance(image, MetaTensor) else None
-
-
-def _without_table(image: MetaTensor) -> dict[str, Any]:
-    return {name: value for name, value in image.meta.items() if name != "color_table"}
 
 
 def _luma_of_uptake(uptake: Tensor, table: Tensor) -> Tensor:
@@ -74,26 +72,32 @@ def _luma_and_chrominance(image: Tensor, table: Tensor | None) -> tuple[Tensor, 
 
 
 class JoinSourcesd(MapTransform):
-    """Join the sources along the channels as ``image``, and take each out of the dictionary as soon as it is copied.
+    """Join the sources along the channels as ``image``, which has the metadata of the first.
 
     Where a source does not cover a voxel of a slice (``covered``), ``image`` has the value of its nearest voxel in the
     slice: the network would take the end of a field of view for an edge, and draw a bright line there.
 
     Args:
         keys: sources, (1, ...), all of one size.
+        keep: leave the sources in the dictionary, where ``Invertd`` looks for what was done to them (``orig_keys``).
+            False: take each out of the dictionary that is given as soon as it is copied, which saves its memory.
     """
+
+    def __init__(self, keys: KeysCollection, keep: bool = True) -> None:
+        super().__init__(keys)
+        self.keep = keep
 
     def __call__(self, data: MutableMapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Join."""
-        first = data[self.keys[0]]
+        first = with_meta(data[self.keys[0]])
         image = torch.empty(len(self.keys), *first.shape[1:], dtype=first.dtype, device=first.device)
-        meta = dict(first.meta)
+        joined = like(image, first)  # of the same memory
         del first
         for index, key in enumerate(self.keys):
-            image[index] = data.pop(key).as_tensor()[0]
+            image[index] = convert_to_tensor(data[key] if self.keep else data.pop(key))[0]
             if (covered := data.get("covered")) is not None and not covered[index].all():
                 _extend(image[index], convert_to_tensor(covered[index], device="cpu"))
-        return {**data, "image": MetaTensor(image, meta=meta)}
+        return {**data, "image": joined}
 
 
 def _extend(slices: Tensor, covered: Tensor) -> None:
@@ -130,10 +134,12 @@ class FillUncoveredd(MapTransform):
         """Fill."""
         sources, covered = (data.pop(key, None) for key in (self.image_key, "covered"))
         for key in self.keys:
-            fused = convert_to_tensor(data.pop(key)).float().clamp(0, 1)
+            given = data.pop(key)
+            fused = convert_to_tensor(given).float().clamp(0, 1)
             if covered is not None:
                 _take_from_sources(fused, *(convert_to_tensor(x, device=fused.device) for x in (sources, covered)))
-            data[key] = fused
+            data[key] = like(fused, given) if isinstance(given, MetaTensor) else fused
+            del given
         return data
 
 
@@ -159,10 +165,9 @@ class RestoreChrominanced(MapTransform):
             return data
         for key in self.keys:
             luma = data.pop(key)
-            meta = dict(luma.meta) if isinstance(luma, MetaTensor) else None
             y, color = convert_to_tensor(luma), convert_to_tensor(kept, device=luma.device)
             colored = _colored(y, color, None if table is None else convert_to_tensor(table, device=luma.device))
-            data[key] = colored if meta is None else MetaTensor(colored, meta=meta)
+            data[key] = like(colored, luma) if isinstance(luma, MetaTensor) else colored
         return data
 
 

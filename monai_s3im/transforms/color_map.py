@@ -11,12 +11,15 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import isfile
 from monai_s3im.functional import rgb_to_ycbcr, ycbcr_to_rgb
 from monai_s3im.modalities import MODALITIES
+
+from .meta import like, with_meta
 
 FULL_COLOR = 0.25
 """From this part of the range on, uptake has the full colour of its map; from 0 on, the colour comes in smoothly."""
@@ -56,7 +59,7 @@ class ColorMap(Transform):
 
         RGB leaves [0, 1] where luma and chrominance do not fit together; its luma does not.
         """
-        return in_color(MetaTensor(image.as_tensor(), meta={**image.meta, "color_table": self.table}))
+        return in_color(like(convert_to_tensor(image), with_meta(image), color_table=self.table))
 
 
 def colors_of(values: Tensor, table: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ def in_color(image: MetaTensor) -> MetaTensor:
     colored = image.as_tensor().new_empty(3, *image.shape[1:])
     for part, rgb in slabs(image.as_tensor(), colored):
         rgb.copy_(colors_of(part, table))
-    return MetaTensor(colored, meta={name: value for name, value in image.meta.items() if name != "color_table"})
+    return like(colored, image, without=("color_table",))
 
 
 def slabs(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -148,9 +151,10 @@ class ColorMapd(MapTransform):
         """Colour."""
         result = dict(data)
         for key in self.keys:
-            image = result[key]
-            own = MODALITIES[image.meta["modality"]].color_map
+            image = with_meta(result[key])
+            modality = MODALITIES.get(image.meta.get("modality"))
+            own = modality.color_map if modality else None
             if own and image.ndim == 4 and image.shape[0] == 1:
                 table = (self.color_map or ColorMap(own)).table
-                result[key] = MetaTensor(image.as_tensor(), meta={**image.meta, "color_table": table})
+                result[key] = like(image.as_tensor(), image, color_table=table)
         return result

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai_s3im.errors import InputError
 from monai_s3im.settings import MAX_GIB
 
-from .meta import meta_without_affine
+from .meta import like
 
 
 def parse_spacing(spacing: str | float | Sequence[float] | None) -> tuple[float, float, float] | None:
@@ -78,4 +78,4 @@ def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], m
     centre = affine[:3, :3] @ ((size - 1) / 2) + affine[:3, 3]
     target[:3, 3] = centre - target[:3, :3] @ ((shape - 1) / 2)
     empty = torch.zeros(1).expand(1, *shape.astype(int).tolist())
-    return MetaTensor(empty, affine=torch.as_tensor(target), meta=meta_without_affine(volume))
+    return like(empty, volume, torch.as_tensor(target))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.config import KeysCollection
+from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import ensure_tuple
@@ -26,6 +26,7 @@ from monai_s3im.modalities import (
 from monai_s3im.settings import parse_range
 
 from .ct_window import ct_content
+from .meta import like, with_meta
 
 Window = str | Sequence[float]
 
@@ -68,11 +69,12 @@ class NormalizeModality(Transform):
         self.window = None if window is None or self.is_by_content else ct_window(window)
         self.limits = parse_range(limits)
 
-    def __call__(self, image: MetaTensor, name: str = "a volume") -> MetaTensor:
+    def __call__(self, image: NdarrayOrTensor, name: str = "a volume") -> MetaTensor:
         """Scale.
 
         Args:
-            image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant; NaN where a volume has no value.
+            image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant; NaN where a volume has no value. A plain
+                tensor or array has no metadata: it is treated as a volume.
             name: what to call an image that comes from no file.
 
         Returns:
@@ -83,12 +85,13 @@ class NormalizeModality(Transform):
         Raises:
             InputError: if no value lies between the limits.
         """
+        image = with_meta(image)
         modality = self.modality or modality_of_dicom(str(image.meta.get("modality_tag", "")))
         described: dict[str, Any] = {"modality_given": self.modality is not None, "modality_guessed": modality is None}
         if "value_range" in image.meta:
             described["modality"] = modality.name if modality else "generic"
             range_ = self.limits or (0.0, float(image.meta["value_range"]))
-            return _scaled(image.as_tensor().float(), range_, {**image.meta, **described})
+            return _scaled(image.as_tensor().float(), range_, image, described)
         name = Path(str(image.meta.get("filename_or_obj", name))).name
         if modality is None:
             modality = guess_modality(image)
@@ -107,7 +110,7 @@ class NormalizeModality(Transform):
         values, no_data = _filled(image.as_tensor().float(), modality, name)
         if no_data is not None:
             described["no_data"] = no_data
-        return _scaled(values, window or intensity_range(image, modality), {**image.meta, **described})
+        return _scaled(values, window or intensity_range(image, modality), image, described)
 
     def _window_of(
         self, image: MetaTensor, modality: Modality, name: str
@@ -150,9 +153,9 @@ def _is_auto(window: Window | None) -> bool:
     return isinstance(window, str) and window == AUTO_WINDOW
 
 
-def _scaled(values: Tensor, range_: tuple[float, float], meta: dict[str, Any]) -> MetaTensor:
+def _scaled(values: Tensor, range_: tuple[float, float], image: MetaTensor, described: dict[str, Any]) -> MetaTensor:
     lower, upper = range_
-    return MetaTensor((values - lower).div_(upper - lower), meta={**meta, "intensity_range": range_})
+    return like((values - lower).div_(upper - lower), image, **described, intensity_range=range_)
 
 
 def _filled(values: Tensor, modality: Modality, name: str) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -17,15 +18,17 @@ from monai_s3im.formats.dicom.study import series_remarks
 from monai_s3im.formats.reading import is_usable_affine, read_image
 from monai_s3im.settings import MAX_GIB
 
+from .meta import with_meta
 from .notes import with_warnings
 
 logger = logging.getLogger(__name__)
 
 
 class LoadSourcesd(MapTransform):
-    """Read each source with :func:`read_image`; take a MONAI tensor as it is.
+    """Read each source with :func:`read_image`; take a tensor or an array as it is.
 
-    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit, NaN for no value. A
+    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit, NaN for no value. The
+    affine of a plain tensor or array is the identity, as in MONAI: voxels of 1 mm. A
     picture, (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer
     type, or up to ``meta["value_range"]``.
 
@@ -47,12 +50,12 @@ class LoadSourcesd(MapTransform):
         result = dict(data)
         for key in self.keys:
             source = result[key]
-            if isinstance(source, MetaTensor):
-                result[key] = _checked(source, str(key))
+            if isinstance(source, torch.Tensor | np.ndarray):
+                result[key] = _checked(with_meta(source), str(key))
             elif isinstance(source, str | Path):
                 result[key] = read_image(source, self.max_gib)
             else:
-                raise InputError(f"{key} is a {type(source).__name__}: give a path or a monai.data.MetaTensor")
+                raise InputError(f"{key} is a {type(source).__name__}: give a path, a tensor or an array")
         return result
 
 
@@ -72,7 +75,7 @@ class CompareSeriesd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Compare."""
-        files = [data[key].meta.get("filename_or_obj") for key in self.keys]
+        files = [with_meta(data[key]).meta.get("filename_or_obj") for key in self.keys]
         series = [Path(file) for file in files if file and is_series(file)]
         remarks = [remark for other in series[1:] for remark in series_remarks(series[0], other, self.is_moved)]
         for remark in remarks:
@@ -98,7 +101,7 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
     if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
     if is_measured:
-        return MetaTensor(values, affine=affine)
+        return MetaTensor(values, affine=affine, applied_operations=list(image.applied_operations))
     is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
     largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)
     largest = float(image.meta.get("value_range", largest))
@@ -107,4 +110,6 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
             f"{key} has values from {float(values.amin()):g} to {float(values.amax()):g} outside [0, {largest:g}]: "
             'scale it, or tell its largest value as meta["value_range"]'
         )
-    return MetaTensor(values, affine=affine, meta={"value_range": largest})
+    return MetaTensor(
+        values, affine=affine, meta={"value_range": largest}, applied_operations=list(image.applied_operations)
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import isfile
 
-from .meta import meta_without_affine
+from .meta import like
 
 _LARGEST_MM, _MOST_SCALING = 1e6, 1e3
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
@@ -47,7 +47,7 @@ def moved_by(movement: NDArray[np.float64], image: MetaTensor) -> MetaTensor:
         image: (C, X, Y, Z) with affine, RAS mm.
     """
     affine = torch.as_tensor(np.linalg.solve(movement, np.asarray(image.affine.cpu(), dtype=np.float64)))
-    return MetaTensor(image.as_tensor(), affine=affine, meta=meta_without_affine(image))
+    return like(image.as_tensor(), image, affine)
 
 
 def read_movement(path: str | Path) -> NDArray[np.float64]:

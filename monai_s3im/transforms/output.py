@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from monai_s3im.errors import InputError, OutputError
@@ -82,7 +81,8 @@ def _check_record(path: Path) -> None:
 class CheckOutputd(MapTransform):
     """Refuse, before anything is read, an output that could not be written; see :func:`check_output`.
 
-    The output is that of :class:`.SaveFusedd`; where ``data`` has neither ``output`` nor ``name``, there is none.
+    The output is that of :class:`.SaveFusedd`; where ``data`` has neither ``output`` nor ``name``, or its ``output`` is
+    None, there is none.
 
     Args:
         keys: sources, paths or tensors; the first says whether the output is a picture.
@@ -98,9 +98,9 @@ class CheckOutputd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check."""
         sources = [data[key] for key in self.keys]
-        if data.get("output") or data.get("name"):
-            is_picture = sources[0].ndim == 3 if isinstance(sources[0], MetaTensor) else not is_volume(sources[0])
-            files = [source for source in sources if not isinstance(source, MetaTensor)]
+        if data.get("output", "by name") and (data.get("output") or data.get("name")):
+            is_picture = not is_volume(sources[0]) if isinstance(sources[0], str | Path) else sources[0].ndim == 3
+            files = [source for source in sources if isinstance(source, str | Path)]
             path = output_of(data, self.output_dir, self.dicom, is_picture)
             check_output(path, 2 if is_picture else 3, files, self.dicom)
         return dict(data)

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import InvertibleTransform, MapTransform, Transform
+from monai.utils import TraceKeys
 from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
 from monai_s3im.settings import REGISTRATIONS
 
 from .mattes_information import MattesInformation
-from .meta import meta_without_affine
+from .meta import like, with_meta
 from .movement import moved_by, ras_to_lps, read_movement
 from .notes import REGISTRATION, with_note, with_warnings
 from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
@@ -56,9 +58,7 @@ class Register(Transform):
         if self.kind == "none":
             faults = overlap_faults(reference, image)
             found = {"kind": "none", "matrix_lps": None, "mutual_information": None, "faults": faults}
-            return MetaTensor(
-                image.as_tensor(), affine=image.affine, meta={**meta_without_affine(image), "registration": found}
-            )
+            return like(image.as_tensor(), image, registration=found)
         information = MattesInformation(reference, image)
         movement = information.maximise(self.kind) if self.movement is None else self.movement
         moved = moved_by(movement, image)
@@ -77,11 +77,12 @@ class Register(Transform):
         return moved
 
 
-class RegisterSourcesd(MapTransform):
+class RegisterSourcesd(MapTransform, InvertibleTransform):
     """Bring each further source into register with the first, and warn of a pair that does not fit.
 
     ``registration`` is added, a list with what :class:`Register` says of each further source and the ``file`` of a
     given transform; and ``warnings``, a list of sentences; see :mod:`.notes`. Pictures are taken to be registered.
+    ``Invertd`` gives what has the place of a moved source the place that the source had.
 
     Args:
         keys: sources, normalised.
@@ -99,7 +100,7 @@ class RegisterSourcesd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Register."""
-        result = dict(data)
+        result = {**data, **{key: with_meta(data[key]) for key in self.keys}}
         reference, *others = self.keys
         if any(result[key].ndim == 3 for key in self.keys):
             if self.register.kind != "none":
@@ -111,8 +112,11 @@ class RegisterSourcesd(MapTransform):
         found: list[dict[str, Any]] = []
         warnings: list[str] = []
         for key in others:
-            result[key] = self.register(result[key], result[reference])
-            told = result[key].meta.pop("registration")
+            affine = result[key].affine.clone()
+            moved = self.register(result[key], result[reference])
+            told = moved.meta.pop("registration")
+            is_moved = told["kind"] != "none"
+            result[key] = self.push_transform(moved, extra_info={"affine": affine}) if is_moved else moved
             pair = f"{_name(result, reference)} and {_name(result, key)}"
             faults = [f"{pair} {fault}: look at the result before you use it" for fault in told.pop("faults")]
             for fault in faults:
@@ -120,6 +124,16 @@ class RegisterSourcesd(MapTransform):
             warnings += faults
             found.append({**told, "file": self.transform.name if self.transform else None})
         return with_warnings(with_note(result, REGISTRATION, found), warnings)
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Put back what this transform has moved, and what has its traces."""
+        result = dict(data)
+        for key, image in data.items():
+            if isinstance(image, MetaTensor) and any(map(self._transforms_match, image.applied_operations)):
+                kept = like(image.as_tensor(), image)
+                affine = torch.as_tensor(self.pop_transform(kept)[TraceKeys.EXTRA_INFO]["affine"])
+                result[key] = like(kept.as_tensor(), kept, affine)
+        return result
 
 
 def _name(data: Mapping[Hashable, Any], key: Hashable) -> str:

@@ -102,7 +102,7 @@ class SaveFusedd(MapTransform):
         keys: fused images, (1 or 3, ...) in [0, 1].
         output_dir: folder; made when needed.
         settings: what to record beside the sources, see :func:`pipeline_settings`; of ``weights``, task -> ``file`` and
-            ``sha256``, those of ``data["task"]``.
+            ``sha256``, those of ``data["fused_by"]``; where the data has no such task, they came from elsewhere.
         dicom: write a DICOM series in the study of the first source that is one; see :func:`write_series`.
     """
 
@@ -117,6 +117,7 @@ class SaveFusedd(MapTransform):
         self.output_dir = Path(output_dir)
         self.settings = dict(settings)
         self.dicom = dicom
+        self._written: dict[Path, list[str | None]] = {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write.
@@ -129,6 +130,8 @@ class SaveFusedd(MapTransform):
         for key in self.keys:
             image: MetaTensor = result[key]
             path = output_of(result, self.output_dir, self.dicom, is_picture=image.ndim == 3)
+            if not result.get("output"):
+                self._refuse_a_second(path, [source["sha256"] for source in noted(result, PROVENANCE).values()])
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -167,10 +170,15 @@ class SaveFusedd(MapTransform):
                 file.unlink(missing_ok=True)
             raise
 
+    def _refuse_a_second(self, path: Path, sources: list[str | None]) -> None:
+        """Two pairs of one name would leave one file."""
+        if self._written.setdefault(path, sources) != sources:
+            raise OutputError(f"{path} has been written for another pair: give each pair a name of its own")
+
     def _settings_of(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
         """The settings with the weights of this pair's task."""
-        settings, task = dict(self.settings), data["task"]
-        used = settings.pop("weights")[task]
+        settings, task = dict(self.settings), data.get("fused_by")
+        used = settings.pop("weights").get(task, {"file": None, "sha256": None})
         settings["task"] = None if task == OWN_WEIGHTS else task
         return {**settings, "weights_file": used["file"], "weights_sha256": used["sha256"]}
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from monai_s3im.errors import InputError
 
-from .meta import meta_without_affine
+from .meta import like, with_meta
 
 PLANES = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
 """Axis codes of the slice layout: rows run to the first letter, columns to the second, slices to the third.
@@ -52,17 +52,16 @@ class ToSlices(Transform):
 
     def __call__(self, volume: MetaTensor) -> MetaTensor:
         """Reorder (C, X, Y, Z) with its affine into slices, in memory of their own."""
+        volume = with_meta(volume)
         to_array = self._to_array(volume)
-        slices = _reorder(volume.as_tensor(), to_array[:3, :3].T)
-        return MetaTensor(slices, affine=_affine_of(volume) @ to_array, meta=meta_without_affine(volume))
+        slices = reorder(volume.as_tensor(), to_array[:3, :3].T)
+        return like(slices, volume, _affine_of(volume) @ to_array)
 
     def grid(self, volume: MetaTensor) -> MetaTensor:
         """The grid of the slices without content, (1, rows, columns, slices) whose voxels share one place in memory."""
         to_array = self._to_array(volume)
         shape = [volume.shape[1 + int(old)] for old in to_array[:3, :3].abs().argmax(dim=0)]
-        return MetaTensor(
-            torch.zeros(1).expand(1, *shape), affine=_affine_of(volume) @ to_array, meta=meta_without_affine(volume)
-        )
+        return like(torch.zeros(1).expand(1, *shape), volume, _affine_of(volume) @ to_array)
 
     def _to_array(self, volume: MetaTensor) -> torch.Tensor:
         """The matrix, (4, 4), from an index in the slices to the index in the array."""
@@ -81,7 +80,7 @@ def _affine_of(volume: MetaTensor) -> torch.Tensor:
     return volume.affine.cpu().double()
 
 
-def _reorder(array: torch.Tensor, axes: NDArray[np.float64] | torch.Tensor) -> torch.Tensor:
+def reorder(array: torch.Tensor, axes: NDArray[np.float64] | torch.Tensor) -> torch.Tensor:
     """Apply a signed permutation, (new, old) with entries -1, 0, 1, to the axes after the first.
 
     The result is contiguous and the only copy that is made, also where axes are flipped.
@@ -117,7 +116,7 @@ class RestoreGridd(MapTransform):
         for key in self.key_iterator(dict(data)):
             image = convert_to_tensor(data.pop(key))
             data[key] = (
-                MetaTensor(_reorder(image, axes), affine=torch.as_tensor(grid)) if is_volume else MetaTensor(image)
+                MetaTensor(reorder(image, axes), affine=torch.as_tensor(grid)) if is_volume else MetaTensor(image)
             )
             del image
         return data
@@ -140,7 +139,7 @@ class RandSliced(Randomizable, MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Take a slice, the same one for every key."""
         result = dict(data)
-        first = result[self.keys[0]]
+        first = convert_to_tensor(result[self.keys[0]])
         if first.ndim == 3:
             return result
         content = first.amax(dim=(1, 2)).amin(0).gt(0).nonzero().flatten().tolist() or list(range(first.shape[-1]))

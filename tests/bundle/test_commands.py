@@ -32,8 +32,7 @@ def test_training_from_outside_the_bundle_folder(bundle, tiny_dataset, tmp_path)
 
 
 def test_training_with_no_config_file_named_runs_on_the_phantom(tmp_path):
-    name = "monai_s3im.workflows.Training"
-    monai_bundle("run", "training", "--workflow_name", name, *SETTINGS, cwd=tmp_path)
+    monai_bundle("run_workflow", "monai_s3im.workflows.Training", *SETTINGS, cwd=tmp_path)
     output = tmp_path / "runs" / "training"
     assert (output / "phantom" / "datalist.json").is_file()
     assert list((output / "checkpoints").iterdir())
@@ -53,6 +52,8 @@ def test_inference_in_the_bundle_folder(bundle, tiny_dataset, tmp_path):
             assert fused.size == (72, 72)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "inference", "multi_gpu_train", "metadata"])
+@pytest.mark.parametrize(
+    "name", ["train", "evaluate", "inference", "inference_tensors", "multi_gpu_train", "multi_gpu_evaluate", "metadata"]
+)
 def test_configs_are_json(bundle, name):
     assert json.loads((bundle / "configs" / f"{name}.json").read_text(encoding="utf-8"))

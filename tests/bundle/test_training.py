@@ -1,15 +1,19 @@
 """Training by the bundle: it learns, it can be resumed, interrupted and repeated."""
 
 import json
+import operator
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 from ignite.engine import Events
+from monai.engines import SupervisedEvaluator
+from monai.handlers import MeanAbsoluteError, from_engine
+from monai.losses import SSIMLoss
 from process_tools import printed_by
 
-from monai_s3im.bundle_config import bundle_root
+from monai_s3im.bundle_config import bundle_parser, bundle_root
 from monai_s3im.errors import InputError
 from monai_s3im.networks import S3IMFusion, load_weights
 from monai_s3im.training.handlers import BestModel, ResumableCheckpoints, latest_checkpoint
@@ -50,6 +54,73 @@ def test_validation_reports_the_ten_metrics_and_keeps_the_best_model(tiny_datase
     best = workflow.parser.get_parsed_content("validate#best_model")
     assert isinstance(best, BestModel)
     assert best.best == max(metrics["Qabf"] for metrics in seen)
+
+
+def mean_absolute_error():
+    handler = {"_target_": "MeanAbsoluteError", "output_transform": "$monai.handlers.from_engine(['pred', 'first'])"}
+    return {"MAE": handler}
+
+
+def test_another_key_metric_where_less_is_better_and_no_further_metric(tiny_dataset, tmp_path):
+    settings = {"validate#key_metric": mean_absolute_error(), "validate#additional_metrics": {}}
+    settings["validate#evaluator#metric_cmp_fn"] = "$lambda value, best: value < best"
+    first = {"_target_": "Lambdad", "keys": "image", "func": "$lambda image: image[:1]", "overwrite": "first"}
+    clip = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda fused: fused.clamp(0, 1)"}
+    settings["validate#postprocessing"] = {"_target_": "Compose", "transforms": [clip, first]}
+    workflow = training(tiny_dataset, tmp_path, epochs=2, **settings)
+    seen = []
+    workflow.evaluator.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: seen.append(dict(engine.state.metrics)))
+    workflow.run()
+    assert [list(metrics) for metrics in seen] == [["MAE"]] * 2
+    assert workflow.parser.get_parsed_content("validate#best_model").best == min(metrics["MAE"] for metrics in seen)
+
+
+def test_the_best_model_is_that_of_the_engine_s_key_metric_and_its_sign(tmp_path):
+    network = torch.nn.Conv2d(1, 1, 1)
+    images = {"image": torch.zeros(1, 1, 4, 4), "label": torch.zeros(1, 1, 4, 4)}
+    error = MeanAbsoluteError(output_transform=from_engine(["pred", "label"]))
+
+    def saved_of(is_better, **metrics):
+        best = BestModel(tmp_path / "model.pt", network)
+        evaluator = SupervisedEvaluator(
+            "cpu", [images], network, metric_cmp_fn=is_better, val_handlers=[best], **metrics
+        )  # fmt: skip
+        for bias in (0.5, 0.1, 0.3):
+            torch.nn.init.constant_(network.bias, bias)
+            evaluator.run()
+        restored = BestModel(tmp_path / "model.pt", network)
+        restored.load_state_dict(best.state_dict())
+        assert str(restored.best) == str(best.best)
+        return torch.load(tmp_path / "model.pt", weights_only=True)["bias"].item()
+
+    assert saved_of(operator.lt, key_val_metric={"MAE": error}) == pytest.approx(0.1)
+    assert saved_of(operator.gt, key_val_metric={"MAE": error}) == pytest.approx(0.5)
+    assert saved_of(operator.gt) == pytest.approx(0.3)  # no key metric: the last
+
+
+def test_a_loss_of_monai_is_taken_source_by_source(tiny_dataset, tmp_path):
+    workflow = training(tiny_dataset, tmp_path, loss={"_target_": "SSIMLoss", "spatial_dims": 2}, val_interval=5)
+    loss = workflow.trainer.loss_function
+    fused, sources = torch.rand(2, 1, 32, 32), torch.rand(2, 2, 32, 32)
+    each = [SSIMLoss(spatial_dims=2)(fused, sources[:, i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(loss(fused, sources), (each[0] + each[1]) / 2)
+    workflow.run()
+    assert (tmp_path / "model.pt").is_file()
+
+
+def test_a_network_for_other_sources_is_refused_before_anything_is_read(tmp_path):
+    words = r"the network takes 3 sources, and the data has 2 \(image_a, image_b\): set network_def#in_channels to 2"
+    with pytest.raises(InputError, match=words):
+        training(tmp_path / "not looked for", tmp_path, **{"network_def#in_channels": 3})
+
+
+@pytest.mark.parametrize(("device", "is_on"), [("cpu", False), ("cuda:0", True)])
+@pytest.mark.parametrize("kind", [str, torch.device])
+def test_half_precision_is_for_a_gpu_alone(monkeypatch, device, is_on, kind):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    parser = bundle_parser("train")
+    parser["device"] = kind(device)
+    assert parser.get_parsed_content("train#trainer#amp") is is_on
 
 
 @pytest.mark.parametrize("task", ["ct_mri", "spect_mri"])
@@ -229,12 +300,15 @@ def test_no_property_that_monai_asks_for_is_missing(tiny_dataset, tmp_path):
 
 
 def train_in_two_processes(configs, tiny_dataset, output_dir, **settings):
-    folder = bundle_root() / "configs"
-    files = [str(folder / f"{name}.json") for name in (*configs, "multi_gpu_train")]
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "monai.bundle", "run", "training", "--config_file", str(files)]
     settings = {"dataset_dir": tiny_dataset, "batch_size": 1, "patch_size": 64, **settings}
-    settings |= {"output_dir": output_dir, "device": "cpu", "bundle_root": bundle_root()}
+    return run_in_two_processes("training", [*configs, "multi_gpu_train"], output_dir=output_dir, **settings)
+
+
+def run_in_two_processes(run_id, configs, **settings):
+    files = [str(bundle_root() / "configs" / f"{name}.json") for name in configs]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
+    settings |= {"device": "cpu", "bundle_root": bundle_root()}
     for name, value in settings.items():
         command += [f"--{name}", str(value)]
     return printed_by(*command)
@@ -261,3 +335,27 @@ def test_two_processes_train_by_the_second_recipe_and_one_pair_validates(tiny_da
     counts = [name for name in saved if name.endswith("num_batches_tracked")]
     assert counts
     assert all(saved[name] == started[name] + 2 for name in counts)  # the mean of the weights went along
+
+
+@pytest.mark.parametrize(
+    "configs",
+    [
+        ("train", "evaluate", "multi_gpu_evaluate"),
+        pytest.param(("train", "evaluate", "multi_gpu_train"), marks=pytest.mark.slow),
+        pytest.param(("train", "multi_gpu_train", "evaluate"), marks=pytest.mark.slow),
+    ],
+    ids="-".join,
+)
+def test_two_processes_evaluate_as_one_does(configs, tiny_dataset, tmp_path):
+    """Three pairs, so that the processes have different numbers of them."""
+    data = shutil.copytree(tiny_dataset, tmp_path / "data")
+    pairs = json.loads((data / "datalist.json").read_text(encoding="utf-8"))
+    (data / "datalist.json").write_text(json.dumps({**pairs, "validation": pairs["training"][:3]}))
+    run_in_two_processes("run", configs, dataset_dir=data, output_dir=tmp_path / "two")
+    workflow = Evaluation(dataset_dir=str(data), output_dir=str(tmp_path / "one"), device="cpu", logging_file=False)
+    workflow.initialize()
+    workflow.run()
+    for name in ("Qabf_raw.csv", "SSIM_raw.csv"):
+        one, two = ((tmp_path / folder / name).read_text(encoding="utf-8").splitlines() for folder in ("one", "two"))
+        assert len(one) == 4
+        assert sorted(one) == sorted(two)

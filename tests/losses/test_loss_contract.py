@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.losses import SSIMLoss
 from references import losses_reference
 
 from monai_s3im.functional import draw_positions
@@ -19,6 +20,7 @@ from monai_s3im.losses import (
     EdgePreservationLoss,
     GaussianSSIMLoss,
     GradientTransferLoss,
+    PerSourceLoss,
     S3IMFusionLoss,
     SalientFloorLoss,
     SalientFusionLoss,
@@ -53,6 +55,7 @@ MAKE_LOSS = {
     "GradientTransferLoss": GradientTransferLoss,
     "EdgePreservationLoss": EdgePreservationLoss,
     "SalientFusionLoss": lambda: SalientFusionLoss(draws=DRAWS, patch_size=PATCH_SIZE, generator=seeded()),
+    "PerSourceLoss": lambda: PerSourceLoss(torch.nn.L1Loss()),
 }
 REFERENCE = {
     "StochasticSSIMLoss": lambda f, s: losses_reference.stochastic_ssim(f, s, the_draws(f[0].size)),
@@ -69,6 +72,7 @@ REFERENCE = {
     "GradientTransferLoss": losses_reference.gradient_transfer,
     "EdgePreservationLoss": losses_reference.edge_preservation,
     "SalientFusionLoss": lambda f, s: losses_reference.salient_fusion(f, s, the_draws(f[0].size)),
+    "PerSourceLoss": lambda f, s: np.mean([np.abs(f - s[:, index]).mean() for index in range(s.shape[1])]),
 }
 # At equality the sigmoids of the edge measure leave 1 - 0.9994 * 0.9879 * sigmoid(7.5) * sigmoid(22 * 0.19) = 0.029.
 # A pixel that is shared by two bins leaves at most its neighbours undecided: ln 3. A gain of 1.08 leaves 0.08 of the
@@ -108,6 +112,36 @@ def test_agrees_with_the_equation_written_as_loops(name, sources):
     fused, sources = images(sources=sources)
     expected = REFERENCE[name](fused[:, 0].numpy(), sources.numpy())
     assert score(name, fused, sources).item() == pytest.approx(expected, rel=1e-12)
+
+
+own_reduction = pytest.mark.parametrize("name", sorted(MAKE_LOSS.keys() - {"PerSourceLoss"}))
+
+
+@own_reduction
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_reduces_over_the_batch_as_torch_s_losses_do(name, reduction):
+    fused, sources = images(batch=3)
+    each = torch.stack([score(name, fused[i : i + 1], sources[i : i + 1]) for i in range(3)])
+    loss = MAKE_LOSS[name]()
+    assert type(loss)(reduction=reduction).reduction == reduction
+    for part in loss.modules():
+        part.reduction = reduction
+    torch.testing.assert_close(loss(fused, sources), {"none": each, "mean": each.mean(), "sum": each.sum()}[reduction])
+
+
+def test_a_loss_taken_source_by_source_reduces_and_weighs_by_itself():
+    fused, sources = images(batch=3)
+    loss = PerSourceLoss(SSIMLoss(spatial_dims=2, win_size=7, reduction="none"), weights=[0.25, 2.0])
+    each = [SSIMLoss(spatial_dims=2, win_size=7, reduction="none")(fused, sources[:, i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(loss(fused, sources), 0.25 * each[0] + 2 * each[1])
+    with pytest.raises(ValueError, match="2 weights for 3 sources: give one for each source"):
+        loss(*images(sources=3))
+
+
+@own_reduction
+def test_an_unknown_reduction_is_refused(name):
+    with pytest.raises(ValueError, match="max"):
+        type(MAKE_LOSS[name]())(reduction="max")
 
 
 @every_loss
@@ -236,6 +270,7 @@ def test_the_number_of_filters_does_not_grow_with_draws_images_or_sources(name, 
     loss(*images(batch=4, sources=3))
     # SSIM: all moments in one, a Gaussian along columns and rows. Gradients: of fused and sources. Intensities: none.
     expected = {
+        "PerSource": 0,
         "StochasticSSIM": 1,
         "GaussianSSIM": 2,
         "DetailTexture": 2,

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from monai.metrics.utils import do_metric_reduction
 from references.metrics_reference import REFERENCES
 from torch import Tensor
 
@@ -282,3 +283,34 @@ def test_all_metrics_together_equal_each_alone_when_the_batch_is_split():
     assert list(together) == list(FUSION_METRICS)
     for name, values in together.items():
         torch.testing.assert_close(values, measure(name, fused, sources), rtol=1e-12, atol=0)
+
+
+def by_monai(values, reduction):
+    """What MONAI's own function makes of the values of images of one channel."""
+    return do_metric_reduction(values[:, None], reduction)[0]
+
+
+@every_metric
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel"])
+def test_aggregates_by_the_reductions_of_monai(name, reduction):
+    fused, sources = random_pairs()
+    metric, asked = CLASSES[name](), CLASSES[name](reduction=reduction)
+    for each in (metric, asked):
+        each(fused, sources)
+    expected = by_monai(metric.get_buffer(), reduction)
+    for found in (metric.aggregate(reduction), asked.aggregate()):
+        torch.testing.assert_close(found.float().flatten(), expected.float().flatten())  # MONAI's mean has shape (1,)
+
+
+def test_a_sum_leaves_out_images_without_a_value_and_an_unknown_reduction_is_refused():
+    metric = metrics.QabfMetric()
+    fused, sources = random_pairs()
+    sources[0] = 0  # no edge to keep
+    metric(fused, sources)
+    assert metric.get_buffer()[0].isnan()
+    torch.testing.assert_close(metric.aggregate("sum"), metric.get_buffer()[1:].sum())
+    metric.reset()
+    metric(fused[:1], sources[:1])
+    assert metric.aggregate("sum").isnan()
+    with pytest.raises(ValueError, match="median"):
+        metric.aggregate("median")

@@ -137,13 +137,15 @@ def test_uptake_has_no_colour_where_it_is_not(seen):
     torch.testing.assert_close(restored(by_table, fused), restored(in_colour, fused), rtol=0, atol=1e-7)
 
 
-def test_sources_are_joined_in_order_and_let_go():
+@pytest.mark.parametrize("keep", [True, False])
+def test_sources_are_joined_in_order_and_let_go_where_that_is_asked_for(keep):
     data = {"image_a": noise(1, 4, 5, seed=1), "image_b": noise(1, 4, 5, seed=2), "kept": 1}
     expected = torch.cat([data["image_a"].as_tensor(), data["image_b"].as_tensor()])
-    joined = JoinSourcesd(KEYS)(data)
+    joined = JoinSourcesd(KEYS, keep=keep)(data)
     assert torch.equal(joined["image"].as_tensor(), expected)
-    assert sorted(joined) == ["image", "kept"]
-    assert sorted(data) == ["kept"]
+    left = ["image_a", "image_b"] if keep else []
+    assert sorted(joined) == ["image", *left, "kept"]
+    assert sorted(data) == [*left, "kept"]
 
 
 def test_where_a_source_ends_the_network_sees_no_edge():

@@ -1,0 +1,25 @@
+"""What is wrong with a training before its first step."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from monai_s3im.errors import InputError
+
+
+def check_sources(network: nn.Module, keys: Sequence[str]) -> None:
+    """Refuse a network for another number of sources.
+
+    Args:
+        network: where it has no ``in_channels``, it is taken as it is.
+        keys: the sources that are joined along the channels.
+
+    Raises:
+        InputError: if the numbers differ.
+    """
+    channels = getattr(network, "in_channels", None)
+    if isinstance(channels, int) and channels != len(keys):
+        raise InputError(
+            f"the network takes {channels} sources, and the data has {len(keys)} ({', '.join(map(str, keys))}): set "
+            f"network_def#in_channels to {len(keys)}"
+        )

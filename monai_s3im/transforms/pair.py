@@ -1,0 +1,52 @@
+"""What an item of a data list may leave to us: how its sources are named, and its name."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_s3im.errors import InputError
+from monai_s3im.formats.reading import stem_of
+
+_WANTED = "give image_a and image_b, or image with a list of the two"
+
+
+class PairItemd(MapTransform):
+    """Give an item its two sources and a name.
+
+    ``image`` with a list of the two becomes the sources, and ``modality`` with a list their modalities. An item without
+    ``name`` has that of its first source's file, without suffix, or ``fused``.
+
+    Args:
+        keys: sources, such as ``image_a`` and ``image_b``.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Complete the item.
+
+        Raises:
+            InputError: if it has no two sources.
+        """
+        result = dict(data)
+        for name in ("image", "modality"):
+            found = result.get(name)
+            if isinstance(found, list | tuple) and len(found) == len(self.keys):
+                del result[name]
+                result |= {str(key).replace("image", name): part for key, part in zip(self.keys, found, strict=True)}
+        if missing := [key for key in self.keys if key not in result]:
+            image = result.get("image")
+            told = f", and image is {image}" if isinstance(image, str | Path) else ""
+            raise InputError(f"an item of the data has no {missing[0]}{told}: {_WANTED}")
+        if not result.get("name"):
+            result["name"] = _name_of(result[self.keys[0]])
+        return result
+
+
+def _name_of(source: Any) -> str:
+    if isinstance(source, MetaTensor):
+        source = source.meta.get("filename_or_obj") or "fused"
+    return "fused" if isinstance(source, torch.Tensor | np.ndarray) else stem_of(Path(source))
