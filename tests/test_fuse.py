@@ -138,13 +138,22 @@ def test_the_given_tensors_are_left_alone(fuser, pictures):
         (MetaTensor(torch.ones(1, 4, 5)), "image_b has no content, every voxel is 1"),
         (MetaTensor(255 * torch.eye(4)[None]), r"image_b has values from 0 to 255 outside \[0, 1\]"),
         (MetaTensor(torch.rand(1, 4, 5, 6), affine=torch.zeros(4, 4)), "image_b has an affine that cannot be inverted"),
-        (torch.rand(1, 4, 5), "image_b is a Tensor: give a path or a monai.data.MetaTensor"),
+        ([[0.5]], "image_b is a list: give a path, a tensor or an array"),
         (None, "image_b is a NoneType"),
     ],
 )
 def test_unusable_tensors_are_refused_by_name(fuser, image, words):
     with pytest.raises(InputError, match=words):
         fuser(MetaTensor(torch.rand(1, 4, 5)), image)
+
+
+@pytest.mark.parametrize("kind", [torch.as_tensor, np.asarray])
+@pytest.mark.parametrize("shape", [(1, 12, 16), (1, 12, 16, 5)])
+def test_plain_tensors_and_arrays_are_fused_as_metatensors_are(fuser, kind, shape):
+    images = [torch.rand(shape, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    plain, expected = fuser(*map(kind, images)), fuser(*map(MetaTensor, images))
+    assert torch.equal(plain.as_tensor(), expected.as_tensor())
+    assert torch.equal(plain.affine, torch.eye(4, dtype=plain.affine.dtype))
 
 
 def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):

@@ -4,8 +4,6 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
@@ -49,4 +47,4 @@ class PairItemd(MapTransform):
 def _name_of(source: Any) -> str:
     if isinstance(source, MetaTensor):
         source = source.meta.get("filename_or_obj") or "fused"
-    return "fused" if isinstance(source, torch.Tensor | np.ndarray) else stem_of(Path(source))
+    return stem_of(Path(source)) if isinstance(source, str | Path) else "fused"
