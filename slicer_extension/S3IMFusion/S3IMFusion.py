@@ -47,7 +47,7 @@ def registerFusionLayout() -> None:
     """Registers the fusion view with Slicer, so that a scene that was saved in it can be opened before the module."""
     scene = slicer.mrmlScene
     register_layout(scene)
-    scene.AddObserver(scene.EndImportEvent, lambda _caller, _event: show_registered(scene))
+    scene.AddObserver(scene.EndImportEvent, lambda caller, _event: show_registered(caller))
 
 
 def registerDICOMExport() -> None:

@@ -257,6 +257,27 @@ def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_second_export_into_the_same_folder_leaves_the_first_as_it_is(dialog, logic, hierarchy, sources, tmp_path):
+    """Items have the same numbers in every session: what is there may be of another patient."""
+    fused = logic.process(*sources)
+    exported(hierarchy, fused, tmp_path)
+    first = {file: file.read_bytes() for file in tmp_path.glob("*/*.dcm")}
+    error, files = dicom_export.export(dicom_export.choices(item_of(hierarchy, fused))[0], tmp_path)
+    assert error == ""
+    assert len(files) == 2 * len(first) > 0
+    assert {file: file.read_bytes() for file in first} == first
+    assert len({pydicom.dcmread(file).SeriesInstanceUID for file in files}) == 2
+
+
+def test_a_folder_that_was_there_is_not_removed(tmp_path):
+    from S3IMFusionLib.dicom_series import write_series
+
+    (tmp_path / "0001.dcm").write_text("of another series")
+    with pytest.raises(FusionError, match=r"cannot be written \(File exists\): choose another folder"):
+        write_series(tmp_path, np.zeros((1, 2, 2), np.int16), np.eye(4), (1, 1), {}, "")
+    assert (tmp_path / "0001.dcm").read_text() == "of another series"
+
+
 def test_a_slicer_without_its_dicom_module_opens_the_module(scene, application_logic):
     pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
     import stand_ins

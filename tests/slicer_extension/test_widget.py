@@ -20,7 +20,7 @@ slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials: pip install -e .[slicer-test]")
 
 import stand_ins
-from PySide6 import QtWidgets
+from PySide6 import QtTest, QtWidgets
 from S3IMFusionLib import install, settings
 from S3IMFusionLib.process import Worker
 from S3IMFusionLib.sample_data import Grid, head_phantom
@@ -32,7 +32,7 @@ from monai_s3im.transforms.slices import PLANES
 
 GRID = Grid((48, 56, 12), (4.0, 4.0, 12.0))
 IJK_TO_RAS = np.array([[4.0, 0, 0, -94], [0, 4, 0, -110], [0, 0, 12, -66], [0, 0, 0, 1]])
-BY_HAND = {"device", "weights"}  # widgets whose choices are not known before torch is loaded, or are paths
+BY_HAND = {"device", "weights", "range_a", "range_b"}  # known when torch is loaded, or typed: the cursor stays
 TEXTS = (
     "appearance",
     "checks",
@@ -80,6 +80,20 @@ def test_first_seen_are_two_inputs_an_output_apply_and_the_fade(panel):
 def test_every_field_has_a_widget_of_its_name(panel):
     for name in fields_of(panel):
         assert vars(panel.ui)[name].property("SlicerParameterName") == (None if name in BY_HAND else name)
+
+
+@pytest.mark.parametrize("name", ["range_a", "range_b"])
+def test_a_range_can_be_typed_in_the_middle(panel, name):
+    edit = vars(panel.ui)[name]
+    setattr(panel.parameters, name, "0,6")
+    assert edit.text == "0,6"
+    edit.setCursorPosition(0)
+    QtTest.QTest.keyClicks(edit, "-12")
+    assert edit.text == getattr(panel.parameters, name) == "-120,6"
+    panel.parameters.slice_batch = 3
+    assert edit.cursorPosition == 3
+    edit.clear()
+    assert getattr(panel.parameters, name) == ""
 
 
 def test_every_widget_says_what_it_is_for(panel):

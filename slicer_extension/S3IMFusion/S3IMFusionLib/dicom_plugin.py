@@ -4,7 +4,9 @@ Both write the full contrast. This one says derived and secondary, keeps colours
 own writes original and primary whatever it is given.
 """
 
+import os
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,14 @@ def _export(exportable: Any) -> None:
         tags[name] = str(headers[0].get(name) or "") if headers else ""
     sources = [(str(header.SOPClassUID), str(header.SOPInstanceUID)) for header in headers]
     voxels, window = _pixels_of(node)
-    folder = Path(exportable.directory) / f"S3IMFusion_{item}"
+    folder = _new_folder(Path(exportable.directory), f"S3IMFusion_{item}")
     write_series(folder, voxels, matrix_of(node), window, tags, _derivation(node), sources)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """A folder that is not there yet: that of an earlier export may hold a series of another scene."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(parent / name for name in names if not os.path.lexists(parent / name))
 
 
 def _complete(tags: dict[str, str], hierarchy: Any, item: int) -> None:

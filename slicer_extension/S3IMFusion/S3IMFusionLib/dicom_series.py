@@ -51,7 +51,8 @@ def write_series(
         The files.
 
     Raises:
-        FusionError: if the axes are not at right angles, or a file cannot be written; then the folder is removed.
+        FusionError: if the axes are not at right angles, the folder is there, or a file cannot be written; then
+            what was made is removed.
     """
     import pydicom
 
@@ -66,6 +67,9 @@ def write_series(
     files = []
     try:
         folder.mkdir(parents=True)
+    except OSError as error:
+        raise _cannot_be_written(folder, error) from error
+    try:
         for index, plane in enumerate(voxels):
             common.InstanceNumber = index + 1
             common.SOPInstanceUID = common.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
@@ -77,11 +81,14 @@ def write_series(
             _save(common, files[-1])
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        reason = error.strerror or str(error)
-        raise FusionError(
-            _("{folder} cannot be written ({reason}): choose another folder").format(folder=folder, reason=reason)
-        ) from error
+        raise _cannot_be_written(folder, error) from error
     return files
+
+
+def _cannot_be_written(folder: Path, error: OSError) -> FusionError:
+    reason = error.strerror or str(error)
+    text = _("{folder} cannot be written ({reason}): choose another folder")
+    return FusionError(text.format(folder=folder, reason=reason))
 
 
 def _series_of(tags: Mapping[str, str], derivation: str, sources: Sequence[tuple[str, str]]) -> Any:

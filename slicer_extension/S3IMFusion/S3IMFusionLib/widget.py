@@ -24,6 +24,7 @@ from .run import FusionRun
 from .run_display import RunDisplay
 from .sequences import proxy_of
 from .start import is_image, memory_text, problems_of_chosen, sequence_of, start_chosen
+from .typed_text import TypedText
 
 POLL_MS = 100
 
@@ -56,6 +57,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.packages = PackagesSection(self.ui, self._requirements(), self.logic.close)
         self.devices = DeviceChooser(self.ui.device, self.logic)
         self.weights = OwnWeights(self.ui)
+        self.ranges = [TypedText(self.ui.range_a, "range_a"), TypedText(self.ui.range_b, "range_b")]
         self.run_display = RunDisplay(self.ui)
         self.view = FusionView(slicer.mrmlScene, slicer.app.applicationLogic(), slicer.app.layoutManager())
         self.view.make_known()
@@ -160,7 +162,8 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.disconnectGui(self._gui_tag)
             self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
         self.parameters = parameters
-        self.weights.show(parameters)
+        for field in (self.weights, *self.ranges):
+            field.show(parameters)
         if parameters is not None:
             self._gui_tag = parameters.connectGui(self.ui)
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
@@ -261,7 +264,8 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if chosen is None:
             return
         self.devices.show(chosen.device)
-        self.weights.show(chosen)
+        for field in (self.weights, *self.ranges):
+            field.show(chosen)
         self.ui.all_frames.visible = sequence_of(chosen.source_a) is not None
         self.ui.memoryLabel.text = memory_text(self.logic, chosen)
         is_shown = self.view.is_shown
