@@ -93,6 +93,7 @@ def test_the_bundle_refuses_an_output_before_it_reads_a_source(monkeypatch, tmp_
     monkeypatch.setattr("monai_s3im.transforms.loading.read_image", None)
     (tmp_path / "taken.nii.gz").mkdir()
     steps = bundle_parser("inference", device="cpu", output_dir=str(tmp_path)).get_parsed_content("preprocessing")
-    check = steps.transforms[0]
+    name_the_sources, check = steps.transforms[:2]
+    item = {"name": "taken", "image_a": tmp_path / "a.nii.gz", "image_b": tmp_path / "b.nii.gz"}
     with pytest.raises(OutputError, match="is a folder: name the file to write"):
-        check({"name": "taken", "image_a": tmp_path / "a.nii.gz", "image_b": tmp_path / "b.nii.gz"})
+        check(name_the_sources(item))
