@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
 from monai_s3im.errors import InputError
 
 from .weights import is_as_shipped, load_weights
+
+if TYPE_CHECKING:  # a fusion needs no ignite, and 3D Slicer has none
+    from ignite.engine import Engine
 
 
 class TaskNetworks(nn.Module):
@@ -66,14 +69,16 @@ class TaskNetworks(nn.Module):
             raise InputError(f"{self.files[chosen]} gives NaN or infinity for these images: name other weights")
         return fused
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: "Engine") -> None:
         """Attach to an evaluator whose network is the one given here, and whose batches have ``task``, all the same.
 
         They get ``fused_by``, the task whose weights are used; without it, the weights are none of these.
         """
+        from ignite.engine import Events  # noqa: PLC0415 (see above)
+
         engine.add_event_handler(Events.ITERATION_STARTED, self._choose)
 
-    def _choose(self, engine: Engine) -> None:
+    def _choose(self, engine: "Engine") -> None:
         batch = engine.state.batch
         now = self._empty[0].state_dict()
         if now.keys() == self._as_made.keys() and all(torch.equal(now[name], self._as_made[name]) for name in now):
