@@ -4,6 +4,7 @@ import ast
 import hashlib
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -177,6 +178,8 @@ def test_a_file_imports_only_what_slicer_has(path):
 def test_a_file_does_nothing_when_it_is_imported(path):
     work = (ast.For, ast.While, ast.With, ast.Raise, ast.Delete)
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.If) and "sys.version_info" in ast.unparse(node.test):
+            continue  # refuses a Slicer that is too old
         is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         is_main = isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
         assert is_text or is_main or not isinstance(node, (ast.Expr, ast.If, *work)), ast.unparse(node)
@@ -213,6 +216,12 @@ def test_the_requirements_are_those_of_the_library_and_none_of_slicers_own():
     names = {re.match(r"[\w-]+", line)[0].lower() for line in requirements}
     assert "monai" in names
     assert not names & {"torch", "numpy", "simpleitk", "requests", "vtk", "scipy"}
+
+
+def test_a_slicer_with_a_python_too_old_is_told_which_slicer_to_take(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 9, 10, "final", 0))  # of Slicer 5.8.1
+    with pytest.raises(ImportError, match=r"S3IMFusion needs Slicer 5\.10 or later"):
+        runpy.run_path(str(MODULE / "S3IMFusionLib" / "__init__.py"))
 
 
 def test_the_sample_data_is_the_same_everywhere(tmp_path):
