@@ -41,7 +41,7 @@ By hand, in this order (docs/releasing.md):
  2. git tag -s v{version} && git push origin v{version}
  3. A release on GitHub with the files of dist/, and the changelog's section as its text.
  4. twine upload dist/*.whl dist/*.tar.gz; then install it in a new environment and run s3im doctor.
- 5. Model zoo: a pull request that adds the folder of {bundle}.
+ 5. Model zoo: a pull request that adds the folder of {bundle}, and its unit test (docs/releasing.md).
  6. Slicer: a pull request to ExtensionsIndex with S3IMFusion.json of {extension}.
  7. Where the audit was not done: do it where PyPI can be reached.
 """
@@ -57,7 +57,7 @@ def main() -> None:
         print(f"built   {file.name}")
     for failure in failures:
         print(f"failed  {failure}")
-    print(BY_HAND.format(version=__version__, bundle=built[2].name, extension=built[3].name))
+    print(BY_HAND.format(version=__version__, bundle=built[3].name, extension=built[4].name))
     sys.exit(bool(failures))
 
 
@@ -111,8 +111,10 @@ def build(output: Path) -> list[Path]:
         python = install(Path(folder) / "environment", wheel)
         try_installed(python, Path(folder))
         bundle = run_path(str(ROOT / ".ci" / "bundle.py"))["assemble"](Path(folder))
+        zoo = run_path(str(ROOT / ".ci" / "zoo" / "build.py"))["assemble"](Path(folder))
         zipped = [
             zip_folder(bundle, output / f"s3im_fusion_v{__version__}.zip"),
+            zip_folder(zoo, output / f"{zoo.name}_v{__version__}.zip"),
             zip_folder(extension_tree(Path(folder)), output / f"S3IMFusion-extension-{__version__}.zip"),
         ]
         parts = list_parts(python, Path(folder), output)
