@@ -19,6 +19,7 @@ from monai_s3im.evaluation.evaluate import evaluate
 from monai_s3im.formats.reading import read_image
 from monai_s3im.formats.writing import sha256_of
 from monai_s3im.pipeline import Fuser, fuse
+from monai_s3im.record import FusionRecord
 from monai_s3im.transforms import NormalizeModality
 from monai_s3im.workflows import Inference
 
@@ -106,6 +107,22 @@ def test_a_spacing_gives_that_voxel_size_in_the_field_of_view_of_the_reference(f
         positions((13, 7, 19), written.affine).mean(0), positions(SHAPE, GRID).mean(0), rtol=0, atol=1e-4
     )
     np.testing.assert_allclose(written.affine[:3, :3] / 1.4, GRID[:3, :3] / [1.5, 1, 3], rtol=0, atol=1e-6)
+
+
+def test_a_result_that_itk_refuses_is_warned_of_and_a_spacing_avoids_it(tmp_path):
+    """Axes as those of a gantry that is tilted by 15 degrees."""
+    tilted = np.diag([1.5, 1.5, 3.0, 1.0])
+    tilted[1, 2] = 3.0 * np.tan(np.radians(15))
+    pair = [write_volume(tmp_path / f"{name}.nii.gz", seed, affine=tilted) for seed, name in enumerate("ab")]
+    sheared, straight = tmp_path / "sheared.nii.gz", tmp_path / "straight.nii.gz"
+    fuse(*pair, sheared, device="cpu", modality_a="mr", modality_b="mr")
+    (warning,) = FusionRecord.read(sheared).warnings
+    assert "sheared.nii.gz has axes that are not at right angles" in warning
+    with pytest.raises(RuntimeError, match="orthonormal"):
+        sitk.ReadImage(sheared)
+    fuse(*pair, straight, device="cpu", modality_a="mr", modality_b="mr", spacing=3)
+    assert FusionRecord.read(straight).warnings == []
+    assert sitk.ReadImage(straight).GetSpacing() == pytest.approx((3, 3, 3))
 
 
 @pytest.mark.parametrize("modality_b", ["mr", "pet"])

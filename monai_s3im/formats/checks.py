@@ -11,6 +11,7 @@ from monai_s3im.errors import InputError
 
 from .paths import frame_of
 
+_RIGHT_ANGLE = 1e-4  # cosine
 _SMALLEST_MM, _LARGEST_MM = 1e-9, 1e9  # of a voxel; of a position
 
 
@@ -47,6 +48,12 @@ def is_usable_affine(affine: NDArray[np.float64]) -> bool:
         voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
         volume = abs(np.linalg.det(affine[:3, :3] / np.where(voxel_sizes > 0, voxel_sizes, 1.0)))
     return bool(voxel_sizes.min() > _SMALLEST_MM and np.abs(affine).max() < _LARGEST_MM and volume > 1e-6)
+
+
+def has_right_angles(affine: NDArray[np.float64]) -> bool:
+    """Whether the axes of an affine (4 x 4) are at right angles, to a cosine of 1e-4, as ITK asks of a NIfTI."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= _RIGHT_ANGLE)
 
 
 def check_affine(affine: NDArray[np.float64], path: Path) -> None:

@@ -7,9 +7,12 @@ import torch
 from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
+from monai_s3im.formats.checks import has_right_angles
 from monai_s3im.settings import MAX_GIB
 
 from .meta import like
+
+_ROUNDING = 1e-6  # of a voxel
 
 
 def parse_spacing(spacing: str | float | Sequence[float] | None) -> tuple[float, float, float] | None:
@@ -52,7 +55,8 @@ def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], m
     """A grid with the axes, the centre and the field of view of a volume, in another voxel size.
 
     The number of voxels along an axis is the extent over the voxel size, rounded, and at least 1, so the field of view
-    is met to a quarter of a voxel on either side, and every voxel's centre lies in it.
+    is met to a quarter of a voxel on either side, and every voxel's centre lies in it. Of axes that are not at right
+    angles, as those of a tilted gantry, the grid has the nearest ones that are, and is as large as to hold all of it.
 
     Args:
         volume: (C, X, Y, Z) with affine, RAS mm.
@@ -66,16 +70,24 @@ def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], m
         InputError: if the grid had more voxels than that.
     """
     affine, size = np.asarray(volume.affine.cpu(), dtype=np.float64), np.array(volume.shape[1:])
-    ratio = np.asarray(spacing) / voxel_sizes(volume.affine)
-    shape = np.maximum(np.rint(size / ratio), 1)
+    centre = affine[:3, :3] @ ((size - 1) / 2) + affine[:3, 3]
+    if has_right_angles(affine):
+        ratio = np.asarray(spacing) / voxel_sizes(volume.affine)
+        shape = np.maximum(np.rint(size / ratio), 1)
+        target = affine @ np.diag([*ratio, 1.0])
+    else:
+        left, _, right = np.linalg.svd(affine[:3, :3] / voxel_sizes(volume.affine))
+        axes = left @ right
+        extent = np.abs(axes.T @ affine[:3, :3]) @ size  # of the box around it
+        shape = np.maximum(np.ceil(extent / spacing - _ROUNDING), 1)
+        target = np.eye(4)
+        target[:3, :3] = axes * spacing
     if (gib := shape.prod() * 4 / 2**30) > max_gib:
         sizes = " x ".join(f"{value:g}" for value in spacing)
         raise InputError(
             f"spacing {sizes} mm would make {shape.prod():.2g} voxels, {gib:.3g} GiB, more than the limit of "
             f"{max_gib:g} GiB: choose a larger one, or raise the limit (max_gib)"
         )
-    target = affine @ np.diag([*ratio, 1.0])
-    centre = affine[:3, :3] @ ((size - 1) / 2) + affine[:3, 3]
     target[:3, 3] = centre - target[:3, :3] @ ((shape - 1) / 2)
     empty = torch.zeros(1).expand(1, *shape.astype(int).tolist())
     return like(empty, volume, torch.as_tensor(target))

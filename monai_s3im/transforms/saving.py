@@ -1,5 +1,6 @@
 """The last transform of fusing: write the fused image, and beside it how it was made."""
 
+import logging
 import shutil
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
@@ -14,9 +15,10 @@ from monai.transforms import MapTransform
 
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.checks import has_right_angles
 from monai_s3im.formats.dicom.series import is_series
 from monai_s3im.formats.dicom.writing import write_series
-from monai_s3im.formats.paths import isdir, isfile
+from monai_s3im.formats.paths import NIFTI_SUFFIXES, isdir, isfile, suffix_of
 from monai_s3im.formats.writing import sha256_of, write_image, write_transform
 from monai_s3im.modalities import OWN_WEIGHTS
 from monai_s3im.record import (
@@ -30,6 +32,8 @@ from monai_s3im.settings import RECORDED, FusionSettings
 
 from .notes import PROVENANCE, REGISTRATION, WARNINGS, noted, with_note, with_warnings
 from .output import output_of
+
+logger = logging.getLogger(__name__)
 
 
 def pipeline_settings(
@@ -136,6 +140,10 @@ class SaveFusedd(MapTransform):
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
+            doubts = _doubts_of(image, path)
+            for doubt in doubts:
+                logger.warning("%s", doubt)
+            result = with_warnings(result, doubts)
             self._save(image, path, result)
             result["output"] = str(path)
         return result
@@ -206,6 +214,19 @@ class SaveFusedd(MapTransform):
 def _source_of(source: Mapping[str, Any]) -> SourceRecord:
     """What there is to record of a source: of its file, the name."""
     return SourceRecord(**{**source, "file": Path(source["file"]).name if source["file"] else None})
+
+
+def _doubts_of(image: MetaTensor, path: Path) -> list[str]:
+    """A warning where a NIfTI is going to have axes that most programs refuse."""
+    is_nifti = suffix_of(path) in NIFTI_SUFFIXES
+    if image.ndim == 3 or not is_nifti or has_right_angles(image.affine.cpu().double().numpy()):
+        return []
+    doubt = (
+        f"{path.name} has axes that are not at right angles, as the image that gives the grid (a tilted gantry?): ITK, "
+        "and with it 3D Slicer, does not open such a NIfTI; choose a spacing, which makes them straight, or the other "
+        "image as reference"
+    )
+    return [doubt]
 
 
 def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -355,7 +355,7 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(tmp_path, case):
 def test_a_grid_that_is_not_at_right_angles_is_refused(tmp_path, mr):
     sheared = np.eye(4)
     sheared[0, 2] = 0.1
-    with pytest.raises(InputError, match="out cannot be DICOM, as the grid is not at right angles"):
+    with pytest.raises(InputError, match="out cannot be DICOM, as the axes of the grid are not at right angles"):
         write(an_image(sheared), tmp_path / "out", mr)
     assert not (tmp_path / "out").exists()
 

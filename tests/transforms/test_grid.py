@@ -108,3 +108,36 @@ def test_with_a_spacing_the_masks_tell_which_source_covers_what():
         assert np.array_equal(mask.numpy().ravel()[clear], inside[clear])
     assert result["covered"][0].all()
     assert 0 < result["covered"][1].float().mean() < 1
+
+
+SHEARED = an_affine((10, 5, 20), (1.0, 1.0, 3.0), (4.0, -3.0, 9.0)) @ np.array(
+    [[1, 0, 0, 0], [0, 1, 0.9, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+)
+
+
+def test_a_grid_of_another_spacing_is_straight_and_holds_all_of_a_sheared_volume():
+    sheared = (14, 13, 12), SHEARED
+    grid = grid_with_spacing(volume(sheared), (1.0, 1.5, 2.0))
+    axes = grid.affine.numpy()[:3, :3] / [1.0, 1.5, 2.0]
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
+    assert np.linalg.det(axes) == pytest.approx(1)
+    at = indices_of(positions(*sheared), grid.affine.numpy())
+    assert (at >= -0.5).all()
+    assert (at <= np.array(grid.shape[1:]) - 0.5).all()
+    smaller = np.array(grid.shape[1:]) * [1.0, 1.5, 2.0] - np.ptp(at, axis=0) * [1.0, 1.5, 2.0]
+    assert (smaller < np.array([1.0, 1.5, 2.0]) + 5).all()  # no more than half a sheared voxel and one of its own
+
+
+def test_a_straight_grid_has_the_values_of_a_sheared_volume_where_they_are():
+    def ramp(points):
+        return 0.5 + points @ [0.004, 0.006, -0.003]
+
+    values = ramp(positions((14, 13, 12), SHEARED)).reshape(14, 13, 12)
+    a = a_volume(values, SHEARED)
+    found = AlignSourcesd(["image_a", "image_b"], spacing=1.0)({"image_a": a, "image_b": a})
+    covered = torch.as_tensor(found["covered"][0])
+    expected = ramp(positions(found["image_a"].shape[1:], found["slice_affine"].numpy())).reshape(covered.shape)
+    inner = in_field_of_view((14, 13, 12), SHEARED, covered.shape, found["slice_affine"].numpy(), margin=0.0)
+    assert 0.2 < inner.mean() < 0.9
+    assert bool(covered[torch.as_tensor(inner)].all())
+    np.testing.assert_allclose(found["image_a"][0].numpy()[inner], expected[inner], atol=1e-5)

@@ -25,6 +25,7 @@ from pydicom.valuerep import format_number_as_ds
 from monai_s3im import __version__
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.formats.atomic import write_folder
+from monai_s3im.formats.checks import has_right_angles
 from monai_s3im.formats.damage import silenced
 from monai_s3im.formats.paths import exists, isdir, isfile, suffix_of
 from monai_s3im.formats.reading import LPS_TO_RAS
@@ -39,7 +40,6 @@ _FILE_NAME = re.compile(r"[0-9]{4,}\.dcm")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _LETTERS = (("R", "L"), ("A", "P"), ("F", "H"))  # against and along the x, y and z axis of LPS
 _UPRIGHT = ("PFR", "LFP", "LPH")  # where rows, columns and slices run to, for slices across x, y and z
-_RIGHT_ANGLE = 1e-4  # cosine
 _LARGEST_NUMBER = 2**31 - 1
 _LONGEST_TEXT = 1024
 
@@ -187,9 +187,11 @@ def _digest(series: Iterable[SourceSeries], derivation: str, pixels: NDArray[Any
 def _upright_slices(image: MetaTensor, folder: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Pixels (slices, rows, columns) or (slices, rows, columns, 3), and column, row, slice -> LPS mm."""
     affine = LPS_TO_RAS @ np.asarray(image.affine.cpu(), dtype=np.float64)
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > _RIGHT_ANGLE:
-        raise InputError(f"{folder} cannot be DICOM, as the grid is not at right angles: leave DICOM output out")
+    if not has_right_angles(affine):
+        raise InputError(
+            f"{folder} cannot be DICOM, as the axes of the grid are not at right angles: choose a spacing, which makes "
+            "them straight, or leave DICOM output out"
+        )
     values = np.moveaxis(unit_range(image), 0, -1)
     voxels = np.rint(255 * values).astype("u1") if values.shape[-1] == 3 else np.rint(65535 * values).astype("<u2")
     found = nib.orientations.io_orientation(affine)
