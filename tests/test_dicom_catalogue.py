@@ -1,7 +1,11 @@
 """``s3im data list`` of a study: its series and volumes, by the names under which they can be fused."""
 
+import nibabel as nib
+import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from dicom_samples import series_of, stored_volume, write_slices
+from PIL import Image
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
@@ -54,3 +58,31 @@ def test_a_study_given_for_a_volume_is_refused_with_its_series(study):
     result = CliRunner().invoke(app, ["fuse", str(study), str(study / "a" / "ct"), "-o", str(study / "x.nii.gz")])
     assert result.exit_code == 2
     assert "2 DICOM series in its subfolders" in result.output
+
+
+def test_the_frames_of_files_are_listed_with_what_tells_them_apart(tmp_path):
+    frames = np.random.default_rng(0).random((4, 5, 6, 3)).astype(np.float32)
+    series = nib.Nifti1Image(frames, np.eye(4))
+    series.header.set_zooms((1, 1, 1, 2.5))
+    series.header.set_xyzt_units("mm", "sec")
+    nib.save(series, tmp_path / "a.nii.gz")
+    sitk.WriteImage(sitk.GetImageFromArray(frames.T, isVector=False), tmp_path / "b.nrrd")
+    nib.save(nib.Nifti1Image(frames[..., 0], np.eye(4)), tmp_path / "c.nii")
+    pages = [Image.fromarray(np.full((6, 5), value, dtype=np.uint8)) for value in (3, 4)]
+    pages[0].save(tmp_path / "d.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "e.nii").write_bytes(b"nothing" * 100)
+    found = listed(tmp_path)
+    assert found[:4] == [
+        [
+            f"{tmp_path}/a.nii.gz",
+            "2.5 s apart",
+            "",
+            f"3 frames of 4 x 5 x 6: {tmp_path}/a.nii.gz#1 to {tmp_path}/a.nii.gz#3",
+        ],
+        [f"{tmp_path}/b.nrrd", "", "", f"3 frames of 4 x 5 x 6: {tmp_path}/b.nrrd#1 to {tmp_path}/b.nrrd#3"],
+        [f"{tmp_path}/c.nii", "", "", "4 x 5 x 6"],
+        [f"{tmp_path}/d.tif", "", "", f"2 frames of 6 x 5: {tmp_path}/d.tif#1 to {tmp_path}/d.tif#2"],
+    ]
+    assert found[4][3].startswith(f"cannot be used: {tmp_path}/e.nii is damaged")
+    assert listed(tmp_path / "a.nii.gz") == found[:1]
+    assert listed(f"{tmp_path}/a.nii.gz#2") == [[f"{tmp_path}/a.nii.gz#2", "", "", "4 x 5 x 6"]]

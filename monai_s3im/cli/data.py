@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from monai_s3im.errors import InputError, OutputError
-from monai_s3im.formats.paths import isdir, isfile
+from monai_s3im.formats.paths import frame_of, isdir, isfile, suffix_of
 
 from .common import fail, show_log, tell
 from .options import chosen, examples
@@ -18,9 +18,11 @@ data_app = typer.Typer(help="List, check, make and download data.", no_args_is_h
 
 @data_app.command("list", epilog=examples("data list pairs.csv", "data list phantom", "data list study"))
 def list_data(
-    source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist; or a folder of DICOM series.")],
+    source: Annotated[
+        Path, typer.Argument(help="Data set folder, CSV or datalist; a folder of DICOM series; an image, or a folder.")
+    ],
 ) -> None:
-    """List the pairs of a data set or list; or the DICOM series below a folder, and the volumes of 4D ones."""
+    """List the pairs of a data set or list; the DICOM series below a folder, and the volumes of 4D ones; or images."""
     if _holds_dicom_alone(source):
         from monai_s3im.formats.dicom.catalogue import catalogue_of
 
@@ -31,8 +33,39 @@ def list_data(
         for entry in entries:
             typer.echo("\t".join([entry.name, entry.description, entry.modality, entry.size]))
         return
+    if images := _lone_images(source):
+        _list_images(images)
+        return
     for section, pair in _pairs_of(source):
         typer.echo("\t".join([section, pair.name, str(pair.image_a), str(pair.image_b)]))
+
+
+def _lone_images(source: Path) -> list[Path]:
+    """An image file, or the images of a folder that has no pairs."""
+    if isfile(frame_of(source)[0]):
+        return [source] if suffix_of(source) else []
+    if not isdir(source):
+        return []
+    try:
+        _found_pairs(source)
+    except InputError:
+        return sorted(file for file in source.iterdir() if suffix_of(file) and isfile(file))
+    return []
+
+
+def _list_images(images: list[Path]) -> None:
+    """Name, what tells frames apart, and size of images."""
+    from monai_s3im.formats.reading import frames_of, spatial_shape_of
+
+    for image in images:
+        try:
+            file, chosen = frame_of(image)
+            frames, apart = (1, "") if chosen else frames_of(file)
+            size = " x ".join(map(str, spatial_shape_of(f"{file}#1" if frames > 1 else image)))
+            many = f"{frames} frames of {size}: {file}#1 to {file}#{frames}" if frames > 1 else size
+            typer.echo(f"{image}\t{apart}\t\t{many}")
+        except InputError as error:
+            typer.echo(f"{image}\t\t\tcannot be used: {error}")
 
 
 @data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom --deep"))

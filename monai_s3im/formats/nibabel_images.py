@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _LARGEST_OFFSET = 2**26  # bytes; extensions of the header stand before it
 _MOST_TRAILING = 2**20  # bytes behind the voxels
 _MILLIMETRES = {1: 1e3, 2: 1.0, 3: 1e-3}  # by the code of the unit; of any other, mm is what all readers take
+_SECONDS = {8: "s", 16: "ms", 24: "us"}
 _MGH = b"\0\0\0\1"
 _GZIP = b"\x1f\x8b"
 _INTENT_RGB, _INTENT_VECTOR = 2003, 1007
@@ -65,7 +66,19 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, ...]:
     return (*shape[:3], *(1,) * (3 - len(shape)))
 
 
-def read_nibabel(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
+    """How many frames a file has, from the header alone, and how far apart in time they are: ``"2 s apart"``."""
+    try:
+        image = open_image(Path(f"{path}#1"), max_gib)
+    except InputError:
+        open_image(path, max_gib)
+        return 1, ""
+    unit = _SECONDS.get(int(image.header["xyzt_units"]) // 8 * 8) if isinstance(image, nib.Nifti1Pair) else None
+    step = float(image.header["pixdim"][4]) if unit else 0.0
+    return _shape_of(image)[3], f"{step:g} {unit} apart" if step > 0 else ""
+
+
+def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
     """The voxels (1 or 3, X, Y, Z), the affine to RAS mm, and the largest value that RGB can have."""
     image = open_image(path, max_gib)
     file, frame = frame_of(path)

@@ -27,13 +27,19 @@ _PNG_OF_16_BITS = 16  # in byte 24 of the file
 _COLOUR_OR_ALPHA = {2, 4, 6}  # in byte 25
 
 
-def picture_shape(path: Path, max_gib: float) -> tuple[int, int]:
+def shape_of(path: Path, max_gib: float) -> tuple[int, int]:
     """(H, W), from the header alone, as the picture is shown."""
     with _picture(path, max_gib) as picture:
         return (picture.width, picture.height) if _lies_on_its_side(picture) else (picture.height, picture.width)
 
 
-def read_picture(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
+def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
+    """How many pages a file has, from the header alone; the text is for what tells them apart, and is empty."""
+    with _picture(Path(f"{path}#1"), max_gib) as picture:
+        return _frames_in(picture), ""
+
+
+def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
     """The pixels (1 or 3, H, W), an identity, and the largest value that they can have.
 
     Transparent pixels lie over black. Of 16 bits the number in use (8, 10, 12, 14 or 16) gives the largest value, with
@@ -66,7 +72,7 @@ def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
     file, chosen = frame_of(path)
     with damage_as_input_error(path), quiet, Image.open(file) as picture:
         check_size((picture.width, picture.height), path, max_gib)
-        frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        frames = _frames_in(picture)
         if chosen is None and frames > 1:
             raise InputError(f"{path} has {frames} frames: name the one to use, from {file}#1 to {file}#{frames}")
         if chosen is not None and chosen > frames:
@@ -75,6 +81,10 @@ def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
             picture.seek(chosen - 1)
             check_size((picture.width, picture.height), path, max_gib)
         yield picture
+
+
+def _frames_in(picture: Image.Image) -> int:
+    return 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))
 
 
 def _bytes_of(picture: Image.Image) -> NDArray[Any]:

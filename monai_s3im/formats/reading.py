@@ -10,14 +10,13 @@ from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, read_series, series_name, series_shape
-from monai_s3im.formats.dicom.suv import suv_factor
+from monai_s3im.formats.dicom.suv import uptake_of
 from monai_s3im.formats.dicom.tree import refuse_tree
 from monai_s3im.settings import MAX_GIB
 
-from . import itk_images, nibabel_images
+from . import itk_images, nibabel_images, pictures
 from .checks import check_affine, check_content, check_size, is_usable_affine
-from .itk_images import LPS_TO_RAS, read_itk
-from .nibabel_images import read_nibabel
+from .itk_images import LPS_TO_RAS
 from .paths import (
     IMAGE_SUFFIXES,
     MINC_SUFFIXES,
@@ -28,11 +27,11 @@ from .paths import (
     stem_of_file,
     suffix_of,
 )
-from .pictures import picture_shape, read_picture
 from .remarks import remarks
 
 __all__ = [
     "LPS_TO_RAS",
+    "frames_of",
     "is_image_folder",
     "is_usable_affine",
     "is_volume",
@@ -74,8 +73,9 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
         black, and RGB with three equal channels becomes one channel. NaN in a volume stays: no value. `affine` is
         float64, 4 x 4, voxel index -> RAS mm (identity for a picture). `meta` holds `filename_or_obj`, `spatial_dims`,
         `space` and, for pictures and RGB volumes, `value_range`, the largest value that the bits in use can hold, such
-        as 255.0, 4095.0 or 65535.0 (see :func:`.pictures.read_picture`); for a DICOM series `modality_tag` where it
-        says how to treat the volume; and `warnings`, sentences, if there are any.
+        as 255.0, 4095.0 or 65535.0 (see :func:`.pictures.read`); for a DICOM series `modality_tag` where it
+        says how to treat the volume, and of a PET what :class:`.dicom.suv.Uptake` says, where it is known: `unit`,
+        `suv_factor`, or `suv_lacks`; and `warnings`, sentences, if there are any.
 
     Raises:
         InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames
@@ -87,8 +87,7 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
         if is_series(path):
             return _read_dicom(Path(path), max_gib, said)
         path = _existing(path)
-        read = _reader_of(path)
-        array, affine, value_range = read(path, max_gib)
+        array, affine, value_range = _module_of(path).read(path, max_gib)
     if array.shape[0] >= 3:
         array = array[:3]
         array = array[:1] if (array == array[:1]).all() else array
@@ -113,20 +112,27 @@ def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, .
         check_size(shape := series_shape(path), Path(path), max_gib)
         return shape
     path = _existing(path)
-    read = _reader_of(path)
-    if read is read_picture:
-        return picture_shape(path, max_gib)
-    return (nibabel_images if read is read_nibabel else itk_images).shape_of(path, max_gib)
+    return _module_of(path).shape_of(path, max_gib)
 
 
-def _reader_of(path: Path) -> Any:
+def frames_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, str]:
+    """How many frames an image file has, from the header alone, and what tells them apart, such as ``"2 s apart"``.
+
+    Raises:
+        InputError: as `read_image`, as far as the header tells.
+    """
+    path = _existing(path)
+    return _module_of(path).frames_of(path, max_gib)
+
+
+def _module_of(path: Path) -> Any:
     """Which reader a file needs: its suffix says so, of MINC its first bytes."""
     if not is_volume(path):
-        return read_picture
+        return pictures
     if suffix_of(path) in MINC_SUFFIXES:
         with frame_of(path)[0].open("rb") as stream:
-            return read_nibabel if stream.read(3) == b"CDF" else read_itk
-    return read_nibabel if suffix_of(path) in NIBABEL_SUFFIXES else read_itk
+            return nibabel_images if stream.read(3) == b"CDF" else itk_images
+    return nibabel_images if suffix_of(path) in NIBABEL_SUFFIXES else itk_images
 
 
 def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
@@ -139,8 +145,10 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
         meta["modality_tag"] = modality_tag
     if value_range is not None:
         meta["value_range"] = value_range
-    if modality_tag == "PT" and (factor := suv_factor(path)) is not None:
-        meta["suv_factor"] = factor
+    if modality_tag == "RTDOSE":
+        meta["unit"] = "Gy"
+    if modality_tag == "PT":
+        meta |= {name: value for name, value in vars(uptake_of(path)).items() if value}
     if said:
         meta["warnings"] = [sentence.replace(f"{path.parent}{os.sep}", "") for sentence in said]
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)

@@ -1,3 +1,4 @@
+import bz2
 import gzip
 import re
 from pathlib import Path
@@ -679,18 +680,61 @@ def test_an_nrrd_or_metaimage_that_does_not_tell_where_it_lies_is_warned_of(tmp_
     assert "warnings" not in read_image(tmp_path / name).meta
 
 
-@pytest.mark.parametrize("kinds", ["kinds: domain domain domain time\n", ""])
-def test_a_4d_nrrd_whose_frames_itk_cannot_read_is_not_called_damaged_and_can_be_helped(tmp_path, kinds):
-    frames = np.arange(120, dtype=np.int16).reshape(2, 5, 4, 3)
-    path = tmp_path / "frames.nrrd"
-    for line, is_read in ((kinds, False), ("kinds: domain domain domain list\n", True)):
-        head = (
-            "NRRD0005\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: 3 4 5 2\n"
-            f"space directions: (2,0,0) (0,2,0) (0,0,2) none\n{line}endian: little\nencoding: raw\n\n"
-        )
-        path.write_bytes(head.encode() + frames.tobytes())
-        if is_read:
-            assert np.array_equal(read_image(f"{path}#2")[0], frames[1].T)
-        else:
-            with pytest.raises(InputError, match="write 'kinds: domain domain domain list' into its header"):
-                read_image(f"{path}#2")
+def a_4d_nrrd(frames, kinds, is_first=False):
+    """Bytes of an NRRD of frames (x, y, z, frame), or (frame, x, y, z)."""
+    directions = "none (2,0,0) (0,2,0) (0,0,2)" if is_first else "(2,0,0) (0,2,0) (0,0,2) none"
+    head = (
+        f"NRRD0005\n# a comment\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: "
+        f"{' '.join(map(str, frames.shape))}\nspace directions: {directions}\n{kinds}endian: little\n"
+        "space origin: (1,2,3)\nencoding: raw\n\n"
+    )
+    return head.encode() + frames.tobytes(order="F")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [f"kinds: domain domain domain {kind}\n" for kind in ("time", "domain", "none", "list")]
+    + ["kinds: space space space ???\n", ""],
+)
+@pytest.mark.parametrize("is_first", [False, True])
+def test_frames_of_a_4d_nrrd_are_read_whatever_kind_their_axis_has(tmp_path, kind, is_first, capfd):
+    frames = np.random.default_rng(0).integers(0, 999, (3, 4, 5, 2), dtype=np.int16)
+    words = kind.split()
+    kinds = " ".join([words[0], words[-1], *words[1:-1]]) + "\n" if is_first and kind else kind
+    stored = np.moveaxis(frames, -1, 0) if is_first else frames
+    (tmp_path / "a.nrrd").write_bytes(a_4d_nrrd(stored, kinds, is_first))
+    assert_refused(tmp_path / "a.nrrd", "is 4D and has 2 frames", capfd=capfd)
+    image = read_image(f"{tmp_path}/a.nrrd#2")
+    np.testing.assert_array_equal(image[0].numpy(), frames[..., 1])
+    np.testing.assert_allclose(image.affine, [[-2, 0, 0, -1], [0, -2, 0, -2], [0, 0, 2, 3], [0, 0, 0, 1]])
+    assert image.meta["filename_or_obj"] == f"{tmp_path}/a.nrrd#2"
+    assert spatial_shape_of(f"{tmp_path}/a.nrrd#1") == (3, 4, 5)
+
+
+def test_an_nrrd_of_four_axes_that_are_colour_stays_colour(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 255, (4, 5, 6, 3)).astype(np.uint8)
+    save_itk(tmp_path / "a.nrrd", stored, is_rgb=True)
+    assert read_image(tmp_path / "a.nrrd").shape == (3, 4, 5, 6)
+
+
+@pytest.mark.parametrize("word", ["bzip2", "bz2"])
+@pytest.mark.parametrize("is_detached", [False, True])
+def test_an_nrrd_packed_by_bzip2_is_read(tmp_path, voxels, word, is_detached, capfd):
+    head = (
+        "NRRD0004\ntype: float\ndimension: 3\nspace: right-anterior-superior\nsizes: 4 5 6\n"
+        f"space directions: (2,0,0) (0,2,0) (0,0,2)\nspace origin: (0,0,0)\nendian: little\nencoding: {word}\n"
+    )
+    packed = bz2.compress(voxels.tobytes(order="F"))
+    path = tmp_path / ("a.nhdr" if is_detached else "a.nrrd")
+    data = tmp_path / "a.raw.bz2" if is_detached else path
+    path.write_text(head + ("data file: a.raw.bz2\n" if is_detached else "\n"))
+    with data.open("ab") as stream:
+        stream.write(packed)
+    image = read_image(path)
+    np.testing.assert_array_equal(image[0].numpy(), voxels)
+    np.testing.assert_allclose(image.affine, np.diag([2, 2, 2, 1]))
+    assert spatial_shape_of(path) == (4, 5, 6)
+    with pytest.raises(InputError, match="more than the limit"):
+        read_image(path, max_gib=voxels.nbytes / 2**31)
+    write_cut_short(data, 0.7)
+    assert_refused(path, "damaged", capfd=capfd)

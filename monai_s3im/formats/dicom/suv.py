@@ -1,12 +1,15 @@
-"""Standardised uptake of a PET series, by body weight, from its header.
+"""In what unit a PET series is stored, and its factor to standardised uptake (SUV) by body weight, from its headers.
 
 SUV = activity concentration (Bq/ml) x weight (g) / dose (Bq) at the time that the activity is corrected to, a
 millilitre taken for a gram. Philips writes counts, and factors of its own to SUV or to Bq/ml. Sources: PS3.3 C.8.9.1
-(Units, DecayCorrection), and the profile of the Quantitative Imaging Biomarkers Alliance for FDG-PET.
+(Units, DecayCorrection), C.8.22 (enhanced PET), and the profile of the Quantitative Imaging Biomarkers Alliance for
+FDG-PET.
 """
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,96 +17,172 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from .headers import read_header
-from .series import series_files
+from .series import series_headers
 
+SUV = "SUV"
+"""The unit of standardised uptake by body weight, g/ml."""
+
+_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": SUV}
 _TAGS = """
-    Modality Units SUVType DecayCorrection CorrectedImage PatientWeight SeriesDate SeriesTime AcquisitionDate
-    AcquisitionTime AcquisitionDateTime RadiopharmaceuticalInformationSequence
+    Units SUVType CorrectedImage DecayCorrection DecayCorrected DecayCorrectionDateTime PatientWeight SeriesDate
+    SeriesTime RadiopharmaceuticalInformationSequence SharedFunctionalGroupsSequence
 """.split()  # noqa: SIM905 (as a list it fills a page)
 _GE_SCAN_START = ((0x0009, 0x0010), (0x0009, 0x100D))
 _PHILIPS_CREATOR = (0x7053, 0x0010)
 _PHILIPS_SUV, _PHILIPS_ACTIVITY = (0x7053, 0x1000), (0x7053, 0x1009)
+_OTHER_SUV = ("BSA", "LBM", "LBMJAMES128", "LBMJANMA", "IBW")
 _TIME = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?")
 
 
-def suv_factor(path: str | Path) -> float | None:
-    """By what the values of a PET series are multiplied for the uptake by body weight, in g/ml.
+@dataclass(frozen=True)
+class Uptake:
+    """What the values of a PET series mean.
+
+    Attributes:
+        unit: of the values as stored: ``"Bq/ml"``, ``"counts"`` or ``"SUV"``; None: another.
+        suv_factor: by what they are multiplied for SUV, in g/ml; None: the headers lack what that takes.
+        suv_lacks: what they lack, to go on after "its header"; ``""`` where there is a factor.
+    """
+
+    unit: str | None
+    suv_factor: float | None
+    suv_lacks: str = ""
+
+
+class _LacksError(Exception):
+    """What a header lacks for SUV."""
+
+
+def uptake_of(path: str | Path) -> Uptake:
+    """The unit of a PET series, and its factor to SUV by body weight.
 
     Args:
-        path: a series, see :func:`.series.read_series`.
-
-    Returns:
-        The factor; None where it is no PET, or the headers lack what it takes: weight, dose, half-life, the times of
-        injection and scan, a known unit.
+        path: a series whose Modality is PT, see :func:`.series.read_series`.
 
     Raises:
         InputError: as :func:`.series.series_files`.
     """
-    headers: list[Dataset] = []
-    for file in series_files(path):
-        private = [_PHILIPS_CREATOR, _PHILIPS_SUV, _PHILIPS_ACTIVITY, *_GE_SCAN_START]
-        header = read_header(file, [*_TAGS, *private], force=True)
-        if header.get("Modality") != "PT":
-            return None
-        headers.append(header)
-    return _factor(headers)
+    scanned = series_headers(path)
+    first, *others = scanned
+    headers = [_more_of(first)]
+    units = _units(headers[0])
+    if units == "CNTS":  # Philips's factors stand in each file
+        headers += [_more_of(file) for file in others]
+    unit = _UNITS.get(units)
+    if unit == SUV and str(headers[0].get("SUVType") or "BW").upper() != "BW":
+        unit = None
+    try:
+        return Uptake(unit, _factor(units, headers, list(scanned.values())))
+    except _LacksError as error:
+        return Uptake(unit, None, str(error))
 
 
-def _factor(headers: list[Dataset]) -> float | None:
+def _more_of(file: Path) -> Dataset:
+    """The tags that only SUV needs."""
+    tags: list[Any] = [*_TAGS, _PHILIPS_CREATOR, _PHILIPS_SUV, _PHILIPS_ACTIVITY, *_GE_SCAN_START]
+    return read_header(file, tags, force=True)
+
+
+def _units(header: Dataset) -> str:
+    """The tag Units; of an enhanced file RescaleType, of the frames together."""
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    of_frames = (shared.get("PixelValueTransformationSequence") or [Dataset()])[0]
+    return str(header.get("Units") or of_frames.get("RescaleType") or "").upper()
+
+
+def _factor(units: str, headers: Sequence[Dataset], scanned: Sequence[Dataset]) -> float:
+    """The factor to SUV.
+
+    Args:
+        units: the tag of that name.
+        headers: what only SUV needs, of the first file; where the unit is counts, of all.
+        scanned: headers of all files, with their times.
+
+    Raises:
+        _LacksError: if the headers lack what it takes.
+    """
     first = headers[0]
-    units = str(first.get("Units") or "").upper()
+    if (corrected := first.get("CorrectedImage")) and "ATTN" not in corrected:
+        raise _LacksError("has no attenuation correction (CorrectedImage lacks ATTN)")
     if units == "GML":
-        return 1.0 if str(first.get("SUVType") or "BW").upper() == "BW" else None
-    to_activity: float | None = 1.0 if units == "BQML" else None
+        if (kind := str(first.get("SUVType") or "BW").upper()) != "BW":
+            raise _LacksError(
+                f"has SUV by another measure than body weight ({kind if kind in _OTHER_SUV else 'other'})"
+            )
+        return 1.0
     if units == "CNTS" and str(_private(first, _PHILIPS_CREATOR) or "").upper().startswith("PHILIPS"):
-        factors = {_positive(_private(header, _PHILIPS_SUV)) for header in headers}
-        if len(factors) == 1 and (factor := factors.pop()):
+        if (factor := _common(headers, _PHILIPS_SUV)) is not None:
             return factor
-        activities = {_positive(_private(header, _PHILIPS_ACTIVITY)) for header in headers}
-        to_activity = activities.pop() if len(activities) == 1 else None
-    dose, weight = _dose(headers), _positive(first.get("PatientWeight"))
-    if to_activity is None or dose is None or weight is None:
-        return None
-    return to_activity * 1000 * weight / dose
+        to_activity = _common(headers, _PHILIPS_ACTIVITY)
+    else:
+        to_activity = 1.0 if units == "BQML" else None
+    if to_activity is None:
+        raise _LacksError("has another unit than Bq/ml or SUV")
+    weight = _positive(first.get("PatientWeight"))
+    if weight is None:
+        raise _LacksError("lacks PatientWeight")
+    return to_activity * 1000 * weight / _dose(first, scanned)
 
 
-def _dose(headers: list[Dataset]) -> float | None:
+def _common(headers: Sequence[Dataset], tag: tuple[int, int]) -> float | None:
+    """The value of a private tag, if all files have the same one."""
+    values = {_positive(_private(header, tag)) for header in headers}
+    return values.pop() if len(values) == 1 else None
+
+
+def _dose(header: Dataset, scanned: Sequence[Dataset]) -> float:
     """The activity injected, at the time that the activity in the image is corrected to, in Bq."""
-    drugs = list(headers[0].get("RadiopharmaceuticalInformationSequence") or ())
-    dose = _positive(drugs[0].get("RadionuclideTotalDose")) if len(drugs) == 1 else None
-    correction = str(headers[0].get("DecayCorrection") or "").upper()
-    if dose is None or correction not in {"START", "ADMIN"}:
-        return None
+    drugs = list(header.get("RadiopharmaceuticalInformationSequence") or ())
+    if len(drugs) > 1:
+        raise _LacksError("names several radiopharmaceuticals")
+    dose = _positive(drugs[0].get("RadionuclideTotalDose")) if drugs else None
+    if dose is None:
+        raise _LacksError("lacks RadionuclideTotalDose")
+    correction = str(header.get("DecayCorrection") or "").upper()
     if correction == "ADMIN":
         return dose
+    if correction == "START":
+        start = _scan_start(header, scanned)
+    elif not correction and str(header.get("DecayCorrected") or "").upper() == "YES":
+        start = _time(header.get("DecayCorrectionDateTime"))
+    else:
+        raise _LacksError("has no decay correction (DecayCorrection is neither START nor ADMIN)")
+    if start is None:
+        raise _LacksError("lacks the time of the scan")
     half_life = _positive(drugs[0].get("RadionuclideHalfLife"))
-    start = _scan_start(headers)
-    if half_life is None or start is None:
-        return None
-    injected = _time(drugs[0].get("RadiopharmaceuticalStartDateTime"))
+    if half_life is None:
+        raise _LacksError("lacks RadionuclideHalfLife")
+    return dose * math.pow(2, -(start - _injection(drugs[0], start)).total_seconds() / half_life)
+
+
+def _injection(drug: Dataset, start: datetime) -> datetime:
+    """When the dose was measured: RadiopharmaceuticalStartDateTime, or the time of day alone, before the scan."""
+    injected = _time(drug.get("RadiopharmaceuticalStartDateTime"))
     if injected is None:
-        clock = str(drugs[0].get("RadiopharmaceuticalStartTime") or "")
+        clock = str(drug.get("RadiopharmaceuticalStartTime") or "")
         injected = _time(f"{start:%Y%m%d}{clock}") if clock else None
         if injected is not None and injected > start:  # the day before
             injected -= timedelta(days=1)
-    if injected is None or injected > start:
-        return None
-    return dose * math.pow(2, -(start - injected).total_seconds() / half_life)
+    if injected is None:
+        raise _LacksError("lacks RadiopharmaceuticalStartTime")
+    if injected > start:
+        raise _LacksError("has an injection behind the scan")
+    return injected
 
 
-def _scan_start(headers: list[Dataset]) -> datetime | None:
+def _scan_start(header: Dataset, scanned: Sequence[Dataset]) -> datetime | None:
     """When the scan began: the time of the series, unless that is later, as of a series that was made afterwards."""
     acquired = [
-        _time(header.get("AcquisitionDateTime"))
-        or _time(f"{header.get('AcquisitionDate') or ''}{header.get('AcquisitionTime') or ''}")
-        for header in headers
+        _time(each.get("AcquisitionDateTime"))
+        or _time(f"{each.get('AcquisitionDate') or ''}{each.get('AcquisitionTime') or ''}")
+        for each in scanned
     ]
     known = [time for time in acquired if time is not None]
-    series = _time(f"{headers[0].get('SeriesDate') or ''}{headers[0].get('SeriesTime') or ''}")
+    series = _time(f"{header.get('SeriesDate') or ''}{header.get('SeriesTime') or ''}")
     if series is not None and (not known or series <= min(known)):
         return series
-    if str(_private(headers[0], _GE_SCAN_START[0]) or "").upper().startswith("GEMS"):
-        scan = _time(_private(headers[0], _GE_SCAN_START[1]))
+    if str(_private(header, _GE_SCAN_START[0]) or "").upper().startswith("GEMS"):
+        scan = _time(_private(header, _GE_SCAN_START[1]))
         if scan is not None:
             return scan
     return min(known, default=None)
