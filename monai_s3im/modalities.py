@@ -102,6 +102,16 @@ MODALITIES = {
             words=("SPECT",),
         ),
         Modality("us", "ultrasound", lower_percentile=None, dicom="US", aliases=("ultrasound",)),
+        Modality(
+            "dose",
+            "dose",
+            lower_percentile=None,
+            upper_percentile=99.8,
+            color_map="afmhot",
+            dicom="RTDOSE",
+            aliases=("rt_dose", "rt dose"),
+            words=("RTDOSE",),
+        ),
         Modality("visible", "visible light", aliases=("vi", "crop_lr_visible")),  # folder of RoadScene
         Modality("infrared", "infrared", aliases=("ir", "cropinfrared")),  # likewise
         Modality("generic", "generic"),

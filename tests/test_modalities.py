@@ -89,7 +89,7 @@ def test_a_name_of_a_file_says_its_modality_if_one_alone_is_in_it(text, name):
 
 
 def test_the_codes_of_dicom_are_those_that_its_reader_knows():
-    assert DICOM_CODES == ("CT", "MR", "PT", "NM", "US")
+    assert DICOM_CODES == ("CT", "MR", "PT", "NM", "US", "RTDOSE")
 
 
 def test_unknown_modality_is_refused_and_the_known_ones_are_named():
@@ -183,7 +183,7 @@ def test_range_of_a_ramp_by_hand():
     assert intensity_range(RAMP, MODALITIES["pet"]) == pytest.approx((0.0, 255 + 0.998 * 744), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["mr", "pet", "spect", "us", "generic"])
+@pytest.mark.parametrize("name", ["mr", "pet", "spect", "us", "dose", "generic"])
 def test_one_hot_voxel_hardly_changes_the_range(name):
     hot = RAMP.clone()
     hot[0, 5, 5, 5] = 1e6
@@ -246,7 +246,8 @@ def test_an_unusable_window_is_refused_and_the_usable_ones_are_named(given):
 
 
 @pytest.mark.parametrize(
-    ("tag", "name"), [("CT", "ct"), ("MR", "mr"), ("PT", "pet"), ("NM", "spect"), ("US", "us"), (" ct ", "ct")]
+    ("tag", "name"),
+    [("CT", "ct"), ("MR", "mr"), ("PT", "pet"), ("NM", "spect"), ("US", "us"), ("RTDOSE", "dose"), (" ct ", "ct")],
 )
 def test_dicom_s_modality_is_known(tag, name):
     assert modality_of_dicom(tag) is MODALITIES[name]

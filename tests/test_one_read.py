@@ -37,7 +37,7 @@ def opened(monkeypatch):
 
     def dcmread(file, *arguments, **options):
         if options.get("stop_before_pixels") and len(options.get("specific_tags", ())) > 2:  # two: is it of one patient
-            count[Path(file).name] += 1
+            count[Path(getattr(file, "name", file)).name] += 1
         return real(file, *arguments, **options)
 
     monkeypatch.setattr(pydicom, "dcmread", dcmread)

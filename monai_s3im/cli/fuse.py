@@ -13,7 +13,7 @@ from .options import choice, examples, with_settings
 from .pairs import find_pairs, lone_images
 from .progress import Steps, steps
 
-_MODALITIES = "ct, mr, pet, spect, us, visible, infrared or generic; guessed if not given"
+_MODALITIES = "ct, mr, pet, spect, us, dose, visible, infrared or generic; guessed if not given"
 
 EXAMPLES = examples(
     "fuse t1.nii.gz ct.nii.gz -o fused.nii.gz",

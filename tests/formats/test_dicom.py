@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
-from dicom_samples import AXIAL, OBLIQUE, PLANTED, group, new_slice, series_of, stored_volume, write_slices
-from pydicom import dcmread
+from dicom_samples import AXIAL, OBLIQUE, PLANTED, group, new_slice, planes_in, series_of, stored_volume, write_slices
+from pydicom import dcmread, encaps
 from pydicom.dataset import Dataset
-from pydicom.uid import BasicTextSRStorage, RLELossless
+from pydicom.sequence import Sequence
+from pydicom.uid import BasicTextSRStorage, JPEG2000Lossless, RLELossless
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, read_series, series_files
@@ -299,6 +300,38 @@ def test_compressed_series_has_the_same_values(tmp_path, volume, compression):
         assert dcmread(folder / f"{number}.dcm").file_meta.TransferSyntaxUID.is_encapsulated
     expected = sitk.GetArrayFromImage(sitk.ReadImage(sorted(map(str, folder.iterdir())))).T
     np.testing.assert_array_equal(read_image(folder)[0].numpy(), expected)
+
+
+def compressed_frame(pixels, folder):
+    """The bytes of one frame in JPEG 2000."""
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.SetFileName(str(folder / "frame.dcm"))
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG2000")
+    writer.Execute(sitk.GetImageFromArray(pixels[None]))
+    return next(encaps.generate_frames(dcmread(folder / "frame.dcm").PixelData, number_of_frames=1))
+
+
+@pytest.mark.parametrize("table", ["basic", "none", "extended"])
+def test_compressed_frames_in_several_fragments_are_whole_frames(tmp_path, volume, table):
+    volume = np.tile(volume, (1, 8, 8))
+    image = new_slice(volume, NumberOfFrames=6, ImagePositionPatient=None, ImageOrientationPatient=None)
+    image.SharedFunctionalGroupsSequence = group(PlaneOrientationSequence=group(ImageOrientationPatient=list(AXIAL)))
+    image.PerFrameFunctionalGroupsSequence = Sequence(
+        group(PlanePositionSequence=group(ImagePositionPatient=[10.0, -20.0, 30.0 + 2 * number]))[0]
+        for number in range(6)
+    )
+    frames = [compressed_frame(pixels, tmp_path) for pixels in volume]
+    (tmp_path / "frame.dcm").unlink()
+    if table == "extended":
+        content, image.ExtendedOffsetTable, image.ExtendedOffsetTableLengths = encaps.encapsulate_extended(frames)
+    else:
+        content = encaps.encapsulate(frames, fragments_per_frame=3, has_bot=table == "basic")
+    image.PixelData = content
+    image["PixelData"].VR, image["PixelData"].is_undefined_length = "OB", True
+    image.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    np.testing.assert_array_equal(planes_in(write_slices(tmp_path / "ct", [image])), volume)
 
 
 def test_run_length_encoded_series_has_the_stored_values(tmp_path, volume):

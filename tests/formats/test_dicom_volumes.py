@@ -7,6 +7,7 @@ from pydicom.dataset import Dataset
 
 from monai_s3im.formats.dicom.series import series_files, series_name
 from monai_s3im.formats.reading import read_image, spatial_shape_of
+from monai_s3im.transforms import NormalizeModality
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def test_frames_of_a_tomogram_lie_where_the_slice_vector_says(tmp_path, volume):
     frames = volume[np.array(order) - 1]
     folder = write_slices(tmp_path / "nm", [tomogram(frames, SliceVector=order)])
     np.testing.assert_array_equal(planes_in(folder), volume)
+
+
+@pytest.mark.parametrize("between", [None, 4.0, -4.0])
+def test_a_tomogram_without_the_step_of_its_slices_gets_a_warning(tmp_path, volume, between):
+    """The thickness of new_slice() is 2 mm."""
+    image = tomogram(volume, SliceVector=[*range(1, 7)], SpacingBetweenSlices=between)
+    read = read_image(write_slices(tmp_path / "nm", [image]))
+    step = float(np.linalg.norm(read.affine[:3, 2]))
+    assert step == pytest.approx(2 if between is None else 4)
+    warnings = read.meta.get("warnings", [])
+    assert len(warnings) == (between is None)
+    assert all(
+        "does not say how far apart its slices are" in warning and ", 2 mm, is taken" in warning for warning in warnings
+    )
 
 
 @pytest.mark.parametrize("vector", ["EnergyWindowVector", "TimeSlotVector", "PhaseVector"])
@@ -171,3 +186,61 @@ def test_a_number_behind_a_file_of_a_3d_series_is_refused(tmp_path, volume):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     assert "the series is not 4D: leave #3 out" in refusal_of(f"{folder / 'i000.dcm'}#3")
     assert spatial_shape_of(f"{folder}#3") == (4, 5, 6)
+
+
+def dose_grid(stored, **tags):
+    """A dose grid of 32 bits, in 1/100 Gy; the first frame at z = 30."""
+    image = new_slice(
+        stored, (10, -20, 30), modality="RTDOSE", NumberOfFrames=len(stored), DoseUnits="GY", DoseSummationType="PLAN"
+    )
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.2"
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 32, 32, 31, 0
+    image.PixelData, image.SliceThickness = stored.astype("<u4").tobytes(), None
+    image.DoseGridScaling, image.GridFrameOffsetVector = 0.01, [3.0 * frame for frame in range(len(stored))]
+    for name, value in tags.items():
+        setattr(image, name, value)
+    return image
+
+
+DOSE = np.random.default_rng(3).integers(0, 7000, (6, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "orientation", "turned"),
+    [
+        ([0.0, 3.0, 6.0, 9.0, 12.0, 15.0], AXIAL, False),
+        ([0.0, -3.0, -6.0, -9.0, -12.0, -15.0], AXIAL, True),
+        ([30.0, 33.0, 36.0, 39.0, 42.0, 45.0], AXIAL, False),  # the z of each frame
+        ([0.0, 3.0, 6.0, 9.0, 12.0, 15.0], (0.0, 1.0, 0.0, 0.0, 0.0, -1.0), False),
+    ],
+)
+def test_a_dose_grid_is_a_volume_in_gray(tmp_path, offsets, orientation, turned):
+    image = dose_grid(DOSE, GridFrameOffsetVector=offsets, ImageOrientationPatient=list(orientation))
+    read = read_image(write_slices(tmp_path / "dose", [image]))
+    stored = DOSE[::-1] if turned else DOSE
+    np.testing.assert_allclose(read[0].numpy(), stored.T * 0.01, rtol=1e-6)
+    assert (read.meta["modality_tag"], read.meta["unit"]) == ("RTDOSE", "Gy")
+    normal = np.cross(orientation[:3], orientation[3:])
+    first = np.array([10.0, -20.0, 30.0]) + (min(np.array(offsets) - offsets[0]) * normal)
+    np.testing.assert_allclose(read.affine[:3, 3], first * [-1, -1, 1], atol=1e-6)
+    np.testing.assert_allclose(read.affine[:3, 2], 3 * normal * [-1, -1, 1], atol=1e-6)
+    assert NormalizeModality()(read).meta["modality"] == "dose"
+
+
+def test_doses_of_the_plan_and_of_a_beam_in_one_series_are_two_volumes(tmp_path):
+    folder = write_slices(tmp_path / "dose", [dose_grid(DOSE), dose_grid(DOSE // 3, DoseSummationType="BEAM")])
+    assert "#1 dose of beam, 6 slices of 4 x 5; #2 dose of plan, 6 slices" in refusal_of(folder)
+    np.testing.assert_allclose(planes_in(f"{folder}#2"), DOSE * 0.01, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"DoseUnits": "RELATIVE"}, "has a dose in percent of another"),
+        ({"DoseGridScaling": None}, "lacks the tag DoseGridScaling"),
+        ({"GridFrameOffsetVector": [5.0, 8.0, 11.0, 14.0, 17.0, 20.0]}, "GridFrameOffsetVector that cannot be used"),
+        ({"GridFrameOffsetVector": [0.0, 3.0]}, "GridFrameOffsetVector that cannot be used"),
+    ],
+)
+def test_a_dose_that_cannot_be_placed_or_is_no_dose_in_gray_is_refused(tmp_path, tags, words):
+    assert words in refusal_of(write_slices(tmp_path / "dose", [dose_grid(DOSE, **tags)]))

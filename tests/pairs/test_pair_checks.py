@@ -35,7 +35,7 @@ def test_good_pairs_pass(tmp_path):
     check_pairs([Pair("1", picture, picture, "visible", "infrared"), Pair("2", volume, larger, "mr", None)])
 
 
-@pytest.mark.parametrize("modality", ["ct", "mr", "pet", "spect", "us", "visible", "infrared", "generic"])
+@pytest.mark.parametrize("modality", ["ct", "mr", "pet", "spect", "us", "dose", "visible", "infrared", "generic"])
 def test_known_modalities_pass(tmp_path, modality):
     picture = a_picture(tmp_path / "a.png")
     check_pairs([Pair("1", picture, picture, modality, modality)])

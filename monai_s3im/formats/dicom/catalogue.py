@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import isfile
 
-from .headers import kind_of
+from .headers import convert_values, kind_of
 from .planes import planes_of
 from .tree import Files, series_below
 from .volumes import Volume, volumes_of
@@ -59,6 +59,8 @@ def _entries(folder: Path, name: str, files: Files) -> list[Entry]:
     description = " ".join(str(header.get("SeriesDescription") or "").split())
     whole = f"{folder}#{name}"
     try:
+        for file, each in files:
+            convert_values(file, each)
         planes = [plane for file, each in files for plane in planes_of(file, each)]
         volumes = [volume for grid in volumes_of(planes, whole) for volume in grid]
     except InputError as error:

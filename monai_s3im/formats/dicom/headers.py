@@ -1,7 +1,8 @@
 """The headers of the DICOM files below a folder, each read once.
 
 A file is DICOM by its first bytes, whatever its name. What was read is kept for the last few folders, and is read again
-when a file's size or time changes.
+when a file's size or time changes. Most of the values are converted, and so checked, only of the series that is used:
+see :func:`convert_values`.
 """
 
 import logging
@@ -11,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
@@ -24,7 +26,7 @@ from monai_s3im.modalities import DICOM_CODES
 
 logger = logging.getLogger(__name__)
 
-_OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "XA")
+_OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "XA")
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _HEADER_TAGS = """
@@ -35,6 +37,7 @@ _HEADER_TAGS = """
     SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence
     SliceVector EnergyWindowVector DetectorVector RotationVector PhaseVector RRIntervalVector TimeSlotVector
     TimeSliceVector NumberOfSlices
+    DoseUnits DoseSummationType DoseGridScaling GridFrameOffsetVector
     EchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation InversionTime FlipAngle StackID
     TemporalPositionIdentifier TriggerTime FrameReferenceTime AcquisitionNumber AcquisitionDate AcquisitionTime
     AcquisitionDateTime ConvolutionKernel ImageIndex
@@ -42,6 +45,10 @@ _HEADER_TAGS = """
 _PRIVATE_B_VALUES = (0x0019100C, 0x20011003)  # Siemens, Philips
 _PRIVATE_CREATORS = (0x00190010, 0x20010010)
 _TAGS = [*map(Tag, _HEADER_TAGS), *map(Tag, _PRIVATE_CREATORS + _PRIVATE_B_VALUES)]
+_META_LENGTH = b"\x02\0\0\0UL\x04\0"
+_SYNTAX = b"\x02\0\x10\0UI"
+_USUAL_META = 2**16  # bytes
+_IDENTITY = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber")
 _COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
 _RAW_SUFFIX = ".img"  # of slices from GE and Agfa, and of Analyze's and NIfTI's voxels
 _KEPT_FOLDERS = 4
@@ -210,23 +217,34 @@ def _has_no_preamble(first: bytes) -> bool:
     return first[4:6] in _VALUE_REPRESENTATIONS or (length < 256 and length % 2 == 0)
 
 
+def convert_values(file: Path, header: Dataset) -> None:
+    """Convert all values of a header: pydicom does that when one is first asked for, and may raise, warn or log then.
+
+    Raises:
+        InputError: a value cannot be converted: the file is damaged.
+    """
+    if not any(isinstance(element, RawDataElement) for element in header.values()):
+        return  # they were before
+    with damage_as_input_error(file, is_dicom=True):
+        _converted(header)
+        for name in _COUNTS:
+            int(header.get(name) or 0)  # a damaged file has text there
+
+
 def _outcome(file: Path) -> _Outcome:
-    first = _first_bytes(file)
-    if not looks_like_dicom(file):
-        return BadFile(
-            file, damaged(file, "DICOM"), is_dicom=len(first) < 132 and not any(first)
-        )  # a preamble, cut short
     header = Dataset()
     try:
-        with damage_as_input_error(file, is_dicom=True):
-            if first[128:] == b"DICM":
-                syntax = pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID")
-                if syntax == _DEFLATED:
-                    raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed")
-            header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
-            _converted(header)
-            for name in _COUNTS:
-                int(header.get(name) or 0)  # a damaged file has text there
+        with damage_as_input_error(file, is_dicom=True), file.open("rb") as stream:
+            first = stream.read(132)
+            if first[128:] != b"DICM" and not _has_no_preamble(first):
+                is_cut_short = len(first) < 132 and not any(first)  # in its preamble
+                return BadFile(file, damaged(file, "DICOM"), is_dicom=is_cut_short)
+            if first[128:] == b"DICM" and _is_deflated(stream):
+                raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed")
+            stream.seek(0)
+            header = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            for name in _IDENTITY:
+                _ = header.get(name)
             if "Rows" in header:
                 return header
             stored = pydicom.uid.UID(str(header.file_meta.get("MediaStorageSOPClassUID", "")))
@@ -235,6 +253,13 @@ def _outcome(file: Path) -> _Outcome:
     if stored == "" or "Image Storage" in stored.name:
         return BadFile(file, damaged(file, "DICOM"), _series_in(header))
     return "DICOMDIR" if stored == _DIRECTORY else kind_of(header)
+
+
+def _is_deflated(stream: BinaryIO) -> bool:
+    """Whether the file meta information, which begins here, says so; its length is in its first element, if at all."""
+    first = stream.read(12)
+    length = int.from_bytes(first[8:], "little") if first[:8] == _META_LENGTH else _USUAL_META
+    return _SYNTAX + len(_DEFLATED).to_bytes(2, "little") + _DEFLATED.encode() in stream.read(min(length, _USUAL_META))
 
 
 def _series_in(header: Dataset) -> str | None:

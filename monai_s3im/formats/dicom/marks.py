@@ -25,6 +25,7 @@ _MARKS: dict[str, tuple[tuple[str, str | None], ...]] = {  # tags, and their fun
         ("TriggerTime", None),
     ),
     "acquisition": (("FrameAcquisitionNumber", "FrameContentSequence"), ("AcquisitionNumber", None)),
+    "dose of": (("DoseSummationType", None),),
 }
 NM_VECTORS = {  # vectors of nuclear medicine: a value for each frame
     "energy window": "EnergyWindowVector",
@@ -35,7 +36,7 @@ NM_VECTORS = {  # vectors of nuclear medicine: a value for each frame
     "time slot": "TimeSlotVector",
     "time slice": "TimeSliceVector",
 }
-CATEGORIES = ("image type", "echo time", "echo", "b-value", "direction", "inversion time", "flip angle")
+CATEGORIES = ("dose of", "image type", "echo time", "echo", "b-value", "direction", "inversion time", "flip angle")
 """Marks by which slices are sorted into volumes before those of time."""
 TIMES = (*NM_VECTORS, "time", "stack", "trigger time", "acquisition")
 """Marks that tell times, in the order in which they are tried."""

@@ -1,7 +1,7 @@
 """The planes of pixels in a DICOM file: where each is stored, where it lies and what its values mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from .frames import groups_of, items_of, vector_of, words_of
 from .marks import NM_VECTORS, marks_of
 
 _MOST_FRAMES = 100_000
+_ALONG_Z, _SAME_MM = 0.999, 0.01
 _GROUP_OF = {  # functional group of a multi-frame file: the only places that count
     "PixelSpacing": "PixelMeasuresSequence",
     "SliceThickness": "PixelMeasuresSequence",
@@ -34,6 +35,7 @@ class Plane:
     Attributes:
         extent: mm that the plane stands for along its normal; 0 where the file does not say.
         marks: what may tell it from another plane at the same position.
+        is_step_guessed: how far it is from the next one is not in the file, and its thickness was taken.
     """
 
     file: Path
@@ -49,6 +51,7 @@ class Plane:
     samples: int
     is_localizer: bool
     marks: dict[str, Any]
+    is_step_guessed: bool = False
 
 
 def planes_of(file: Path, header: Dataset) -> list[Plane]:
@@ -63,9 +66,37 @@ def planes_of(file: Path, header: Dataset) -> list[Plane]:
     is_nm = header.get("Modality") == "NM" and frames > 1 and not per_frame
     if is_nm:
         _check_reconstruction(file, header, frames)
+    elif header.get("Modality") == "RTDOSE" and not per_frame:
+        return _planes_of_dose(file, header, frames)
     elif frames > 1 and len(per_frame) != frames:
         raise InputError(f"{file} has {frames} frames without a position of each: convert it to NIfTI first")
     return [_plane(file, header, frame, is_nm) for frame in range(frames)]
+
+
+def _planes_of_dose(file: Path, header: Dataset, frames: int) -> list[Plane]:
+    """The planes of a dose grid, with values in Gy: PS3.3 C.8.8.3.
+
+    GridFrameOffsetVector has how far each frame is from ImagePositionPatient, along the normal; or the z of each, if it
+    does not begin with 0.
+    """
+    if header.get("DoseUnits") == "RELATIVE":
+        raise InputError(f"{file} has a dose in percent of another: give one in Gy")
+    scaling = _numbers(file, [header], "DoseGridScaling", 1)[0]
+    plane = replace(_plane(file, header, 0, is_nm=False), slope=scaling, intercept=0.0)
+    if frames == 1:
+        return [plane]
+    offsets = np.array(_numbers(file, [header], "GridFrameOffsetVector", frames))
+    normal = np.cross(plane.orientation[:3], plane.orientation[3:])
+    if offsets[0] != 0 and abs(normal[2]) > _ALONG_Z and abs(offsets[0] - plane.position[2]) <= _SAME_MM:
+        offsets = (offsets - offsets[0]) * np.sign(normal[2])
+    elif offsets[0] != 0:
+        raise InputError(f"{file} has a GridFrameOffsetVector that cannot be used: export the dose again")
+    step = float(np.median(np.abs(np.diff(offsets))))
+    positions = [tuple(position) for position in np.array(plane.position) + offsets[:, None] * normal]
+    return [
+        replace(plane, frame=frame, position=position, thickness=step or plane.thickness, extent=step or plane.extent)
+        for frame, position in enumerate(positions)
+    ]
 
 
 def samples_of(header: Dataset) -> int:
@@ -145,6 +176,7 @@ def _plane(file: Path, header: Dataset, frame: int, is_nm: bool) -> Plane:
         samples=samples_of(header),
         is_localizer="LOCALIZER" in words_of(header.get("ImageType")),
         marks=marks_of(header, groups, frame),
+        is_step_guessed=is_nm and not between,
     )
 
 

@@ -87,6 +87,16 @@ def series_files(path: str | Path) -> list[Path]:
     return sorted({plane.file for plane in _chosen(Path(path)).planes})
 
 
+def series_headers(path: str | Path) -> dict[Path, Dataset]:
+    """The headers that were read of :func:`series_files`, in the order of their names.
+
+    Raises:
+        InputError: as :func:`series_files`.
+    """
+    chosen = _chosen(Path(path))
+    return {file: chosen.headers[file] for file in sorted({plane.file for plane in chosen.planes})}
+
+
 def series_shape(path: str | Path) -> tuple[int, int, int]:
     """The shape (X, Y, Z) of the volume, from the headers alone.
 
@@ -160,6 +170,11 @@ def _chosen(path: Path) -> _Chosen:
     elif not is_clear:
         raise InputError(f"{path} is 4D and has {len(volumes)} volumes: {_listing(series, volumes)}")
     stack = _stack(volume, path)
+    if volume.planes[0].is_step_guessed:
+        remarks.append(
+            f"{path} does not say how far apart its slices are (no SpacingBetweenSlices): their thickness, "
+            f"{volume.planes[0].thickness:g} mm, is taken, from the feet to the head for axial slices"
+        )
     if beside:
         remarks.append(_left_out(path, volume, beside, stack))
     return _Chosen(dict(series.files), volume.planes, stack, tuple(remarks))

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import exists, isfile, series_of
 
-from .headers import BadFile, Scan, files_below, is_directory_of_media, kind_of, may_be_dicom, scan
+from .headers import BadFile, Scan, convert_values, files_below, is_directory_of_media, kind_of, may_be_dicom, scan
 
 _SAME_IMAGE = ("InstanceNumber", "ImagePositionPatient", "EchoTime", "TemporalPositionIdentifier", "NumberOfFrames")
 
@@ -63,6 +63,8 @@ def find_series(path: Path) -> Series:
         result = _named(path, folder, chosen, found, series)
     else:
         result = Series(folder, _only(path, folder, found, series))
+    for file, header in result.files:
+        convert_values(file, header)
     uid = _uid_of(result.files[0][1])
     for bad in found.bad:
         if bad.series == uid or (bad.is_dicom and bad.series is None and only is None and chosen is None):
@@ -96,17 +98,29 @@ def _uid_of(header: Dataset) -> str:
 
 
 def _by_uid(found: Scan) -> dict[str, Files]:
-    """The images by series; the same image twice is one."""
+    """The images by series, the values of the first converted; the same image twice is one."""
     series: dict[str, Files] = {}
-    seen = set()
+    seen: dict[str, Files] = {}
     for file, header in found.images:
         uid = str(header.get("SOPInstanceUID") or "")
-        same = (uid, *(str(header.get(name)) for name in _SAME_IMAGE))
-        if uid and same in seen:
+        try:
+            if (of_one_series := _uid_of(header)) not in series:
+                convert_values(file, header)
+            if uid and _is_there(file, header, seen.get(uid, [])):
+                continue
+        except InputError as error:
+            found.bad.append(BadFile(file, str(error), of_one_series))
             continue
-        seen.add(same)
-        series.setdefault(_uid_of(header), []).append((file, header))
+        seen.setdefault(uid, []).append((file, header))
+        series.setdefault(of_one_series, []).append((file, header))
     return series
+
+
+def _is_there(file: Path, header: Dataset, others: Files) -> bool:
+    """Whether one of the images of the same UID is the same: some programs give one UID to all."""
+    for each, values in [(file, header), *others] if others else []:
+        convert_values(each, values)
+    return any(all(header.get(name) == other.get(name) for name in _SAME_IMAGE) for _, other in others)
 
 
 def _series_of_file(

@@ -18,6 +18,7 @@ from .slice_stack import SAME_POSITION_MM
 _SAME = 1e-3  # of directions, and of mm between pixels
 _OVERLAPPING = 0.75  # of a slice's thickness: slices closer than this are not of one acquisition, if they say so
 _INTERLEAVED = ("image type", "echo time", "b-value", "time", "stack", "acquisition")
+_DOSES = frozenset({"PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "FRACTION", "BEAM", "BRACHY", "FRACTION_SESSION"})
 _UNITS = {"echo time": " ms", "inversion time": " ms", "trigger time": " ms", "flip angle": " degrees"}
 
 
@@ -220,6 +221,8 @@ def _label(marks: list[str], key: tuple[Any, ...]) -> str:
 
 
 def _words_for(mark: str, value: Any) -> str:
+    if mark == "dose of" and value in _DOSES:
+        return f"dose of {str(value).lower().replace('_', ' ')}"
     if mark == "image type":
         return f"image type {type_of(str(value))}"
     if mark == "direction":

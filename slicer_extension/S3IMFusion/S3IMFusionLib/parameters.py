@@ -52,11 +52,12 @@ class Modality(Enum):
     PET = "pet"
     SPECT = "spect"
     ULTRASOUND = "us"
+    DOSE = "dose"
     GENERIC = "generic"
 
     def label(self) -> str:
         """The name that the user reads."""
-        names = {None: _("Recognise"), "us": _("Ultrasound"), "generic": _("Other")}
+        names = {None: _("Recognise"), "us": _("Ultrasound"), "dose": _("Dose"), "generic": _("Other")}
         return names.get(self.value) or self.name
 
 

@@ -25,7 +25,8 @@ class FusionSettings:
     Args:
         reference: whose grid the result has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
         plane: plane of the slices: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
-        modality_a: ``"ct"``, ``"mr"``, ``"pet"``, ``"spect"``, ``"us"``, ``"generic"``; None: guessed from the node.
+        modality_a: ``"ct"``, ``"mr"``, ``"pet"``, ``"spect"``, ``"us"``, ``"dose"``, ``"generic"``; None: guessed
+            from the node.
         modality_b: the same for B.
         register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``.
         window: range of a CT in HU: ``"auto"``, brain for a head and soft tissue for a body; ``"brain"``,
