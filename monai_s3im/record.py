@@ -34,10 +34,10 @@ class SourceRecord:
         file: its name, without folder; None if it was no file.
         sha256: that of its bytes, of a DICOM series see :func:`monai_s3im.formats.writing.sha256_of`; None if no file.
         modality: a name of :data:`monai_s3im.modalities.MODALITIES`.
-        intensity_range: the values that became 0 and 1, in the unit of the file.
+        intensity_range: the values that became 0 and 1.
         modality_given: whether the user named the modality.
         modality_guessed: whether it was guessed from the values.
-        unit: of the values of the file, such as ``"HU"``; None where it is not known.
+        unit: of that range, such as ``"HU"``, ``"Bq/ml"`` or ``"SUV"``; None where it is not known.
         ct_window: name of the CT window that was chosen by content; None: the range was given, or it is no CT.
     """
 

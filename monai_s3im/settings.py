@@ -23,6 +23,7 @@ SLICE_PLANES = ("axial", "coronal", "sagittal", "in-plane")
 """Planes of the slices of a volume; in-plane: as it was acquired."""
 
 REGISTRATIONS = ("none", "rigid", "affine")
+UNITS = ("file", "suv")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 MAX_GIB = 4.0
@@ -76,8 +77,11 @@ class FusionSettings:
         window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, two numbers
             (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body. One that is
             named is applied to every CT. None: the brain window, or percentiles where a CT is not in HU.
-        range_a: the values of image A that become 0 and 1, two numbers (``"0,6"``) in the unit of the file; instead of
-            the window or the percentiles of its modality. The same range for two patients makes them comparable.
+        unit: of a PET in DICOM: ``"file"``, as it is stored, or ``"suv"``, standardised uptake by body weight, from
+            dose, weight and times in its headers.
+        range_a: the values of image A that become 0 and 1, two numbers (``"0,6"``) in the unit of the file, or in SUV
+            where that is the unit; instead of the window or the percentiles of its modality. The same range for two
+            patients makes them comparable.
         range_b: the same of image B.
         color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
             :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
@@ -121,6 +125,12 @@ class FusionSettings:
         "Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content; default: brain.",
         choices=[*CT_WINDOWS, AUTO_WINDOW],
         others=True,
+        recorded=True,
+    )
+    unit: str = _option(
+        "file",
+        "Unit of a PET in DICOM: file, as stored, or suv, by body weight; --range-b 0,6 is then in SUV.",
+        choices=UNITS,
         recorded=True,
     )
     range_a: str | Sequence[float] | None = _option(

@@ -16,7 +16,9 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -186,3 +188,28 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert (tmp_path / "fused.nii.gz").is_file()
+
+
+def test_pictures_are_brought_into_register_as_the_answer_shows(tmp_path, monkeypatch):
+    """A coloured picture of half the size, turned by 7 degrees and shifted by (5, -3) pixels: found to half a pixel."""
+    monkeypatch.chdir(tmp_path)
+    y, x = np.mgrid[:128, :128] - 63.5
+    turn = np.radians(7)
+
+    def scene(x, y):
+        """A head with a spot, in [0, 1]."""
+        head = np.hypot(x / 45, y / 55) < 1
+        return head * (0.5 + 0.2 * np.cos(x / 7) * np.sin(y / 9)) + 0.3 * (np.hypot(x - 15, y + 20) < 9)
+
+    Image.fromarray(np.rint(255 * scene(x, y)).astype(np.uint8)).save("mri.png")
+    u, v = (2 * (np.mgrid[:64, :64][axis] - 31.5) for axis in (1, 0))
+    moved = 1 - scene(np.cos(turn) * (u - 5) - np.sin(turn) * (v + 3), np.sin(turn) * (u - 5) + np.cos(turn) * (v + 3))
+    Image.fromarray(np.rint(255 * np.stack([moved, moved / 2, 0 * moved], axis=-1)).astype(np.uint8)).save("spect.png")
+    (code,) = [block["code"] for block in blocks_of("docs/faq.md") if block["language"] == "python"]
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 (our own page)
+    for point in ((40.0, 50.0), (80.0, 30.0), (63.5, 100.0)):
+        at = np.array(point) - 63.5
+        expected = [np.cos(turn) * at[0] + np.sin(turn) * at[1] + 5, -np.sin(turn) * at[0] + np.cos(turn) * at[1] - 3]
+        np.testing.assert_allclose(names["found"].TransformPoint(point), np.array(expected) + 63.5, atol=0.5)
+    assert Image.open("spect_registered.png").size == (128, 128)

@@ -155,6 +155,7 @@ def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]
         *("load", "normalize", "align", "color", "split"),
         keys=dict.fromkeys(["align", "split"], _MEASURED),
         window=window,
+        unit=record.settings.unit if record else DEFAULTS.unit,
         **{f"range_{key}": getattr(record.settings, f"range_{key}") if record else None for key in "ab"},
         color_map=color_map,
         max_gib=max_gib,

@@ -118,5 +118,6 @@ def _shape_problems(pair: Pair, shape_a: tuple[int, ...] | str, shape_b: tuple[i
         return [f"{pair.name}: {ranks}: pair a picture with a picture, a volume with a volume"]
     if len(shape_a) == 2 and shape_a != shape_b:
         size_a, size_b = (f"{width} x {height}" for height, width in (shape_a, shape_b))
-        return [f"{pair.name}: {pair.image_a} is {size_a} and {pair.image_b} {size_b} pixels: bring them to one size"]
+        sizes = f"{pair.image_a} is {size_a} and {pair.image_b} {size_b} pixels"
+        return [f"{pair.name}: {sizes}: bring them to one size, as docs/faq.md shows"]
     return []

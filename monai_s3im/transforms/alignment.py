@@ -185,7 +185,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
             if result[key].shape[1:] != size:
                 raise InputError(
                     f"{self._name(result, first)} is {_size(result[first])} pixels and {self._name(result, key)} "
-                    f"{_size(result[key])}: register them and bring them to one size first"
+                    f"{_size(result[key])}: bring them into register and to one size first, as docs/faq.md shows"
                 )
             result[key] = result[key].clamp(0, 1)
         return result

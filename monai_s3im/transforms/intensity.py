@@ -54,7 +54,7 @@ class NormalizeModality(Transform):
             anything else, see :func:`ct_content`; which one is logged. None: the brain window. With these two, robust
             percentiles replace the window where a CT is not in HU, with a warning.
 
-        limits: the values that become 0 and 1, ``"0,6"`` or two numbers in the unit of the file; for any modality, and
+        limits: the values that become 0 and 1, ``"0,6"`` or two numbers in the unit of the image; for any modality, and
             for pictures, instead of the above.
 
     Raises:
@@ -139,12 +139,14 @@ def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> lis
     values = values[~values.isnan()]
     lowest, highest = float(values.min()), float(values.max())
     lower, upper = limits
-    told = f"the range {lower:g} to {upper:g} of {name}, whose values are {lowest:g} to {highest:g}"
+    unit = f" {image.meta['unit']}" if image.meta.get("unit") else ""
+    in_suv = ", or choose the unit suv" if "suv_factor" in image.meta and unit != " SUV" else ""
+    told = f"the range {lower:g} to {upper:g} of {name}, whose values are {lowest:g} to {highest:g}{unit}"
     if highest <= lower or lowest >= upper:
-        raise InputError(f"{told}, shows none of them: give it in the unit of the file")
+        raise InputError(f"{told}, shows none of them: give it in their unit{in_suv}")
     if _LEAST_PART <= (upper - lower) / (highest - lowest) <= _LARGEST_PART:
         return []
-    warning = f"{told}, is far from these: check that it is in the unit of the file"
+    warning = f"{told}, is far from these: check that it is in their unit{in_suv}"
     logger.warning("%s", warning)
     return [warning]
 

@@ -15,10 +15,11 @@ from monai.transforms import MapTransform
 from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series
 from monai_s3im.formats.dicom.study import series_remarks
+from monai_s3im.formats.dicom.suv import SUV
 from monai_s3im.formats.reading import is_usable_affine, read_image
-from monai_s3im.settings import MAX_GIB
+from monai_s3im.settings import MAX_GIB, UNITS
 
-from .meta import with_meta
+from .meta import like, with_meta
 from .notes import with_warnings
 
 logger = logging.getLogger(__name__)
@@ -35,17 +36,25 @@ class LoadSourcesd(MapTransform):
     Args:
         keys: sources, paths or tensors.
         max_gib: most memory that one image may take, as its header tells; larger ones are refused before they are read.
+        unit: ``"file"``, or ``"suv"``: a PET is multiplied by its ``meta["suv_factor"]``, and ``meta["unit"]`` says so.
+
+    Raises:
+        InputError: if the unit is unknown.
     """
 
-    def __init__(self, keys: KeysCollection, max_gib: float = MAX_GIB) -> None:
+    def __init__(self, keys: KeysCollection, max_gib: float = MAX_GIB, unit: str = "file") -> None:
         super().__init__(keys)
+        if unit not in UNITS:
+            raise InputError(f"unknown unit {unit!r}: choose one of {', '.join(UNITS)}")
         self.max_gib = max_gib
+        self.unit = unit
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read.
 
         Raises:
-            InputError: as :func:`read_image`, for tensors too; or a source is neither a path nor a tensor.
+            InputError: as :func:`read_image`, for tensors too; or a source is neither a path nor a tensor; or the unit
+                is SUV, and the headers of a PET lack what that takes, or none of the sources is a PET with headers.
         """
         result = dict(data)
         for key in self.keys:
@@ -56,7 +65,23 @@ class LoadSourcesd(MapTransform):
                 result[key] = read_image(source, self.max_gib)
             else:
                 raise InputError(f"{key} is a {type(source).__name__}: give a path, a tensor or an array")
+        if self.unit == "suv":
+            result.update(self._in_suv({key: result[key] for key in self.keys}))
         return result
+
+    @staticmethod
+    def _in_suv(images: dict[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        """Those that are PET in SUV, the others as they are."""
+        names = {key: image.meta.get("filename_or_obj", key) for key, image in images.items()}
+        for key, image in images.items():
+            if lacks := image.meta.get("suv_lacks"):
+                raise InputError(f"{names[key]} cannot be given in SUV, its header {lacks}: leave the unit out")
+        if not any("suv_factor" in image.meta for image in images.values()):
+            raise InputError(
+                f"{' and '.join(map(str, names.values()))} cannot be given in SUV, which takes the headers of a PET in "
+                "DICOM: give the series, or leave the unit out, if the values are SUV already"
+            )
+        return {key: in_suv(image) for key, image in images.items()}
 
 
 class CompareSeriesd(MapTransform):
@@ -83,6 +108,18 @@ class CompareSeriesd(MapTransform):
         return with_warnings(data, remarks)
 
 
+def in_suv(image: MetaTensor) -> MetaTensor:
+    """An image in standardised uptake by body weight, if its ``meta["suv_factor"]`` is known; else as it is.
+
+    Args:
+        image: (1, X, Y, Z), in the unit of its file.
+    """
+    factor = image.meta.get("suv_factor")
+    if factor is None:
+        return image
+    return like(image.as_tensor() * factor, image, without=("suv_factor",), unit=SUV)
+
+
 def _checked(image: MetaTensor, key: str) -> MetaTensor:
     """A tensor as :func:`read_image` would give it: float32 on the CPU, with content, its metadata its own."""
     if image.ndim not in {3, 4} or image.shape[0] not in {1, 3}:
@@ -101,7 +138,8 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
     if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
     if is_measured:
-        return MetaTensor(values, affine=affine, applied_operations=list(image.applied_operations))
+        known = {name: image.meta[name] for name in ("unit", "suv_factor", "suv_lacks") if name in image.meta}
+        return MetaTensor(values, affine=affine, meta=known, applied_operations=list(image.applied_operations))
     is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
     largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)
     largest = float(image.meta.get("value_range", largest))

@@ -14,6 +14,7 @@ from monai_s3im.settings import FusionSettings as LibrarySettings
 
 NOT_IN_SLICER = {
     "spacing": "the grid is that of a volume of the scene",
+    "unit": "SUV takes the headers of a series, which a volume of the scene has not",
     "transform": "a transform of the scene is one above the volume",
     "dicom": "Slicer itself exports DICOM",
     "precision": "float32 on every device of a user",

@@ -251,8 +251,7 @@ def test_limits_of_another_unit_are_warned_about_and_those_that_show_nothing_ref
     becquerel = a_ramp(0, 30_000, filename_or_obj="/study/pet.nii")
     scaled = NormalizeModality("pet", limits=(0, 6))(becquerel)
     warning = (
-        "the range 0 to 6 of pet.nii, whose values are 0 to 30000, is far from these: check that it is in the unit of "
-        "the file"
+        "the range 0 to 6 of pet.nii, whose values are 0 to 30000, is far from these: check that it is in their unit"
     )
     assert scaled.meta["warnings"] == [warning]
     assert warning in caplog.messages

@@ -14,6 +14,7 @@ NOT_ON_THE_PAGE = {
     "weights": "a file of the server",
     "slice_batch": "the server's",
     "spacing": "the grid is that of a volume",
+    "unit": "SUV takes the headers of a series, and the page has volumes of a scene",
     "transform": "a file of the server",
     "dicom": "the page saves NRRD and NIfTI",
     "precision": "float32",
