@@ -68,6 +68,11 @@ def test_projections_and_planar_frames_are_refused(tmp_path, volume, image_type,
     assert words in refusal_of(folder)
 
 
+def test_a_segmentation_is_refused_by_name(tmp_path, volume):
+    folder = write_slices(tmp_path / "seg", series_of(volume, modality="SEG"))
+    assert "is a segmentation, which has no intensities: give the series that it belongs to" in refusal_of(folder)
+
+
 def test_private_groups_of_a_frame_count_for_nothing(tmp_path, volume):
     image = new_slice(volume, NumberOfFrames=6, ImagePositionPatient=None, ImageOrientationPatient=None)
     del image.PixelSpacing

@@ -113,6 +113,8 @@ def _frames(file: Path, header: Dataset) -> int:
 
 
 def _check_pixels(file: Path, header: Dataset) -> None:
+    if header.get("Modality") == "SEG":
+        raise InputError(f"{file} is a segmentation, which has no intensities: give the series that it belongs to")
     is_rgb = header.get("PhotometricInterpretation") == "RGB" and header.get("BitsAllocated") == 8
     is_colour = samples_of(header) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR"
     if is_colour and not (is_rgb and header.get("SOPClassUID") == SecondaryCaptureImageStorage):
