@@ -28,6 +28,32 @@ def test_slices_in_a_subfolder_belong_to_their_series(tmp_path, volume):
     assert len(series_files(folder / "i000.dcm")) == 6
 
 
+def test_a_series_that_is_spread_over_subfolders_alone_is_one(tmp_path, volume):
+    folder = write_slices(tmp_path / "ct", series_of(volume))
+    for number in range(6):
+        place = folder / f"0000000{number % 3}" / "images"
+        place.mkdir(parents=True, exist_ok=True)
+        (folder / f"i{number:03}.dcm").rename(place / f"i{number:03}.dcm")
+    assert is_series(folder)
+    np.testing.assert_array_equal(planes_in(folder), volume)
+
+
+def test_a_folder_of_cases_is_no_series(tmp_path, volume):
+    for case in range(3):
+        write_slices(tmp_path / "cases" / f"case{case}", series_of(volume), uid=f"1.2.{case}")
+    assert not is_series(tmp_path / "cases")
+    assert not is_series(tmp_path)
+    assert "has 3 DICOM series in its subfolders" in refusal_of(tmp_path / "cases")
+
+
+@pytest.mark.parametrize("kept", [3, 5, 7])
+def test_a_slice_that_is_cut_short_within_its_uid_is_refused(tmp_path, volume, kept):
+    folder = write_slices(tmp_path / "ct", series_of(volume))
+    content = (folder / "i003.dcm").read_bytes()
+    (folder / "i003.dcm").write_bytes(content[: content.index(b"1.2.3.4\0") + kept])
+    assert "i003.dcm is damaged" in refusal_of(folder)
+
+
 def test_another_series_in_a_subfolder_does_not_count(tmp_path, volume):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     write_slices(folder / "other", series_of(volume + 1, SeriesNumber=4), uid="1.2.9")

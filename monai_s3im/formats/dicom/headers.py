@@ -265,6 +265,6 @@ def _is_deflated(stream: BinaryIO) -> bool:
 def _series_in(header: Dataset) -> str | None:
     try:
         with silenced("pydicom"):
-            return str(header.SeriesInstanceUID)
+            return str(header.SeriesInstanceUID) or None
     except Exception:  # noqa: BLE001 (as above)
         return None

@@ -22,7 +22,7 @@ from .headers import files_below, may_be_dicom
 from .pixels import fill_padding, is_padding, stored_values
 from .planes import Plane, planes_of, samples_of
 from .slice_stack import SliceStack, stack_slices, volume_of
-from .tree import Series, find_series
+from .tree import Series, find_series, is_spread
 from .volumes import Volume, volumes_of
 
 logger = logging.getLogger(__name__)
@@ -55,10 +55,14 @@ class _Chosen:
 
 
 def is_series(path: str | Path) -> bool:
-    """Whether the path is a folder with DICOM files, one of them ``FOLDER#SERIES``, or a DICOM file."""
+    """Whether the path is a folder with DICOM files, one of them ``FOLDER#SERIES``, or a DICOM file.
+
+    A folder of subfolders is one only if these hold one series together: else it is a study, or a folder of cases.
+    """
     folder, chosen = series_of(path)
     if isdir(folder):
-        return any(may_be_dicom(file) for file in (files_below(folder) if chosen else _files_in(folder)))
+        files = files_below(folder) if chosen else _files_in(folder)
+        return any(map(may_be_dicom, files)) or (not chosen and is_spread(folder))
     return may_be_dicom(folder) if isfile(folder) else folder.suffix.lower() in DICOM_SUFFIXES
 
 

@@ -9,7 +9,17 @@ from pydicom.dataset import Dataset
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import exists, isfile, series_of
 
-from .headers import BadFile, Scan, convert_values, files_below, is_directory_of_media, kind_of, may_be_dicom, scan
+from .headers import (
+    BadFile,
+    Scan,
+    convert_values,
+    files_below,
+    is_directory_of_media,
+    kind_of,
+    may_be_dicom,
+    read_header,
+    scan,
+)
 
 _SAME_IMAGE = ("InstanceNumber", "ImagePositionPatient", "EchoTime", "TemporalPositionIdentifier", "NumberOfFrames")
 
@@ -67,11 +77,29 @@ def find_series(path: Path) -> Series:
         convert_values(file, header)
     uid = _uid_of(result.files[0][1])
     for bad in found.bad:
-        if bad.series == uid or (bad.is_dicom and bad.series is None and only is None and chosen is None):
+        is_cut = bad.series is not None and bad.series not in series and uid.startswith(bad.series)  # within its UID
+        is_of_it = bad.series == uid or is_cut
+        if is_of_it or (bad.is_dicom and bad.series is None and only is None and chosen is None):
             raise InputError(bad.reason)
     left_out = [bad for bad in found.bad if bad.series is None or (chosen is None and only is None)]
     result.remarks = [f"{path}: {bad.file.relative_to(folder)} {_what(bad)}, and is left out" for bad in left_out]
     return result
+
+
+def is_spread(folder: Path) -> bool:
+    """Whether the files below a folder are those of one series that an export has spread over several subfolders."""
+    firsts = []
+    for place in sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")):
+        first = next((file for file in files_below(place) if may_be_dicom(file)), None)
+        if first is not None:
+            firsts.append(first)
+        if len(firsts) == 2:  # cases have a series each: no more need be read
+            break
+    try:
+        uids = {read_header(file, ["SeriesInstanceUID"], force=True).get("SeriesInstanceUID") for file in firsts}
+    except InputError:
+        return False
+    return len(firsts) == 2 and len(uids) == 1 and len(series_below(folder)) == 1
 
 
 def refuse_tree(folder: Path) -> None:
