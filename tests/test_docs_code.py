@@ -212,4 +212,5 @@ def test_pictures_are_brought_into_register_as_the_answer_shows(tmp_path, monkey
         at = np.array(point) - 63.5
         expected = [np.cos(turn) * at[0] + np.sin(turn) * at[1] + 5, -np.sin(turn) * at[0] + np.cos(turn) * at[1] - 3]
         np.testing.assert_allclose(names["found"].TransformPoint(point), np.array(expected) + 63.5, atol=0.5)
-    assert Image.open("spect_registered.png").size == (128, 128)
+    with Image.open("spect_registered.png") as written:
+        assert written.size == (128, 128)

@@ -188,6 +188,11 @@ def test_suv_is_refused_where_no_header_gives_it(tmp_path):
 
 def test_a_range_in_suv_for_values_in_activity_says_what_to_do(tmp_path):
     image = read_image(pet(tmp_path / "pet"))
-    stored = MetaTensor(image.as_tensor() * 1000, affine=image.affine, meta=meta_without_affine(image))
+    values = image.as_tensor() * 1000
+    stored = MetaTensor(values, affine=image.affine, meta=meta_without_affine(image))
+    with pytest.raises(InputError, match="shows none of them: give it in their unit, or choose the unit suv"):
+        NormalizeModality(limits="0,6")(stored)
+    values[0, 0, 0, 0] = 0
+    stored = MetaTensor(values, affine=image.affine, meta=meta_without_affine(image))
     (warning,) = NormalizeModality(limits="0,6")(stored).meta["warnings"]
     assert "Bq/ml, is far from these: check that it is in their unit, or choose the unit suv" in warning

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.paths import exists, isfile, series_of
+from monai_s3im.formats.paths import exists, isdir, isfile, series_of
 
 from .headers import (
     BadFile,
@@ -89,7 +89,7 @@ def find_series(path: Path) -> Series:
 def is_spread(folder: Path) -> bool:
     """Whether the files below a folder are those of one series that an export has spread over several subfolders."""
     firsts = []
-    for place in sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")):
+    for place in sorted(place for place in folder.iterdir() if isdir(place) and not place.name.startswith(".")):
         first = next((file for file in files_below(place) if may_be_dicom(file)), None)
         if first is not None:
             firsts.append(first)
