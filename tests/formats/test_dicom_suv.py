@@ -4,7 +4,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 from dicom_samples import group, series_of, stored_volume, write_slices
-from monai.data import MetaTensor
 from sample_images import write_volume
 
 from monai_s3im import evaluate, fuse
@@ -15,7 +14,7 @@ from monai_s3im.formats.reading import read_image
 from monai_s3im.record import FusionRecord
 from monai_s3im.transforms import NormalizeModality
 from monai_s3im.transforms.loading import LoadSourcesd
-from monai_s3im.transforms.meta import meta_without_affine
+from monai_s3im.transforms.meta import like
 
 DOSE, WEIGHT, HALF_LIFE = 400e6, 80.0, 6000.0  # Bq, kg, s
 WHOLE = WEIGHT * 1000 / DOSE  # 0.0002: without decay
@@ -189,10 +188,10 @@ def test_suv_is_refused_where_no_header_gives_it(tmp_path):
 def test_a_range_in_suv_for_values_in_activity_says_what_to_do(tmp_path):
     image = read_image(pet(tmp_path / "pet"))
     values = image.as_tensor() * 1000
-    stored = MetaTensor(values, affine=image.affine, meta=meta_without_affine(image))
+    stored = like(values, image)
     with pytest.raises(InputError, match="shows none of them: give it in their unit, or choose the unit suv"):
         NormalizeModality(limits="0,6")(stored)
     values[0, 0, 0, 0] = 0
-    stored = MetaTensor(values, affine=image.affine, meta=meta_without_affine(image))
+    stored = like(values, image)
     (warning,) = NormalizeModality(limits="0,6")(stored).meta["warnings"]
     assert "Bq/ml, is far from these: check that it is in their unit, or choose the unit suv" in warning
