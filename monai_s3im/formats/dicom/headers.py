@@ -81,15 +81,18 @@ class Scan:
         images: those with pixels, and their headers.
         others: kinds of those without.
         bad: those that cannot be used.
+        by_series: the images by series, once they were sorted.
     """
 
     images: list[tuple[Path, Dataset]] = field(default_factory=list)
     others: set[str] = field(default_factory=set)
     bad: list[BadFile] = field(default_factory=list)
+    by_series: dict[str, list[tuple[Path, Dataset]]] | None = None
 
 
 _Outcome = Dataset | BadFile | str
-_kept: "OrderedDict[Path, dict[Path, tuple[tuple[int, int], _Outcome]]]" = OrderedDict()
+_Stamp = tuple[int, int]  # size, and time of the last change
+_kept: "OrderedDict[Path, tuple[dict[Path, _Stamp], dict[Path, _Outcome], Scan]]" = OrderedDict()
 _lock = Lock()
 
 
@@ -142,21 +145,20 @@ def scan(folder: Path) -> Scan:
     Raises:
         InputError: the folder may not be read.
     """
+    states = {file: file.stat() for file in files_below(folder)}
+    stamps = {file: (state.st_size, state.st_mtime_ns) for file, state in states.items()}
     with _lock:
-        before = {file: kept for folder_files in _kept.values() for file, kept in folder_files.items()}
-    now: dict[Path, tuple[tuple[int, int], _Outcome]] = {}
+        if folder in _kept and _kept[folder][0] == stamps:
+            _kept.move_to_end(folder)
+            return _kept[folder][2]
+        before = [(seen, outcomes) for seen, outcomes, _ in _kept.values()]
     found = Scan()
-    for file in files_below(folder):
-        state = file.stat()
-        stamp = (state.st_size, state.st_mtime_ns)
-        known = before.get(file)
-        if known is not None and known[0] == stamp:
-            outcome = known[1]
-        elif may_be_dicom(file):
-            outcome = _outcome(file)
-        else:
-            outcome = ""
-        now[file] = (stamp, outcome)
+    now: dict[Path, _Outcome] = {}
+    for file, stamp in stamps.items():
+        outcome = next((outcomes[file] for seen, outcomes in before if seen.get(file) == stamp), None)
+        if outcome is None:
+            outcome = _outcome(file) if may_be_dicom(file) else ""
+        now[file] = outcome
         if isinstance(outcome, Dataset):
             found.images.append((file, outcome))
         elif isinstance(outcome, BadFile):
@@ -164,7 +166,7 @@ def scan(folder: Path) -> Scan:
         elif outcome:
             found.others.add(outcome)
     with _lock:
-        _kept[folder] = now
+        _kept[folder] = (stamps, now, found)
         _kept.move_to_end(folder)
         while len(_kept) > _KEPT_FOLDERS:
             _kept.popitem(last=False)

@@ -127,6 +127,8 @@ def _uid_of(header: Dataset) -> str:
 
 def _by_uid(found: Scan) -> dict[str, Files]:
     """The images by series, the values of the first converted; the same image twice is one."""
+    if found.by_series is not None:
+        return found.by_series
     series: dict[str, Files] = {}
     seen: dict[str, Files] = {}
     for file, header in found.images:
@@ -141,6 +143,7 @@ def _by_uid(found: Scan) -> dict[str, Files]:
             continue
         seen.setdefault(uid, []).append((file, header))
         series.setdefault(of_one_series, []).append((file, header))
+    found.by_series = series
     return series
 
 
