@@ -106,7 +106,8 @@ class RegisterSourcesd(MapTransform, InvertibleTransform):
             if self.register.kind != "none":
                 raise InputError(
                     f"{_name(result, reference)} and {_name(result, others[0])} are not both volumes, and only volumes "
-                    "can be registered: leave the registration out"
+                    "can be registered: leave the registration out, or fuse the volumes that pictures are slices of; "
+                    "docs/faq.md shows how to bring pictures into register"
                 )
             return result
         found: list[dict[str, Any]] = []
