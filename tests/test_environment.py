@@ -1,5 +1,6 @@
 """The environment of `make`: which PyTorch is taken, from where, and when nothing is to be done."""
 
+import platform
 import sys
 from pathlib import Path
 from runpy import run_path
@@ -61,6 +62,13 @@ def test_where_no_cpu_build_is_found_the_remedy_is_named(machine):
     with pytest.raises(SystemExit, match=r"could not be installed from where pip is .*, or from https.*TORCH_INDEX"):
         TOOL["install_torch"](pip)
     assert all(wanted.endswith("+cpu") for _, wanted in pip.asked)
+
+
+def test_on_an_intel_mac_no_index_is_promised_that_would_help(machine, monkeypatch):
+    machine("darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    with pytest.raises(SystemExit, match=r"no torch==.* for a Mac with an Intel processor.*: the last is 2\.2\.2"):
+        TOOL["install_torch"](Pip())
 
 
 @pytest.mark.parametrize(("system", "has_gpu"), [("linux", True), ("darwin", False), ("win32", False)])

@@ -148,6 +148,11 @@ def install_torch(environment: Environment) -> None:
         failed = environment.pip(*cpu_build, stderr=subprocess.DEVNULL) and environment.pip(
             *cpu_build, "--index-url", CPU_INDEX, "--timeout", "20", "--retries", "1", stderr=subprocess.DEVNULL
         )
+    if failed and not index and (sys.platform, platform.machine()) == ("darwin", "x86_64"):
+        sys.exit(
+            f"error: there is no {wanted} for a Mac with an Intel processor, or for an Intel Python on Apple silicon: "
+            "the last is 2.2.2. Use an arm64 Python on Apple silicon, or Linux or Windows"
+        )
     if failed:
         places = index or f"where pip is configured to look, or from {CPU_INDEX}"
         sys.exit(
