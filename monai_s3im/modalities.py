@@ -33,7 +33,7 @@ class Modality:
         window: (lower, upper) in the modality's unit (HU for CT); None: from percentiles.
         lower_percentile: percentile of all voxels that becomes 0, where there is no window; None: the value 0.
         upper_percentile: percentile of the foreground that becomes 1, where there is no window.
-        color_map: matplotlib's name of the colour map that shows uptake; None for anatomy.
+        color_map: the colour map that shows uptake, ``"magenta-gold"`` or one of matplotlib; None for anatomy.
         dicom: its code in DICOM's tag Modality (0008,0060); None if it has none.
         bids: suffixes of its files in BIDS, such as ``T1w``.
         aliases: other names in lists, on the command line and of folders, in lower case; ``dicom`` and ``bids`` are
@@ -85,7 +85,7 @@ MODALITIES = {
             "PET",
             lower_percentile=None,
             upper_percentile=99.8,
-            color_map="afmhot",
+            color_map="magenta-gold",
             dicom="PT",
             bids=("pet",),
             aliases=("fdg",),
@@ -96,7 +96,7 @@ MODALITIES = {
             "SPECT",
             lower_percentile=None,
             upper_percentile=99.8,
-            color_map="afmhot",
+            color_map="magenta-gold",
             dicom="NM",
             bids=("spect",),
             words=("SPECT",),

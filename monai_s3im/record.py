@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -18,11 +19,14 @@ from .settings import RECORDED, FusionSettings
 
 T = TypeVar("T")
 
+_FORMER_MAP = "afmhot"  # of PET and SPECT, in records without a colour model
+_COLOR = re.compile(r"\[\n\s+(\d+),\s+(\d+),\s+(\d+)\s+\]")
+
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes; a further key leaves it as it is. Older records have no version."""
 
 SOURCES = ("image_a", "image_b")
-OWN_OF_A_CASE = ("fused", "fused_sha256", "sources", "registration", "warnings")
+OWN_OF_A_CASE = ("fused", "fused_sha256", "sources", "registration", "color_bar", "warnings")
 OF_A_TASK = ("task", "weights_file", "weights_sha256")
 
 
@@ -70,6 +74,21 @@ class RegistrationRecord:
     file_sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class ColorBar:
+    """What the colours of a fused volume mean.
+
+    Attributes:
+        colors: 256 of ``[R, G, B]``, 0 to 255, from the lower to the upper end of ``range``.
+        range: the values of the first and the last colour.
+        unit: of ``range``, such as ``"SUV"`` or ``"Bq/ml"``; None where it is not known.
+    """
+
+    colors: list[list[int]]
+    range: list[float]
+    unit: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class FusionRecord:
     """How a fused image was made.
@@ -88,6 +107,7 @@ class FusionRecord:
         weights_file: name of the file of weights.
         weights_sha256: that of the file.
         registration: how image B was moved; None: not.
+        color_bar: what the colours mean; None: the result is gray, or has the colours of its sources.
         warnings: sentences.
     """
 
@@ -104,6 +124,7 @@ class FusionRecord:
     weights_file: str | None = None
     weights_sha256: str | None = None
     registration: RegistrationRecord | None = None
+    color_bar: ColorBar | None = None
     warnings: list[str]
 
     @classmethod
@@ -119,6 +140,8 @@ class FusionRecord:
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise _LaterError(f"it is of schema version {str(version)[:20]}, and {SCHEMA_VERSION} is the latest known")
         hints = get_type_hints(FusionSettings)
+        if "color_model" not in content:  # before there was a choice
+            content = {**content, "color_model": "ycbcr", "color_map": content.get("color_map") or _FORMER_MAP}
         settings = {name: _parsed(hints[name], content[name], name) for name in RECORDED if name in content}
         # records of the first versions, and of pipelines of one's own, may lack the versions
         record = _parsed(cls, {"software": {}, **content, "settings": FusionSettings(**settings)}, "record")
@@ -154,6 +177,7 @@ class FusionRecord:
             OutputError: the file cannot be written; nothing is left behind.
         """
         text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = _COLOR.sub(r"[\1, \2, \3]", text)  # a colour in a line
         content = text.encode(errors="backslashreplace")  # odd bytes of a file's name
         write_file(record_path(fused), lambda temporary: temporary.write_bytes(content), ".json")
 
@@ -165,6 +189,8 @@ class FusionRecord:
                 content |= self.recorded_settings
             elif name == "sources":
                 content[name] = {key: _source_json(source) for key, source in value.items()}
+            elif name == "color_bar" and value is not None:
+                content[name] = asdict(value)
             elif name == "registration" and value is not None:
                 content[name] = _without_none(asdict(value), "file", "file_sha256")
             else:

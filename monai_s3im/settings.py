@@ -24,6 +24,9 @@ SLICE_PLANES = ("axial", "coronal", "sagittal", "in-plane")
 
 REGISTRATIONS = ("none", "rigid", "affine")
 UNITS = ("file", "suv")
+COLOR_MODELS = ("lab", "ycbcr")
+"""How a fused volume shows uptake: by hue and lightness in CIELAB, or by the chrominance of YCbCr, as in the paper."""
+
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 MAX_GIB = 4.0
@@ -83,8 +86,10 @@ class FusionSettings:
             where that is the unit; instead of the window or the percentiles of its modality. The same range for two
             patients makes them comparable.
         range_b: the same of image B.
-        color_map: colour of a PET or SPECT volume: a colour map of matplotlib, or a text file of rows of R G B; see
-            :class:`monai_s3im.transforms.ColorMap`. None: that of the modality.
+        color_map: colour of a PET or SPECT volume: ``"magenta-gold"``, a colour map of matplotlib, or a text file of
+            rows of R G B; see :class:`monai_s3im.transforms.ColorMapd`. None: that of the modality.
+        color_model: how a fused volume is coloured: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``,
+            by the chrominance of the colour map, as in Fig. 4 of the paper. Pictures that have colour keep theirs.
         gray: leave the colour out of the result.
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
         task: which weights to use, a name of :data:`monai_s3im.modalities.TASKS`, or ``"auto"``, by the modalities of
@@ -139,7 +144,15 @@ class FusionSettings:
     range_b: str | Sequence[float] | None = _option(
         None, "Values of B that become 0 and 1: LOWER,UPPER in the file's unit, such as 0,6.", recorded=True
     )
-    color_map: str | None = _option(None, "Colour of uptake: a map of matplotlib, or a text file of rows of R G B.")
+    color_map: str | None = _option(
+        None, "Colour of uptake: magenta-gold, a map of matplotlib, or a text file of rows of R G B."
+    )
+    color_model: str = _option(
+        "lab",
+        "Colour of a fused volume: lab, hue for uptake and lightness for anatomy, or ycbcr, as in the paper.",
+        choices=COLOR_MODELS,
+        recorded=True,
+    )
     gray: bool = _option(False, "Write the fused luma, without colour.", recorded=True)
     dicom: bool = _option(False, "Write a DICOM series in the patient's study: -o names its folder.")
     task: str = _option(

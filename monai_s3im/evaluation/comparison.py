@@ -13,11 +13,14 @@ from torch import Tensor
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import PICTURE_SUFFIXES, isdir, suffix_of
-from monai_s3im.formats.reading import stem_of
+from monai_s3im.formats.reading import read_image, stem_of
+from monai_s3im.functional import rgb_to_ycbcr, ycbcr_to_rgb
 from monai_s3im.metrics import fusion_metrics
+from monai_s3im.modalities import FUNCTIONAL
 
 from .evaluate import LARGEST_BATCH, read_luma
 from .guards import guard_values
+from .readability import READING_GUARDS, picture_readings
 
 PAPER_METRICS = ("EN", "AG", "MI", "SSIM", "PSNR", "Qabf", "SCD", "SF")
 TRIVIAL: dict[str, Callable[[Tensor], Tensor]] = {
@@ -167,15 +170,17 @@ def compare(
     if not cases:
         raise InputError(f"{source_a} and {source_b} have no picture of the same name: name partners alike")
     sources = {case: torch.cat([read_luma(first[case]), read_luma(second[case])]) for case in cases}
+    colored = {case: _colors_in(second[case]) for case in cases} if modality_b in FUNCTIONAL else {}
     values = {}
     for name, folder in methods.items():
         if progress is not None:
             progress(name)
         fused = _fused_of(name, Path(folder), sources)
-        values[name] = _measure(fused, sources, modality_b)
+        files = pictures_of(Path(folder))
+        values[name] = _measure(fused, sources, modality_b, colored, {case: files[case] for case in cases})
     for name, rule in TRIVIAL.items():
         fused = {case: rule(pair).round()[None] for case, pair in sources.items()}
-        values[name] = _measure(fused, sources, modality_b)
+        values[name] = _measure(fused, sources, modality_b, colored)
     matches = {case: expression.fullmatch(case) for case in cases}
     return Comparison(values, {case: match[1] if match else case for case, match in matches.items()})
 
@@ -195,7 +200,11 @@ def _fused_of(name: str, folder: Path, sources: Mapping[str, Tensor]) -> dict[st
 
 
 def _measure(
-    fused: Mapping[str, Tensor], sources: Mapping[str, Tensor], modality_b: str
+    fused: Mapping[str, Tensor],
+    sources: Mapping[str, Tensor],
+    modality_b: str,
+    colored: Mapping[str, Tensor | None],
+    files: Mapping[str, Path] | None = None,
 ) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for cases in _batches(sources):
@@ -204,7 +213,26 @@ def _measure(
         measured = {**fusion_metrics(images, pairs, data_range=255.0), **guard_values(images, pairs, modality_b)}
         for index, case in enumerate(cases):
             found[case] = {name: column[index].item() for name, column in measured.items()}
+    for case, source in colored.items():
+        shown = _colors_in(files[case]) if files else None
+        found[case] |= _readings(fused[case] / 255, shown, source)
     return {case: found[case] for case in sources}
+
+
+def _readings(luma: Tensor, shown: Tensor | None, source: Tensor | None) -> dict[str, float]:
+    """How well uptake can be read from a fused picture; of a gray one after Fig. 4 has put the chrominance back."""
+    if source is None:
+        return dict.fromkeys(READING_GUARDS, math.nan)
+    if shown is None:
+        chrominance = rgb_to_ycbcr(source)[1:]
+        shown = ycbcr_to_rgb(torch.cat([luma, chrominance])).clamp(0, 1)
+    return picture_readings(shown, luma, source)
+
+
+def _colors_in(file: Path) -> Tensor | None:
+    """RGB in [0, 1], (3, H, W), of a coloured picture; None of a gray one."""
+    image = read_image(file)
+    return (image.as_tensor() / image.meta["value_range"]).double() if image.shape[0] == 3 else None
 
 
 def _batches(sources: Mapping[str, Tensor]) -> list[list[str]]:

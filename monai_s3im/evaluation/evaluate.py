@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -23,10 +24,12 @@ from monai_s3im.bundle_config import inference_steps
 from monai_s3im.errors import InputError
 from monai_s3im.formats.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
 from monai_s3im.formats.writing import sha256_of, write_json, write_text
+from monai_s3im.functional import hue_arc, plane_luma, rgb_to_ycbcr, uptake_colors
 from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
 from monai_s3im.pairs.lists import images_by_stem
 from monai_s3im.record import FusionRecord, record_path
 from monai_s3im.settings import DEFAULTS, MAX_GIB
+from monai_s3im.transforms import ARCS
 from monai_s3im.transforms.movement import moved_by, ras_to_lps
 
 logger = logging.getLogger(__name__)
@@ -153,11 +156,12 @@ def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]
     color_map = _color_map_of_same_luma(record.color_map if record else None)
     load, normalize, *others = inference_steps(
         *("load", "normalize", "align", "color", "split"),
-        keys=dict.fromkeys(["align", "split"], _MEASURED),
+        keys={"align": _MEASURED},
         window=window,
         unit=record.settings.unit if record else DEFAULTS.unit,
         **{f"range_{key}": getattr(record.settings, f"range_{key}") if record else None for key in "ab"},
         color_map=color_map,
+        color_model=record.settings.color_model if record else DEFAULTS.color_model,
         max_gib=max_gib,
         device="cpu",
     )
@@ -170,10 +174,25 @@ def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]
     item["fused"] = item["fused"] / item["fused"].meta.get("value_range", 1.0)
     for step in others:
         item = step(item)
+    item["fused"] = _fused_luma(item, record)
     slices = torch.cat([item[key].as_tensor() for key in _MEASURED]).movedim(-1, 0).double()
     slices = slices[slices[:, 1:].amax((1, 2, 3)) > 0]  # (S, 3, H, W)
     parts = [fusion_metrics(part[:, :1], part[:, 1:], data_range=1.0) for part in slices.split(LARGEST_BATCH)]
     return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}
+
+
+def _fused_luma(item: dict[Hashable, Any], record: FusionRecord | None) -> MetaTensor:
+    """The luma of a fused volume, (1, ...); where hue shows uptake, lightness was made of it and the uptake."""
+    fused: MetaTensor = item["fused"]
+    if fused.shape[0] == 1:
+        return fused
+    table = item.get("color_table")
+    if record is not None and record.color_bar is not None and _is_file(record.color_map):
+        arc = hue_arc(torch.tensor(record.color_bar.colors, dtype=torch.float64).T / 255)
+        table = uptake_colors(arc)[1] if arc and record.settings.color_model == "lab" else None
+    if table is not None and table.ndim == 3:
+        return MetaTensor(plane_luma(table, item["uptake"], fused.as_tensor()), meta=fused.meta)
+    return MetaTensor(rgb_to_ycbcr(fused.as_tensor())[:1], meta=fused.meta)
 
 
 def _in_recorded_order(paths: tuple[Path, ...], record: FusionRecord | None) -> tuple[Path, Path]:
@@ -221,8 +240,12 @@ def _movement_of(record: FusionRecord) -> NDArray[np.float64] | None:
 
 
 def _color_map_of_same_luma(name: str | None) -> str | None:
-    """A colour map of a file, which is not at hand here, leaves the uptake as luma, as matplotlib's gray does."""
-    return "gray" if name and name not in mpl.colormaps else name
+    """A colour map of a file, which is not available here, leaves the uptake as luma, as our own maps do."""
+    return next(iter(ARCS)) if _is_file(name) else name
+
+
+def _is_file(color_map: str | None) -> bool:
+    return bool(color_map) and color_map not in {*ARCS, *mpl.colormaps}
 
 
 def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Path, ...]]:

@@ -18,10 +18,11 @@ from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.errors import InputError, own_errors
 from monai_s3im.formats.reading import read_image
 from monai_s3im.formats.writing import sha256_of
+from monai_s3im.functional import plane_luma, rgb_to_ycbcr
 from monai_s3im.pairs.lists import Pair
 from monai_s3im.record import FusionRecord
 from monai_s3im.settings import MAX_GIB
-from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color, on_same_grid
+from monai_s3im.transforms import ARCS, RestoreGridd, SplitChrominanced, in_color, on_same_grid
 from monai_s3im.transforms.notes import PROVENANCE, noted
 
 
@@ -34,12 +35,29 @@ class CaseImages:
         sources: A and B, (1 or 3, ...) in [0, 1]; none if they cannot be shown.
         covered: bool (sources, ...), which voxels each source covers; None: all.
         why_no_sources: why there are none, in a sentence.
+        uptake: of the one source of a functional modality, (1, ...) in [0, 1]; None: there is none, or two.
+        functional: 0 or 1, which source that is.
+        color_table: its colours, see :func:`monai_s3im.transforms.colors_of`.
     """
 
     fused: MetaTensor
     sources: tuple[MetaTensor, ...] = ()
     covered: torch.Tensor | None = None
     why_no_sources: str | None = None
+    uptake: MetaTensor | None = None
+    functional: int = 0
+    color_table: torch.Tensor | None = None
+
+    @property
+    def lumas(self) -> tuple[MetaTensor, ...]:
+        """A, B and the fused image as the network sees and gives them, (1, ...) in [0, 1]."""
+        lumas = [_luma(image) for image in (*self.sources, self.fused)]
+        if self.uptake is not None and self.color_table is not None and self.color_table.ndim == 3:
+            lumas[self.functional] = self.uptake
+            if self.fused.shape[0] == 3:
+                fused = plane_luma(self.color_table, self.uptake.as_tensor(), self.fused.as_tensor())
+                lumas[-1] = MetaTensor(fused, affine=self.fused.affine)
+        return tuple(lumas)
 
 
 def read_case_images(
@@ -73,7 +91,14 @@ def read_case_images(
             raise InputError("the fused image has another grid than the pipeline gives now: fuse it again")
     except InputError as error:
         return CaseImages(image, why_no_sources=f"Its sources cannot be shown: {error}")
-    return CaseImages(image, sources, item.get("covered"))
+    return CaseImages(
+        image,
+        sources,
+        item.get("covered"),
+        uptake=item.get("uptake"),
+        functional=item.get("functional", 0),
+        color_table=item.get("color_table"),
+    )
 
 
 def _aligned(
@@ -83,7 +108,7 @@ def _aligned(
     settings = {**record.recorded_settings, "register": "none", "device": "cpu", "max_gib": max_gib}
     if record.registration is not None and record.registration.file is not None:
         settings["transform"] = str(fused.with_name(record.registration.file))
-    is_file = record.color_map is not None and record.color_map not in mpl.colormaps
+    is_file = record.color_map is not None and record.color_map not in {*ARCS, *mpl.colormaps}
     settings["color_map"] = (color_map or record.color_map) if is_file else record.color_map
     item: dict[Hashable, Any] = {"image_a": str(pair.image_a), "image_b": str(pair.image_b)}
     item |= {f"modality_{key}": record.sources[f"image_{key}"].modality for key in "ab"}
@@ -93,9 +118,21 @@ def _aligned(
     for key, source in noted(item, PROVENANCE).items():
         if source["sha256"] != record.sources[key].sha256:
             raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
-    item |= {key: in_color(item[key]) for key in ("image_a", "image_b")}
-    keys = ["image_a", "image_b", "covered"] if "covered" in item else ["image_a", "image_b"]
+    keys = ["image_a", "image_b"]
+    functional = [index for index, key in enumerate(keys) if "color_table" in item[key].meta]
+    if len(functional) == 1:
+        uptake = item[keys[functional[0]]]
+        item |= {"uptake": uptake.clamp(0, 1), "functional": functional[0], "color_table": uptake.meta["color_table"]}
+    item |= {key: in_color(item[key]) for key in keys}
+    keys += [key for key in ("uptake", "covered") if key in item]
     return dict(RestoreGridd(keys)(item))
+
+
+def _luma(image: MetaTensor) -> MetaTensor:
+    """(1, ...) of gray or RGB."""
+    if image.shape[0] == 1:
+        return image
+    return MetaTensor(rgb_to_ycbcr(image.as_tensor())[:1], affine=image.affine)
 
 
 @lru_cache(maxsize=2)

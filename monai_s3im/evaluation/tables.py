@@ -9,6 +9,9 @@ from monai_s3im.formats.writing import write_json, write_text
 
 from .comparison import PAPER_METRICS, Comparison, nan_last
 from .guards import GUARDS
+from .readability import READING_GUARDS
+
+_BOUNDS = {**GUARDS, **READING_GUARDS}
 
 
 def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> list[Path]:
@@ -68,10 +71,10 @@ def markdown(comparison: Comparison, title: str) -> str:
         f"bootstrap's resamples over {drawn} {own} is ahead on at least as many."
     )
     lines += ["", note, "", "## Guards", ""]
-    guards = [name for name in comparison.names if name in GUARDS]
-    further = [name for name in comparison.names if name not in GUARDS and name not in PAPER_METRICS]
+    guards = [name for name in comparison.names if name in _BOUNDS]
+    further = [name for name in comparison.names if name not in _BOUNDS and name not in PAPER_METRICS]
     bounds = [
-        f"{GUARDS[g].title}, {'at most' if GUARDS[g].is_upper else 'at least'} {GUARDS[g].bound:g}" for g in guards
+        f"{_BOUNDS[g].title}, {'at most' if _BOUNDS[g].is_upper else 'at least'} {_BOUNDS[g].bound:g}" for g in guards
     ]
     lines += [f"| method | {' | '.join([*bounds, *further])} |", "|---" * (1 + len(guards) + len(further)) + "|"]
     for method in comparison.values:
@@ -135,7 +138,7 @@ def _ahead_cell(comparison: Comparison, own: str, other: str) -> str:
 def _guard_cell(name: str, value: float) -> str:
     if math.isnan(value):
         return "nothing to measure"
-    return f"{value:.3f}" if GUARDS[name].holds(value) else f"{value:.3f} (broken)"
+    return f"{value:.3f}" if _BOUNDS[name].holds(value) else f"{value:.3f} (broken)"
 
 
 def _difference(comparison: Comparison, own: str, other: str, name: str) -> str:

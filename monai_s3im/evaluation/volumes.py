@@ -12,17 +12,17 @@ from torch import Tensor
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.formats.paths import isfile
 from monai_s3im.formats.writing import write_json, write_text
-from monai_s3im.functional import rgb_to_ycbcr
 from monai_s3im.pairs.lists import Pair
 from monai_s3im.record import FusionRecord
 from monai_s3im.transforms.slices import PLANES, ToSlices
 
-from .guards import GUARDS, VOLUME_GUARDS, guard_values
+from .guards import GUARDS, VOLUME_GUARDS, Guard, guard_values
 from .pictures import draw_montage
-from .replay import read_case_images
+from .readability import READING_GUARDS, ReadingGuard, reading_values
+from .replay import CaseImages, read_case_images
 
 _SLICES_AT_ONCE = 16
-_ALL_GUARDS = {**GUARDS, **VOLUME_GUARDS}
+_ALL_GUARDS: dict[str, Guard | ReadingGuard] = {**GUARDS, **VOLUME_GUARDS, **READING_GUARDS}
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,9 @@ def run_volumes(
         images = read_case_images(fused, record, pair, record.color_map)
         if images.why_no_sources:
             raise InputError(f"{pair.name}: {images.why_no_sources}")
-        lumas = [_luma(image) for image in (*images.sources, images.fused)]
-        slices = [ToSlices(record.settings.plane)(luma).as_tensor().clamp(0, 1) for luma in lumas]
+        slices = [ToSlices(record.settings.plane)(luma).as_tensor().clamp(0, 1) for luma in images.lumas]
         modalities = tuple(record.sources[f"image_{key}"].modality for key in "ab")
-        values = volume_guards(slices[2], torch.cat(slices[:2]), modalities[1])
+        values = volume_guards(slices[2], torch.cat(slices[:2]), modalities[1]) | _readings(images, record)
         found.append(VolumeGuards(pair.name, (modalities[0], modalities[1]), values))
         shown = {"A": images.sources[0], "B": images.sources[1], "fused": images.fused}
         planes = {plane: {title: _middle(image, plane) for title, image in shown.items()} for plane in PLANES}
@@ -110,6 +109,15 @@ def run_volumes(
     write_json({"volumes": {one.name: _finite(one.values) for one in found}}, output_dir / "volumes.json")
     write_text(_markdown(found), output_dir / "volumes.md")
     return output_dir / "volumes.md"
+
+
+def _readings(images: CaseImages, record: FusionRecord) -> dict[str, float]:
+    """How well uptake can be read; nothing of a fused volume without a colour bar."""
+    if record.color_bar is None or images.uptake is None:
+        return {}
+    bar = torch.tensor(record.color_bar.colors, dtype=torch.float64).T / 255
+    fused, uptake, luma = (image.as_tensor() for image in (images.fused, images.uptake, images.lumas[-1]))
+    return reading_values(fused, bar, uptake, luma)
 
 
 def _markdown(found: Sequence[VolumeGuards]) -> str:
@@ -126,13 +134,6 @@ def _cell(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
     return f"{value:.3f}" if _ALL_GUARDS[name].holds(value) else f"{value:.3f} (broken)"
-
-
-def _luma(image: MetaTensor) -> MetaTensor:
-    """(1, X, Y, Z) of gray or RGB."""
-    if image.shape[0] == 1:
-        return image
-    return MetaTensor(rgb_to_ycbcr(image.as_tensor())[:1], affine=image.affine)
 
 
 def _middle(image: MetaTensor, plane: str) -> Tensor:

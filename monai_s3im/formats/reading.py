@@ -74,8 +74,8 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
         float64, 4 x 4, voxel index -> RAS mm (identity for a picture). `meta` holds `filename_or_obj`, `spatial_dims`,
         `space` and, for pictures and RGB volumes, `value_range`, the largest value that the bits in use can hold, such
         as 255.0, 4095.0 or 65535.0 (see :func:`.pictures.read`); for a DICOM series `modality_tag` where it
-        says how to treat the volume, and of a PET what :class:`.dicom.suv.Uptake` says, where it is known: `unit`,
-        `suv_factor`, or `suv_lacks`; and `warnings`, sentences, if there are any.
+        says how to treat the volume, of a SPECT the `unit`, counts, and of a PET what :class:`.dicom.suv.Uptake` says,
+        where it is known: `unit`, `suv_factor`, or `suv_lacks`; and `warnings`, sentences, if there are any.
 
     Raises:
         InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames
@@ -149,6 +149,8 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
         meta["unit"] = "Gy"
     if modality_tag == "PT":
         meta |= {name: value for name, value in vars(uptake_of(path)).items() if value}
+    if modality_tag == "NM":
+        meta["unit"] = "counts"
     if said:
         meta["warnings"] = [sentence.replace(f"{path.parent}{os.sep}", "") for sentence in said]
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)

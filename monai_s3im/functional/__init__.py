@@ -3,20 +3,29 @@
 from .color import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
 from .gradient import sobel_gradient, sobel_magnitude
 from .intensity import guess_modality, intensity_range, is_hounsfield, padding_of
+from .lab import lab_to_rgb, rgb_to_lab
 from .shuffle import draw_positions, shuffled_patches
 from .ssim import windowed_ssim
+from .uptake_colors import hue_arc, plane_colors, plane_luma, read_uptake, uptake_colors
 
 __all__ = [
     "draw_positions",
     "guess_modality",
+    "hue_arc",
     "intensity_range",
     "is_hounsfield",
+    "lab_to_rgb",
     "merge_chrominance",
     "padding_of",
+    "plane_colors",
+    "plane_luma",
+    "read_uptake",
+    "rgb_to_lab",
     "rgb_to_ycbcr",
     "shuffled_patches",
     "sobel_gradient",
     "sobel_magnitude",
+    "uptake_colors",
     "windowed_ssim",
     "ycbcr_to_rgb",
 ]

@@ -21,7 +21,7 @@ from monai_s3im.formats.atomic import temporary_folder
 from monai_s3im.formats.paths import exists, isdir
 from monai_s3im.formats.writing import put_in_place, write_image, write_json
 from monai_s3im.functional import intensity_range
-from monai_s3im.modalities import MODALITIES
+from monai_s3im.modalities import FUNCTIONAL, MODALITIES
 
 from .imaging import HeadPhantom, head_phantom
 
@@ -33,6 +33,7 @@ SLICE_SPACING_MM = (1.2, 1.2, 3.0)
 SLICE_MARGIN = 4  # slices at either end that are not written: SPECT is blurred into them
 VOLUMES_WORK = 6  # what the volumes take, in heads of slices
 PARTNERS = ("ct", "spect")  # of T1, slice by slice in turn
+_COLORS_OF_PICTURES = "afmhot"  # of matplotlib; pseudo-colour as in the atlas of the paper
 SLICE_MODALITIES = {"t1": "mr", "ct": "ct", "spect": "spect"}  # volume: modality
 COARSE_GRIDS = {"pet": ((54, 60, 34), 3.2), "spect": ((44, 50, 26), 4.0)}  # size, spacing in mm: less than the head
 
@@ -179,10 +180,9 @@ def _picture(plane: Tensor, modality: str) -> Tensor:
     """One axial slice (1, X, Y) as a picture (1 or 3, 256, 256) in radiological orientation."""
     plane = plane.flip(1, 2).transpose(1, 2)  # (1, Y, X): rows from front to back, columns from right to left
     picture = F.interpolate(plane[None], (PICTURE, PICTURE), mode="bicubic", antialias=True)[0].clamp(0, 1)
-    color_map = MODALITIES[modality].color_map
-    if color_map is None:
+    if modality not in FUNCTIONAL:
         return picture
-    return torch.as_tensor(mpl.colormaps[color_map](picture[0].numpy())[..., :3]).float().permute(2, 0, 1)
+    return torch.as_tensor(mpl.colormaps[_COLORS_OF_PICTURES](picture[0].numpy())[..., :3]).float().permute(2, 0, 1)
 
 
 def _write_volumes(folder: Path, phantom: HeadPhantom) -> None:

@@ -2,7 +2,7 @@
 
 from .alignment import AlignSourcesd, on_same_grid, resample_onto
 from .chrominance import FillUncoveredd, JoinSourcesd, RestoreChrominanced, SplitChrominanced
-from .color_map import ColorMap, ColorMapd, in_color
+from .color_map import ARCS, ColorMap, ColorMapd, colors_of, in_color
 from .ct_window import CTContent, ct_content
 from .intensity import NormalizeModality, NormalizeModalityd
 from .loading import CompareSeriesd, LoadSourcesd
@@ -15,6 +15,7 @@ from .slices import PLANES, RandSliced, RestoreGridd, ToSlices
 from .task import ChooseTaskd
 
 __all__ = [
+    "ARCS",
     "PLANES",
     "AlignSourcesd",
     "CTContent",
@@ -38,6 +39,7 @@ __all__ = [
     "SaveFusedd",
     "SplitChrominanced",
     "ToSlices",
+    "colors_of",
     "ct_content",
     "in_color",
     "on_same_grid",

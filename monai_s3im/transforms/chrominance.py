@@ -1,4 +1,4 @@
-"""Colour: the luma is fused, the chrominance is put back (Fig. 4)."""
+"""Colour: the luma is fused, then uptake or chrominance is put back (Fig. 4)."""
 
 from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any
@@ -11,17 +11,18 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from monai_s3im.functional import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
+from monai_s3im.functional import merge_chrominance, plane_colors, rgb_to_ycbcr, ycbcr_to_rgb
 
 from .color_map import colors_of, slabs
 from .meta import like, with_meta
+from .notes import COLOR_BAR
 
 
 class SplitChrominanced(MapTransform):
     """Replace each source with colour by its luma, and keep what is needed to put the chrominance back.
 
     A source has colour by its three channels (RGB), or by a table (:class:`ColorMapd`). Of one source with a table, and
-    none else with colour, that is ``uptake`` (1, ...), its values, and ``color_table`` (3, entries); else
+    none else with colour, that is ``uptake`` (1, ...), its values, and ``color_table``; else
     ``chrominance`` (2, ...), of all sources together. Where a source does not cover a voxel (``covered``, one mask for
     each key), it has no say.
     """
@@ -55,6 +56,9 @@ def _table_of(image: MetaTensor) -> Tensor | None:
 
 
 def _luma_of_uptake(uptake: Tensor, table: Tensor) -> Tensor:
+    """The luma of the map; of a table for each luma, the uptake itself."""
+    if table.ndim == 3:
+        return uptake
     luma = torch.empty_like(uptake)
     for part, y in slabs(uptake, luma):
         y.copy_(rgb_to_ycbcr(colors_of(part, table))[:1])
@@ -144,7 +148,7 @@ class FillUncoveredd(MapTransform):
 
 
 class RestoreChrominanced(MapTransform):
-    """Put the chrominance back.
+    """Put the colour back: the chrominance, or the hue of uptake.
 
     ``chrominance``, or ``uptake`` and ``color_table``, are taken out of the dictionary that is given; it is returned.
 
@@ -162,6 +166,7 @@ class RestoreChrominanced(MapTransform):
         kept, table = data.pop("chrominance", None), data.pop("color_table", None)
         kept = data.pop("uptake", None) if kept is None else kept
         if kept is None or self.gray:
+            data.pop(COLOR_BAR, None)
             return data
         for key in self.keys:
             luma = data.pop(key)
@@ -182,6 +187,9 @@ def _colored(luma: Tensor, kept: Tensor, table: Tensor | None) -> Tensor:
     """RGB (3, ...) in [0, 1], by chrominance (2, ...), or by uptake (1, ...) and a table."""
     colored = luma.new_empty(3, *luma.shape[1:])
     for rgb, y, part in slabs(colored, luma, kept):
+        if table is not None and table.ndim == 3:
+            rgb.copy_(plane_colors(table, part, y))
+            continue
         cbcr = part if table is None else rgb_to_ycbcr(colors_of(part, table))[1:]
         rgb.copy_(ycbcr_to_rgb(torch.cat([y, cbcr])).clamp_(0, 1))
     return colored

@@ -1,9 +1,10 @@
-"""The colour of uptake: a colour map of matplotlib or of a file, without colour where there is no uptake."""
+"""The colour of uptake: a colour map by its hues alone, or by its chrominance; no colour where there is no uptake."""
 
+import logging
 from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -16,8 +17,17 @@ from torch import Tensor
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import isfile
-from monai_s3im.functional import rgb_to_ycbcr, ycbcr_to_rgb
+from monai_s3im.functional import hue_arc, plane_colors, rgb_to_ycbcr, uptake_colors, ycbcr_to_rgb
 from monai_s3im.modalities import MODALITIES
+from monai_s3im.settings import COLOR_MODELS
+
+from .notes import COLOR_BAR, with_note, with_warnings
+
+logger = logging.getLogger(__name__)
+
+ARCS = {"magenta-gold": (-30.0, 80.0)}
+"""Our own colour maps: first and last hue, degrees of CIELAB. That of the table of modalities stays in order for people
+with deuteranopia, protanopia or tritanopia, too (``studies/color_vision.py``)."""
 
 from .meta import like, with_meta
 
@@ -25,11 +35,12 @@ FULL_COLOR = 0.25
 """From this part of the range on, uptake has the full colour of its map; from 0 on, the colour comes in smoothly."""
 
 _FEWEST_ROWS = 256
+_BAR_ENTRIES = 256
 _VOXELS_AT_ONCE = 2**18
 
 
 class ColorMap(Transform):
-    """Show a scalar image in colour: uptake is told by the hue, and brightens.
+    """Show a scalar image by the luma and the chrominance of a colour map, in YCbCr.
 
     - Luma is that of the map, where it is one of matplotlib's that is black at 0 and only brightens (afmhot, inferno).
       Else (viridis, jet, hot, which is dark red at 0, a file) it is the uptake itself, and the map gives the hue alone.
@@ -37,8 +48,8 @@ class ColorMap(Transform):
       at 0, full from a quarter of the range on. So no uptake leaves no colour, whatever the map has at 0.
 
     Args:
-        name: a colour map of matplotlib, or a text file of 256 or more rows of R G B, from no to full uptake: 0 to 255,
-            or 0 to 1 where no value is larger than 1.
+        name: a colour map of :data:`ARCS` or of matplotlib, or a text file of 256 or more rows of R G B, from no to
+            full uptake: 0 to 255, or 0 to 1 where no value is larger than 1.
 
     Raises:
         InputError: if it is neither, or the file cannot be used.
@@ -63,7 +74,13 @@ class ColorMap(Transform):
 
 
 def colors_of(values: Tensor, table: Tensor) -> Tensor:
-    """The colours (3, ...) of values (1, ...), clipped to [0, 1], linearly between entries of a table (3, entries)."""
+    """The colours (3, ...) of values (1, ...), clipped to [0, 1], linearly between entries of a table.
+
+    A table is (3, entries), or (3, uptakes, lumas), see :func:`monai_s3im.functional.uptake_colors`; the luma of a
+    value is the value itself then.
+    """
+    if table.ndim == 3:
+        return plane_colors(table, values, values)
     last = table.shape[1] - 1
     position = values.flatten().clamp(0, 1) * last
     below = position.int().clamp_max_(last - 1)
@@ -99,11 +116,13 @@ def map_colors(name: str) -> Tensor:
     Raises:
         InputError: as :class:`ColorMap`.
     """
+    if name in ARCS:
+        return uptake_colors(ARCS[name])[0]
     if name in mpl.colormaps:
         return torch.as_tensor(mpl.colormaps[name](range(256))[:, :3].T.copy(), dtype=torch.float32)
     if isfile(name):
         return _colors_of_file(Path(name))
-    alike = ", ".join(get_close_matches(name, list(mpl.colormaps), n=3)) or "afmhot, hot, inferno, viridis, jet"
+    alike = ", ".join(get_close_matches(name, [*ARCS, *mpl.colormaps], n=3)) or "hot, inferno, viridis, jet"
     raise InputError(f"no colour map {name!r}: use one of matplotlib, such as {alike}, or a text file of R G B rows")
 
 
@@ -128,33 +147,100 @@ def _brightens_from_black(luma: Tensor) -> bool:
     return bool(luma[0] < 1 / 255) and bool((luma.diff() >= 0).all())
 
 
+class Colors(NamedTuple):
+    """How uptake is coloured.
+
+    Attributes:
+        bar: the colour bar, RGB in [0, 1], (3, entries).
+        table: as :func:`colors_of` takes it.
+        remark: what the user should know of the map; None: nothing.
+    """
+
+    bar: Tensor
+    table: Tensor
+    remark: str | None = None
+
+
+def colors_by(name: str, color_model: str) -> Colors:
+    """The colours of a map in a colour model.
+
+    Args:
+        name: as :class:`ColorMap`.
+        color_model: ``"lab"``: the hues of the map, evenly spaced, with lightness left to anatomy; ``"ycbcr"``: as
+            :class:`ColorMap`, also for a map whose hues cannot show uptake.
+
+    Raises:
+        InputError: as :class:`ColorMap`.
+    """
+    if color_model == "lab":
+        arc = ARCS.get(name) or hue_arc(map_colors(name))
+        if arc is not None:
+            return Colors(*uptake_colors(arc))
+    table = ColorMap(name).table
+    remark = (
+        f"the colour map {Path(name).name} is not fit for fusion: it shows uptake by brightness or repeats its hues, "
+        f"so that uptake cannot be read from the fused colours; use {next(iter(ARCS))}, turbo or viridis"
+    )
+    return Colors(table.clamp(0, 1), table, remark if color_model == "lab" else None)
+
+
 class ColorMapd(MapTransform):
-    """Give each scalar volume of a functional modality (PET, SPECT) its colours, as ``meta["color_table"]``.
+    """Give a scalar volume of a functional modality (PET, SPECT) its colours, as ``meta["color_table"]``.
 
     The voxels stay as they are: three channels would take three times the memory, and :class:`SplitChrominanced` makes
     of values and table what it needs. Pictures get no table: a gray picture of uptake has lost its unit, and a coloured
     one has its colours.
 
+    In the model ``"lab"`` hue shows uptake and lightness anatomy, see :func:`monai_s3im.functional.uptake_colors`.
+    Where a second source has colour, the colours of both are mixed, and that needs ``"ycbcr"``.
+
     Args:
         keys: normalised sources with ``meta["modality"]``.
         color_map: see :class:`ColorMap`; None: that of each modality.
+        color_model: ``"lab"`` or ``"ycbcr"``, see :func:`colors_by`.
 
     Raises:
-        InputError: if the colour map cannot be used.
+        InputError: if the colour map or the model cannot be used.
     """
 
-    def __init__(self, keys: KeysCollection, color_map: str | None = None) -> None:
+    def __init__(self, keys: KeysCollection, color_map: str | None = None, color_model: str = "lab") -> None:
         super().__init__(keys)
-        self.color_map = ColorMap(str(color_map)) if color_map else None
+        if color_model not in COLOR_MODELS:
+            raise InputError(f"unknown colour model {color_model!r}: use one of {', '.join(COLOR_MODELS)}")
+        self.color_model = color_model
+        self.colors = {model: colors_by(str(color_map), model) for model in COLOR_MODELS} if color_map else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Colour."""
+        """Colour; the colour bar, and what is wrong with the map, are noted."""
         result = dict(data)
-        for key in self.keys:
-            image = with_meta(result[key])
-            modality = MODALITIES.get(image.meta.get("modality"))
-            own = modality.color_map if modality else None
-            if own and image.ndim == 4 and image.shape[0] == 1:
-                table = (self.color_map or ColorMap(own)).table
-                result[key] = like(image.as_tensor(), image, color_table=table)
+        images = {key: with_meta(result[key]) for key in self.keys}
+        functional = {key: own for key, image in images.items() if (own := _map_of(image)) is not None}
+        is_alone = len(functional) == 1 and not any(image.shape[0] == 3 for image in images.values())
+        model = self.color_model if is_alone else "ycbcr"
+        for key, own in functional.items():
+            colors = self.colors[model] if self.colors else colors_by(own, model)
+            result[key] = like(images[key].as_tensor(), images[key], color_table=colors.table)
+            if is_alone:
+                result = with_note(result, COLOR_BAR, _bar_of(images[key], colors.bar))
+            if colors.remark is not None:
+                logger.warning("%s", colors.remark)
+                result = with_warnings(result, [colors.remark])
         return result
+
+
+def _map_of(image: MetaTensor) -> str | None:
+    """The colour map of its modality, if the image is a scalar volume of uptake."""
+    modality = MODALITIES.get(image.meta.get("modality"))
+    return modality.color_map if modality and image.ndim == 4 and image.shape[0] == 1 else None
+
+
+def _bar_of(image: MetaTensor, bar: Tensor) -> dict[str, Any]:
+    """The colour bar as the record has it."""
+    evenly = colors_of(torch.linspace(0, 1, _BAR_ENTRIES)[None], bar)
+    colors = (255 * evenly).round().to(torch.uint8).T.tolist()
+    unit = str(image.meta.get("unit") or "")
+    return {
+        "colors": colors,
+        "range": [float(end) for end in image.meta.get("intensity_range", (0.0, 1.0))],
+        "unit": "SUV" if unit.upper().startswith("SUV") else unit or None,
+    }

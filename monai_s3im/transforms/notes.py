@@ -1,4 +1,4 @@
-"""What the transforms note about a pair on its way to the record: its sources, its movement, its warnings.
+"""What the transforms note about a pair on its way to the record: its sources, movement, warnings, colour bar.
 
 A note is JSON text, for it passes MONAI's DataLoader and engine as an item of a batch: their collation refuses None (a
 source without a file), transposes lists, and decollation loses an empty one. Text comes out as it went in.
@@ -8,12 +8,12 @@ import json
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-PROVENANCE, REGISTRATION, WARNINGS = "provenance", "registration", "warnings"
-_KINDS = {PROVENANCE: dict, REGISTRATION: list, WARNINGS: list}
+PROVENANCE, REGISTRATION, WARNINGS, COLOR_BAR = "provenance", "registration", "warnings", "color_bar"
+_KINDS = {PROVENANCE: dict, REGISTRATION: list, WARNINGS: list, COLOR_BAR: dict}
 
 
 def noted(data: Mapping[Hashable, Any], name: str) -> Any:
-    """What is noted under a name: ``PROVENANCE``, a dictionary by source; ``REGISTRATION`` or ``WARNINGS``, a list."""
+    """What is noted under a name: a dictionary for ``PROVENANCE`` and ``COLOR_BAR``, else a list."""
     return json.loads(data[name]) if name in data else _KINDS[name]()
 
 

@@ -22,6 +22,7 @@ from monai_s3im.formats.paths import NIFTI_SUFFIXES, isdir, isfile, suffix_of
 from monai_s3im.formats.writing import sha256_of, write_image, write_transform
 from monai_s3im.modalities import OWN_WEIGHTS
 from monai_s3im.record import (
+    ColorBar,
     FusionRecord,
     RegistrationRecord,
     SourceRecord,
@@ -30,7 +31,7 @@ from monai_s3im.record import (
 )
 from monai_s3im.settings import RECORDED, FusionSettings
 
-from .notes import PROVENANCE, REGISTRATION, WARNINGS, noted, with_note, with_warnings
+from .notes import COLOR_BAR, PROVENANCE, REGISTRATION, WARNINGS, noted, with_note, with_warnings
 from .output import output_of
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,7 @@ class SaveFusedd(MapTransform):
                 sources={str(key): _source_of(source) for key, source in sources.items()},
                 **_fields_of(settings),
                 registration=registration,
+                color_bar=_color_bar_of(data, image),
                 warnings=noted(data, WARNINGS),
             ).write(path)
         except BaseException:
@@ -234,6 +236,12 @@ def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     recorded = {name: settings[name] for name in RECORDED if name in settings}
     others = {name: value for name, value in settings.items() if name not in recorded}
     return {"settings": FusionSettings(**recorded), **others}
+
+
+def _color_bar_of(data: Mapping[Hashable, Any], image: MetaTensor) -> ColorBar | None:
+    """What the colours mean; None of a gray image, and of one whose colours are its own."""
+    found = noted(data, COLOR_BAR)
+    return ColorBar(**found) if found and image.shape[0] == 3 else None
 
 
 def _registration_of(data: Mapping[Hashable, Any]) -> RegistrationRecord | None:
