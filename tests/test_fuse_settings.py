@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references.geometry_reference import a_volume, an_affine, in_field_of_view, positions
 from sample_images import GRID, SHAPE, SMALLER, itk_affine, write_volume
+from skimage.color import rgb2lab
 from typer.testing import CliRunner
 
 from monai_s3im.bundle_config import bundle_parser
@@ -18,6 +20,7 @@ from monai_s3im.cli import app
 from monai_s3im.evaluation.evaluate import evaluate
 from monai_s3im.formats.reading import read_image
 from monai_s3im.formats.writing import sha256_of
+from monai_s3im.functional import rgb_to_lab
 from monai_s3im.pipeline import Fuser, fuse
 from monai_s3im.record import FusionRecord
 from monai_s3im.transforms import NormalizeModality
@@ -137,9 +140,8 @@ def test_on_b_s_grid_the_result_is_exactly_normalised_b_where_a_ends(fusers, tmp
     if modality_b == "mr":
         assert torch.equal(fused[:, outside], scaled[:, outside])
     else:
-        luma = torch.tensordot(torch.tensor([0.299, 0.587, 0.114]), fused.as_tensor(), dims=1)
-        uptake, found = scaled[0][outside], luma[outside]
-        assert (found[uptake.argsort()].diff() > -1e-5).all()  # afmhot brightens with uptake
+        uptake, found = scaled[0][outside], rgb_to_lab(fused.as_tensor())[0][outside]
+        assert (found[uptake.argsort()].diff() > -1e-2).all()  # lightness is that of the uptake
         assert fused[:, outside][:, uptake == 0].abs().max() == 0
 
 
@@ -157,7 +159,7 @@ def test_the_window_reaches_a_ct(tmp_path):
     assert fused["brain"][inside] > fused["bone"][inside] > fused[-1000, 2000][inside]
 
 
-@pytest.mark.parametrize("color_map", ["viridis", "jet", "afmhot"])
+@pytest.mark.parametrize("color_map", [None, "viridis", "jet", "afmhot"])
 def test_no_map_tints_what_has_no_uptake(tmp_path, color_map):
     uptake = np.zeros(SHAPE, np.int16)
     uptake[6:, 5:, 4:] = 1000
@@ -165,7 +167,7 @@ def test_no_map_tints_what_has_no_uptake(tmp_path, color_map):
     fused = fuse(image_a, image_b, None, modality_a="mr", modality_b="pet", color_map=color_map, device="cpu")
     tint = (fused.amax(0) - fused.amin(0)).numpy()
     assert tint[uptake == 0].max() < 1e-6
-    assert (tint[uptake > 0].mean() > 0.05) == (color_map != "afmhot")  # afmhot ends in white
+    assert tint[uptake > 0].mean() > 0.05
 
 
 def test_a_lut_file_is_recorded_by_its_name_alone(volumes, tmp_path):
@@ -250,15 +252,59 @@ def test_a_fused_volume_is_measured_in_the_window_it_was_made_with(tmp_path, win
 
 
 def test_a_fused_volume_is_measured_with_the_luma_of_its_colour_map(tmp_path):
-    """The fused volume is the uptake itself: the luma of viridis and of a file, and not that of afmhot."""
+    """The fused volume is the uptake itself: the luma of every map in CIELAB, and in YCbCr not that of afmhot,
+    which records of the first versions do not name."""
     uptake = np.linspace(0, 1, np.prod(SHAPE)).reshape(SHAPE).astype(np.float32)
     pet = write_volume(tmp_path / "pet.nii.gz", array=uptake)
     lower, upper = NormalizeModality("pet")(read_image(pet)).meta["intensity_range"]
     write_volume(tmp_path / "fused.nii.gz", array=((uptake - lower) / (upper - lower)).clip(0, 1).astype(np.float32))
     found = {}
-    for name in (None, "viridis", "own.lut"):
-        write_record(tmp_path / "fused.nii.gz", "pet", color_map=name)
+    for model, name in (("lab", None), ("ycbcr", "viridis"), ("ycbcr", "own.lut"), ("former", "afmhot")):
+        made_by = {} if model == "former" else {"color_map": name, "color_model": model}
+        write_record(tmp_path / "fused.nii.gz", "pet", **made_by)
         found[name] = evaluate(tmp_path / "fused.nii.gz", pet, pet).mean["SSIM"]
-    assert found["viridis"] == pytest.approx(2, abs=1e-6)
-    assert found["own.lut"] == pytest.approx(2, abs=1e-6)
-    assert found[None] < 1.999
+    assert [found[name] for name in (None, "viridis", "own.lut")] == pytest.approx([2, 2, 2], abs=1e-6)
+    assert found["afmhot"] < 1.999
+
+
+def write_blobs(tmp_path):
+    """A head of MR, and in it PET with a hot and a cold half, both smooth."""
+    rows, columns, slices = np.indices((24, 20, 9))
+    head = np.exp(-(((rows - 12) / 9) ** 4 + ((columns - 10) / 8) ** 4))
+    mr = write_volume(tmp_path / "mr.nii.gz", array=(100 * head * (1 + np.sin(rows) / 3)).astype(np.float32))
+    pet = write_volume(tmp_path / "pet.nii.gz", array=(5 * head * (rows + slices) / 32).astype(np.float32))
+    return mr, pet
+
+
+@pytest.mark.parametrize("color_map", [None, "own.lut", "gray"])
+def test_a_coloured_volume_is_measured_by_the_luma_that_was_fused(tmp_path, color_map):
+    """As the gray one; the bytes of a colour hold the luma within a hundredth."""
+    sources = write_blobs(tmp_path)
+    turbo = np.rint(255 * mpl.colormaps["turbo"](range(256))[:, :3])
+    np.savetxt(tmp_path / "own.lut", turbo, fmt="%d")
+    name = str(tmp_path / "own.lut") if color_map == "own.lut" else color_map
+    found = []
+    for gray in (False, True):
+        output = tmp_path / f"{gray}.nii.gz"
+        fuse(*sources, output, modality_a="mr", modality_b="pet", color_map=name, gray=gray, device="cpu")
+        found.append(evaluate(output, *sources).mean)
+    for metric in ("SSIM", "PSNR", "SCD", "SF", "VIF"):
+        assert found[0][metric] == pytest.approx(found[1][metric], rel=0.03), metric
+
+
+def test_the_record_has_the_colour_bar_by_which_uptake_is_read(tmp_path):
+    """By scikit-image alone: the output's bytes, the record's colours and range, and the PET itself."""
+    sources = write_blobs(tmp_path)
+    fuse(*sources, tmp_path / "out.nii.gz", modality_a="mr", modality_b="pet", range_b="0,6", device="cpu")
+    text = (tmp_path / "out.json").read_text(encoding="utf-8")
+    bar = json.loads(text)["color_bar"]
+    assert (len(bar["colors"]), bar["range"], bar["unit"]) == (256, [0.0, 6.0], None)
+    assert text.count("\n") < 400  # a colour in a line
+    stored = np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj)
+    uptake = nib.load(sources[1]).get_fdata() / 6
+    shown = np.stack([stored[channel] for channel in "RGB"], -1)[uptake >= 0.08]
+    distances = [np.linalg.norm(rgb2lab(shown / 255) - rgb2lab(np.array(rgb) / 255), axis=-1) for rgb in bar["colors"]]
+    read = np.argmin(distances, axis=0) / 255
+    assert np.quantile(np.abs(read - uptake[uptake >= 0.08]), 0.95) < 0.05
+    fuse(*sources, tmp_path / "gray.nii.gz", modality_a="mr", modality_b="pet", gray=True, device="cpu")
+    assert json.loads((tmp_path / "gray.json").read_text(encoding="utf-8"))["color_bar"] is None

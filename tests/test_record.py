@@ -14,7 +14,7 @@ from sample_images import SMALLER, write_picture, write_volume
 from monai_s3im.errors import InputError
 from monai_s3im.formats.writing import sha256_of
 from monai_s3im.pipeline import Fuser
-from monai_s3im.record import FusionRecord, record_path
+from monai_s3im.record import ColorBar, FusionRecord, record_path
 from monai_s3im.settings import FusionSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,6 +109,29 @@ def test_a_damaged_record_is_refused_by_its_name(fused, tmp_path, damage):
     (tmp_path / "one.json").write_text(damage(content))
     with pytest.raises(InputError, match=r"one.json is damaged \(.*\): fuse again$"):
         FusionRecord.read(tmp_path / "one.png")
+
+
+def test_a_record_without_a_colour_model_is_of_the_colours_of_its_time(fused, tmp_path):
+    content = json.loads(record_path(next(iter(fused))).read_text(encoding="utf-8"))
+    for own, expected in ((None, "afmhot"), ("jet", "jet")):
+        former = {name: value for name, value in content.items() if name not in {"color_model", "color_bar"}}
+        record = FusionRecord.from_json({**former, "color_map": own})
+        assert (record.settings.color_model, record.color_map, record.color_bar) == ("ycbcr", expected, None)
+    assert FusionRecord.from_json({**content, "color_map": None}).color_map is None
+
+
+BAR = {"colors": [[level, 0, 255] for level in range(256)], "range": [0.0, 6.2], "unit": "SUV"}
+
+
+def test_a_colour_bar_comes_back_as_it_was_written_a_colour_in_a_line(fused, tmp_path):
+    record = FusionRecord.read(next(iter(fused)))
+    replace(record, color_bar=ColorBar(**BAR), warnings=["as [ 1, 2, 3 ]"]).write(tmp_path / "one.png")
+    text = (tmp_path / "one.json").read_text(encoding="utf-8")
+    jsonschema.validate(json.loads(text), SCHEMA)
+    assert json.loads(text)["color_bar"] == BAR
+    assert "      [0, 0, 255],\n      [1, 0, 255],\n" in text
+    found = FusionRecord.from_json({**json.loads(text), "fused": "one.png"})
+    assert (found.color_bar, found.warnings) == (ColorBar(**BAR), ["as [ 1, 2, 3 ]"])
 
 
 def test_where_there_is_no_record_there_is_none(tmp_path):

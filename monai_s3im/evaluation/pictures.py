@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from monai_s3im.formats.writing import write_bytes
 from monai_s3im.functional import sobel_magnitude
+from monai_s3im.record import ColorBar
 
 from .comparison import PAPER_METRICS, Comparison
 
@@ -63,12 +66,15 @@ def draw_boxes(comparison: Comparison, path: str | Path) -> None:
     _save(figure, path)
 
 
-def draw_montage(pictures: Mapping[str, Mapping[str, Tensor]], path: str | Path) -> None:
+def draw_montage(
+    pictures: Mapping[str, Mapping[str, Tensor]], path: str | Path, color_bar: ColorBar | None = None
+) -> None:
     """Draw a row for each case, with a column for each source and method, and the region of most detail enlarged below.
 
     Args:
         pictures: case -> column's title -> (1 or 3, H, W) on the 0..255 scale; the first two columns are the sources.
         path: the PNG to write.
+        color_bar: what the colours mean; it is drawn below.
 
     Raises:
         OutputError: the file cannot be written.
@@ -96,6 +102,11 @@ def draw_montage(pictures: Mapping[str, Mapping[str, Tensor]], path: str | Path)
                 whole.set_title(title, fontsize=8)
             if column == 0:
                 whole.set_ylabel(case, fontsize=8)
+    if color_bar is not None:
+        colors = ScalarMappable(Normalize(*color_bar.range), ListedColormap(np.array(color_bar.colors) / 255))
+        bar = figure.colorbar(colors, ax=grid, location="bottom", aspect=50, shrink=0.6, pad=0.01)
+        bar.ax.tick_params(labelsize=7)
+        bar.set_label(color_bar.unit or "uptake", fontsize=8)
     _save(figure, path)
 
 

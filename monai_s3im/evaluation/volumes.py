@@ -103,7 +103,7 @@ def run_volumes(
         found.append(VolumeGuards(pair.name, (modalities[0], modalities[1]), values))
         shown = {"A": images.sources[0], "B": images.sources[1], "fused": images.fused}
         planes = {plane: {title: _middle(image, plane) for title, image in shown.items()} for plane in PLANES}
-        draw_montage(planes, output_dir / f"{pair.name}.png")
+        draw_montage(planes, output_dir / f"{pair.name}.png", record.color_bar)
     if not found:
         raise InputError(f"{fused_dir} holds no fused volume of these pairs: fuse them with s3im fuse --pairs first")
     write_json({"volumes": {one.name: _finite(one.values) for one in found}}, output_dir / "volumes.json")

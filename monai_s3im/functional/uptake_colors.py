@@ -25,7 +25,7 @@ ENTRIES = 256
 
 _NO_COLOR, _FULL_COLOR = 0.02, 0.08
 _BAR_LIGHTNESS, _BAR_CHROMA = 65.0, 45.0
-_SEEN_CHROMA, _DARKEST, _LEAST_RANGE = 38.0, 15.0, 45.0
+_SEEN_CHROMA, _DARKEST, _LEAST_RANGE = 38.0, 20.0, 45.0
 _COLORED, _LEAST_ARC, _LARGEST_ARC, _LEAST_FORWARD = 12.0, 45.0, 310.0, 0.9
 _BISECTIONS, _LARGEST_CHROMA, _SMOOTHED = 14, 150.0, 8
 _HUES_APART = 5  # 255 entries after the first are 51 times that
@@ -82,7 +82,7 @@ def uptake_colors(arc: tuple[float, float]) -> tuple[Tensor, Tensor]:
 
 
 def plane_colors(plane: Tensor, uptake: Tensor, luma: Tensor) -> Tensor:
-    """The colours of uptake and luma, linearly between the entries of a plane.
+    """The colours of uptake and luma, linearly between the entries of a plane; gray of exactly the luma below 2 %.
 
     Args:
         plane: of :func:`uptake_colors`.
@@ -94,7 +94,7 @@ def plane_colors(plane: Tensor, uptake: Tensor, luma: Tensor) -> Tensor:
     """
     places = torch.stack([luma.flatten(), uptake.flatten()], -1).clamp(0, 1).mul_(2).sub_(1)
     colors = F.grid_sample(plane[None].to(places), places[None, None], align_corners=True, padding_mode="border")
-    return colors.reshape(3, *uptake.shape[1:])
+    return torch.where(uptake <= _NO_COLOR, luma.clamp(0, 1), colors.reshape(3, *uptake.shape[1:]))
 
 
 def plane_luma(plane: Tensor, uptake: Tensor, colors: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ def _card(case: Case, pair: Pair | None, color_map: str | None, max_gib: float, 
     try:
         images = read_case_images(output, case.record, pair, color_map, max_gib)
         titles = (f"A: {case.modality('image_a')}", f"B: {case.modality('image_b')}")
-        picture = montage(images, titles)
+        picture = montage(images, titles, case.record.color_bar)
         fits = images.fused.ndim == 4 and bytes_left >= FUSED_BYTES + 2 * SOURCE_BYTES
         volumes = _viewer_volumes(images) if fits else None
     except InputError as error:

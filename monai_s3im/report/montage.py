@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_s3im.evaluation.replay import CaseImages
+from monai_s3im.record import ColorBar
 from monai_s3im.transforms import PLANES, ToSlices
 
 TILE_PIXELS = 264
@@ -19,6 +20,7 @@ TILE_PIXELS = 264
 _CHECK_PIXELS = 33
 _GAP = 6
 _HEADER = 30
+_BAR_PIXELS = 384
 _HEAD = 0.1  # brighter than this belongs to the head
 _QUALITY = 82
 _OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
@@ -42,7 +44,7 @@ class Montage:
     description: str
 
 
-def montage(images: CaseImages, titles: tuple[str, str]) -> Montage:
+def montage(images: CaseImages, titles: tuple[str, str], color_bar: ColorBar | None = None) -> Montage:
     """Draw a case, in its true proportions.
 
     Volumes are cut in the axial, the coronal and the sagittal plane of their grid through the centre of the head, or of
@@ -52,6 +54,7 @@ def montage(images: CaseImages, titles: tuple[str, str]) -> Montage:
     Args:
         images: on one grid.
         titles: of the columns A and B.
+        color_bar: what the colours mean; it is drawn below.
     """
     columns = [*titles, "fused", "checkerboard of A and B"] if images.sources else ["fused"]
     volumes = [*images.sources, images.fused]
@@ -63,9 +66,12 @@ def montage(images: CaseImages, titles: tuple[str, str]) -> Montage:
         rows = [_plane_row(volumes, plane, at) for plane in PLANES]
         where = f"; axial, coronal and sagittal plane through {_told(images.fused.affine.cpu().numpy() @ [*at, 1.0])}"
     picture = _sheet(rows, columns)
+    if color_bar is not None:
+        picture = _with_bar(picture, color_bar)
     stream = io.BytesIO()
     picture.save(stream, format="WEBP", quality=_QUALITY)
-    return Montage(stream.getvalue(), picture.size, f"{', '.join(columns)}{where}")
+    colors = "" if color_bar is None else f"; colours show uptake from {_ends(color_bar)}"
+    return Montage(stream.getvalue(), picture.size, f"{', '.join(columns)}{where}{colors}")
 
 
 def _centre(images: CaseImages) -> list[float]:
@@ -147,6 +153,26 @@ def _sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Imag
             sheet.paste(row[column], (middle - row[column].width // 2, top))
             top += height + _GAP
     return sheet
+
+
+def _with_bar(sheet: Image.Image, color_bar: ColorBar) -> Image.Image:
+    """The sheet with the colour bar below, its ends and their unit beside it."""
+    wider = Image.new("RGB", (sheet.width, sheet.height + _HEADER))
+    wider.paste(sheet)
+    colors = Image.fromarray(np.array(color_bar.colors, dtype=np.uint8)[None])
+    width, middle = min(_BAR_PIXELS, sheet.width // 2), sheet.height + _HEADER // 2 - _GAP // 2
+    left = (sheet.width - width) // 2
+    wider.paste(colors.resize((width, _HEADER // 2)), (left, middle - _HEADER // 4))
+    draw, font = ImageDraw.Draw(wider), ImageFont.load_default(15)
+    lower, upper = _ends(color_bar).split(" to ")
+    draw.text((left - _GAP, middle), lower, _LIGHT, font, "rm")
+    draw.text((left + width + _GAP, middle), upper, _LIGHT, font, "lm")
+    return wider
+
+
+def _ends(color_bar: ColorBar) -> str:
+    """The range in words, such as '0 to 25.1 Bq/ml'."""
+    return f"{color_bar.range[0]:.4g} to {color_bar.range[1]:.4g} {color_bar.unit or ''}".rstrip()
 
 
 def _pixels(plane: torch.Tensor) -> Pixels:

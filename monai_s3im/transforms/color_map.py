@@ -21,6 +21,7 @@ from monai_s3im.functional import hue_arc, plane_colors, rgb_to_ycbcr, uptake_co
 from monai_s3im.modalities import MODALITIES
 from monai_s3im.settings import COLOR_MODELS
 
+from .meta import like, with_meta
 from .notes import COLOR_BAR, with_note, with_warnings
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ ARCS = {"magenta-gold": (-30.0, 80.0)}
 """Our own colour maps: first and last hue, degrees of CIELAB. That of the table of modalities stays in order for people
 with deuteranopia, protanopia or tritanopia, too (``studies/color_vision.py``)."""
 
-from .meta import like, with_meta
 
 FULL_COLOR = 0.25
 """From this part of the range on, uptake has the full colour of its map; from 0 on, the colour comes in smoothly."""
@@ -122,7 +122,7 @@ def map_colors(name: str) -> Tensor:
         return torch.as_tensor(mpl.colormaps[name](range(256))[:, :3].T.copy(), dtype=torch.float32)
     if isfile(name):
         return _colors_of_file(Path(name))
-    alike = ", ".join(get_close_matches(name, [*ARCS, *mpl.colormaps], n=3)) or "hot, inferno, viridis, jet"
+    alike = ", ".join(get_close_matches(name, [*ARCS, *mpl.colormaps], n=3)) or "magenta-gold, inferno, viridis, jet"
     raise InputError(f"no colour map {name!r}: use one of matplotlib, such as {alike}, or a text file of R G B rows")
 
 

@@ -10,7 +10,7 @@ from sample_images import GRID, SMALLER, write_volume
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
-from monai_s3im.evaluation import volume_guards
+from monai_s3im.evaluation import READING_GUARDS, volume_guards
 
 SHAPE = (24, 20, 18)
 
@@ -43,7 +43,9 @@ def test_every_volume_is_measured_and_drawn(fused, tmp_path):
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"volumes.md", "volumes.json", "same.png", "hot.png"}
     volumes = json.loads((tmp_path / "out" / "volumes.json").read_text(encoding="utf-8"))["volumes"]
     assert list(volumes["same"]) == ["background", "invented", "calm", "grid"]
-    assert list(volumes["hot"]) == ["background", "uptake", "invented", "calm", "grid"]
+    readings = ["read", "read error", "reversed", "anatomy"]
+    assert list(volumes["hot"]) == ["background", "uptake", "invented", "calm", "grid", *readings]
+    assert all(READING_GUARDS[name].holds(volumes["hot"][name]) for name in readings)
     assert 0.5 < volumes["same"]["calm"] < 1.5
     assert "| same | mr + mr |" in result.output
     with Image.open(tmp_path / "out" / "hot.png") as picture:

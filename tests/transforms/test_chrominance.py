@@ -3,7 +3,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_s3im.functional import plane_colors, uptake_colors
 from monai_s3im.transforms import (
+    ARCS,
     ColorMap,
     ColorMapd,
     FillUncoveredd,
@@ -11,6 +13,7 @@ from monai_s3im.transforms import (
     RestoreChrominanced,
     SplitChrominanced,
 )
+from monai_s3im.transforms.notes import COLOR_BAR, noted
 
 KEYS = ["image_a", "image_b"]
 LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -118,7 +121,7 @@ def uptake(*shape, seed=3):
 def test_uptake_with_a_table_is_fused_as_if_it_had_been_in_colour_before(name, others):
     shape, fused = (6, 5, 4), torch.rand(1, 6, 5, 4)
     other, values = noise(others, *shape), uptake(*shape)
-    by_table = SplitChrominanced(KEYS)(ColorMapd("image_b", name)({"image_a": other, "image_b": values}))
+    by_table = SplitChrominanced(KEYS)(ColorMapd("image_b", name, "ycbcr")({"image_a": other, "image_b": values}))
     assert ("uptake" in by_table) == (others == 1)
     in_colour = SplitChrominanced(KEYS)({"image_a": other, "image_b": ColorMap(name)(values)})
     assert torch.equal(by_table["image_b"], in_colour["image_b"])
@@ -131,10 +134,25 @@ def test_uptake_has_no_colour_where_it_is_not(seen):
     shape = (6, 5, 4)
     data = {"image_a": noise(1, *shape), "image_b": uptake(*shape), "covered": covered_thirds(shape)[seen]}
     data["image_b"] *= data["covered"][1]  # as it is after resampling
-    by_table = SplitChrominanced(KEYS)(ColorMapd("image_b")(data))
+    by_table = SplitChrominanced(KEYS)(ColorMapd("image_b", "afmhot", "ycbcr")(data))
     in_colour = SplitChrominanced(KEYS)({**data, "image_b": ColorMap("afmhot")(data["image_b"])})
     fused = torch.rand(1, *shape)
     torch.testing.assert_close(restored(by_table, fused), restored(in_colour, fused), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_uptake_by_hue_is_fused_as_it_is_and_coloured_at_the_end(gray):
+    shape, fused = (6, 5, 4), torch.rand(1, 6, 5, 4)
+    other, values = noise(1, *shape), uptake(*shape)
+    data = SplitChrominanced(KEYS)(ColorMapd("image_b")({"image_a": other, "image_b": values}))
+    assert torch.equal(data["image_b"].as_tensor(), values.as_tensor())
+    assert noted(data, COLOR_BAR)
+    data["image"] = torch.cat([data[key].as_tensor() for key in KEYS])
+    result = RestoreChrominanced("pred", gray=gray)(FillUncoveredd("pred")({**data, "pred": fused}))
+    plane = uptake_colors(ARCS["magenta-gold"])[1]
+    expected = fused if gray else plane_colors(plane, values.as_tensor(), fused)
+    torch.testing.assert_close(result["pred"], expected, rtol=0, atol=1e-6)
+    assert (noted(result, COLOR_BAR) == {}) == gray
 
 
 @pytest.mark.parametrize("keep", [True, False])

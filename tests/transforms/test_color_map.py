@@ -7,7 +7,10 @@ import torch
 from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
-from monai_s3im.transforms import ColorMap, ColorMapd, in_color
+from monai_s3im.functional import hue_arc, plane_colors, uptake_colors
+from monai_s3im.transforms import ARCS, ColorMap, ColorMapd, in_color
+from monai_s3im.transforms.color_map import map_colors
+from monai_s3im.transforms.notes import COLOR_BAR, WARNINGS, noted
 
 BRIGHTENING = ["afmhot", "inferno", "magma", "cubehelix", "gray"]
 HUE_ONLY = ["hot", "viridis", "jet", "rainbow", "nipy_spectral", "gray_r", "hsv"]
@@ -107,10 +110,17 @@ def test_unusable_files_are_refused_by_name(tmp_path, name, content, words):
         ColorMap(str(tmp_path / name))
 
 
-@pytest.mark.parametrize(("name", "words"), [("virids", "such as viridis"), ("missing.lut", "such as afmhot, hot")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("virids", "such as viridis"), ("missing.lut", "such as magenta-gold, inferno")]
+)
 def test_an_unknown_map_is_refused_with_names_like_it(name, words):
     with pytest.raises(InputError, match=f"no colour map '{name}': use one of matplotlib, {words}"):
         ColorMapd("image", name)
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(InputError, match="unknown colour model 'rgb': use one of lab, ycbcr"):
+        ColorMapd("image", color_model="rgb")
 
 
 def image_of(modality, *shape):
@@ -137,4 +147,49 @@ def test_scalar_volumes_of_uptake_are_coloured_and_nothing_else(modality, shape,
     if channels == shape[0]:
         assert result is in_color(result) is image
     else:
-        assert torch.equal(in_color(result).as_tensor(), ColorMap(color_map or "afmhot")(image).as_tensor())
+        arc = ARCS["magenta-gold"] if color_map is None else hue_arc(map_colors(color_map))
+        expected = plane_colors(uptake_colors(arc)[1], image.as_tensor(), image.as_tensor())
+        assert torch.equal(in_color(result).as_tensor(), expected)
+        by_chrominance = ColorMapd("image", color_map, "ycbcr")({"image": image})["image"]
+        expected = ColorMap(color_map or "magenta-gold")(image).as_tensor()
+        assert torch.equal(in_color(by_chrominance).as_tensor(), expected)
+
+
+UNIT = {"modality": "pet", "intensity_range": (0.0, 7.5), "unit": "SUV (body weight)"}
+
+
+def noted_bar(meta=UNIT, **settings):
+    result = ColorMapd("image", **settings)({"image": MetaTensor(torch.rand(1, 4, 4, 4), meta=dict(meta))})
+    return noted(result, COLOR_BAR), noted(result, WARNINGS)
+
+
+def test_the_colour_bar_is_noted_with_range_and_unit():
+    bar, warnings = noted_bar()
+    assert (bar["range"], bar["unit"], warnings) == ([0.0, 7.5], "SUV", [])
+    expected = (255 * uptake_colors(ARCS["magenta-gold"])[0]).round().T
+    assert torch.equal(torch.tensor(bar["colors"], dtype=torch.float32), expected)
+    assert noted_bar({"modality": "spect"})[0]["unit"] is None
+    assert noted_bar({"modality": "mr"})[0] == {}
+
+
+def test_the_bar_of_ycbcr_has_the_colours_of_the_map():
+    bar, warnings = noted_bar(color_map="jet", color_model="ycbcr")
+    np.testing.assert_allclose(np.array(bar["colors"]) / 255, colors_of("jet").clip(0, 1), rtol=0, atol=0.002)
+    assert warnings == []
+
+
+def test_a_map_that_is_not_fit_is_drawn_by_its_chrominance_with_a_warning(caplog):
+    bar, warnings = noted_bar(color_map="gray")
+    assert len(warnings) == 1
+    assert warnings[0].startswith("the colour map gray is not fit for fusion")
+    assert warnings[0] in caplog.text
+    assert bar["colors"] == noted_bar(color_map="gray", color_model="ycbcr")[0]["colors"]
+    assert noted_bar(color_map="hot")[1] == []
+
+
+def test_two_sources_of_uptake_are_coloured_by_chrominance_and_have_no_bar():
+    """One hue cannot show two uptakes."""
+    data = {"image_a": image_of("pet", 1, 4, 4, 4), "image_b": image_of("spect", 1, 4, 4, 4)}
+    result = ColorMapd(["image_a", "image_b"])(data)
+    assert all(result[key].meta["color_table"].ndim == 2 for key in data)
+    assert noted(result, COLOR_BAR) == {}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .checks import pair_of, problems_of_pair, reference_of, remarks_on, shown_window
+from .color_bar import show_color_bar
 from .errors import FusionError
 from .i18n import _
 from .process import Worker
@@ -113,7 +114,9 @@ class FusionLogic:
             if movement is not None:
                 transform = put_transform(self.scene, movement, pair, place.folder, former)
                 place = placed(place, reference, pair, transform)
-            return put_fused(self.scene, self._stored(fused[0].voxels), place, output)
+            node = put_fused(self.scene, self._stored(fused[0].voxels), place, output)
+            show_color_bar(node, fused[0].record)
+            return node
 
         return self._started([pair], settings, into_scene)
 

@@ -99,16 +99,29 @@ class ColorMap(Enum):
     """The colours of a PET or SPECT."""
 
     USUAL = None
+    MAGENTA_GOLD = "magenta-gold"
     AFMHOT = "afmhot"
     HOT = "hot"
     INFERNO = "inferno"
     MAGMA = "magma"
     VIRIDIS = "viridis"
+    TURBO = "turbo"
     JET = "jet"
 
     def label(self) -> str:
         """The name that the user reads."""
         return self.value or _("As displayed, or of the modality")
+
+
+class ColorModel(Enum):
+    """How a fused volume shows the uptake of a PET or SPECT."""
+
+    LAB = "lab"
+    YCBCR = "ycbcr"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        return {"lab": _("By hue, brightness by anatomy"), "ycbcr": _("YCbCr, as published")}[self.value]
 
 
 class Task(Enum):
@@ -151,6 +164,7 @@ class FusionParameters:
     range_a: str = ""
     range_b: str = ""
     color_map: ColorMap = ColorMap.USUAL
+    color_model: ColorModel = ColorModel.LAB
     gray: bool = False
     device: str = "auto"
     slice_batch: Annotated[int, WithinRange(1, 64)] = 8
@@ -189,6 +203,7 @@ def fusion_settings(parameters: FusionParameters) -> FusionSettings:
         range_a=parameters.range_a.strip() or None,
         range_b=parameters.range_b.strip() or None,
         color_map=parameters.color_map.value,
+        color_model=parameters.color_model.value,
         gray=parameters.gray,
         device=parameters.device,
         slice_batch=parameters.slice_batch,

@@ -35,7 +35,8 @@ class FusionSettings:
         range_a: the values of A that become 0 and 1, ``"LOWER,UPPER"`` in the volume's unit; None: by its modality.
         range_b: the same for B.
         color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colour
-            in which Slicer shows it, if that is not gray, else the library's.
+            in which Slicer shows it, if its hues can show uptake, else the library's.
+        color_model: how a PET or SPECT is coloured: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``.
         gray: leave the colour out of the result.
         device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
         slice_batch: slices that the network sees at once; halved when the memory is too small.
@@ -55,6 +56,7 @@ class FusionSettings:
     range_a: str | None = _DEFAULTS.range_a
     range_b: str | None = _DEFAULTS.range_b
     color_map: str | None = None
+    color_model: str = _DEFAULTS.color_model
     gray: bool = _DEFAULTS.gray
     device: str = _DEFAULTS.device
     slice_batch: int = _DEFAULTS.slice_batch

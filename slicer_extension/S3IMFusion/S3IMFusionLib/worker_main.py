@@ -23,6 +23,7 @@ Request = dict[str, Any]
 _LONGEST_SENTENCE = 1000  # letters
 _REMOVALS = 50
 _PAUSE_S = 0.1
+_DISPLAYED = "displayed.txt"  # as run.py writes it
 _NOT_OF_THE_RESULT = "monai_s3im.inferers"  # warns of the memory, whose size changes no voxel
 
 
@@ -143,7 +144,7 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     from monai_s3im.record import FusionRecord
 
     imported = time.perf_counter()
-    fuser = Fuser(**request["settings"], progress=partial(_send_slices, channel))
+    fuser = Fuser(**_with_fit_colors(request["settings"]), progress=partial(_send_slices, channel))
     source_a, source_b = (_read_source(request[source]) for source in "ab")
     read = time.perf_counter()
     output = Path(request["output"])
@@ -154,6 +155,16 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     moved = replace(record.registration, file=None, file_sha256=None) if record.registration else None
     kept = replace(record, fused=None, fused_sha256=None, registration=moved)  # the files are removed now
     return {"record": kept.as_json(), "seconds": seconds}
+
+
+def _with_fit_colors(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings; colours of the display that cannot show uptake by hue give way to the library's."""
+    from monai_s3im.transforms.color_map import colors_by
+
+    name = settings["color_map"]
+    is_displayed = name is not None and Path(name).name == _DISPLAYED
+    is_unfit = is_displayed and colors_by(name, settings["color_model"]).remark is not None
+    return {**settings, "color_map": None} if is_unfit else settings
 
 
 def _send_slices(channel: Channel, _step: str, done: int, total: int) -> None:

@@ -25,7 +25,7 @@ from .gateway import SECRET_HEADER
 from .page import Page
 from .session_settings import SessionSettings
 from .viewing import FusionViews
-from .volumes import load_volume, record_of, record_text_of, save_volume, show_range
+from .volumes import color_bar_of, load_volume, record_of, record_text_of, save_volume, show_range
 from .work import Work
 
 DOWNLOADS = ("nrrd", "nii.gz", "json")
@@ -80,7 +80,7 @@ class FusionApp:
         for side, source in record_of(fused).sources.items():
             show_range(self._sources[side.removeprefix("image_")], *source.intensity_range)
         with self.server.state as state:
-            state.update({"fused_name": fused.GetName(), "fade": 0})
+            state.update({"fused_name": fused.GetName(), "fade": 0, **color_bar_of(record_of(fused))})
         self._views.fade(0)
 
     def _load_choice(self, side: str) -> Callable[..., None]:

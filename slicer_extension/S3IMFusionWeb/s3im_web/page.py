@@ -25,9 +25,11 @@ CHOICES = {
     "register": ("Register B onto A", [*choices_of("register")]),
     "window": ("Window of a CT", [USUAL_WINDOW, *choices_of("window")]),
     "task": ("Weights for", [*choices_of("task")]),
-    "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "hot", "inferno", "viridis", "gray"]),
+    "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "magenta-gold", "inferno", "viridis", "turbo"]),
+    "color_model": ("Colour model", [*choices_of("color_model")]),
 }
 RANGES = {"range_a": "Range of A: LOWER,UPPER", "range_b": "Range of B: LOWER,UPPER"}
+NO_BAR = {"bar_colors": "", "bar_lower": "", "bar_upper": ""}
 STATE = {
     "trame__title": "S3IMFusion",
     "trame__favicon": "logo.png",
@@ -49,6 +51,7 @@ STATE = {
     **dict.fromkeys(RANGES, ""),  # for None: by the modality
     "task": DEFAULTS.task,
     "color_map": OWN_COLOURS,
+    "color_model": DEFAULTS.color_model,
     "gray": DEFAULTS.gray,
     "is_running": False,
     "progress": 0,
@@ -56,6 +59,7 @@ STATE = {
     "fused_name": "",
     "layout": ALL_PLANES,
     "fade": 0,
+    **NO_BAR,
 }
 
 
@@ -176,6 +180,10 @@ def _looking(views: FusionViews) -> None:
             for name in (ALL_PLANES, *PLANES):
                 v.VBtn(name, value=name, size="small")
         v.VBtn("Fit", click=views.fit, size="small", variant="text")
+        with html.Div(v_if=("bar_colors",), classes="d-flex align-center ml-4 text-caption", id="color-bar"):
+            html.Span("{{ bar_lower }}", classes="mr-2")
+            html.Div(style=("`width:160px;height:14px;background:linear-gradient(to right, ${bar_colors})`",))
+            html.Span("{{ bar_upper }}", classes="ml-2")
         v.VSpacer()
         html.Span("A", classes="mr-2")
         v.VSlider(

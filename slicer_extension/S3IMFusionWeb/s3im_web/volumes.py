@@ -8,6 +8,7 @@ from slicer import vtkMRMLNRRDStorageNode, vtkMRMLVolumeArchetypeStorageNode, vt
 from trame_slicer.core import SlicerApp
 
 from .files import FileError, check_volume
+from .page import NO_BAR
 
 _SINGLE_FILE = 8  # of vtkSlicerVolumesLogic.LoadingOptions: files beside it are no slices of it
 
@@ -46,6 +47,16 @@ def show_range(volume: vtkMRMLVolumeNode | None, lower: float, upper: float) -> 
     if display is not None and volume.GetImageData().GetNumberOfScalarComponents() == 1:
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(lower, upper)
+
+
+def color_bar_of(record: FusionRecord) -> dict[str, str]:
+    """The colour bar of a fused volume as the page shows it: colours of a gradient, and the ends with their unit."""
+    bar = record.color_bar
+    if bar is None:
+        return dict(NO_BAR)
+    colors = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in bar.colors)
+    lower, upper = (f"{end:.4g}" for end in bar.range)
+    return {"bar_colors": colors, "bar_lower": lower, "bar_upper": f"{upper} {bar.unit or ''}".rstrip()}
 
 
 def record_text_of(fused: vtkMRMLVolumeNode) -> str:
