@@ -103,7 +103,8 @@ def draw_montage(
             if column == 0:
                 whole.set_ylabel(case, fontsize=8)
     if color_bar is not None:
-        colors = ScalarMappable(Normalize(*color_bar.range), ListedColormap(np.array(color_bar.colors) / 255))
+        lower, upper = color_bar.range
+        colors = ScalarMappable(Normalize(lower, upper), ListedColormap(np.array(color_bar.colors) / 255))
         bar = figure.colorbar(colors, ax=grid, location="bottom", aspect=50, shrink=0.6, pad=0.01)
         bar.ax.tick_params(labelsize=7)
         bar.set_label(color_bar.unit or "uptake", fontsize=8)

@@ -8,10 +8,10 @@ from pathlib import Path
 from monai_s3im.formats.writing import write_json, write_text
 
 from .comparison import PAPER_METRICS, Comparison, nan_last
-from .guards import GUARDS
-from .readability import READING_GUARDS
+from .guards import GUARDS, Guard
+from .readability import READING_GUARDS, ReadingGuard
 
-_BOUNDS = {**GUARDS, **READING_GUARDS}
+_BOUNDS: dict[str, Guard | ReadingGuard] = {**GUARDS, **READING_GUARDS}
 
 
 def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> list[Path]:
