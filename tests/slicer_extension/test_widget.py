@@ -138,7 +138,7 @@ def test_what_is_chosen_in_the_panel_is_in_the_settings(panel):
         modality_b="pet",
         plane="coronal",
         window="bone",
-        color_map="afmhot",
+        color_map="magenta-gold",
         gray=True,
         slice_batch=4,
         device="cpu",

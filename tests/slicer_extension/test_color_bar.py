@@ -1,0 +1,73 @@
+"""The colour node of a fused volume and its legend, in Slicer's own scene."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
+
+from S3IMFusionLib.color_bar import show_color_bar
+
+BAR = {"colors": [[level, 255 - level, 7] for level in range(256)], "range": [0.0, 6.2], "unit": "SUV"}
+RGB = np.full((4, 5, 6, 3), 90, dtype=np.uint8)
+KINDS = ("vtkMRMLColorTableNode", "vtkMRMLColorLegendDisplayNode", "vtkMRMLScalarVolumeDisplayNode")
+
+
+def counts(scene):
+    return [scene.GetNumberOfNodesByClass(kind) for kind in KINDS]
+
+
+def legend_of(node):
+    from slicer import vtkSlicerColorLogic
+
+    return vtkSlicerColorLogic.GetColorLegendDisplayNode(node.GetNthDisplayNode(1))
+
+
+def test_the_legend_has_the_colours_and_the_range_of_the_record(scene, add_volume):
+    fused = add_volume("fused", RGB)
+    own = fused.GetDisplayNode()
+    show_color_bar(fused, {"color_bar": BAR})
+    legend = legend_of(fused)
+    shown = legend.GetPrimaryDisplayNode()
+    assert fused.GetDisplayNode() is own  # which shows the volume
+    assert own.IsA("vtkMRMLVectorVolumeDisplayNode")
+    # what vtkMRMLColorLegendDisplayableManager takes of a volume: window, level and colour node
+    assert (shown.GetLevel() - shown.GetWindow() / 2, shown.GetLevel() + shown.GetWindow() / 2) == (0.0, 6.2)
+    assert (legend.GetTitleText(), legend.GetMaxNumberOfColors()) == ("SUV", 256)
+    table, color = shown.GetColorNode().GetLookupTable(), [0.0] * 4
+    for index in (0, 100, 255):
+        table.GetTableValue(index, color)
+        assert np.rint(255 * np.array(color[:3])).tolist() == BAR["colors"][index]
+    assert shown.GetColorNode().GetColorName(255) == "6.2"
+
+
+def test_the_legend_is_shown_where_the_volume_is(scene, add_volume):
+    """The displayable manager asks for the volume of the legend's primary display node."""
+    fused = add_volume("fused", RGB)
+    show_color_bar(fused, {"color_bar": BAR})
+    assert legend_of(fused).GetDisplayableNode() is fused
+    assert legend_of(fused).GetPrimaryDisplayNode().GetDisplayableNode() is fused
+    assert legend_of(fused).GetVisibility()
+
+
+def test_a_volume_that_is_filled_again_has_one_bar_and_a_gray_one_has_none(scene, add_volume):
+    fused = add_volume("fused", RGB)
+    before = counts(scene)
+    show_color_bar(fused, {"color_bar": BAR})
+    once = counts(scene)
+    assert once == [count + 1 for count in before]
+    show_color_bar(fused, {"color_bar": {**BAR, "range": [0.0, 3.0], "unit": None}})
+    assert counts(scene) == once
+    assert legend_of(fused).GetPrimaryDisplayNode().GetWindow() == 3.0
+    assert legend_of(fused).GetTitleText() == "Uptake"
+    show_color_bar(fused, {"color_bar": None})
+    assert counts(scene) == before
+    assert fused.GetNumberOfDisplayNodes() == 1
+
+
+def test_a_scene_without_legends_gets_the_colour_node_alone(scene, add_volume, monkeypatch):
+    """As that of the web page, whose toolbar shows the bar."""
+    monkeypatch.setattr("S3IMFusionLib.color_bar._LEGEND", "vtkMRMLNoSuchNode")
+    fused = add_volume("fused", RGB)
+    before = counts(scene)
+    show_color_bar(fused, {"color_bar": BAR})
+    assert counts(scene) == [before[0] + 1, *before[1:]]
