@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 ARCS = {"magenta-gold": (-30.0, 80.0)}
 """Our own colour maps: first and last hue, degrees of CIELAB. That of the table of modalities stays in order for people
-with deuteranopia, protanopia or tritanopia, too (``studies/color_vision.py``)."""
+with deuteranopia or protanopia, too (``docs/draw/colors.py``)."""
 
 
 FULL_COLOR = 0.25
