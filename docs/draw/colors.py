@@ -1,14 +1,14 @@
 """Draw and measure how uptake can be read from fused colours: docs/is_it_right.md.
 
-An observer reads each voxel with at least 8 % of uptake from the colour bar: the nearest colour in CIELAB, of colours and
-bar as they are seen. Colour-vision deficiencies are complete (severity 1), by the matrices of Machado et al. 2009 (doi
-10.1109/TVCG.2009.113) on linear RGB.
+An observer reads each voxel with at least 8 % of uptake from the colour bar: the nearest colour in CIELAB, of colours
+and bar as they are seen. Colour-vision deficiencies are complete (severity 1), by the matrices of Machado et al. 2009
+(doi 10.1109/TVCG.2009.113) on linear RGB.
 
 Command:  python docs/draw/colors.py docs/gallery [FOLDER]
           FOLDER has T1.nii and PET.nii of SPM's templates; they are measured, too
 Duration: three minutes on one CPU core.
-Result:   colors.png, T1 with PET and with SPECT of the head phantom by several colours; registered.png, T1 with CT out of
-          register and in register; and on the standard output the tables of the page.
+Result:   colors.png, T1 with PET and with SPECT of the head phantom by several colours; registered.png, T1 with CT out
+          of register and in register; and on the standard output the tables of the page.
 """
 
 import sys
