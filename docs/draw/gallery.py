@@ -1,15 +1,17 @@
 """Draw the pictures of the README from the head phantom.
 
 Command:  python docs/draw/gallery.py docs/gallery
-Duration: about one minute on two CPU cores.
+Duration: about three minutes on two CPU cores.
 Result:   fused_pairs.png, pictures of T1 with CT and with SPECT; fused_volume.png, T1 with CT and with PET in three
-          planes; coordinates.png, an oblique T1 and an axial CT fused on the grid of either, a landmark ringed.
+          planes; coordinates.png, an oblique T1 and an axial CT fused on the grid of either, a landmark ringed; and
+          colors.png and registered.png, see colors.py.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
+import colors
 import numpy as np
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw
@@ -112,6 +114,7 @@ def main() -> None:
         }
         for name, rows in pictures.items():
             Image.fromarray(in_rows(rows)).save(target / f"{name}.png", optimize=True)
+    colors.draw(target)
 
 
 if __name__ == "__main__":
