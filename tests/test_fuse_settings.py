@@ -10,8 +10,9 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from references.geometry_reference import a_volume, an_affine, in_field_of_view, positions
-from sample_images import GRID, SHAPE, SMALLER, itk_affine, write_volume
+from sample_images import GRID, SHAPE, SMALLER, itk_affine, write_picture, write_volume
 from skimage.color import rgb2lab
 from typer.testing import CliRunner
 
@@ -308,3 +309,18 @@ def test_the_record_has_the_colour_bar_by_which_uptake_is_read(tmp_path):
     assert np.quantile(np.abs(read - uptake[uptake >= 0.08]), 0.95) < 0.05
     fuse(*sources, tmp_path / "gray.nii.gz", modality_a="mr", modality_b="pet", gray=True, device="cpu")
     assert json.loads((tmp_path / "gray.json").read_text(encoding="utf-8"))["color_bar"] is None
+
+
+@pytest.mark.parametrize("color_model", ["lab", "ycbcr"])
+def test_a_picture_keeps_its_own_colours_by_fig_4_whatever_the_model(tmp_path, color_model):
+    """The bytes are those of the fused luma and the source's chrominance, by JPEG's matrices."""
+    sources = write_picture(tmp_path / "mr.png", 0), write_picture(tmp_path / "spect.png", 5, colour=True)
+    settings = {"modality_a": "mr", "modality_b": "spect", "device": "cpu"}
+    luma = fuse(*sources, None, gray=True, **settings).numpy()[0]
+    fuse(*sources, tmp_path / "out.png", color_model=color_model, **settings)
+    red, green, blue = np.moveaxis(np.asarray(Image.open(sources[1]).convert("RGB")) / 255, -1, 0)
+    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    expected = np.stack([luma + red - y, luma + green - y, luma + blue - y], -1).clip(0, 1)
+    found = np.asarray(Image.open(tmp_path / "out.png"))
+    assert np.abs(found - 255 * expected).max() < 0.501
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["color_bar"] is None
