@@ -24,7 +24,7 @@ from monai_s3im.bundle_config import inference_steps
 from monai_s3im.errors import InputError
 from monai_s3im.formats.reading import is_image_folder, is_volume, read_image, spatial_shape_of, stem_of
 from monai_s3im.formats.writing import sha256_of, write_json, write_text
-from monai_s3im.functional import hue_arc, plane_luma, rgb_to_ycbcr, uptake_colors
+from monai_s3im.functional import arc_of_bar, plane_luma, rgb_to_ycbcr, uptake_colors
 from monai_s3im.metrics import FUSION_METRICS, fusion_metrics
 from monai_s3im.pairs.lists import images_by_stem
 from monai_s3im.record import FusionRecord, record_path
@@ -188,8 +188,8 @@ def _fused_luma(item: dict[Hashable, Any], record: FusionRecord | None) -> MetaT
         return fused
     table = item.get("color_table")
     if record is not None and record.color_bar is not None and _is_file(record.color_map):
-        arc = hue_arc(torch.tensor(record.color_bar.colors, dtype=torch.float64).T / 255)
-        table = uptake_colors(arc)[1] if arc and record.settings.color_model == "lab" else None
+        arc = arc_of_bar(torch.tensor(record.color_bar.colors, dtype=torch.float64).T / 255)
+        table = uptake_colors(arc)[1] if arc else None
     if table is not None and table.ndim == 3:
         return MetaTensor(plane_luma(table, item["uptake"], fused.as_tensor()), meta=fused.meta)
     return MetaTensor(rgb_to_ycbcr(fused.as_tensor())[:1], meta=fused.meta)

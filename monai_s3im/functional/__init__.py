@@ -6,9 +6,10 @@ from .intensity import guess_modality, intensity_range, is_hounsfield, padding_o
 from .lab import lab_to_rgb, rgb_to_lab
 from .shuffle import draw_positions, shuffled_patches
 from .ssim import windowed_ssim
-from .uptake_colors import hue_arc, plane_colors, plane_luma, read_uptake, uptake_colors
+from .uptake_colors import arc_of_bar, hue_arc, plane_colors, plane_luma, read_uptake, uptake_colors
 
 __all__ = [
+    "arc_of_bar",
     "draw_positions",
     "guess_modality",
     "hue_arc",

@@ -44,15 +44,31 @@ def hue_arc(colors: Tensor) -> tuple[float, float] | None:
         without colours, such as ``gray``, of one hue, such as ``Blues``, of hues that run to and fro, such as
         ``cubehelix``, or once around, such as ``hsv``.
     """
-    _, a, b = rgb_to_lab(colors.double())
-    hues = torch.atan2(b, a)[torch.hypot(a, b) >= _COLORED]
-    if len(hues) < 2:
-        return None
-    steps = torch.remainder(hues.diff() + math.pi, 2 * math.pi) - math.pi
-    arc = math.degrees(steps.sum().item())
-    is_forward = abs(arc) >= _LEAST_FORWARD * math.degrees(steps.abs().sum().item())
-    first = math.degrees(hues[0].item())
+    first, steps = _hues_of(colors)
+    arc = float(steps.sum())
+    is_forward = abs(arc) >= _LEAST_FORWARD * float(steps.abs().sum())
     return (first, first + arc) if is_forward and _LEAST_ARC <= abs(arc) <= _LARGEST_ARC else None
+
+
+def arc_of_bar(bar: Tensor) -> tuple[float, float] | None:
+    """The arc of which :func:`uptake_colors` made a colour bar, within a degree; None of another bar.
+
+    Args:
+        bar: RGB in [0, 1], (3, 256).
+    """
+    if (rgb_to_lab(bar.double())[0] - _BAR_LIGHTNESS).abs().max() > 1:
+        return None
+    begin = math.ceil(_FULL_COLOR * (ENTRIES - 1))
+    first, steps = _hues_of(bar[:, begin:])
+    step = float(steps.sum()) / len(steps)
+    return first - begin * step, first + (ENTRIES - 1 - begin) * step
+
+
+def _hues_of(colors: Tensor) -> tuple[float, Tensor]:
+    """The first hue of the coloured entries, and the steps to the next, in degrees."""
+    _, a, b = rgb_to_lab(colors.double())
+    hues = torch.rad2deg(torch.atan2(b, a))[torch.hypot(a, b) >= _COLORED]
+    return (float(hues[0]) if len(hues) else 0.0), torch.remainder(hues.diff() + 180, 360) - 180
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,15 @@ import torch
 from scipy.stats import spearmanr
 from skimage.color import deltaE_cie76, rgb2lab
 
-from monai_s3im.functional import hue_arc, plane_colors, plane_luma, read_uptake, rgb_to_ycbcr, uptake_colors
+from monai_s3im.functional import (
+    arc_of_bar,
+    hue_arc,
+    plane_colors,
+    plane_luma,
+    read_uptake,
+    rgb_to_ycbcr,
+    uptake_colors,
+)
 
 OURS = (-30.0, 80.0)
 FIT = ["hot", "afmhot", "inferno", "magma", "plasma", "viridis", "jet", "turbo", "rainbow", "nipy_spectral"]
@@ -134,3 +142,15 @@ def test_an_arc_turns_with_its_map():
     colors = colors_of_map("viridis")
     forward, backward = hue_arc(colors), hue_arc(colors.flip(1))
     assert forward[1] - forward[0] == pytest.approx(backward[0] - backward[1])
+
+
+@pytest.mark.parametrize("arc", [OURS, *(hue_arc(colors_of_map(name)) for name in FIT)])
+def test_the_arc_comes_back_from_its_bar(arc):
+    found = arc_of_bar(uptake_colors(arc)[0])
+    turns = 360 * round((arc[0] - found[0]) / 360)
+    np.testing.assert_allclose(np.array(found) + turns, arc, rtol=0, atol=1.5)
+
+
+@pytest.mark.parametrize("name", ["jet", "gray"])
+def test_another_bar_has_no_arc(name):
+    assert arc_of_bar(colors_of_map(name)) is None
