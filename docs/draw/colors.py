@@ -7,7 +7,7 @@ and bar as they are seen. Colour-vision deficiencies are complete (severity 1), 
 Command:  python docs/draw/colors.py docs/gallery [FOLDER]
           FOLDER has T1.nii and PET.nii of SPM's templates; they are measured, too
 Duration: three minutes on one CPU core.
-Result:   colors.png, T1 with PET and with SPECT of the head phantom by several colours; registered.png, T1 with CT out
+Result:   colors.jpg, T1 with PET and with SPECT of the head phantom by several colours; registered.jpg, T1 with CT out
           of register and in register; and on the standard output the tables of the page.
 """
 
@@ -38,7 +38,7 @@ SIGHT = {
 }
 MAPS = ("magenta-gold", "hot", "inferno", "viridis", "turbo", "jet")
 FORMER = {"color_model": "ycbcr", "color_map": "afmhot"}
-GRID = ((112, 136, 104), (1.7, 1.7, 1.7))
+GRID = ((96, 116, 88), (2.0, 2.0, 2.0))
 SCALE, BAR_HEIGHT = 2, 22
 
 
@@ -180,12 +180,12 @@ def draw(target: Path, templates: Path | None = None) -> None:
     head = head_phantom(*GRID, modalities=("t1", "pet", "spect")).volumes
     pairs = [fused_pair(f"{name.upper()}, phantom", name, head["t1"], head[name]) for name in ("pet", "spect")]
     depth = GRID[0][2] * 55 // 100
-    in_rows([color_row(pair, depth) for pair in pairs]).quantize(255).save(target / "colors.png", optimize=True)
+    in_rows([color_row(pair, depth) for pair in pairs]).save(target / "colors.jpg", quality=88, subsampling=0)
     if templates is not None:
         volumes = [read_image(templates / name) for name in ("T1.nii", "PET.nii")]
         pairs.append(fused_pair("PET, templates", "pet", *volumes))
     print("\n".join([*(row for pair in pairs for row in reading_rows(pair)), "", *vision_rows()]))
-    in_rows([registered_row()]).save(target / "registered.png", optimize=True)
+    in_rows([registered_row()]).save(target / "registered.jpg", quality=88)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Command:  python docs/draw/gallery.py docs/gallery
 Duration: about three minutes on two CPU cores.
 Result:   fused_pairs.png, pictures of T1 with CT and with SPECT; fused_volume.png, T1 with CT and with PET in three
           planes; coordinates.png, an oblique T1 and an axial CT fused on the grid of either, a landmark ringed; and
-          colors.png and registered.png, see colors.py.
+          colors.jpg and registered.jpg, see colors.py.
 """
 
 import sys
