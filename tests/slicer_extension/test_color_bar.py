@@ -1,5 +1,7 @@
 """The colour node of a fused volume and its legend, in Slicer's own scene."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,9 @@ pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer
 
 from S3IMFusionLib.color_bar import show_color_bar
 
-BAR = {"colors": [[level, 255 - level, 7] for level in range(256)], "range": [0.0, 6.2], "unit": "SUV"}
+from monai_s3im.record import ColorBar
+
+BAR = ColorBar([[level, 255 - level, 7] for level in range(256)], [0.0, 6.2], "SUV")
 RGB = np.full((4, 5, 6, 3), 90, dtype=np.uint8)
 KINDS = ("vtkMRMLColorTableNode", "vtkMRMLColorLegendDisplayNode", "vtkMRMLScalarVolumeDisplayNode")
 
@@ -25,7 +29,7 @@ def legend_of(node):
 def test_the_legend_has_the_colours_and_the_range_of_the_record(scene, add_volume):
     fused = add_volume("fused", RGB)
     own = fused.GetDisplayNode()
-    show_color_bar(fused, {"color_bar": BAR})
+    show_color_bar(fused, BAR)
     legend = legend_of(fused)
     shown = legend.GetPrimaryDisplayNode()
     assert fused.GetDisplayNode() is own  # which shows the volume
@@ -36,14 +40,14 @@ def test_the_legend_has_the_colours_and_the_range_of_the_record(scene, add_volum
     table, color = shown.GetColorNode().GetLookupTable(), [0.0] * 4
     for index in (0, 100, 255):
         table.GetTableValue(index, color)
-        assert np.rint(255 * np.array(color[:3])).tolist() == BAR["colors"][index]
+        assert np.rint(255 * np.array(color[:3])).tolist() == BAR.colors[index]
     assert shown.GetColorNode().GetColorName(255) == "6.2"
 
 
 def test_the_legend_is_shown_where_the_volume_is(scene, add_volume):
     """The displayable manager asks for the volume of the legend's primary display node."""
     fused = add_volume("fused", RGB)
-    show_color_bar(fused, {"color_bar": BAR})
+    show_color_bar(fused, BAR)
     assert legend_of(fused).GetDisplayableNode() is fused
     assert legend_of(fused).GetPrimaryDisplayNode().GetDisplayableNode() is fused
     assert legend_of(fused).GetVisibility()
@@ -52,14 +56,14 @@ def test_the_legend_is_shown_where_the_volume_is(scene, add_volume):
 def test_a_volume_that_is_filled_again_has_one_bar_and_a_gray_one_has_none(scene, add_volume):
     fused = add_volume("fused", RGB)
     before = counts(scene)
-    show_color_bar(fused, {"color_bar": BAR})
+    show_color_bar(fused, BAR)
     once = counts(scene)
     assert once == [count + 1 for count in before]
-    show_color_bar(fused, {"color_bar": {**BAR, "range": [0.0, 3.0], "unit": None}})
+    show_color_bar(fused, replace(BAR, range=[0.0, 3.0], unit=None))
     assert counts(scene) == once
     assert legend_of(fused).GetPrimaryDisplayNode().GetWindow() == 3.0
     assert legend_of(fused).GetTitleText() == "Uptake"
-    show_color_bar(fused, {"color_bar": None})
+    show_color_bar(fused, None)
     assert counts(scene) == before
     assert fused.GetNumberOfDisplayNodes() == 1
 
@@ -69,5 +73,5 @@ def test_a_scene_without_legends_gets_the_colour_node_alone(scene, add_volume, m
     monkeypatch.setattr("S3IMFusionLib.color_bar._LEGEND", "vtkMRMLNoSuchNode")
     fused = add_volume("fused", RGB)
     before = counts(scene)
-    show_color_bar(fused, {"color_bar": BAR})
+    show_color_bar(fused, BAR)
     assert counts(scene) == [before[0] + 1, *before[1:]]

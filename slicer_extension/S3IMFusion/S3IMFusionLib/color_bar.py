@@ -1,6 +1,5 @@
 """What the colours of a fused volume mean: a colour node, and its legend in the slice views."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from .i18n import _
@@ -9,43 +8,42 @@ _ROLE = "S3IMFusion.ColorTable"
 _LEGEND = "vtkMRMLColorLegendDisplayNode"
 
 
-def show_color_bar(node: Any, record: Mapping[str, Any]) -> None:
-    """Give a fused volume the colour bar of the library's record, or take that of an earlier result away.
+def show_color_bar(node: Any, bar: Any) -> None:
+    """Give a fused volume the colour bar of the library's record, or remove that of an earlier result.
 
     A legend shows the colours and the range of a display node. That of a colour volume has the range of its bytes, so a
     further display node, which shows nothing itself, holds colours and range.
 
     Args:
         node: the volume, in a scene and with its own display node.
-        record: the library's record.
+        bar: ``color_bar`` of the library's record, or None.
     """
     _remove(node)
-    bar = record.get("color_bar")
     if bar is None or not node.IsA("vtkMRMLVectorVolumeNode"):
         return
     scene, name = node.GetScene(), _("{name} uptake").format(name=node.GetName())
     colors = scene.AddNewNodeByClass("vtkMRMLColorTableNode", scene.GenerateUniqueName(name))
     colors.SetTypeToUser()
-    colors.SetNumberOfColors(len(bar["colors"]))
-    lower, upper = bar["range"]
-    for index, rgb in enumerate(bar["colors"]):
-        value = lower + (upper - lower) * index / (len(bar["colors"]) - 1)
+    colors.SetNumberOfColors(len(bar.colors))
+    lower, upper = bar.range
+    for index, rgb in enumerate(bar.colors):
+        value = lower + (upper - lower) * index / (len(bar.colors) - 1)
         colors.SetColor(index, f"{value:.4g}", *(channel / 255 for channel in rgb), 1.0)
     node.SetNodeReferenceID(_ROLE, colors.GetID())
     if scene.IsNodeClassRegistered(_LEGEND):
         _add_legend(node, colors, bar)
 
 
-def _add_legend(node: Any, colors: Any, bar: Mapping[str, Any]) -> None:
-    scene, (lower, upper) = node.GetScene(), bar["range"]
+def _add_legend(node: Any, colors: Any, bar: Any) -> None:
+    scene, (lower, upper) = node.GetScene(), bar.range
     scale = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode", colors.GetName())
     scale.SetAutoWindowLevel(False)
     scale.SetWindowLevelMinMax(lower, upper)
     scale.SetAndObserveColorNodeID(colors.GetID())
     legend = scene.AddNewNodeByClass(_LEGEND, colors.GetName())
-    legend.SetTitleText(bar.get("unit") or _("Uptake"))
+    legend.SetTitleText(bar.unit or _("Uptake"))
     legend.SetLabelFormat("%.4g")
-    legend.SetMaxNumberOfColors(len(bar["colors"]))
+    legend.SetMaxNumberOfColors(len(bar.colors))
     legend.SetAndObservePrimaryDisplayNode(scale)
     node.AddAndObserveDisplayNodeID(scale.GetID())
     node.AddAndObserveDisplayNodeID(legend.GetID())

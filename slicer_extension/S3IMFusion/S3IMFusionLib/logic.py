@@ -115,7 +115,7 @@ class FusionLogic:
                 transform = put_transform(self.scene, movement, pair, place.folder, former)
                 place = placed(place, reference, pair, transform)
             node = put_fused(self.scene, self._stored(fused[0].voxels), place, output)
-            show_color_bar(node, fused[0].record)
+            show_color_bar(node, fused[0].record.color_bar)
             return node
 
         return self._started([pair], settings, into_scene)
