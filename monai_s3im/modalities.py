@@ -107,7 +107,7 @@ MODALITIES = {
             "dose",
             lower_percentile=None,
             upper_percentile=99.8,
-            color_map="afmhot",
+            color_map="magenta-gold",
             dicom="RTDOSE",
             aliases=("rt_dose", "rt dose"),
             words=("RTDOSE",),
