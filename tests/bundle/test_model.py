@@ -79,3 +79,16 @@ def test_onnx_export_gives_the_same_image(bundle, files, tmp_path, image_and_fus
     with torch.no_grad():
         expected = load_weights(S3IMFusion(), bundle / "models" / "model.pt")(sized)
     np.testing.assert_allclose(exported, expected.numpy(), rtol=0, atol=1e-4)
+
+
+def test_onnx_export_by_its_arguments_file_takes_any_number_and_size_of_images(bundle, monkeypatch, tmp_path):
+    path = tmp_path / "model.onnx"
+    monkeypatch.chdir(bundle)
+    onnx_export(args_file="configs/onnx_export.json", filepath=str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    network = load_weights(S3IMFusion(), bundle / "models" / "model.pt")
+    for size in [(1, 2, 17, 33), (3, 2, 64, 48)]:
+        image = torch.rand(size, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = network(image).numpy()
+        np.testing.assert_allclose(session.run(["pred"], {"image": image.numpy()})[0], expected, rtol=0, atol=1e-4)

@@ -83,3 +83,14 @@ def test_a_runtime_that_is_not_installed_is_named(files, monkeypatch, name, libr
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(InputError, match=rf"cannot run without {library}: .*pip install .*{library}>="):
         load_exported(files[name])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("example", [(24, 40), (21, 35)])
+def test_an_exported_program_takes_any_number_and_size_of_images(network, example):
+    """Of torch.export alone, whose guards hold a program to the sizes that it was made for."""
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    program = torch.export.export(network, (torch.rand(2, 2, *example),), dynamic_shapes=(free,)).module()
+    for size in [(1, 2, 17, 33), (3, 2, 64, 16), (2, 2, 40, 27)]:
+        image = torch.rand(size)
+        torch.testing.assert_close(program(image), network(image), rtol=0, atol=1e-5)

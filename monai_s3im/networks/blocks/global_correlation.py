@@ -5,7 +5,7 @@ from einops.layers.torch import Rearrange
 from monai.networks.blocks import MLPBlock
 from torch import Tensor, nn
 
-from .recording import is_recorded
+from .recording import is_compiled, is_recorded
 
 
 class TransformerUnit(nn.Module):
@@ -105,12 +105,17 @@ class GlobalCorrelation(nn.Module):
         Returns:
             Tensor (B, C, H, W).
         """
+        if is_compiled():  # one more than needed, so that there is something to cut off for every size
+            grid = F.pad(grid, (0, 1, 0, 1), mode="replicate")
         size = [grid.shape[-2] * self.patch_size, grid.shape[-1] * self.patch_size]
         smooth = F.interpolate(grid, size=size, mode="bilinear", align_corners=False)
         return smooth[..., : features.shape[-2], : features.shape[-1]]
 
     def _whole_patches(self, features: Tensor) -> Tensor:
-        below, right = -features.shape[-2] % self.patch_size, -features.shape[-1] % self.patch_size
+        height, width, side = features.shape[-2], features.shape[-1], self.patch_size
+        if is_compiled():  # by one amount for every size: the patches leave out what is too much
+            return F.pad(features, (0, side - 1, 0, side - 1), mode="replicate")
+        below, right = -height % side, -width % side
         if not is_recorded() and below == 0 and right == 0:
             return features
         return F.pad(features, (0, right, 0, below), mode="replicate")

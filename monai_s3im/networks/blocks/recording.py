@@ -13,6 +13,13 @@ def is_recorded() -> bool:
     return torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
 
 
+def is_compiled() -> bool:
+    """Whether the operations are recorded by torch.export or torch.compile, which hold a record to what was seen."""
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return False
+    return torch.compiler.is_compiling()
+
+
 def must_keep() -> bool:
     """Whether features must stay as they are, for gradients or a record; else they may be overwritten.
 
