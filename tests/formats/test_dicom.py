@@ -276,7 +276,7 @@ def test_spect_tomogram_is_stacked_the_way_the_sign_of_its_step_tells(tmp_path, 
     read = read_image(write_slices(tmp_path / "spect", [image]))
     np.testing.assert_array_equal(read[0].numpy(), volume[:: 1 if step > 0 else -1].transpose(2, 1, 0))
     assert read.affine.numpy()[2].tolist() == [0, 0, 4, 0 if step > 0 else -20]
-    assert read.meta["modality_tag"] == "NM"
+    assert (read.meta["modality_tag"], read.meta["unit"]) == ("NM", "counts")
 
 
 @pytest.mark.parametrize("compression", ["JPEG2000", "JPEG"])

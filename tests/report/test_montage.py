@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from monai_s3im.evaluation.replay import CaseImages
+from monai_s3im.record import ColorBar
 from monai_s3im.report.montage import TILE_PIXELS, montage
 
 SHAPE = (30, 40, 20)
@@ -109,6 +110,24 @@ def test_colour_stays_colour():
         middle = picture.convert("RGB").getpixel((picture.width // 2, picture.height // 2))
     assert np.abs(np.subtract(middle, (255, 0, 0))).max() < 16
     assert result.description == "fused"
+
+
+def test_the_colour_bar_is_drawn_below_with_its_range():
+    red = torch.zeros(3, 300, 300)
+    red[0] = 0.3
+    bar = ColorBar([[0, level, 255 - level] for level in range(256)], [0.0, 6.25], "SUV")
+    without, result = (montage(CaseImages(MetaTensor(red)), ("A", "B"), given) for given in (None, bar))
+    assert result.description == f"{without.description}; colours show uptake from 0 to 6.25 SUV"
+    with Image.open(io.BytesIO(result.webp)) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    strip = pixels[without.size[1] :]
+    assert len(strip) > 20
+    row = strip[len(strip) // 2 - 3]
+    shown = np.flatnonzero((row[:, 0] < 60) & (row[:, 1:].sum(1) > 200))
+    assert np.ptp(shown) > 100
+    blue, green = row[shown[5]], row[shown[-6]]
+    assert blue[2] > 200 > green[2]
+    assert green[1] > 200 > blue[1]
 
 
 def test_a_thin_picture_is_drawn_too():

@@ -68,6 +68,21 @@ def test_a_volume_that_is_filled_again_has_one_bar_and_a_gray_one_has_none(scene
     assert fused.GetNumberOfDisplayNodes() == 1
 
 
+@pytest.mark.parametrize(("blue", "is_kept"), [(7, True), (None, False)])
+def test_colours_of_the_display_that_cannot_show_uptake_give_way_to_the_library_s(tmp_path, blue, is_kept):
+    from S3IMFusionLib.worker_main import _with_fit_colors
+
+    level = np.arange(256)
+    colors = [level, level, level] if blue is None else [level, 255 - level, np.full(256, blue)]
+    np.savetxt(tmp_path / "displayed.txt", np.stack(colors, -1), fmt="%d")
+    settings = {"color_map": str(tmp_path / "displayed.txt"), "color_model": "lab"}
+    expected = settings if is_kept else {**settings, "color_map": None}
+    assert _with_fit_colors(settings) == expected
+    (tmp_path / "displayed.txt").rename(tmp_path / "own.txt")  # which the user named
+    settings["color_map"] = str(tmp_path / "own.txt")
+    assert _with_fit_colors(settings) == settings
+
+
 def test_a_scene_without_legends_gets_the_colour_node_alone(scene, add_volume, monkeypatch):
     """As that of the web page, whose toolbar shows the bar."""
     monkeypatch.setattr("S3IMFusionLib.color_bar._LEGEND", "vtkMRMLNoSuchNode")
