@@ -16,11 +16,35 @@ from .movement import affine_transform, matrix_of
 
 _BINS = 50
 _SEED = 2025
+_LEAST_EXTENT_MM = 120.0  # of a head or a body; what is smaller has all lengths below in proportion
 _SAMPLING_MM = 2.0
+_MOST_CELLS = 4_000_000  # if they are smaller than that
 _SAMPLING_VOXELS = 0.7  # cells on the voxels would favour movements off the grid, where interpolation smooths noise
 _FINEST_MM = 1.0
 _LEVELS = ((4, 4.0, 1.0), (2, 4.0, 1.0), (1, 0.0, 0.5))  # shrink factor, smoothing in mm, part of the cells sampled
 _LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION = 2.0, 0.01, 200, 0.8
+_PROBED = 64  # voxels along each axis
+
+
+def extent_of(image: MetaTensor) -> float:
+    """How large a thing a volume shows, in mm: the diameter of a ball of the same spread about its centre.
+
+    Args:
+        image: (1 or 3, X, Y, Z), normalised, with affine, RAS mm; what is brighter than half-way between the darkest
+            and the mean value counts.
+    """
+    steps = [-(-extent // _PROBED) for extent in image.shape[1:]]
+    values = image.as_tensor()[(slice(None), *(slice(step // 2, None, step) for step in steps))]
+    gray = values.float().cpu().clamp(0, 1).mean(dim=0)
+    is_shown = gray > (gray.min() + gray.mean()) / 2
+    inside = (is_shown if is_shown.any() else torch.ones_like(is_shown)).nonzero().double() * torch.tensor(steps)
+    positions = inside @ image.affine[:3, :3].cpu().double().T
+    return float(2 * (5 / 3 * positions.var(dim=0, correction=0).sum()).sqrt())
+
+
+def scale_of(*images: MetaTensor) -> float:
+    """By what lengths that fit a head are multiplied for what volumes show: 1 from a size of 120 mm, else less."""
+    return min(1.0, *(extent_of(image) / _LEAST_EXTENT_MM for image in images))
 
 
 class MattesInformation:
@@ -28,8 +52,9 @@ class MattesInformation:
 
     50 x 50 bins; points in half of the cells of a grid of 2 mm (0.7 of the voxel size, if that is larger) over the
     reference's field of view, at random and the same at each run; linear interpolation. Of voxels finer than half a
-    millimetre the means of blocks of at most 1 mm are taken. One thread sums it, so that the result does not depend on
-    how many there are.
+    millimetre the means of blocks of at most 1 mm are taken. These lengths, and those of smoothing and of the steps,
+    are smaller in proportion where one of the volumes shows something smaller than 120 mm, such as a mouse. One thread
+    sums it, so that the result does not depend on how many there are.
 
     Args:
         reference: (1 or 3, X, Y, Z), normalised; clipped to [0, 1], RGB by its luma.
@@ -40,7 +65,8 @@ class MattesInformation:
     """
 
     def __init__(self, reference: MetaTensor, image: MetaTensor) -> None:
-        self._fixed, self._moving = _gray(reference), _gray(image)
+        self._scale = scale_of(reference, image)
+        self._fixed, self._moving = (_gray(volume, self._scale * _FINEST_MM) for volume in (reference, image))
 
     def __call__(self, movement: NDArray[np.float64]) -> float:
         """The value for a movement, (4, 4), reference to image, RAS mm; in nats, 0 where the volumes do not meet."""
@@ -54,10 +80,10 @@ class MattesInformation:
             return 0.0
 
     def maximise(self, kind: str) -> NDArray[np.float64]:
-        """Find the movement of the largest value, by gradient ascent on grids of 8, 4 and 2 mm.
+        """Find the movement of the largest value, by gradient ascent on grids of 8, 4 and 2 mm, or smaller ones.
 
-        At 8 mm it starts from the headers, from the centres of the fields of view and from the centres of mass, and
-        goes on from the best.
+        On the coarsest it starts from the headers, from the centres of the fields of view and from the centres of mass,
+        and continues from the best.
 
         Args:
             kind: ``"rigid"``, or ``"affine"``, which goes on from the rigid movement.
@@ -96,9 +122,10 @@ class MattesInformation:
         shrink, smoothing, sampled = zip(*levels, strict=True)
         method.SetMetricSamplingPercentagePerLevel(sampled, _SEED)
         method.SetShrinkFactorsPerLevel(shrink)
-        method.SetSmoothingSigmasPerLevel(smoothing)
+        method.SetSmoothingSigmasPerLevel([self._scale * sigma for sigma in smoothing])
         method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-        method.SetOptimizerAsRegularStepGradientDescent(_LARGEST_STEP_MM, _SMALLEST_STEP_MM, _MOST_STEPS, _RELAXATION)
+        largest, smallest = self._scale * _LARGEST_STEP_MM, self._scale * _SMALLEST_STEP_MM
+        method.SetOptimizerAsRegularStepGradientDescent(largest, smallest, _MOST_STEPS, _RELAXATION)
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetInitialTransform(start, inPlace=True)
         try:
@@ -116,7 +143,9 @@ class MattesInformation:
         method.SetMetricUseFixedImageGradientFilter(False)  # at the points sampled, not of the whole volume
         method.SetMetricUseMovingImageGradientFilter(False)
         size, spacing = np.array(self._fixed.GetSize()), np.array(self._fixed.GetSpacing())
-        cells = np.ceil(size * spacing / max(_SAMPLING_MM, _SAMPLING_VOXELS * spacing.min()))
+        affordable = float((size * spacing).prod() / _MOST_CELLS) ** (1 / 3)
+        wanted = min(_SAMPLING_MM, max(self._scale * _SAMPLING_MM, affordable))
+        cells = np.ceil(size * spacing / max(wanted, _SAMPLING_VOXELS * spacing.min()))
         first = self._fixed.TransformContinuousIndexToPhysicalPoint((size / cells / 2 - 0.5).tolist())
         method.SetVirtualDomain(
             cells.astype(int).tolist(), first, (size * spacing / cells).tolist(), self._fixed.GetDirection()
@@ -135,11 +164,11 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
-def _gray(image: MetaTensor) -> sitk.Image:
-    """The gray values, as means of blocks where the voxels are finer than half a millimetre: in memory a small part."""
+def _gray(image: MetaTensor, finest: float) -> sitk.Image:
+    """The gray values, as means of blocks where voxels are finer than half of the finest, in mm: less memory."""
     affine = image.affine.cpu().double()
     spacing = torch.linalg.vector_norm(affine[:3, :3], dim=0)
-    block = [max(1, min(int(_FINEST_MM // step), n)) for step, n in zip(spacing.tolist(), image.shape[1:], strict=True)]
+    block = [max(1, min(int(finest // step), n)) for step, n in zip(spacing.tolist(), image.shape[1:], strict=True)]
     means = []
     for slab in image.as_tensor().split(16 * block[0], dim=1):
         values = slab.float().cpu().clamp(0, 1)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from monai_s3im.errors import InputError
 from monai_s3im.settings import REGISTRATIONS
 
-from .mattes_information import MattesInformation
+from .mattes_information import MattesInformation, extent_of, scale_of
 from .meta import like, with_meta
 from .movement import moved_by, ras_to_lps, read_movement
 from .notes import REGISTRATION, with_note, with_warnings
-from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults
+from .registration_checks import overlap_faults, plausibility_faults, sharpness_faults, shift_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ class Register(Transform):
         centre = np.asarray(reference.affine.cpu()) @ [*(np.array(reference.shape[1:]) - 1) / 2, 1.0]
         faults = [
             *overlap_faults(reference, moved),
-            *plausibility_faults(movement, centre[:3]),
-            *sharpness_faults(information, movement),
+            *plausibility_faults(movement, centre[:3], extent_of(reference)),
+            *sharpness_faults(information, movement, shift_of(scale_of(reference, image), reference, image)),
         ]
         moved.meta["registration"] = {
             "kind": self.kind,

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from itertools import product
 
 import numpy as np
+import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 _LEAST_OVERLAP = 0.25
-_MOST_DEGREES, _MOST_MM, _MOST_STRETCH = 45.0, 100.0, 1.25
+_MOST_DEGREES, _MOST_WAY, _MOST_STRETCH = 45.0, 0.6, 1.25  # the way: of the size of what is shown
 _SHIFT_MM = 4.0
 _MOST_KEPT = 0.93
 _POINTS = 32
@@ -40,34 +41,52 @@ def overlap_faults(reference: MetaTensor, image: MetaTensor) -> list[str]:
     return [f"hardly overlap in space: they share {100 * overlap:.0f} % of the smaller field of view"]
 
 
-def sharpness_faults(value: Callable[[NDArray[np.float64]], float], movement: NDArray[np.float64]) -> list[str]:
-    """Tell when two volumes hardly fit better at a movement than 4 mm beside it.
+def shift_of(scale: float, *images: MetaTensor) -> float:
+    """How far to shift for :func:`sharpness_faults`, in mm: 4 mm for a head, but at least a voxel.
 
-    Of one head, the mutual information falls by 11 to 32 % there; of two different heads by 4 % (MR, CT and PET).
+    Args:
+        scale: see :func:`.mattes_information.scale_of`.
+        images: volumes with affine, RAS mm.
+    """
+    voxels = [abs(float(torch.linalg.det(image.affine[:3, :3].cpu().double()))) for image in images]
+    return max(scale * _SHIFT_MM, max(voxels) ** (1 / 3))
+
+
+def sharpness_faults(
+    value: Callable[[NDArray[np.float64]], float], movement: NDArray[np.float64], shift_mm: float = _SHIFT_MM
+) -> list[str]:
+    """Say when two volumes match barely better at a movement than when shifted from there.
+
+    Of one head, the mutual information falls by 11 to 32 % when shifted by 4 mm; of two different heads by 4 % (MR, CT
+    and PET).
 
     Args:
         value: the mutual information of a movement.
         movement: (4, 4), RAS mm.
+        shift_mm: see :func:`shift_of`.
     """
     beside = []
-    for axis, side in product(range(3), (-_SHIFT_MM, _SHIFT_MM)):
+    for axis, side in product(range(3), (-shift_mm, shift_mm)):
         shift = np.eye(4)
         shift[axis, 3] = side
         beside.append(value(shift @ movement))
     here = value(movement)
     if here > 0 and float(np.mean(beside)) <= _MOST_KEPT * here:
         return []
-    return [
-        f"fit hardly better than {_SHIFT_MM:g} mm beside: they may be of different people, or have little in common"
-    ]
+    than = f"when shifted by {shift_mm:.2g} mm"
+    return [f"match barely better than {than}: they may be of different people, or have little in common"]
 
 
-def plausibility_faults(movement: NDArray[np.float64], centre: NDArray[np.float64]) -> list[str]:
-    """Tell of a movement by more than 45 degrees or 100 mm, that stretches by more than a quarter, or that mirrors.
+def plausibility_faults(movement: NDArray[np.float64], centre: NDArray[np.float64], extent_mm: float) -> list[str]:
+    """Say what is implausible about a movement.
+
+    It turns by more than 45 degrees, moves by more than 0.6 of the size of what is shown (100 mm for a head), stretches
+    by more than a quarter, or mirrors.
 
     Args:
         movement: (4, 4), RAS mm.
         centre: (3,), the point whose way counts as the translation, mm.
+        extent_mm: size of what is shown, see :func:`.mattes_information.extent_of`.
     """
     left, stretch, right = np.linalg.svd(movement[:3, :3])
     rotation = left @ right
@@ -78,8 +97,8 @@ def plausibility_faults(movement: NDArray[np.float64], centre: NDArray[np.float6
     faults = []
     if degrees > _MOST_DEGREES:
         faults.append(f"need a rotation by {degrees:.0f} degrees")
-    if way > _MOST_MM:
-        faults.append(f"need a translation by {way:.0f} mm")
+    if way > _MOST_WAY * extent_mm:
+        faults.append(f"need a translation by {way:.3g} mm")
     if max(stretch.max(), 1 / stretch.min()) > _MOST_STRETCH:
         faults.append(f"need a stretch by {stretch.min():.2f} to {stretch.max():.2f}")
     return faults

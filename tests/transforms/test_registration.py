@@ -13,8 +13,13 @@ from monai_s3im.phantom import head_phantom
 from monai_s3im.pipeline import Fuser
 from monai_s3im.transforms import NormalizeModality, Register, RegisterSourcesd, read_movement, resample_onto
 from monai_s3im.transforms.loading import LoadSourcesd
-from monai_s3im.transforms.mattes_information import MattesInformation
-from monai_s3im.transforms.registration_checks import overlap_faults, plausibility_faults, sharpness_faults
+from monai_s3im.transforms.mattes_information import MattesInformation, extent_of, scale_of
+from monai_s3im.transforms.registration_checks import (
+    overlap_faults,
+    plausibility_faults,
+    sharpness_faults,
+    shift_of,
+)
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 KEYS = ["image_a", "image_b"]
@@ -62,6 +67,41 @@ def test_a_rigid_movement_is_found_to_half_a_millimetre(head, other):
 def test_an_affine_movement_is_found_to_half_a_millimetre(head):
     registered = Register("affine")(moved_by(AFFINE, head["t2"]), head["t1"])
     assert farthest(matrix_of(registered), AFFINE, head["t1"]) < 0.5
+
+
+def test_a_movement_of_a_small_thing_is_found_as_well_as_that_of_a_head(head):
+    """A head of 14 mm, with voxels of 0.3 mm: to half of a seventh of that."""
+    small = np.diag([*[14 / 170] * 3, 1.0])
+    reference, image = (moved_by(small, head[name]) for name in ("t1", "t2"))
+    movement = small @ RIGID @ np.linalg.inv(small)
+    registered = Register("rigid")(moved_by(movement, image), reference)
+    assert farthest(matrix_of(registered), movement, reference) < 0.5 * 14 / 170
+    assert registered.meta["registration"]["faults"] == []
+    other = NormalizeModality("mr")(head_phantom(*VIEW, seed=1).volumes["t2"])
+    (fault,) = Register("rigid")(moved_by(small, other), reference).meta["registration"]["faults"]
+    assert "match barely better than when shifted by 0.3" in fault
+
+
+def test_the_size_of_what_is_shown_is_that_of_a_ball_of_its_spread():
+    """A ball of 60 mm in a larger, anisotropic and oblique field of view."""
+    grid = an_affine((20, -10, 35), origin=(40.0, 5.0, -30.0)) @ np.diag([1.0, 2.0, 4.0, 1.0])
+    distances = np.linalg.norm((np.indices((100, 60, 40)).T - [45, 28, 17]) * [1.0, 2.0, 4.0], axis=-1).T
+    ball = a_volume((distances < 30).astype(np.float32), grid)
+    assert extent_of(ball) == pytest.approx(60, rel=0.02)
+    assert scale_of(ball) == pytest.approx(0.5, rel=0.02)
+    assert scale_of(ball, a_volume(distances < 20, grid)) == pytest.approx(1 / 3, rel=0.04)
+
+
+def test_lengths_are_those_for_a_head_from_the_size_of_a_head_on(head):
+    assert 150 < extent_of(head["t1"]) < 200
+    assert scale_of(*head.values()) == 1
+
+
+def test_a_shift_is_at_least_a_voxel():
+    coarse, fine = (a_volume(np.zeros((4, 4, 4)), np.diag([size] * 3 + [1.0])) for size in (5.0, 1.0))
+    assert shift_of(1.0, fine, fine) == 4
+    assert shift_of(0.1, fine, fine) == pytest.approx(1)
+    assert shift_of(0.1, fine, coarse) == pytest.approx(5)
 
 
 @pytest.mark.parametrize("parts", [(2, 2, 2), (1, 3, 4)])
@@ -168,11 +208,13 @@ def test_a_quarter_of_the_smaller_view_must_be_shared():
 
 def test_implausible_movements_are_told():
     centre = np.array([10.0, 20.0, 30.0])
-    assert plausibility_faults(an_affine((0, 0, 40), origin=(50, 0, 0)), centre) == []
-    assert plausibility_faults(an_affine((0, 0, 50)), np.zeros(3)) == ["need a rotation by 50 degrees"]
-    assert plausibility_faults(an_affine(origin=(0, 120, 0)), centre) == ["need a translation by 120 mm"]
-    assert plausibility_faults(np.diag([1, 1.3, 1, 1]), np.zeros(3)) == ["need a stretch by 1.00 to 1.30"]
-    assert plausibility_faults(np.diag([-1.0, 1, 1, 1]), np.zeros(3)) == [
+    assert plausibility_faults(an_affine((0, 0, 40), origin=(50, 0, 0)), centre, 170) == []
+    assert plausibility_faults(an_affine((0, 0, 50)), np.zeros(3), 170) == ["need a rotation by 50 degrees"]
+    assert plausibility_faults(an_affine(origin=(0, 120, 0)), centre, 170) == ["need a translation by 120 mm"]
+    assert plausibility_faults(an_affine(origin=(0, 120, 0)), centre, 400) == []
+    assert plausibility_faults(an_affine(origin=(0, 9, 0)), centre, 14) == ["need a translation by 9 mm"]
+    assert plausibility_faults(np.diag([1, 1.3, 1, 1]), np.zeros(3), 170) == ["need a stretch by 1.00 to 1.30"]
+    assert plausibility_faults(np.diag([-1.0, 1, 1, 1]), np.zeros(3), 170) == [
         "need a movement that mirrors, left and right may be mixed up"
     ]
 
