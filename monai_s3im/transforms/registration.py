@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monai_s3im.errors import InputError
 from monai_s3im.settings import REGISTRATIONS
 
-from .mattes_information import MattesInformation, extent_of, scale_of
+from .mattes_information import MattesInformation, extent_of
 from .meta import like, with_meta
 from .movement import moved_by, ras_to_lps, read_movement
 from .notes import REGISTRATION, with_note, with_warnings
@@ -66,7 +66,9 @@ class Register(Transform):
         faults = [
             *overlap_faults(reference, moved),
             *plausibility_faults(movement, centre[:3], extent_of(reference)),
-            *sharpness_faults(information, movement, shift_of(scale_of(reference, image), reference, image)),
+            *sharpness_faults(
+                information, movement, shift_of(min(map(extent_of, (reference, image))), reference, image)
+            ),
         ]
         moved.meta["registration"] = {
             "kind": self.kind,

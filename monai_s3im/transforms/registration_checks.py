@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 _LEAST_OVERLAP = 0.25
 _MOST_DEGREES, _MOST_WAY, _MOST_STRETCH = 45.0, 0.6, 1.25  # the way: of the size of what is shown
-_SHIFT_MM = 4.0
+_SHIFT_MM, _HEAD_MM = 4.0, 150.0
 _MOST_KEPT = 0.93
 _POINTS = 32
 
@@ -41,15 +41,15 @@ def overlap_faults(reference: MetaTensor, image: MetaTensor) -> list[str]:
     return [f"hardly overlap in space: they share {100 * overlap:.0f} % of the smaller field of view"]
 
 
-def shift_of(scale: float, *images: MetaTensor) -> float:
-    """How far to shift for :func:`sharpness_faults`, in mm: 4 mm for a head, but at least a voxel.
+def shift_of(extent_mm: float, *images: MetaTensor) -> float:
+    """How far to shift for :func:`sharpness_faults`: 4 mm for a head, less for what is smaller, but at least a voxel.
 
     Args:
-        scale: see :func:`.mattes_information.scale_of`.
+        extent_mm: size of what is shown, see :func:`.mattes_information.extent_of`.
         images: volumes with affine, RAS mm.
     """
     voxels = [abs(float(torch.linalg.det(image.affine[:3, :3].cpu().double()))) for image in images]
-    return max(scale * _SHIFT_MM, max(voxels) ** (1 / 3))
+    return max(min(1.0, extent_mm / _HEAD_MM) * _SHIFT_MM, max(voxels) ** (1 / 3))
 
 
 def sharpness_faults(

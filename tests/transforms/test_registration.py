@@ -99,9 +99,10 @@ def test_lengths_are_those_for_a_head_from_the_size_of_a_head_on(head):
 
 def test_a_shift_is_at_least_a_voxel():
     coarse, fine = (a_volume(np.zeros((4, 4, 4)), np.diag([size] * 3 + [1.0])) for size in (5.0, 1.0))
-    assert shift_of(1.0, fine, fine) == 4
-    assert shift_of(0.1, fine, fine) == pytest.approx(1)
-    assert shift_of(0.1, fine, coarse) == pytest.approx(5)
+    assert shift_of(170, fine, fine) == 4
+    assert shift_of(75, fine, fine) == 2
+    assert shift_of(14, fine, fine) == pytest.approx(1)
+    assert shift_of(14, fine, coarse) == pytest.approx(5)
 
 
 @pytest.mark.parametrize("parts", [(2, 2, 2), (1, 3, 4)])
