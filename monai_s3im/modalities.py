@@ -16,8 +16,18 @@ CT_WINDOWS = {
     "soft_tissue": (-160.0, 240.0),
     "bone": (-450.0, 1050.0),
     "full": (-1000.0, 2000.0),
+    "brain+bone": (0.0, 1000.0),
 }
 """Display windows in HU, (lower, upper)."""
+
+CT_KNEES = {"brain+bone": 80.0}
+"""Windows that keep two ranges: linear up to this value in HU, compressed smoothly above it."""
+
+_REGIONS = {  # words of BodyPartExamined and of descriptions
+    "head": "HEAD BRAIN SKULL CRANIUM CRANIAL CEREBRUM CEREBRAL NEURO KOPF TETE CRANE CRANEO",
+    "body": "CHEST THORAX LUNG HEART CARDIAC AORTA ABDOMEN ABD LIVER KIDNEY COLON PELVIS HIP SPINE CSPINE TSPINE "
+    "LSPINE NECK SHOULDER ARM ELBOW WRIST HAND LEG KNEE ANKLE FOOT EXTREMITY TRUNK BODY WHOLEBODY",
+}
 
 AUTO_WINDOW = "auto"
 """Instead of a window: chosen by what a CT shows, see :func:`monai_s3im.transforms.ct_content`."""
@@ -70,15 +80,21 @@ MODALITIES = {
             dicom="CT",
             bids=("ct",),
             aliases=("cbct", "cta"),
-            words=("CT", "CTA"),
+            words=("CT", "CTA", "CBCT", "CTres"),
         ),
         Modality(
             "mr",
             "MR",
             dicom="MR",
-            bids=("T1w", "T2w", "FLAIR", "PDw", "T2starw"),
-            aliases=("mri", "t1", "t2", "pd", "dwi", "mprage"),
-            words=("MR", "MRI", "MPRAGE", "FLAIR", "T1", "T2"),
+            bids=(
+                *("T1w", "T2w", "FLAIR", "PDw", "T2starw", "PDT2", "inplaneT1", "inplaneT2", "UNIT1", "MP2RAGE"),
+                *("T1map", "T2map", "PDmap", "bold", "sbref", "dwi", "asl", "m0scan"),
+            ),
+            aliases=("mri", "t1", "t2", "pd", "mprage"),
+            words=(
+                *("MR", "MRI", "MPRAGE", "MP-RAGE", "MP2RAGE", "FLAIR", "T1", "T2", "T1ce", "T1c", "T1n", "T1Gd"),
+                *("T1post", "T2f", "T2star", "PDw", "DWI", "ADC", "SWI", "SPGR"),
+            ),
         ),
         Modality(
             "pet",
@@ -89,7 +105,10 @@ MODALITIES = {
             dicom="PT",
             bids=("pet",),
             aliases=("fdg",),
-            words=("PET", "FDG"),
+            words=(
+                *("PET", "FDG", "SUV", "SUVbw", "AV45", "AV1451", "PiB", "FDOPA", "florbetapir", "florbetaben"),
+                *("flutemetamol", "flortaucipir"),
+            ),
         ),
         Modality(
             "spect",
@@ -99,7 +118,7 @@ MODALITIES = {
             color_map="magenta-gold",
             dicom="NM",
             bids=("spect",),
-            words=("SPECT",),
+            words=("SPECT", "DaTscan", "ioflupane", "HMPAO"),
         ),
         Modality("us", "ultrasound", lower_percentile=None, dicom="US", aliases=("ultrasound",)),
         Modality(
@@ -204,6 +223,17 @@ def modality_of_name(text: str) -> Modality | None:
     'MRHead', 'T1w', 'chris_t1' and 'pet 2' have such words; 'direct' and 'T10' do not.
     """
     found = [modality for modality in MODALITIES.values() if any(_names(word, text) for word in modality.words)]
+    return found[0] if len(found) == 1 else None
+
+
+def region_named(text: str) -> str | None:
+    """``"head"`` or ``"body"``, as a header names the part of a patient that it shows; None if it names none, or both.
+
+    Args:
+        text: such as DICOM's BodyPartExamined or SeriesDescription.
+    """
+    words = set(re.findall(r"[A-Z]+", text.upper()))
+    found = [region for region, names in _REGIONS.items() if words & set(names.split())]
     return found[0] if len(found) == 1 else None
 
 

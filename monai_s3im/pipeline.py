@@ -148,10 +148,13 @@ class Fuser:
         output: str | Path | None = None,
         modality_a: str | None = None,
         modality_b: str | None = None,
+        *,
+        overwrite: bool = False,
     ) -> MetaTensor:
-        """Fuse one pair; see :func:`fuse`."""
+        """Fuse one pair; see :func:`fuse`, and for ``overwrite`` :class:`monai_s3im.settings.FusionSettings`."""
         self._tell("reading")
-        item = {"image_a": image_a, "image_b": image_b, "modality_a": modality_a, "modality_b": modality_b}
+        item: dict[str, Any] = {"image_a": image_a, "image_b": image_b, "overwrite": overwrite}
+        item |= {"modality_a": modality_a, "modality_b": modality_b}
         item["output"] = None if output is None else str(output)
         with _errors_of(self._device), torch.no_grad():
             item = self._preprocessing(item)

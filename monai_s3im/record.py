@@ -40,7 +40,9 @@ class SourceRecord:
         modality: a name of :data:`monai_s3im.modalities.MODALITIES`.
         intensity_range: the values that became 0 and 1.
         modality_given: whether the user named the modality.
-        modality_guessed: whether it was guessed from the values.
+        modality_guessed: whether it was guessed from the values, or nothing says it.
+        modality_from: what says the modality: ``"user"``, ``"dicom"``, ``"sidecar"``, ``"name"``, ``"folder"``,
+            ``"values"`` or ``"nothing"``; None in records of earlier versions.
         unit: of that range, such as ``"HU"``, ``"Bq/ml"`` or ``"SUV"``; None where it is not known.
         ct_window: name of the CT window that was chosen by content; None: the range was given, or it is no CT.
     """
@@ -51,6 +53,7 @@ class SourceRecord:
     intensity_range: list[float]
     modality_given: bool = False
     modality_guessed: bool = False
+    modality_from: str | None = None
     ct_window: str | None = None
     unit: str | None = None
 

@@ -77,9 +77,10 @@ class FusionSettings:
         register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``; see
             :class:`monai_s3im.transforms.RegisterSourcesd`.
         transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied instead of an estimate.
-        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, two numbers
-            (``"-160,240"``), or ``"auto"``: the brain window for a head, the soft-tissue window for a body. One that is
-            named is applied to every CT. None: the brain window, or percentiles where a CT is not in HU.
+        window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"brain+bone"``, which
+            compresses bone into the upper half, or two numbers (``"-160,240"``), applied to every CT. ``"auto"``, or
+            None: by content, the brain window for a head and the soft-tissue window for a body, or percentiles where a
+            CT is not in HU.
         unit: of a PET in DICOM: ``"file"``, as it is stored, or ``"suv"``, standardised uptake by body weight, from
             dose, weight and times in its headers.
         range_a: the values of image A that become 0 and 1, two numbers (``"0,6"``) in the unit of the file, or in SUV
@@ -92,6 +93,8 @@ class FusionSettings:
             by the chrominance of the colour map, as in Fig. 4 of the paper. Pictures that have colour keep theirs.
         gray: leave the colour out of the result.
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
+        overwrite: replace a file that has the output's name and is no fused image, which is one with its record
+            beside it; fused images are replaced anyway.
         task: which weights to use, a name of :data:`monai_s3im.modalities.TASKS`, or ``"auto"``, by the modalities of
             each pair.
         weights: a file of weights for every pair, instead of those of the task, which come with the package.
@@ -126,8 +129,8 @@ class FusionSettings:
         None, "Transform to apply instead: .tfm, from A's points to B's."
     )
     window: str | Sequence[float] | None = _option(
-        None,
-        "Range of a CT in HU: brain, soft_tissue, bone, full, LOWER,UPPER, or auto, by content; default: brain.",
+        AUTO_WINDOW,
+        "Range of a CT in HU: brain, soft_tissue, bone, full, brain+bone, LOWER,UPPER; or auto, by content.",
         choices=[*CT_WINDOWS, AUTO_WINDOW],
         others=True,
         recorded=True,
@@ -155,6 +158,9 @@ class FusionSettings:
     )
     gray: bool = _option(False, "Write the fused luma, without colour.", recorded=True)
     dicom: bool = _option(False, "Write a DICOM series in the patient's study: -o names its folder.")
+    overwrite: bool = _option(
+        False, "Replace an output that is not a fused image of s3im; its own are replaced anyway."
+    )
     task: str = _option(
         AUTO_TASK,
         "Which weights to use: ct-mri, spect-pet-mri, medical, infrared-visible, or auto, by each pair's modalities.",

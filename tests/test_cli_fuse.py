@@ -281,9 +281,12 @@ def test_a_folder_that_is_fused_with_itself_is_warned_about(tmp_path):
     assert warning in result.stderr
 
 
-def test_one_image_twice_is_warned_about_by_name(images, tmp_path):
+def test_one_image_twice_is_warned_about_by_name(images, tmp_path, caplog):
     a, b = images / "a.png", images / "b.png"
-    assert f"warning: {a} is image A and image B: name two images\n" in run(a, a, "-o", tmp_path / "one.png").stderr
+    run(a, a, "-o", tmp_path / "one.png")
+    warning = "a.png is image A and image B: name two images"
+    assert warning in caplog.messages
+    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))["warnings"] == [warning]
     path = a_list(images, "same,a.png,a.png", "good,a.png,b.png")
     warning = "warning: in 1 of 2 pairs image A and image B are one file, such as same\n"
     assert warning in run("--pairs", path, "-o", tmp_path / "out").stderr
@@ -303,6 +306,38 @@ def test_what_will_be_replaced_is_said_before_the_work(images, tmp_path):
     )
     assert note in run("--pairs", path, "-o", out).stderr
     assert "already" not in run("--pairs", path, "-o", out, "--resume").stderr
+
+
+def test_an_image_of_the_user_is_not_replaced_unless_that_is_asked_for(images, tmp_path):
+    """As after naming three images: the third is the output."""
+    pet = write_picture(tmp_path / "pet.png", 9)
+    before = pet.read_bytes()
+    result = run(images / "a.png", images / "b.png", pet, "--device", "cpu")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: {pet} exists and is not a fused image (it has no record beside it): choose another output, or replace "
+        "it with --overwrite (overwrite=True)\n"
+    )
+    assert pet.read_bytes() == before
+    assert run(images / "a.png", images / "b.png", pet, "--device", "cpu", "--overwrite").exit_code == 0
+    assert pet.read_bytes() != before
+    fused = pet.read_bytes()
+    assert run(images / "a.png", images / "b.png", pet, "--device", "cpu").exit_code == 0  # which is ours now
+    assert pet.read_bytes() == fused
+
+
+def test_images_of_the_user_are_not_replaced_by_a_batch_but_what_a_power_cut_left_is(images, tmp_path):
+    path = a_list(images, "one,a.png,b.png", "two,b.png,a.png")
+    other = write_picture(tmp_path / "out" / "one.png", 9)
+    before = other.read_bytes()
+    result = run("--pairs", path, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 1
+    assert f"error: one: {other} exists and is not a fused image" in result.stderr
+    assert other.read_bytes() == before
+    (tmp_path / "out" / "two.json").unlink()
+    result = run("--pairs", path, "-o", tmp_path / "out", "--device", "cpu", "--resume")
+    assert result.exit_code == 0
+    assert files_in(tmp_path / "out") == ["one.json", "one.png", "summary.csv", "two.json", "two.png"]
 
 
 def test_an_image_without_a_partner_is_named(tmp_path):

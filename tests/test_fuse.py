@@ -347,7 +347,10 @@ def test_pictures_of_no_named_modality_are_told(fuser, pictures, caplog):
     caplog.set_level("INFO", "monai_s3im")
     fuser(*pictures)
     assert caplog.messages == [
-        "a.png and b.png tell no modality, so the weights are those for all: name the modalities"
+        (
+            "a.png and b.png: no modality in header or name, so the weights are those of the task medical: name the "
+            "modalities (--modality-a, --modality-b)"
+        )
     ]
     caplog.clear()
     fuser(*pictures, modality_a="mr", modality_b="ct")

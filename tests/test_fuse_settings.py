@@ -16,7 +16,7 @@ from sample_images import GRID, SHAPE, SMALLER, itk_affine, write_picture, write
 from skimage.color import rgb2lab
 from typer.testing import CliRunner
 
-from monai_s3im.bundle_config import bundle_parser
+from monai_s3im.bundle_config import bundle_parser, inference_steps
 from monai_s3im.cli import app
 from monai_s3im.evaluation.evaluate import evaluate
 from monai_s3im.formats.reading import read_image
@@ -212,6 +212,26 @@ def test_the_settings_are_the_same_by_all_three_doors(volumes, tmp_path):
     assert {key: record[key] for key in OPTIONS} == OPTIONS
 
 
+def test_brain_and_bone_are_compressed_after_resampling_and_the_record_says_the_range(tmp_path):
+    values = np.full((12, 12, 12), -1000.0, np.float32)
+    values[2:10, 2:10, 2:10] = np.linspace(0, 1200, 512).reshape(8, 8, 8)
+    ct = write_volume(tmp_path / "ct.nii.gz", array=values)
+    item = {"image_a": str(ct), "image_b": str(ct), "modality_a": "ct", "modality_b": "ct"}
+    for step in inference_steps("load", "normalize", "align", device="cpu", window="brain+bone", spacing="0.7"):
+        item = step(item)
+    plain = {**item, "image_a": str(ct), "image_b": str(ct)}
+    for step in inference_steps("load", "normalize", "align", device="cpu", window="0,1000", spacing="0.7"):
+        plain = step(plain)
+    t = plain["image_a"].as_tensor() / 0.08
+    expected = torch.where(t <= 1, t / 2, 1 - 1 / (2 * t.clamp_min(1))) / 0.96
+    assert ((expected > 0.55) & (expected < 0.95)).any()
+    torch.testing.assert_close(item["image_a"].as_tensor(), expected)
+    fuse(ct, ct, tmp_path / "out.nii.gz", modality_a="ct", modality_b="ct", window="brain+bone", device="cpu")
+    record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert record["window"] == "brain+bone"
+    assert record["sources"]["image_a"]["intensity_range"] == [0, 1000]
+
+
 def test_a_window_that_starts_with_a_minus_is_taken_by_the_command(volumes, tmp_path):
     arguments = ["fuse", *map(str, volumes), "-o", str(tmp_path / "out.nii.gz"), "--device", "cpu"]
     assert CliRunner().invoke(app, [*arguments, "--window", "-160,240"]).exit_code == 0
@@ -227,7 +247,7 @@ def test_defaults_are_those_of_the_config():
     assert {key: config[key] for key in OPTIONS} == {
         "reference": "a",
         "spacing": None,
-        "window": None,
+        "window": "auto",
         "color_map": None,
     }
 

@@ -14,8 +14,9 @@ from monai_s3im.modalities import (
     modality_of_dicom,
     modality_of_name,
 )
-from monai_s3im.pairs.lists import modality_of_folder, read_pairs
+from monai_s3im.pairs.lists import read_pairs
 from monai_s3im.phantom import head_phantom
+from monai_s3im.recognition import recognise
 
 RAMP = torch.arange(1000.0).reshape(1, 10, 10, 10)
 
@@ -46,7 +47,7 @@ def test_names_of_sequences_tracers_and_bids_are_understood(alias, name):
 def test_a_folder_a_list_and_the_command_understand_the_same_names(name, tmp_path):
     for alias in MODALITIES[name].names:
         assert modality_named(alias).name == name
-        assert modality_of_folder(tmp_path / alias.upper() / "1.png") == name
+        assert recognise(tmp_path / alias.upper() / "1.png").modality.name == name
         (tmp_path / "pairs.csv").write_text(f"image_a,image_b,modality_a,modality_b\na.png,b.png,{alias},mr\n")
         assert read_pairs(tmp_path / "pairs.csv")[0].modality_a == name
 
@@ -59,12 +60,12 @@ def test_no_name_stands_for_two_modalities():
 @pytest.mark.parametrize("folder", ["PT", "NM", "MRI", "T1w", "crop_LR_visible", "cropinfrared"])
 def test_a_folder_is_recognised_by_any_of_the_names(folder, tmp_path):
     expected = {"PT": "pet", "NM": "spect", "MRI": "mr", "T1w": "mr", "crop_LR_visible": "visible"}
-    assert modality_of_folder(tmp_path / folder / "28005.png") == expected.get(folder, "infrared")
+    assert recognise(tmp_path / folder / "28005.png").modality.name == expected.get(folder, "infrared")
 
 
 @pytest.mark.parametrize("folder", ["patients", "unknown", ""])
 def test_another_folder_says_nothing(folder, tmp_path):
-    assert modality_of_folder(tmp_path / folder / "28005.png") is None
+    assert recognise(tmp_path / folder / "28005.png") is None
 
 
 @pytest.mark.parametrize(

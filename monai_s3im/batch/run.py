@@ -19,6 +19,7 @@ from monai_s3im.modalities import modality_named
 from monai_s3im.pairs.checks import problems_of
 from monai_s3im.pairs.lists import Pair
 from monai_s3im.pipeline import Fuser
+from monai_s3im.recognition import recognise
 from monai_s3im.record import FusionRecord, SourceRecord, movement_path
 
 from .local_pool import LostWorkerError, run_in_workers
@@ -121,8 +122,11 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
         if movement is not None and movement.file == file.name and sha256_of(file) != movement.file_sha256:
             return False
         if not all(
-            _is_of(record.sources[f"image_{key}"], image, modality)
-            for key, image, modality in (("a", pair.image_a, pair.modality_a), ("b", pair.image_b, pair.modality_b))
+            _is_of(record.sources[f"image_{key}"], image, modality, partner)
+            for key, image, modality, partner in (
+                ("a", pair.image_a, pair.modality_a, pair.image_b),
+                ("b", pair.image_b, pair.modality_b, pair.image_a),
+            )
         ):
             return False
         files = {"image_a": pair.image_a, "image_b": pair.image_b}
@@ -142,8 +146,12 @@ def _is_made_by(record: FusionRecord, fuser: Fuser) -> bool:
     return record.weights_sha256 is not None and fuser.weights_sha256.get(record.task) == record.weights_sha256
 
 
-def _is_of(source: SourceRecord, file: Path, modality: str | None) -> bool:
-    """Whether a source has this file's name and was treated as this modality."""
+def _is_of(source: SourceRecord, file: Path, modality: str | None, partner: Path) -> bool:
+    """Whether a source has this file's name and was treated as this modality, or as what is written about it says."""
+    if source.modality_from in {"sidecar", "name", "folder"}:
+        said = recognise(file, partner)
+        if said is None or said.modality.name != source.modality:
+            return False
     if source.modality_given != (modality is not None):
         return False
     if modality is not None and source.modality != modality_named(modality).name:
@@ -158,7 +166,8 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
     try:
         skipped = resume and is_finished(pair, output, fuser)
         if not skipped:
-            fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
+            options = {"overwrite": True} if resume else {}  # what a power cut left without its record
+            fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b, **options)
         record = FusionRecord.read(output)
         values = _measured(output, pair, fuser.max_gib) if metrics else {}
     except (InputError, OutputError) as error:

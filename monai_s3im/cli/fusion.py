@@ -13,12 +13,12 @@ import typer
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
 from monai_s3im.modalities import MODALITIES
-from monai_s3im.record import FusionRecord, record_path
+from monai_s3im.record import FusionRecord, SourceRecord, record_path
 from monai_s3im.settings import FusionSettings
 
 from .common import fail, say, tell
 from .progress import Steps
-from .report import report_batch
+from .report import is_report, report_batch
 
 
 def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
@@ -50,7 +50,7 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
     output = _file_in(output, pair) if isdir(output) and not settings.dicom else output
     remove_leftovers(output.parent)
     sources = {os.path.realpath(frame_of(image)[0]) for image in (pair.image_a, pair.image_b)}
-    is_there = exists(record_path(output)) if settings.dicom else isfile(output)
+    is_there = exists(record_path(output)) and (settings.dicom or isfile(output))  # what is not ours is refused
     if is_there and os.path.realpath(output) not in sources:  # which is refused
         tell(f"note: {output} is there already and will be replaced")
     step("Loading the network")
@@ -86,7 +86,7 @@ def sentence(record: FusionRecord, output: Path, seconds: float) -> str:
         output: where it is.
         seconds: that it took.
     """
-    named = [f"{source.file} ({MODALITIES[source.modality].label})" for source in record.sources.values()]
+    named = [f"{source.file} ({_shown_as(source)})" for source in record.sources.values()]
     how = [f"weights {record.weights_file}" if record.task is None else f"weights for {record.task}"]
     if record.transform is not None:
         how.append(f"moved by {record.transform}")
@@ -99,6 +99,16 @@ def sentence(record: FusionRecord, output: Path, seconds: float) -> str:
     return f"Fused {' with '.join(named)} into {output} ({', '.join(how)}); {beside} records how{warnings}"
 
 
+def _shown_as(source: SourceRecord) -> str:
+    """The modality, and of a CT its range: ``"CT, brain window, 0 to 80 HU"``."""
+    label = MODALITIES[source.modality].label
+    if source.modality != "ct" or source.unit != "HU":
+        return label
+    lower, upper = source.intensity_range
+    window = f"{source.ct_window.replace('_', ' ')} window, " if source.ct_window else ""
+    return f"{label}, {window}{lower:g} to {upper:g} HU"
+
+
 def fuse_many(
     pairs: list[Any], output: Path, settings: FusionSettings, batch: dict[str, Any], report: bool, step: Steps
 ) -> None:
@@ -109,7 +119,7 @@ def fuse_many(
         output: a folder.
         settings: of the fusion.
         batch: settings of :func:`monai_s3im.batch.run.fuse_batch`.
-        report: write the report, too.
+        report: write the report, too; one that is there is renewed anyway.
         step: shows what is happening.
     """
     from monai_s3im.batch import fuse_batch
@@ -130,11 +140,14 @@ def fuse_many(
                     tell(f"error: {result.name}: {' '.join(result.error.split())}")
     except KeyboardInterrupt:
         tell(f"interrupted after {sum(counts.values())} of {total} pairs: continue with --resume")
+        if is_report(output / "report.html"):
+            tell(f"note: {output / 'report.html'} is about earlier results: renew it with s3im report {output}")
         raise
     done = counts["fused"] + counts["skipped"]
     earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""
     say(f"{done} of {total} pairs fused into {output}{earlier}")
-    is_reported = not report or report_batch(output, pairs, settings.color_map, settings.max_gib, step)
+    is_asked = report or (counts["fused"] > 0 and is_report(output / "report.html"))  # else it would be out of date
+    is_reported = not is_asked or report_batch(output, pairs, settings.color_map, settings.max_gib, step)
     if done < total or not is_reported:
         raise typer.Exit(1 if done else 2)
 

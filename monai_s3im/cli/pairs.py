@@ -81,11 +81,9 @@ def find_pairs(
 def _warn_of_one_image_twice(pairs: list[Any]) -> None:
     """Say before the work begins that an image is to be fused with itself, as after naming one folder twice."""
     twice = [pair for pair in pairs if os.path.realpath(pair.image_a) == os.path.realpath(pair.image_b)]
-    if not twice:
+    if not twice or len(pairs) == 1:  # of which the pipeline warns
         return
-    if len(pairs) == 1:
-        tell(f"warning: {twice[0].image_a} is image A and image B: name two images")
-    elif len(twice) == len(pairs):
+    if len(twice) == len(pairs):
         tell(f"warning: in all {len(pairs)} pairs image A and image B are one file, such as {twice[0].image_a}")
     else:
         tell(

@@ -16,6 +16,8 @@ from .progress import Steps, steps
 
 logger = logging.getLogger(__name__)
 
+_TITLE, _BEGINNING = b"<title>Fusion report", 2000  # of the page
+
 EXAMPLES = examples("report fused", "report fused study/mr study/ct", "report fused --pairs pairs.csv")
 
 
@@ -40,6 +42,15 @@ def report(
         say(written)
     except (InputError, OutputError) as error:
         fail(error)
+
+
+def is_report(file: Path) -> bool:
+    """Whether there is a report of a batch."""
+    try:
+        with file.open("rb") as stream:
+            return _TITLE in stream.read(_BEGINNING)
+    except OSError:
+        return False
 
 
 def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float, step: Steps) -> bool:

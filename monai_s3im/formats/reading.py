@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.dicom.series import is_series, read_series, series_name, series_shape
+from monai_s3im.formats.dicom.series import is_series, read_series, series_name, series_region, series_shape
 from monai_s3im.formats.dicom.suv import uptake_of
 from monai_s3im.formats.dicom.tree import refuse_tree
 from monai_s3im.settings import MAX_GIB
@@ -74,8 +74,9 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
         float64, 4 x 4, voxel index -> RAS mm (identity for a picture). `meta` holds `filename_or_obj`, `spatial_dims`,
         `space` and, for pictures and RGB volumes, `value_range`, the largest value that the bits in use can hold, such
         as 255.0, 4095.0 or 65535.0 (see :func:`.pictures.read`); for a DICOM series `modality_tag` where it
-        says how to treat the volume, of a SPECT the `unit`, counts, and of a PET what :class:`.dicom.suv.Uptake` says,
-        where it is known: `unit`, `suv_factor`, or `suv_lacks`; and `warnings`, sentences, if there are any.
+        says how to treat the volume, of a CT `region`, ``"head"`` or ``"body"``, where its header names one, of a SPECT
+        the `unit`, counts, and of a PET what :class:`.dicom.suv.Uptake` says, where it is known: `unit`, `suv_factor`,
+        or `suv_lacks`; and `warnings`, sentences, if there are any.
 
     Raises:
         InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames
@@ -145,6 +146,8 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
         meta["modality_tag"] = modality_tag
     if value_range is not None:
         meta["value_range"] = value_range
+    if modality_tag == "CT" and (region := series_region(path)) is not None:
+        meta["region"] = region
     if modality_tag == "RTDOSE":
         meta["unit"] = "Gy"
     if modality_tag == "PT":

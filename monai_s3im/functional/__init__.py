@@ -2,7 +2,7 @@
 
 from .color import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
 from .gradient import sobel_gradient, sobel_magnitude
-from .intensity import guess_modality, intensity_range, is_hounsfield, padding_of
+from .intensity import guess_modality, intensity_range, is_hounsfield, is_surely_ct, padding_of
 from .lab import lab_to_rgb, rgb_to_lab
 from .shuffle import draw_positions, shuffled_patches
 from .ssim import windowed_ssim
@@ -15,6 +15,7 @@ __all__ = [
     "hue_arc",
     "intensity_range",
     "is_hounsfield",
+    "is_surely_ct",
     "lab_to_rgb",
     "merge_chrominance",
     "padding_of",

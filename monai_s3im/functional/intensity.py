@@ -9,7 +9,7 @@ from torch import Tensor
 from monai_s3im.modalities import MODALITIES, Modality
 
 _AIR_HU, _TISSUE_HU, _BONE_HU, _MOST_HU = (-1100.0, -900.0), -500.0, 300.0, 20_000.0
-_LEAST_AIR_OF_A_GUESS, _LEAST_AIR, _LEAST_LUNG = 5e-3, 1e-3, 0.05  # parts of the voxels
+_LEAST_AIR_OF_A_CT, _LEAST_AIR_OF_A_GUESS, _LEAST_AIR, _LEAST_LUNG = 0.02, 5e-3, 1e-3, 0.05  # parts of the voxels
 _LEAST_PADDING, _LEAST_GAP, _LARGE_GAP, _LEAST_HIGH_PADDING = 1e-3, 100.0, 500.0, 30_000.0
 _MOST_SAMPLES = 10_000_000
 
@@ -38,6 +38,25 @@ def is_hounsfield(volume: Tensor) -> bool:
     """
     _, between, air = _shares(_measured(volume))
     return (air >= _LEAST_AIR and air > 0.75 * between) or air + between >= _LEAST_LUNG
+
+
+def is_surely_ct(volume: Tensor) -> bool:
+    """Whether the values can hardly be other than HU: air at -1000 stands out, and fat and bone are there.
+
+    Args:
+        volume: (1, ...) in the file's unit.
+    """
+    if float(volume.amin()) > _AIR_HU[1]:
+        return False
+    values = _measured(volume)
+    _, between, air = _shares(values)
+    is_padding = float(((values > _AIR_HU[1]) & (values < 0)).mean()) < _LEAST_AIR
+    return (
+        not is_padding
+        and air >= _LEAST_AIR_OF_A_CT
+        and air > 0.75 * between
+        and guess_modality(volume).window is not None
+    )
 
 
 def padding_of(volume: Tensor, modality: Modality | None = None) -> list[float]:

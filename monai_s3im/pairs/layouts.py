@@ -5,8 +5,9 @@ from pathlib import Path
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import isdir, isfile
+from monai_s3im.modalities import known_modality
 
-from .lists import Pair, inside, match_folders, modality_of_folder, read_pairs, uniquely_named
+from .lists import Pair, inside, match_folders, read_pairs, uniquely_named
 from .rows import SECTIONS
 
 _SECTION_FOLDERS = {"training": "train", "validation": "val", "test": "test"}
@@ -83,8 +84,8 @@ def _section_pairs(folder: Path, section: str) -> list[Pair]:
     folders = _two_folders(present[section])
     if folders is None:
         raise InputError(f"{present[section]} is of no known layout: give the folder of {_KNOWN}")
-    modalities = [modality_of_folder(file / "image") for file in folders]
-    pairs, unpaired = match_folders(*folders, *modalities)
+    modalities = [known_modality(sub.name) for sub in folders]
+    pairs, unpaired = match_folders(*folders, *(found.name if found else None for found in modalities))
     if unpaired:
         logger.warning("left out of %s, without a partner: %s", present[section], ", ".join(f.name for f in unpaired))
     return pairs

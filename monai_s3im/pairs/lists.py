@@ -13,6 +13,7 @@ from monai_s3im.formats.dicom.series import is_series
 from monai_s3im.formats.paths import IMAGE_SUFFIXES, isdir, isfile, suffix_of
 from monai_s3im.formats.reading import stem_of
 from monai_s3im.modalities import known_modality, modality_of_name
+from monai_s3im.recognition import recognise
 
 from .rows import MOST_TOLD, TABLE_SUFFIXES, datalist_rows, section_named, table_rows, text_of
 
@@ -27,7 +28,8 @@ class Pair:
         name: unique among the pairs; names the outputs.
         image_a: the file whose grid the fused image has (the MR or visible one in the known data sets).
         image_b: the other file.
-        modality_a: a name of `monai_s3im.modalities.MODALITIES`, None where nothing tells it.
+        modality_a: a name of `monai_s3im.modalities.MODALITIES`; None where the user did not name it: then it is
+            recognised when the image is read.
         modality_b: the same for `image_b`.
     """
 
@@ -68,9 +70,6 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
     rows = table_rows(text, path) if is_table else datalist_rows(text, path, section_named(section))
     if not rows:
         raise InputError(f"{path} lists no pair: give image_a and image_b of at least one")
-    for row in rows if not is_table else []:
-        for key in "ab":
-            row[f"modality_{key}"] = row[f"modality_{key}"] or modality_of_folder(Path(str(row.get(f"image_{key}"))))
     given = {str(row["name"]) for row in rows if row.get("name")}
     return uniquely_named([_pair(row, path) for row in rows], given)
 
@@ -140,7 +139,9 @@ def uniquely_named(pairs: Sequence[Pair], given: Collection[str] = ()) -> list[P
 
 
 def _after_modality(pair: Pair) -> str:
-    return f"{pair.name}_{pair.modality_b}" if pair.modality_b else ""
+    said = None if pair.modality_b else recognise(pair.image_b, pair.image_a)
+    modality = pair.modality_b or (said.modality.name if said else None)
+    return f"{pair.name}_{modality}" if modality else ""
 
 
 def _after_folders(pair: Pair, depth: int) -> str:
@@ -173,12 +174,6 @@ def datalist_items(pairs: Iterable[Pair]) -> list[dict[str, str | None]]:
         }
         for pair in pairs
     ]
-
-
-def modality_of_folder(path: Path) -> str | None:
-    """The modality that the folder of `path` is named after ('.../MRI/28005.png': 'mr'), or None."""
-    found = known_modality(path.parent.name)
-    return found.name if found else None
 
 
 def _modality(text: Any) -> str | None:

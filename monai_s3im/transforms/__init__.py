@@ -1,6 +1,7 @@
 """Transforms around the network: intensity, alignment, chrominance; ``Foo`` on a tensor, ``Food`` on a dictionary."""
 
 from .alignment import AlignSourcesd, on_same_grid, resample_onto
+from .cautions import CautionSourcesd
 from .chrominance import FillUncoveredd, JoinSourcesd, RestoreChrominanced, SplitChrominanced
 from .color_map import ARCS, ColorMap, ColorMapd, colors_of, in_color
 from .ct_window import CTContent, ct_content
@@ -19,6 +20,7 @@ __all__ = [
     "PLANES",
     "AlignSourcesd",
     "CTContent",
+    "CautionSourcesd",
     "CheckOutputd",
     "ChooseTaskd",
     "ColorMap",

@@ -16,6 +16,7 @@ from torch.nn import functional
 from monai_s3im.errors import InputError
 from monai_s3im.settings import MAX_GIB, REFERENCES
 
+from .ct_window import compress_
 from .grid import finer_of, grid_with_spacing, parse_spacing
 from .meta import like, with_meta
 from .slices import ToSlices, plane_of_volume, reorder
@@ -126,6 +127,8 @@ def _size(image: MetaTensor) -> str:
 class AlignSourcesd(MapTransform, InvertibleTransform):
     """Bring the sources onto the grid of the result, in slices of one plane, clipped to [0, 1].
 
+    A source with ``meta["knee"]`` is compressed above it, see :func:`.ct_window.compress_`.
+
     Pictures must have one size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool mask
     (sources, rows, columns, slices) of the voxels that each source covers, where not all cover all; a source does not
     cover a voxel where its ``meta["no_data"]`` is true. ``grid_affine`` and ``slice_affine`` are added, the affine of
@@ -214,6 +217,8 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
                     "check that they are of one patient and in one coordinate system, and register them"
                 )
             moved.as_tensor().clamp_(0, 1)  # in memory of its own
+            if (knee := moved.meta.pop("knee", None)) is not None:  # after resampling, which is linear in HU
+                compress_(moved.as_tensor(), knee)
             result[key] = self._traced(moved, volume, is_resampled=not is_there[index])
             fields[index] = field
         if not all(field.all() for field in fields):

@@ -28,6 +28,7 @@ _TABLE_MM, _SUTURE_MM, _AIRWAY_MM = 4.0, 6.0, 6.0  # thinner things are taken aw
 _LEAST_CAVITY_CM2 = 15.0  # a sinus or a spinal canal is smaller
 _LEAST_CAVITY = 0.15  # of what is shown; measured: 0.2 to 0.5 of a head, 0.12 of jaw and skull base, 0 of a body
 _LARGEST_HEAD_CM2 = 450.0  # usual: 200 to 300
+_LUNG_OF_A_HEAD = 0.05  # at most, of what a header calls a head: sinuses and mastoid cells
 _LARGEST_BRAIN_ML = 2500.0
 _FAT_OF_BRAIN, _BONE_OF_BRAIN, _LUNG_OF_BRAIN = 0.05, 0.02, 0.01  # at most, of a brain without its skull
 
@@ -44,6 +45,7 @@ class CTContent:
         brain: share of the body that lies in a cranial cavity, 0 to 1.
         lung: share of the body that is lung, 0 to 1.
         fat: share of the body that is fat, 0 to 1.
+        named: the region that the header names; None: none.
     """
 
     region: str
@@ -53,23 +55,50 @@ class CTContent:
     brain: float
     lung: float
     fat: float
+    named: str | None = None
 
     def __str__(self) -> str:
         """In words, for a log."""
         shares = ", ".join(f"{100 * getattr(self, name):.0f} % {name}" for name in ("brain", "lung", "fat"))
-        return f"{self.region} ({self.area_cm2:.0f} cm² across, {self.length_mm:.0f} mm long, {shares})"
+        header = "" if self.named is None else f"; its header says {self.named}"
+        return f"{self.region} ({self.area_cm2:.0f} cm² across, {self.length_mm:.0f} mm long, {shares}{header})"
 
 
-def ct_content(volume: torch.Tensor | NDArray[np.number], spacing: Sequence[float] | None = None) -> CTContent:
+def compress_(values: torch.Tensor, knee: float) -> torch.Tensor:
+    """Keep what lies below a knee linear, and compress what lies above it, in place.
+
+    With ``t = values / knee``, ``u(t) = t / 2`` up to 1 and ``1 - 1 / (2 t)`` above: both meet at 1/2 with the slope
+    1/2, so that the window takes the lower half and all beyond it the upper one. The result is ``u(t) / u(1 / knee)``.
+
+    Args:
+        values: any shape, in [0, 1]; is changed.
+        knee: in (0, 1).
+
+    Returns:
+        The same tensor, in [0, 1], 0 where it was 0, 1 where it was 1.
+    """
+    t = values.div_(knee)
+    beyond = t > 1
+    compressed = 1 - 0.5 / t[beyond]
+    t.mul_(0.5)
+    t[beyond] = compressed
+    return t.div_(1 - 0.5 * knee)
+
+
+def ct_content(
+    volume: torch.Tensor | NDArray[np.number], spacing: Sequence[float] | None = None, named: str | None = None
+) -> CTContent:
     """What a CT volume shows, and the window for it.
 
     The body is the largest connected piece of tissue, without the table, and what it encloses. Padding (-2000, -3024)
-    counts as air.
+    counts as air. What a header says decides where the content does not: it says head of what has no cranial cavity and
+    neither lung nor the cross-section of a trunk, or body of soft tissue without a skull.
 
     Args:
         volume: (X, Y, Z) or (1, X, Y, Z) in HU.
         spacing: voxel size in mm along X, Y, Z, where Z is the long axis of the body; None: both from the affine
             (RAS mm) of a MetaTensor.
+        named: ``"head"`` or ``"body"``, if a header says so, see :func:`monai_s3im.modalities.region_named`.
 
     Returns:
         The content; of a volume without tissue, an empty body.
@@ -90,7 +119,7 @@ def ct_content(volume: torch.Tensor | NDArray[np.number], spacing: Sequence[floa
         order = [*(axis for axis in range(3) if axis != long_axis), long_axis]
         tensor, spacing = tensor.permute(order), [spacing[axis] for axis in order]
     blocks, size = _blocks(tensor, spacing)
-    return _content(blocks, size)
+    return _content(blocks, size, named)
 
 
 def _blocks(volume: torch.Tensor, spacing: Sequence[float]) -> tuple[NDArray[np.float32], list[float]]:
@@ -104,10 +133,10 @@ def _blocks(volume: torch.Tensor, spacing: Sequence[float]) -> tuple[NDArray[np.
     return torch.stack(slabs).numpy(), [count * step for count, step in zip(counts, spacing, strict=True)]
 
 
-def _content(hu: NDArray[np.float32], size: Sequence[float]) -> CTContent:
+def _content(hu: NDArray[np.float32], size: Sequence[float], named: str | None) -> CTContent:
     body = _body(hu, size)
     if not body.any():
-        return CTContent("body", "soft_tissue", 0.0, 0.0, 0.0, 0.0, 0.0)
+        return CTContent("body", "soft_tissue", 0.0, 0.0, 0.0, 0.0, 0.0, named)
     volume = int(body.sum())
     areas = body.sum(axis=(1, 2)) * size[0] * size[1] / 100
     area = float(np.percentile(areas[areas > 0], 90))
@@ -125,9 +154,11 @@ def _content(hu: NDArray[np.float32], size: Sequence[float]) -> CTContent:
         and cut_off <= _CUT_OFF
         and _BRAIN_HU[0] < float(np.median(hu[body])) < _BRAIN_HU[1]
     )
-    region, window = ("head", "brain") if is_skull or is_bare_brain else ("body", "soft_tissue")
+    is_trunk = lung > _LUNG_OF_A_HEAD or area > _LARGEST_HEAD_CM2
+    is_head = is_skull or (is_bare_brain and named != "body") or (named == "head" and not is_trunk)
+    region, window = ("head", "brain") if is_head else ("body", "soft_tissue")
     length = float((areas > 0).sum() * size[2])
-    return CTContent(region, window, area, length, cavity, lung, fat)
+    return CTContent(region, window, area, length, cavity, lung, fat, named)
 
 
 def _body(hu: NDArray[np.float32], size: Sequence[float]) -> Mask:

@@ -14,15 +14,18 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
 from monai_s3im.errors import InputError
-from monai_s3im.functional import guess_modality, intensity_range, is_hounsfield, padding_of
+from monai_s3im.functional import guess_modality, intensity_range, is_hounsfield, is_surely_ct, padding_of
 from monai_s3im.modalities import (
     AUTO_WINDOW,
+    CT_KNEES,
     CT_WINDOWS,
+    MODALITIES,
     Modality,
     ct_window,
     modality_named,
     modality_of_dicom,
 )
+from monai_s3im.recognition import recognise, region_in_sidecar
 from monai_s3im.settings import parse_range
 
 from .ct_window import ct_content
@@ -47,55 +50,68 @@ class NormalizeModality(Transform):
     ``meta["no_data"]``, a bool mask (1, X, Y, Z), shows where.
 
     Args:
-        modality: name of the modality; if None that of ``meta["modality_tag"]`` (DICOM's CT, MR, PT, NM or US), else
-            guessed from the values.
+        modality: name of the modality; if None, the first that is known of: ``meta["modality_tag"]`` (DICOM's CT, MR,
+            PT, NM or US), what is written about the file (:func:`monai_s3im.recognition.recognise`), and the values
+            (:func:`monai_s3im.functional.guess_modality`). A name that the values contradict does not count. Which one
+            it was is logged; a warning says where none is known, or the values contradict what was given.
         window: range in HU of a CT, see :func:`monai_s3im.modalities.ct_window`: it is applied to every CT, with a
-            warning if that is not in HU. ``"auto"``: the brain window for a head and the soft-tissue window for
-            anything else, see :func:`ct_content`; which one is logged. None: the brain window. With these two, robust
-            percentiles replace the window where a CT is not in HU, with a warning.
-
+            warning if that is not in HU. ``"auto"``, or None: by content, the brain window for a head and the
+            soft-tissue window for anything else, see :func:`ct_content`; which one is logged. Then robust percentiles
+            replace the window where a CT is not in HU, with a warning.
         limits: the values that become 0 and 1, ``"0,6"`` or two numbers in the unit of the image; for any modality, and
             for pictures, instead of the above.
+        option: the name of the option that names the modality, for messages.
 
     Raises:
         InputError: if the modality, the window or the limits are unusable.
     """
 
     def __init__(
-        self, modality: str | None = None, window: Window | None = None, limits: str | Sequence[float] | None = None
+        self,
+        modality: str | None = None,
+        window: Window | None = None,
+        limits: str | Sequence[float] | None = None,
+        option: str = "modality",
     ) -> None:
+        self.option = option
         self.modality = modality_named(modality) if modality else None
-        self.is_by_content = _is_auto(window)
-        self.window = None if window is None or self.is_by_content else ct_window(window)
+        named = _named_window(window)
+        self.window = None if named is None else ct_window(named)
+        self.knee = CT_KNEES.get(named) if isinstance(named, str) else None
         self.limits = parse_range(limits)
 
-    def __call__(self, image: NdarrayOrTensor, name: str = "a volume") -> MetaTensor:
+    def __call__(self, image: NdarrayOrTensor, name: str = "a volume", partner: str | Path | None = None) -> MetaTensor:
         """Scale.
 
         Args:
             image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant; NaN where a volume has no value. A plain
                 tensor or array has no metadata: it is treated as a volume.
             name: what to call an image that comes from no file.
+            partner: the file of the other image of the pair, if there is one.
 
         Returns:
-            The same shape, float32; ``meta`` gains ``modality``, ``modality_given``, ``modality_guessed``,
-            ``intensity_range``, ``ct_window``, the name of the window if it was chosen by content,
-            ``unit`` of a CT in HU, unless it has one, and ``warnings``, sentences, to those that it has.
+            The same shape, float32; ``meta`` gains ``modality``, ``modality_from`` (``"user"``, ``"dicom"``,
+            ``"sidecar"``, ``"name"``, ``"folder"``, ``"values"`` or ``"nothing"``), ``modality_given``,
+            ``modality_guessed``, ``intensity_range``, ``ct_window``, the name of the window if it was chosen by
+            content, ``unit`` of a CT in HU, unless it has one, ``knee``, from which part of the range on
+            :func:`.ct_window.compress_` is to compress it, and ``warnings``, sentences, to those that it has.
 
         Raises:
             InputError: if no value lies between the limits.
         """
         image = with_meta(image)
-        modality = self.modality or modality_of_dicom(str(image.meta.get("modality_tag", "")))
-        described: dict[str, Any] = {"modality_given": self.modality is not None, "modality_guessed": modality is None}
-        if "value_range" in image.meta:
-            described["modality"] = modality.name if modality else "generic"
-            range_ = self.limits or (0.0, float(image.meta["value_range"]))
-            return _scaled(image.as_tensor().float(), range_, image, described)
         name = Path(str(image.meta.get("filename_or_obj", name))).name
-        if modality is None:
-            modality = guess_modality(image)
-            logger.info("%s is taken for %s: name its modality if that is wrong", name, modality.label)
+        modality, origin, remarks = self._modality_of(image, name, partner)
+        described: dict[str, Any] = {
+            "modality": modality.name,
+            "modality_from": origin,
+            "modality_given": origin == "user",
+            "modality_guessed": origin in {"values", "nothing"},
+        }
+        if "value_range" in image.meta:
+            range_ = self.limits or (0.0, float(image.meta["value_range"]))
+            described["warnings"] = [*image.meta.get("warnings", ()), *remarks]
+            return _scaled(image.as_tensor().float(), range_, image, described)
         if modality.window is not None and is_hounsfield(image):
             described["unit"] = image.meta.get("unit") or "HU"
         if self.limits is not None:
@@ -103,14 +119,51 @@ class NormalizeModality(Transform):
             ct_window_name, warnings = None, _doubts_of(self.limits, image, name)
         else:
             window, ct_window_name, warnings = self._window_of(image, modality, name)
-        described["modality"] = modality.name
         if ct_window_name:  # MONAI batches no None
             described["ct_window"] = ct_window_name
-        described["warnings"] = [*image.meta.get("warnings", ()), *warnings]
+        if self.knee is not None and window is not None and window == self.window:
+            described["knee"] = (self.knee - window[0]) / (window[1] - window[0])
+        described["warnings"] = [*image.meta.get("warnings", ()), *remarks, *warnings]
         values, no_data = _filled(image.as_tensor().float(), modality, name)
         if no_data is not None:
             described["no_data"] = no_data
         return _scaled(values, window or intensity_range(image, modality), image, described)
+
+    def _modality_of(self, image: MetaTensor, name: str, partner: str | Path | None) -> tuple[Modality, str, list[str]]:
+        """The modality, what says so, and warnings."""
+        tagged = modality_of_dicom(str(image.meta.get("modality_tag", "")))
+        file = _file_of(image)
+        said = recognise(file, partner) if self.modality is None and tagged is None and file else None
+        named = self.modality or tagged or (said.modality if said else None)
+        origin = "user" if self.modality else "dicom" if tagged else said.by if said else "values"
+        is_picture = "value_range" in image.meta
+        if named is None:
+            return self._by_values(image, name, is_picture)
+        contradicts = not is_picture and named.window is None and named.name != "generic" and is_surely_ct(image)
+        like_a_ct = "but its values are HU, with air at -1000"
+        if contradicts and origin in {"name", "folder"}:
+            sentence = f"{name} is named like {named.label}, {like_a_ct}, and it is taken for CT"
+            return MODALITIES["ct"], "values", [_warned(f"{sentence}: name its modality ({self._how_to_name})")]
+        if said is not None:
+            by = {"sidecar": said.text, "name": "its name", "folder": f"its folder {said.text}"}[said.by]
+            logger.info("%s is taken for %s by %s: name its modality if that is wrong", name, named.label, by)
+        if contradicts:
+            return named, origin, [_warned(f"{name} is named {named.label}, {like_a_ct}: check its modality")]
+        return named, origin, []
+
+    def _by_values(self, image: MetaTensor, name: str, is_picture: bool) -> tuple[Modality, str, list[str]]:
+        if is_picture:  # only its weights depend on the modality: see ChooseTaskd
+            return MODALITIES["generic"], "nothing", []
+        found = guess_modality(image)
+        if found.name != "generic":
+            logger.info("%s is taken for %s by its values: name its modality if that is wrong", name, found.label)
+            return found, "values", []
+        sentence = f"{name} is of no known modality, neither header, name nor values say it, and gets no colour"
+        return found, "nothing", [_warned(f"{sentence}: name its modality ({self._how_to_name})")]
+
+    @property
+    def _how_to_name(self) -> str:
+        return f"--{self.option.replace('_', '-')} or {self.option}"
 
     def _window_of(
         self, image: MetaTensor, modality: Modality, name: str
@@ -119,14 +172,29 @@ class NormalizeModality(Transform):
         if modality.window is None:
             return None, None, []
         if is_hounsfield(image):
-            by_content = _window_by_content(image, name) if self.is_by_content else None
+            by_content = _window_by_content(image, name) if self.window is None else None
             return CT_WINDOWS[by_content] if by_content else self.window, by_content, []
         instead = "robust percentiles replace the CT window: name a window to have it applied"
         if self.window is not None:
             instead = f"the window {self.window[0]:g} to {self.window[1]:g} is applied to its values as they are"
-        warning = f"{name} is not in HU (no air near -1000): {instead}"
-        logger.warning("%s", warning)
-        return self.window, None, [warning]
+        return self.window, None, [_warned(f"{name} is not in HU (no air near -1000): {instead}")]
+
+
+def _named_window(window: Window | None) -> Window | None:
+    """The window; None where it is to be chosen by content."""
+    return None if isinstance(window, str) and window == AUTO_WINDOW else window
+
+
+def _file_of(image: MetaTensor) -> str | None:
+    """The file that an image is, or that the user read it from."""
+    file = image.meta.get("filename_or_obj") or image.meta.get("read_from")
+    return str(file) if file else None
+
+
+def _warned(sentence: str) -> str:
+    """The sentence, which is logged as a warning, too."""
+    logger.warning("%s", sentence)
+    return sentence
 
 
 def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> list[str]:
@@ -146,13 +214,7 @@ def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> lis
         raise InputError(f"{told}, shows none of them: give it in their unit{in_suv}")
     if _LEAST_PART <= (upper - lower) / (highest - lowest) <= _LARGEST_PART:
         return []
-    warning = f"{told}, is far from these: check that it is in their unit{in_suv}"
-    logger.warning("%s", warning)
-    return [warning]
-
-
-def _is_auto(window: Window | None) -> bool:
-    return isinstance(window, str) and window == AUTO_WINDOW
+    return [_warned(f"{told}, is far from these: check that it is in their unit{in_suv}")]
 
 
 def _scaled(values: Tensor, range_: tuple[float, float], image: MetaTensor, described: dict[str, Any]) -> MetaTensor:
@@ -186,7 +248,8 @@ def _filled(values: Tensor, modality: Modality, name: str) -> tuple[Tensor, Tens
 
 
 def _window_by_content(image: MetaTensor, name: object) -> str:
-    content = ct_content(image)
+    file = _file_of(image)
+    content = ct_content(image, named=image.meta.get("region") or (region_in_sidecar(file) if file else None))
     lower, upper = CT_WINDOWS[content.window]
     label = content.window.replace("_", " ")
     logger.info("%s: %s window (%g to %g HU), because it shows a %s", name, label, lower, upper, content)
@@ -199,7 +262,7 @@ class NormalizeModalityd(MapTransform):
     Args:
         keys: images.
         modality_keys: where the modality's name of each image is; missing or empty: see :class:`NormalizeModality`.
-        window: range in HU of a CT, ``"auto"``, or None, the default.
+        window: range in HU of a CT; None: by content, see :class:`NormalizeModality`.
         ranges: of each image, the limits of :class:`NormalizeModality`; None: of none.
     """
 
@@ -211,15 +274,17 @@ class NormalizeModalityd(MapTransform):
         ranges: Sequence[str | Sequence[float] | None] | None = None,
     ) -> None:
         super().__init__(keys)
-        NormalizeModality(window=window)
+        self.window = _named_window(window)
+        NormalizeModality(window=self.window)
         self.ranges = [parse_range(range_) for range_ in ranges or [None] * len(self.keys)]
-        self.window = window
         self.modality_keys = ensure_tuple(modality_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scale each image."""
         result = dict(data)
+        files = {key: _file_of(with_meta(result[key])) for key in self.keys}
         for key, modality_key, range_ in zip(self.keys, self.modality_keys, self.ranges, strict=True):
-            normalize = NormalizeModality(result.get(modality_key) or None, self.window, range_)
-            result[key] = normalize(result[key], str(key))
+            partner = next((file for other, file in files.items() if other != key and file), None)
+            normalize = NormalizeModality(result.get(modality_key) or None, self.window, range_, str(modality_key))
+            result[key] = normalize(result[key], str(key), partner)
         return result

@@ -137,9 +137,12 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
     affine = image.affine.detach().cpu().double()
     if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
+    read_from = image.meta.get("filename_or_obj")  # its name may say the modality; the values may not be the file's
+    meta = {"read_from": str(read_from)} if isinstance(read_from, str | Path) and str(read_from) else {}
     if is_measured:
         known = {name: image.meta[name] for name in ("unit", "suv_factor", "suv_lacks") if name in image.meta}
-        return MetaTensor(values, affine=affine, meta=known, applied_operations=list(image.applied_operations))
+        meta |= known
+        return MetaTensor(values, affine=affine, meta=meta, applied_operations=list(image.applied_operations))
     is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
     largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)
     largest = float(image.meta.get("value_range", largest))
@@ -148,6 +151,5 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
             f"{key} has values from {float(values.amin()):g} to {float(values.amax()):g} outside [0, {largest:g}]: "
             'scale it, or tell its largest value as meta["value_range"]'
         )
-    return MetaTensor(
-        values, affine=affine, meta={"value_range": largest}, applied_operations=list(image.applied_operations)
-    )
+    meta |= {"value_range": largest}
+    return MetaTensor(values, affine=affine, meta=meta, applied_operations=list(image.applied_operations))

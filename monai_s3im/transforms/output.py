@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.formats.dicom.writing import check_series_output
-from monai_s3im.formats.paths import exists, frame_of, isdir
+from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
 from monai_s3im.formats.reading import is_volume
 from monai_s3im.formats.writing import output_suffix
 from monai_s3im.record import is_record, record_path
@@ -26,7 +26,9 @@ def output_of(data: Mapping[Hashable, Any], folder: Path, dicom: bool, is_pictur
     return folder / f"{data['name']}{'.png' if is_picture else '.nii.gz'}"
 
 
-def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False) -> None:
+def check_output(
+    path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False, overwrite: bool = False
+) -> None:
     """Refuse, before anything is computed, an output that could not be written.
 
     Args:
@@ -34,16 +36,22 @@ def check_output(path: Path, rank: int, sources: Iterable[str | Path], dicom: bo
         rank: 2 for a picture, 3 for a volume.
         sources: files that the output must not overwrite.
         dicom: the output is a DICOM series; see :func:`check_series_output`.
+        overwrite: a file that is there may be replaced, even if it is no fused image.
 
     Raises:
         InputError: if the suffix does not fit the image, or the output is one of the sources.
-        OutputError: if the output is a folder, or its folder can be neither written to nor made, or the JSON file
-            beside it is none of ours.
+        OutputError: if the output is a folder, or its folder can be neither written to nor made, or a file that is
+            there, or the JSON file beside it, is none of ours.
     """
     if dicom:
         check_series_output(path, sources)
     else:
         _check_file_output(path, rank, sources)
+        if not overwrite and isfile(path) and not exists(record_path(path)):
+            raise OutputError(
+                f"{path} exists and is not a fused image (it has no record beside it): choose another output, or "
+                "replace it with --overwrite (overwrite=True)"
+            )
     nearest = next(folder for folder in path.absolute().parents if exists(folder))
     if not isdir(nearest):
         raise OutputError(f"{path} cannot be written ({nearest} is a file): choose another folder")
@@ -88,12 +96,16 @@ class CheckOutputd(MapTransform):
         keys: sources, paths or tensors; the first says whether the output is a picture.
         output_dir: as for :class:`.SaveFusedd`.
         dicom: as for :class:`.SaveFusedd`.
+        overwrite: as for :func:`check_output`; ``data["overwrite"]`` says so for one pair.
     """
 
-    def __init__(self, keys: KeysCollection, output_dir: str | Path, dicom: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, output_dir: str | Path, dicom: bool = False, overwrite: bool = False
+    ) -> None:
         super().__init__(keys)
         self.output_dir = Path(output_dir)
         self.dicom = dicom
+        self.overwrite = overwrite
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check."""
@@ -102,5 +114,6 @@ class CheckOutputd(MapTransform):
             is_picture = not is_volume(sources[0]) if isinstance(sources[0], str | Path) else sources[0].ndim == 3
             files = [source for source in sources if isinstance(source, str | Path)]
             path = output_of(data, self.output_dir, self.dicom, is_picture)
-            check_output(path, 2 if is_picture else 3, files, self.dicom)
-        return dict(data)
+            overwrite = self.overwrite or bool(data.get("overwrite"))
+            check_output(path, 2 if is_picture else 3, files, self.dicom, overwrite)
+        return {key: value for key, value in data.items() if key != "overwrite"}

@@ -83,6 +83,7 @@ class DescribeSourcesd(MapTransform):
                 "file": str(file) if file else None,
                 "sha256": sha256_of(file) if file else None,
                 "modality": meta["modality"],
+                "modality_from": meta.get("modality_from"),
                 "modality_given": meta["modality_given"],
                 "modality_guessed": meta["modality_guessed"],
                 "intensity_range": list(meta["intensity_range"]),

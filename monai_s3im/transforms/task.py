@@ -40,9 +40,15 @@ class ChooseTaskd(Transform):
         labels = " and ".join(MODALITIES[name].label for name in names)
         if len(self.tasks) > 1:
             task = task_of(names[0], names[1])
-            if all(source["modality_guessed"] for source in sources) and names == ["generic"] * 2:
-                files = " and ".join(Path(str(source["file"])).name for source in sources)
-                logger.info("%s tell no modality, so the weights are those for all: name the modalities", files)
+            unknown = [source["file"] for source in sources if source.get("modality_from") == "nothing"]
+            if unknown and task is not None:
+                files = " and ".join(Path(str(file)).name for file in unknown)
+                logger.warning(
+                    "%s: no modality in header or name, so the weights are those of the task %s: name the modalities "
+                    "(--modality-a, --modality-b)",
+                    files,
+                    task,
+                )
             if task is None:
                 raise InputError(
                     f"{labels} belong to no task together: name the right modalities, or choose the weights by a "

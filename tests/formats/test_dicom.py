@@ -76,6 +76,24 @@ def test_slices_are_sorted_by_position_whatever_their_names(tmp_path, volume):
     np.testing.assert_array_equal(straight.affine.numpy(), shuffled.affine.numpy())
 
 
+@pytest.mark.parametrize(
+    ("tags", "region"),
+    [
+        ({"BodyPartExamined": "BRAIN"}, "head"),
+        ({"BodyPartExamined": "UNKNOWN", "SeriesDescription": "Thorax 5.0 H31f"}, "body"),
+        ({"SeriesDescription": "5.0", "ProtocolName": "1A TRAUMA/PLAIN HEAD DM"}, "head"),
+        ({"BodyPartExamined": "HEAD NECK"}, None),
+        ({}, None),
+    ],
+)
+def test_the_part_of_the_body_is_taken_from_the_tags_of_a_ct_as_head_or_body_alone(tmp_path, tags, region):
+    slices = series_of(stored_volume())
+    for header in slices:
+        for name, value in tags.items():
+            setattr(header, name, value)
+    assert read_image(write_slices(tmp_path / "ct", slices)).meta.get("region") == region
+
+
 def test_one_file_stands_for_its_series(tmp_path, volume):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     write_slices(folder, series_of(volume[:3]), ["x.dcm", "y.dcm", "z.dcm"], uid="1.2.5")

@@ -6,6 +6,7 @@ from dicom_samples import series_of, stored_volume, write_slices
 
 from monai_s3im.errors import InputError
 from monai_s3im.pairs.lists import Pair, datalist_items, match_folders, read_pairs
+from monai_s3im.recognition import recognise
 
 
 def write_csv(folder, text, encoding="utf-8", name="pairs.csv"):
@@ -171,9 +172,9 @@ def test_datalist_gives_all_sections_when_none_is_asked_for(tmp_path):
     assert [pair.name for pair in read_pairs(write_datalist(tmp_path, DATALIST))] == ["1", "2", "last"]
 
 
-def test_modality_comes_from_the_folder_where_the_datalist_is_silent(tmp_path):
+def test_a_modality_that_the_list_does_not_name_is_left_to_the_pipeline(tmp_path):
     path = write_datalist(tmp_path, {"test": [{"image_a": "x/MRI/1.png", "image_b": "x/SPECT/1.png"}]})
-    assert [(pair.modality_a, pair.modality_b) for pair in read_pairs(path)] == [("mr", "spect")]
+    assert [(pair.modality_a, pair.modality_b) for pair in read_pairs(path)] == [(None, None)]
 
 
 def test_names_that_would_clash_get_the_modality_of_image_b(tmp_path):
@@ -316,8 +317,10 @@ def test_harvard_datalists_have_the_counts_of_their_table(shared_data, name, tra
     assert len(read_pairs(path, "validation")) == validation
     pairs = read_pairs(path)
     assert len({pair.name for pair in pairs}) == len(pairs) == training + validation
-    assert {pair.modality_a for pair in pairs} == {"mr"}
-    assert {pair.modality_b for pair in pairs} == set(name.lower().removesuffix("-mri").split("+"))
+    assert {recognise(pair.image_a, pair.image_b).modality.name for pair in pairs} == {"mr"}
+    assert {recognise(pair.image_b, pair.image_a).modality.name for pair in pairs} == set(
+        name.lower().removesuffix("-mri").split("+")
+    )
 
 
 def test_names_from_a_list_do_not_depend_on_the_working_folder(tmp_path, monkeypatch):

@@ -45,6 +45,29 @@ def test_a_resumed_batch_reports_what_was_finished_earlier(folders, tmp_path):
     assert shown_by_case(out) == {"one": f"one: {BOTH}", "two": f"two: {BOTH}"}
 
 
+def test_a_report_that_is_there_is_renewed_with_new_results_and_left_alone_without(folders, tmp_path):
+    out = tmp_path / "out"
+    run("fuse", *folders, "-o", out, "--report", "--device", "cpu")
+    before = (out / "report.html").read_bytes()
+    for folder in folders:
+        write_picture(folder / "three.png", 9)
+    result = run("fuse", *folders, "-o", out, "--resume", "--device", "cpu")
+    assert result.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
+    assert list(shown_by_case(out)) == ["one", "three", "two"]
+    renewed = (out / "report.html").read_bytes()
+    assert renewed != before
+    assert "report" not in run("fuse", *folders, "-o", out, "--resume", "--device", "cpu").stdout
+    assert (out / "report.html").read_bytes() == renewed
+
+
+def test_a_page_of_another_program_is_no_report(folders, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("<title>Mine</title>")
+    assert "report" not in run("fuse", *folders, "-o", out, "--device", "cpu").stdout
+    assert (out / "report.html").read_text() == "<title>Mine</title>"
+
+
 def test_a_report_that_cannot_be_made_loses_nothing_and_is_told(folders, tmp_path):
     out = tmp_path / "out"
     (out / "report.html").mkdir(parents=True)

@@ -151,7 +151,7 @@ def test_settings_and_versions_are_those_of_the_records(reported, page):
     assert {picture["task"], record["task"]} == {"ct-mri", "medical"}
     assert lines[f"weights of {picture['task']}"] == picture["weights_sha256"] != record["weights_sha256"]
     assert lines[f"weights of {record['task']}"] == record["weights_sha256"]
-    assert lines["window"] == "none"
+    assert lines["window"] == "auto"
     assert lines["spacing"] == "none"
 
 

@@ -6,9 +6,11 @@ import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
 
+from recognition_cases import CASES
 from S3IMFusionLib import appearance, settings
 
 from monai_s3im import modalities
+from monai_s3im.formats.paths import stem_of_file
 from monai_s3im.settings import DEFAULTS
 from monai_s3im.settings import FusionSettings as LibrarySettings
 
@@ -19,10 +21,10 @@ NOT_IN_SLICER = {
     "dicom": "Slicer itself exports DICOM",
     "precision": "float32 on every device of a user",
     "deterministic": "for comparisons of files",
+    "overwrite": "a result is a volume of the scene",
     "max_gib": "the volumes are in memory already",
 }
 OF_THE_PAIR = {"modality_a", "modality_b"}
-OWN_DEFAULTS = {"window": "auto"}  # a user of Slicer opens a thorax as often as a head, and reads the range beside it
 
 
 def test_an_option_of_the_library_is_in_the_module_or_has_a_reason_not_to_be():
@@ -34,8 +36,7 @@ def test_an_option_of_the_library_is_in_the_module_or_has_a_reason_not_to_be():
 def test_the_defaults_are_those_of_the_library():
     own = settings.FusionSettings()
     values = {option.name: getattr(own, option.name) for option in fields(own)}
-    differ = {name: value for name, value in values.items() if value != getattr(DEFAULTS, name, None)}
-    assert differ.items() <= OWN_DEFAULTS.items()
+    assert {name: value for name, value in values.items() if value != getattr(DEFAULTS, name, None)} == {}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,21 @@ def test_a_volume_is_guessed_from_its_name_as_the_library_guesses_a_file(add_vol
 
     volume = add_volume(name, np.zeros((2, 2, 2), dtype=np.float32), np.eye(4))
     assert appearance.guess_modality(volume) == modality == modalities.modality_of_name(name).name
+
+
+@pytest.mark.parametrize(("path", "partner", "modality"), CASES.values(), ids=CASES.keys())
+def test_a_volume_from_a_file_is_guessed_as_the_library_guesses_the_file(add_volume, path, partner, modality, tmp_path):
+    """The node has the name that Slicer gives it: that of the file without its suffix."""
+    import numpy as np
+
+    nodes = []
+    for name in (path, partner):
+        file = tmp_path / name.partition("#")[0]
+        node = add_volume(stem_of_file(file) if file.suffix else file.name, np.zeros((2, 2, 2), np.float32), np.eye(4))
+        node.AddDefaultStorageNode()
+        node.GetStorageNode().SetFileName(str(file))
+        nodes.append(node)
+    assert appearance.guess_modality(*nodes) == modality
 
 
 @pytest.mark.parametrize("code", modalities.DICOM_CODES)

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 
 from monai_s3im.phantom import head_phantom
 from monai_s3im.transforms import CTContent, ct_content
+from monai_s3im.transforms.ct_window import compress_
 
 AIR, FAT, MUSCLE, BRAIN, BONE, LUNG = -1000.0, -100.0, 50.0, 35.0, 900.0, -850.0
 SPACING = (2.5, 2.5, 6.0)
@@ -150,6 +151,31 @@ def test_a_brain_without_its_skull_is_a_head_and_a_piece_of_muscle_with_fat_is_n
     limb = painted(shape, (tube(x, y, 68, 86), FAT), (tube(x, y, 50, 60), MUSCLE))
     assert ct_content(brain, SPACING).window == "brain"
     assert ct_content(limb, SPACING).window == "soft_tissue"
+
+
+def test_a_header_decides_where_the_content_does_not():
+    """A skull with air in it, as phantoms have, shows no brain; a trunk is none whatever is said of it."""
+    fov = (240.0, 240.0, 120.0)
+    x, y, _z = grid(fov)
+    empty = a_head(fov)
+    empty[np.broadcast_to(tube(x, y, 60, 78), empty.shape)] = AIR
+    assert ct_content(empty, SPACING).window == "soft_tissue"
+    assert ct_content(empty, SPACING, "head").window == "brain"
+    assert str(ct_content(empty, SPACING, "head")).endswith("; its header says head)")
+    for lungs in (True, False):
+        assert ct_content(a_trunk(lungs=lungs), SPACING, "head").window == "soft_tissue"
+    assert ct_content(a_head(), SPACING, "body").window == "brain"
+
+
+def test_compression_keeps_the_window_linear_and_what_is_beyond_it_apart():
+    """By hand, of 0 to 1000 HU with the knee at 80: u(40) = 1/4, u(80) = 1/2, u(400) = 9/10, u(1000) = 24/25."""
+    hu = torch.tensor([0.0, 40.0, 80.0, 400.0, 1000.0])
+    found = compress_(hu / 1000, 0.08)
+    torch.testing.assert_close(found, torch.tensor([0, 0.25, 0.5, 0.9, 0.96]) / 0.96)
+    curve = compress_(torch.linspace(0, 1, 100_001, dtype=torch.float64), 0.08)
+    slopes = curve.diff() * 100_000
+    assert slopes.min() > 0
+    assert slopes.diff().abs().max() < 0.01  # no kink
 
 
 def test_noise_changes_nothing():

@@ -22,14 +22,14 @@ def a_picture(shape=(1, 2, 3), value_range=255.0):
 
 
 def test_brain_window_of_a_ct():
-    scaled = NormalizeModality("ct")(a_ct(0, 40, 80))
+    scaled = NormalizeModality("ct", "brain")(a_ct(0, 40, 80))
     assert scaled[0, 3, 3, :3].tolist() == [0.0, 0.5, 1.0]
     assert scaled.meta["intensity_range"] == (0.0, 80.0)
     assert scaled.meta["modality"] == "ct"
 
 
 def test_values_beyond_the_window_are_not_clipped_yet_so_that_resampling_stays_linear():
-    scaled = NormalizeModality("ct")(a_ct(160))
+    scaled = NormalizeModality("ct", "brain")(a_ct(160))
     assert scaled[0, 3, 3, 0] == 2
     assert scaled.amin() == -12.5
 
@@ -95,12 +95,53 @@ def test_nan_is_no_value_and_stays_out_of_the_range(caplog):
 
 def test_a_guess_is_told(caplog):
     with caplog.at_level(logging.INFO, "monai_s3im"):
-        assert NormalizeModality()(a_ct(0, 1500)).meta["modality"] == "ct"
-        assert NormalizeModality()(MetaTensor(torch.rand(1, 4, 4, 4))).meta["modality"] == "generic"
-    assert [record.message for record in caplog.records] == [
-        "a volume is taken for CT: name its modality if that is wrong",
-        "a volume is taken for generic: name its modality if that is wrong",
+        assert NormalizeModality(window="brain")(a_ct(0, 1500)).meta["modality"] == "ct"
+        unknown = NormalizeModality(option="modality_b")(MetaTensor(torch.rand(1, 4, 4, 4)))
+    warning = (
+        "a volume is of no known modality, neither header, name nor values say it, and gets no colour: name its "
+        "modality (--modality-b or modality_b)"
+    )
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("INFO", "a volume is taken for CT by its values: name its modality if that is wrong"),
+        ("WARNING", warning),
     ]
+    assert (unknown.meta["modality"], unknown.meta["modality_from"]) == ("generic", "nothing")
+    assert unknown.meta["warnings"] == [warning]
+
+
+@pytest.mark.parametrize(
+    ("meta", "modality", "origin"),
+    [
+        ({"filename_or_obj": "/study/pet.nii.gz"}, "pet", "name"),
+        ({"filename_or_obj": "/study/PET/1.nii.gz"}, "pet", "folder"),
+        ({"filename_or_obj": "/study/pet.nii.gz", "modality_tag": "MR"}, "mr", "dicom"),
+        ({"filename_or_obj": "/study/SPECT/1.png", "value_range": 255.0}, "spect", "folder"),
+    ],
+)
+def test_a_name_is_believed_after_dicom_and_the_line_says_what_says_it(meta, modality, origin, caplog):
+    with caplog.at_level(logging.INFO, "monai_s3im"):
+        found = NormalizeModality()(MetaTensor(torch.rand(1, 4, 4, 4), meta=meta)).meta
+    assert (found["modality"], found["modality_from"], found["modality_guessed"]) == (modality, origin, False)
+    said = {"name": "pet.nii.gz is taken for PET by its name", "dicom": ""}.get(origin, "by its folder")
+    assert said in caplog.text
+    assert found["warnings"] == []
+
+
+def test_values_that_contradict_a_name_win_over_a_file_name_and_warn_of_what_was_given(caplog):
+    head = np.where(HEAD > 48, HEAD + 300, HEAD)
+    head[np.indices(head.shape)[0] == 12] -= 100  # fat
+    ct = torch.as_tensor(head)[None]
+    by_name = NormalizeModality()(MetaTensor(ct, meta={"filename_or_obj": "/x/mr.nii.gz"})).meta
+    assert (by_name["modality"], by_name["modality_from"]) == ("ct", "values")
+    assert "mr.nii.gz is named like MR, but its values are HU" in by_name["warnings"][0]
+    given = NormalizeModality("mr")(MetaTensor(ct, meta={"filename_or_obj": "/x/1.nii.gz"})).meta
+    assert given["modality"] == "mr"
+    assert given["warnings"] == ["1.nii.gz is named MR, but its values are HU, with air at -1000: check its modality"]
+    assert given["warnings"][0] in caplog.text
+    assert NormalizeModality("generic")(MetaTensor(ct)).meta["warnings"] == []
+    assert NormalizeModality("mr")(MetaTensor(ct + 1000)).meta["warnings"] == []
+    padded = torch.where(ct < -500, ct, 10 * ct.abs())  # an MR, resampled as if it were a CT
+    assert NormalizeModality("mr")(MetaTensor(padded)).meta["warnings"] == []
 
 
 @pytest.mark.parametrize("modality", [None, "mr", "ct", "pet"])
@@ -195,9 +236,10 @@ def a_cylinder(radius_mm, *rings):
     ],
     ids=["head", "body"],
 )
-def test_the_window_chosen_by_content_is_used_logged_and_recorded(ct, name, limits, caplog):
+@pytest.mark.parametrize("window", [None, "auto"])
+def test_the_window_chosen_by_content_is_used_logged_and_recorded(ct, name, limits, window, caplog):
     with caplog.at_level(logging.INFO, "monai_s3im"):
-        scaled = NormalizeModality("ct", "auto")(ct)
+        scaled = NormalizeModality("ct", window)(ct)
     assert scaled.meta["intensity_range"] == limits
     assert scaled.meta["ct_window"] == name
     lower, upper = limits
@@ -267,7 +309,7 @@ def test_limits_that_are_no_range_are_refused(limits):
 
 
 def test_each_image_of_a_dictionary_has_its_own_range_and_the_description_says_which():
-    normalize = NormalizeModalityd(["a", "b"], ["modality_a", "modality_b"], ranges=[None, "0,6"])
+    normalize = NormalizeModalityd(["a", "b"], ["modality_a", "modality_b"], "brain", [None, "0,6"])
     item = normalize({"a": a_ct(0, 40, 80), "b": a_ramp(0, 10), "modality_a": "ct", "modality_b": "pet"})
     described = json.loads(DescribeSourcesd(["a", "b"])(item)["provenance"])
     assert [described[key]["intensity_range"] for key in "ab"] == [[0, 80], [0, 6]]

@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 import pytest
-from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, RANGES, STATE, USUAL_WINDOW
+from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, RANGES, STATE
 from s3im_web.work import ChoiceError, chosen_settings
 
 from monai_s3im import modalities
@@ -19,6 +19,7 @@ NOT_ON_THE_PAGE = {
     "dicom": "the page saves NRRD and NIfTI",
     "precision": "float32",
     "deterministic": "for comparisons of files",
+    "overwrite": "a result is a volume of the scene",
     "max_gib": "the server has a limit of its own",
 }
 ON_THE_PAGE = {option.name for option in fields(FusionSettings)} - NOT_ON_THE_PAGE.keys()
@@ -31,7 +32,7 @@ def test_an_option_of_the_library_is_on_the_page_or_has_a_reason_not_to_be() -> 
 @pytest.mark.parametrize("name", sorted(ON_THE_PAGE))
 def test_defaults_and_choices_are_those_of_the_library(name: str) -> None:
     default = getattr(DEFAULTS, name)
-    shown = {"color_map": OWN_COLOURS, "window": USUAL_WINDOW, **dict.fromkeys(RANGES, "")}  # for None
+    shown = {"color_map": OWN_COLOURS, **dict.fromkeys(RANGES, "")}  # for None
     assert STATE[name] == shown.get(name, default)
     assert (default is None) == (name in shown)
     if choices_of(name):

@@ -40,7 +40,7 @@ _HEADER_TAGS = """
     DoseUnits DoseSummationType DoseGridScaling GridFrameOffsetVector
     EchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation InversionTime FlipAngle StackID
     TemporalPositionIdentifier TriggerTime FrameReferenceTime AcquisitionNumber AcquisitionDate AcquisitionTime
-    AcquisitionDateTime ConvolutionKernel ImageIndex
+    AcquisitionDateTime ConvolutionKernel ImageIndex BodyPartExamined ProtocolName
 """.split()  # noqa: SIM905 (as a list it fills a page)
 _PRIVATE_B_VALUES = (0x0019100C, 0x20011003)  # Siemens, Philips
 _PRIVATE_CREATORS = (0x00190010, 0x20010010)

@@ -1,7 +1,7 @@
 """Read a DICOM series as one volume.
 
-Nothing but numbers, and the modality, is taken from the tags: no name, identifier, date or description of a patient can
-reach a result, a record, a log or a message.
+Nothing but numbers, the modality, and whether a head is shown, is taken from the tags: no name, identifier, date or
+description of a patient can reach a result, a record, a log or a message.
 """
 
 import logging
@@ -16,7 +16,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import DICOM_SUFFIXES, isdir, isfile, series_of
-from monai_s3im.modalities import DICOM_CODES
+from monai_s3im.modalities import DICOM_CODES, region_named
 
 from .headers import files_below, may_be_dicom
 from .pixels import fill_padding, is_padding, stored_values
@@ -108,6 +108,17 @@ def series_shape(path: str | Path) -> tuple[int, int, int]:
         InputError: as :func:`read_series`, as far as the headers tell.
     """
     return _chosen(Path(path)).stack.shape
+
+
+def series_region(path: str | Path) -> str | None:
+    """``"head"`` or ``"body"``, by the first of its tags of the body part and descriptions that names one; else None.
+
+    Raises:
+        InputError: as :func:`read_series`, as far as the headers tell.
+    """
+    header = _chosen(Path(path)).header
+    texts = (str(header.get(name) or "") for name in ("BodyPartExamined", "SeriesDescription", "ProtocolName"))
+    return next((region for text in texts if (region := region_named(text))), None)
 
 
 def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float64], str | None, float | None]:

@@ -8,6 +8,7 @@ from .i18n import _
 from .paths import library_module
 
 _TABLE = library_module("modalities")
+_RECOGNITION = library_module("recognition")
 
 FUNCTIONAL = _TABLE.FUNCTIONAL
 """Modalities that are shown in colour."""
@@ -16,16 +17,29 @@ _DICOM_MODALITY = "DICOM.Modality"
 _COLORS = 256
 
 
-def guess_modality(node: Any) -> str | None:
-    """The modality of a node by its DICOM attributes, else by its name; None if they say none."""
+def guess_modality(node: Any, partner: Any = None) -> str | None:
+    """The modality of a node by its DICOM attributes, else as the library recognises names; None if they say none.
+
+    Args:
+        node: the node.
+        partner: the node that it is to be fused with; a folder that holds the files of both says nothing.
+    """
     tag = node.GetAttribute(_DICOM_MODALITY)
     hierarchy, item = hierarchy_item(node)
     while item and not tag:
         tag = hierarchy.GetItemAttribute(item, _DICOM_MODALITY)
         item = hierarchy.GetItemParent(item)
         item = item if item != hierarchy.GetSceneItemID() else 0
-    found = _TABLE.modality_of_dicom(tag or "") or _TABLE.modality_of_name(node.GetName() or "")
-    return found.name if found else None
+    if (found := _TABLE.modality_of_dicom(tag or "")) is not None:
+        return str(found.name)
+    said = _RECOGNITION.recognise(_file_of(node), partner and _file_of(partner), node.GetName())
+    return said.modality.name if said else None
+
+
+def _file_of(node: Any) -> str | None:
+    """The file that a node was loaded from, or saved to; None without one."""
+    storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
+    return (storage.GetFileName() or None) if storage is not None else None
 
 
 def shown_colors_of(node: Any) -> np.ndarray | None:

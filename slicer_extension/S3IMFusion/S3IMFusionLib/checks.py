@@ -74,7 +74,10 @@ def problem_of_weights(file: str | None) -> str | None:
 
 def pair_of(source_a: Any, source_b: Any, settings: FusionSettings) -> Pair:
     """Two volume nodes as sources."""
-    return source_of(source_a, settings.modality_a), source_of(source_b, settings.modality_b)
+    return (
+        source_of(source_a, settings.modality_a, partner=source_b),
+        source_of(source_b, settings.modality_b, partner=source_a),
+    )
 
 
 def reference_of(pair: Pair, settings: FusionSettings) -> int:

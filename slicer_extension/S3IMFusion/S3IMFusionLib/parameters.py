@@ -81,6 +81,7 @@ class Window(Enum):
     SOFT_TISSUE = "soft_tissue"
     BONE = "bone"
     FULL = "full"
+    BRAIN_BONE = "brain+bone"
     DISPLAY = "display"
 
     def label(self) -> str:
@@ -91,6 +92,7 @@ class Window(Enum):
             "soft_tissue": _("Soft tissue (-160 to 240 HU)"),
             "bone": _("Bone (-450 to 1050 HU)"),
             "full": _("All (-1000 to 2000 HU)"),
+            "brain+bone": _("Brain and bone (0 to 1000 HU), bone compressed"),
             "display": _("As displayed"),
         }[self.value]
 

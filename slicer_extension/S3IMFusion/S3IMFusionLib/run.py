@@ -195,6 +195,7 @@ class FusionRun:
     def _with_names(self, text: str) -> str:
         source_a, source_b = self._pairs[min(len(self._fused), len(self._pairs) - 1)]
         names = {"image_a": source_a.name, "image_b": source_b.name}
+        text = re.sub(r" \(--[a-z- ]+( or \w+)?\)", "", text)  # options of the command
         return re.sub("image_[ab]", lambda found: f"'{names[found[0]]}'", text)
 
     def _fail(self, error: str) -> None:

@@ -92,7 +92,9 @@ def problems_of(node: Any, letter: str) -> list[str]:
     return problems
 
 
-def source_of(node: Any, modality: str | None = None, shown_as: Any = None, name: str | None = None) -> Source:
+def source_of(
+    node: Any, modality: str | None = None, shown_as: Any = None, name: str | None = None, partner: Any = None
+) -> Source:
     """A node as a source.
 
     Args:
@@ -100,10 +102,11 @@ def source_of(node: Any, modality: str | None = None, shown_as: Any = None, name
         modality: None: as the node's DICOM modality, its name, or else its colour tells.
         shown_as: the node of the scene that shows a frame of a sequence: its transform, name and colours count.
         name: None: that of the node.
+        partner: the node that it is to be fused with, see :func:`.appearance.guess_modality`.
     """
     shown = shown_as or node
     colors = shown_colors_of(shown)
-    modality = modality or guess_modality(shown) or ("pet" if colors is not None else None)
+    modality = modality or guess_modality(shown, partner) or ("pet" if colors is not None else None)
     to_world = parent_matrix_of(shown) @ matrix_of(node)
     colors = colors if modality in FUNCTIONAL else None
     shape = node.GetImageData().GetDimensions()

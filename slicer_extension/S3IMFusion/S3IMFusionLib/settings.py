@@ -14,13 +14,13 @@ REFERENCES = _LIBRARY.choices_of("reference")
 REGISTRATIONS = _LIBRARY.choices_of("register")
 TASKS = _LIBRARY.choices_of("task")
 parse_range = _LIBRARY.parse_range
-WINDOW_BY_CONTENT = "auto"
+WINDOW_BY_CONTENT = _DEFAULTS.window
 WINDOW_OF_DISPLAY = "display"
 
 
 @dataclass(frozen=True)
 class FusionSettings:
-    """The settings of a fusion; the defaults are those of ``s3im fuse``, but for the window.
+    """The settings of a fusion; the defaults are those of ``s3im fuse``.
 
     Args:
         reference: whose grid the result has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
@@ -30,8 +30,8 @@ class FusionSettings:
         modality_b: the same for B.
         register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``.
         window: range of a CT in HU: ``"auto"``, brain for a head and soft tissue for a body; ``"brain"``,
-            ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"LOWER,UPPER"``, or ``"display"``, the window in which Slicer
-            shows the CT.
+            ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"brain+bone"``, ``"LOWER,UPPER"``, or ``"display"``, the window
+            in which Slicer shows the CT.
         range_a: the values of A that become 0 and 1, ``"LOWER,UPPER"`` in the volume's unit; None: by its modality.
         range_b: the same for B.
         color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colour

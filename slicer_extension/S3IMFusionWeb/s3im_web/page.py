@@ -18,12 +18,11 @@ MODALITIES = [
     {"title": "other", "value": "generic"},
 ]
 OWN_COLOURS = "of the modality"
-USUAL_WINDOW = "usual: brain, if it is in HU"
 CHOICES = {
     "reference": ("Grid of the result", [*choices_of("reference")]),
     "plane": ("Plane of the slices", [*choices_of("plane")]),
     "register": ("Register B onto A", [*choices_of("register")]),
-    "window": ("Window of a CT", [USUAL_WINDOW, *choices_of("window")]),
+    "window": ("Window of a CT", [*choices_of("window")]),
     "task": ("Weights for", [*choices_of("task")]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "magenta-gold", "inferno", "viridis", "turbo"]),
     "color_model": ("Colour model", [*choices_of("color_model")]),
@@ -47,7 +46,7 @@ STATE = {
     "reference": DEFAULTS.reference,
     "plane": DEFAULTS.plane,
     "register": DEFAULTS.register,
-    "window": USUAL_WINDOW,
+    "window": DEFAULTS.window,
     **dict.fromkeys(RANGES, ""),  # for None: by the modality
     "task": DEFAULTS.task,
     "color_map": OWN_COLOURS,

@@ -12,7 +12,7 @@ from S3IMFusionLib.settings import FusionSettings
 from slicer import vtkMRMLVolumeNode
 from trame_server.state import State
 
-from .page import CHOICES, MODALITIES, OWN_COLOURS, RANGES, USUAL_WINDOW
+from .page import CHOICES, MODALITIES, OWN_COLOURS, RANGES
 from .session_settings import SessionSettings
 from .sessions import BUSY_FILE
 from .turns import Turn
@@ -45,7 +45,6 @@ def chosen_settings(state: State, device: str) -> FusionSettings:
             raise ChoiceError(f"The setting {name} cannot have this value: write two numbers, such as 0,6.")
         values[name] = text.strip() or None
     values["color_map"] = None if values["color_map"] == OWN_COLOURS else values["color_map"]
-    values["window"] = None if values["window"] == USUAL_WINDOW else values["window"]
     return FusionSettings(**values, device=device)
 
 

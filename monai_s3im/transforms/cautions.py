@@ -1,0 +1,82 @@
+"""What probably is a mistake, said before the result is looked at."""
+
+import logging
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_s3im.modalities import FUNCTIONAL, MODALITIES
+from monai_s3im.settings import REFERENCES
+
+from .grid import voxel_sizes
+from .meta import with_meta
+from .notes import PROVENANCE, noted, with_warnings
+
+logger = logging.getLogger(__name__)
+
+_COARSE = 2.0  # times the other's voxel volume
+
+
+class CautionSourcesd(MapTransform):
+    """Warn of an image that is fused with itself, and of a coarse grid of a PET or SPECT that loses an MR's detail.
+
+    The sentences are added to ``warnings``, see :mod:`.notes`.
+
+    Args:
+        keys: two sources, normalised, each with ``meta["modality"]``.
+        reference: whose grid the result has, as for :class:`monai_s3im.transforms.AlignSourcesd`.
+        spacing: the voxel size of the result, if one was asked for; then its grid is what was wanted.
+    """
+
+    def __init__(self, keys: KeysCollection, reference: str = "a", spacing: Any = None) -> None:
+        super().__init__(keys)
+        self.reference = reference
+        self.spacing = spacing
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Look."""
+        images = {key: with_meta(data[key]) for key in self.keys}
+        sums = {source["sha256"] for source in noted(data, PROVENANCE).values()}
+        found = [*self._one_image(images, len(sums) == 1 and None not in sums), *self._coarse_grid(images)]
+        for warning in found:
+            logger.warning("%s", warning)
+        return with_warnings(data, found)
+
+    def _one_image(self, data: Mapping[Hashable, MetaTensor], is_one_file: bool) -> list[str]:
+        first, second = (data[key] for key in self.keys)
+        if not is_one_file and not torch.equal(first.as_tensor(), second.as_tensor()):
+            return []
+        names = [_name(data, key) for key in self.keys]
+        if names[0] == names[1]:
+            return [f"{names[0]} is image A and image B: name two images"]
+        return [f"{names[0]} and {names[1]} are the same image: name two images"]
+
+    def _coarse_grid(self, data: Mapping[Hashable, MetaTensor]) -> list[str]:
+        images = [data[key] for key in self.keys]
+        if images[0].ndim != 4 or self.spacing or self.reference not in {"a", "b"}:
+            return []
+        chosen = REFERENCES.index(self.reference)
+        modalities = [image.meta.get("modality", "generic") for image in images]
+        if modalities[chosen] not in FUNCTIONAL or modalities[1 - chosen] in FUNCTIONAL:
+            return []
+        size, finer = (voxel_sizes(images[index].affine) for index in (chosen, 1 - chosen))
+        if np.prod(size) < _COARSE * np.prod(finer):
+            return []
+        label, other = (MODALITIES[modalities[index]].label for index in (chosen, 1 - chosen))
+        name = _name(data, self.keys[chosen])
+        lost = f"on that of the {label} the detail of the {other}, {_in_mm(finer)}, is lost"
+        return [f"{name} gives the grid, {_in_mm(size)}: {lost}; choose the finer grid (--reference finer)"]
+
+
+def _name(data: Mapping[Hashable, MetaTensor], key: Hashable) -> str:
+    return Path(str(data[key].meta.get("filename_or_obj") or key)).name
+
+
+def _in_mm(sizes: Any) -> str:
+    return f"{' x '.join(f'{size:.2g}' for size in sizes)} mm"
