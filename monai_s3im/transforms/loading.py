@@ -138,7 +138,7 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
     if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
     read_from = image.meta.get("filename_or_obj")  # its name may say the modality; the values may not be the file's
-    meta = {"read_from": str(read_from)} if isinstance(read_from, str | Path) and str(read_from) else {}
+    meta: dict[str, Any] = {"read_from": str(read_from)} if isinstance(read_from, str | Path) and str(read_from) else {}
     if is_measured:
         known = {name: image.meta[name] for name in ("unit", "suv_factor", "suv_lacks") if name in image.meta}
         meta |= known

@@ -10,7 +10,7 @@ from recognition_cases import CASES
 from S3IMFusionLib import appearance, settings
 
 from monai_s3im import modalities
-from monai_s3im.formats.paths import stem_of_file
+from monai_s3im.formats.paths import stem_of_file, suffix_of
 from monai_s3im.settings import DEFAULTS
 from monai_s3im.settings import FusionSettings as LibrarySettings
 
@@ -58,7 +58,8 @@ def test_a_volume_from_a_file_is_guessed_as_the_library_guesses_the_file(add_vol
     nodes = []
     for name in (path, partner):
         file = tmp_path / name.partition("#")[0]
-        node = add_volume(stem_of_file(file) if file.suffix else file.name, np.zeros((2, 2, 2), np.float32), np.eye(4))
+        title = stem_of_file(file) if suffix_of(file) else file.name.removesuffix(".dcm")
+        node = add_volume(title, np.zeros((2, 2, 2), np.float32), np.eye(4))
         node.AddDefaultStorageNode()
         node.GetStorageNode().SetFileName(str(file))
         nodes.append(node)
