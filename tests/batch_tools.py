@@ -21,7 +21,7 @@ class FakeFuser:
         self.record_settings = {"plane": "axial", **record_settings}
         self.weights_sha256 = {"medical": "0" * 64}
 
-    def __call__(self, image_a, image_b, output, modality_a=None, modality_b=None):
+    def __call__(self, image_a, image_b, output, modality_a=None, modality_b=None, overwrite=False):
         output.parent.mkdir(parents=True, exist_ok=True)
         with (output.parent / "calls.log").open("a") as log:
             log.write(f"{image_a.stem}\n")

@@ -114,7 +114,7 @@ ASKED = {
     "s3im fu_": "fuse",
     "s3im fuse --plane _": "axial coronal sagittal in-plane",
     "s3im fuse --modality-a M_": "Mr",
-    "s3im fuse --window b_": "brain bone",
+    "s3im fuse --window b_": "brain bone brain+bone",
     "s3im export --task c_": "ct-mri",
     "s3im fuse --win_": "--window",
     "s3im fuse a_": "",  # complete -o default: the shell's own files

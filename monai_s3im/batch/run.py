@@ -20,7 +20,7 @@ from monai_s3im.pairs.checks import problems_of
 from monai_s3im.pairs.lists import Pair
 from monai_s3im.pipeline import Fuser
 from monai_s3im.recognition import recognise
-from monai_s3im.record import FusionRecord, SourceRecord, movement_path
+from monai_s3im.record import FusionRecord, SourceRecord, movement_path, record_path
 
 from .local_pool import LostWorkerError, run_in_workers
 from .ray_pool import run_on_ray
@@ -166,7 +166,10 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
     try:
         skipped = resume and is_finished(pair, output, fuser)
         if not skipped:
-            options = {"overwrite": True} if resume else {}  # what a power cut left without its record
+            is_left = (
+                resume and exists(output) and not exists(record_path(output))
+            )  # by a power cut, without its record
+            options = {"overwrite": True} if is_left else {}
             fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b, **options)
         record = FusionRecord.read(output)
         values = _measured(output, pair, fuser.max_gib) if metrics else {}
