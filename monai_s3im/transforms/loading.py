@@ -140,8 +140,7 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
     read_from = image.meta.get("filename_or_obj")  # its name may say the modality; the values may not be the file's
     meta: dict[str, Any] = {"read_from": str(read_from)} if isinstance(read_from, str | Path) and str(read_from) else {}
     if is_measured:
-        known = {name: image.meta[name] for name in ("unit", "suv_factor", "suv_lacks") if name in image.meta}
-        meta |= known
+        meta |= {name: image.meta[name] for name in ("unit", "suv_factor", "suv_lacks") if name in image.meta}
         return MetaTensor(values, affine=affine, meta=meta, applied_operations=list(image.applied_operations))
     is_unit = image.dtype.is_floating_point or image.dtype == torch.bool
     largest = 1.0 if is_unit else float(torch.iinfo(image.dtype).max)
