@@ -1,4 +1,4 @@
-"""The commands ``s3im benchmark quality`` and ``s3im benchmark volumes``."""
+"""The commands ``s3im benchmark quality``, ``volumes`` and ``lesions``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,10 @@ QUALITY_EXAMPLES = examples(
     "benchmark quality mr ct --modality-b ct --method own=fused --method other=others/fused -o quality",
 )
 VOLUMES_EXAMPLES = examples("benchmark volumes fused --pairs pairs.csv -o quality")
+LESIONS_EXAMPLES = examples(
+    "benchmark lesions -o lesions",
+    "benchmark lesions --pairs stroke.csv --mask lesion.nii.gz -o stroke",
+)
 
 benchmark_app = typer.Typer(help="Compare fusion methods.", no_args_is_help=True)
 
@@ -92,6 +96,46 @@ def benchmark_volumes(
             from monai_s3im.pairs.lists import read_pairs
 
             table = run_volumes(fused, read_pairs(pairs), output, progress=lambda name: step(f"Measuring {name}"))
+    except (InputError, OutputError) as error:
+        fail(error)
+    typer.echo(table.read_text(encoding="utf-8"))
+
+
+@benchmark_app.command("lesions", epilog=LESIONS_EXAMPLES)
+def benchmark_lesions(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the table, the picture and all values.")],
+    heads: Annotated[int, typer.Option(min=1, help="Phantom heads.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first head.")] = 0,
+    pairs: Annotated[
+        Path | None, typer.Option(help="A list of real volumes instead, CSV or datalist JSON; needs --mask.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="The lesion in the volumes of --pairs: a volume above 0 there.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights to fuse with; those of each pair's task.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA if it is there.")] = "auto",
+) -> None:
+    """Measure what a fusion keeps of lesions: of phantom heads, in all pairs of modalities, or of your own volumes.
+
+    Contrast is the difference between a lesion and the brain around it, divided by their pooled standard deviation.
+    Kept is that of the fused volume as a part of the larger one of the sources. The maximum, the average and two
+    pyramids are measured beside the network.
+    """
+    show_log()
+    if (pairs is None) != (mask is None):
+        fail("--pairs and --mask belong together: give both, or neither for phantom heads")
+    try:
+        with steps() as step:
+            from monai_s3im.evaluation import phantom_cases, run_lesions, volume_cases
+            from monai_s3im.pairs.lists import read_pairs
+
+            if pairs is not None and mask is not None:
+                cases = volume_cases(read_pairs(pairs), mask)
+            else:
+                cases = phantom_cases(heads, seed)
+            table = run_lesions(
+                cases, output, weights=weights, device=device, progress=lambda name: step(f"Measuring {name}")
+            )
     except (InputError, OutputError) as error:
         fail(error)
     typer.echo(table.read_text(encoding="utf-8"))

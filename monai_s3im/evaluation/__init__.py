@@ -2,6 +2,9 @@
 
 from .comparison import PAPER_METRICS, Comparison, compare
 from .guards import GUARDS, VOLUME_GUARDS, Guard, guard_values
+from .lesion_cases import phantom_cases, volume_cases
+from .lesion_run import run_lesions
+from .lesions import LesionValue, lesion_contrast, summarize
 from .readability import READING_GUARDS, reading_values
 from .run import run_quality
 from .tables import write_tables
@@ -14,11 +17,17 @@ __all__ = [
     "VOLUME_GUARDS",
     "Comparison",
     "Guard",
+    "LesionValue",
     "compare",
     "guard_values",
+    "lesion_contrast",
+    "phantom_cases",
     "reading_values",
+    "run_lesions",
     "run_quality",
     "run_volumes",
+    "summarize",
+    "volume_cases",
     "volume_guards",
     "write_tables",
 ]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -18,15 +18,16 @@ from monai_s3im.functional import rgb_to_ycbcr, ycbcr_to_rgb
 from monai_s3im.metrics import fusion_metrics
 from monai_s3im.modalities import FUNCTIONAL
 
+from .baselines import average, maximum
+from .content import SUFFIX, content_metrics
 from .evaluate import LARGEST_BATCH, read_luma
 from .guards import guard_values
 from .readability import READING_GUARDS, picture_readings
+from .shown import shown_values
 
 PAPER_METRICS = ("EN", "AG", "MI", "SSIM", "PSNR", "Qabf", "SCD", "SF")
-TRIVIAL: dict[str, Callable[[Tensor], Tensor]] = {
-    "Average": lambda pair: pair.mean(0),
-    "Max": lambda pair: pair.amax(0),
-}
+CONTENT_METRICS = tuple(f"{name}{SUFFIX}" for name in PAPER_METRICS)
+TRIVIAL: dict[str, Callable[[Tensor], Tensor]] = {"Average": average, "Max": maximum}
 _RESAMPLES = 2000
 _SEED = 0
 
@@ -36,7 +37,8 @@ class Comparison:
     """Values of several methods on the same cases.
 
     Attributes:
-        values: method -> case -> name of a metric or guard -> value, nan where there is none; the own method first.
+        values: method -> case -> name of a metric, a guard or a metric on the content -> value, nan where there is
+            none; the own method first.
         patients: case -> patient.
     """
 
@@ -57,21 +59,21 @@ class Comparison:
         values = self.of(method, name)
         return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
-    def ahead(self, method: str, other: str) -> list[str]:
-        """The metrics of the paper that a method is ahead on in the mean of the cases that both have a value of."""
-        return [name for name in PAPER_METRICS if self.difference(method, other, name) > 0]
+    def ahead(self, method: str, other: str, metrics: Sequence[str] = PAPER_METRICS) -> list[str]:
+        """The metrics, the paper's by default, that a method is ahead on in the mean of the cases that both have."""
+        return [name for name in metrics if self.difference(method, other, name) > 0]
 
-    def share_as_far_ahead(self, method: str, other: str) -> float:
+    def share_as_far_ahead(self, method: str, other: str, metrics: Sequence[str] = PAPER_METRICS) -> float:
         """How sure :meth:`ahead` is: the share of resamples, drawn as by :meth:`interval`, with at least as many.
 
         0..1. Half or less says that on other patients it may well be fewer.
         """
-        pairs = [(self.of(method, name), self.of(other, name)) for name in PAPER_METRICS]
+        pairs = [(self.of(method, name), self.of(other, name)) for name in metrics]
         differences = np.nan_to_num(np.array([first - second for first, second in pairs]), posinf=0, neginf=0)
         sums = np.array([differences[:, self._groups == group].sum(1) for group in np.unique(self._groups)])
         drawn = _drawn(len(sums))
         ahead = sum((column[drawn].sum(1) > 0).astype(int) for column in sums.T)  # a mean is above 0 where its sum is
-        return float(np.mean(ahead >= len(self.ahead(method, other))))
+        return float(np.mean(ahead >= len(self.ahead(method, other, metrics))))
 
     def difference(self, method: str, other: str, name: str) -> float:
         """Mean of the paired differences, method less other, over the cases that both have a value of; nan if none."""
@@ -79,13 +81,13 @@ class Comparison:
         both = np.isfinite(first - second)
         return float(first[both].mean() - second[both].mean()) if both.any() else math.nan
 
-    def mean_rank(self, method: str) -> float:
-        """Mean over the paper's metrics of the method's rank among all, 1 the best; equal values share the better.
+    def mean_rank(self, method: str, metrics: Sequence[str] = PAPER_METRICS) -> float:
+        """Mean over the metrics of the method's rank among all, 1 the best; equal values share the better.
 
         A method without a value is behind all that have one.
         """
         ranks = []
-        for name in PAPER_METRICS:
+        for name in metrics:
             value = nan_last(self.mean(method, name))
             ranks.append(1 + sum(nan_last(self.mean(other, name)) > value for other in self.values))
         return float(np.mean(ranks))
@@ -179,7 +181,7 @@ def compare(
         files = pictures_of(Path(folder))
         values[name] = _measure(fused, sources, modality_b, colored, {case: files[case] for case in cases})
     for name, rule in TRIVIAL.items():
-        fused = {case: rule(pair).round()[None] for case, pair in sources.items()}
+        fused = {case: rule(pair[None])[0].round() for case, pair in sources.items()}
         values[name] = _measure(fused, sources, modality_b, colored)
     matches = {case: expression.fullmatch(case) for case in cases}
     return Comparison(values, {case: match[1] if match else case for case, match in matches.items()})
@@ -210,7 +212,12 @@ def _measure(
     for cases in _batches(sources):
         images = torch.stack([fused[case] for case in cases])
         pairs = torch.stack([sources[case] for case in cases])
-        measured = {**fusion_metrics(images, pairs, data_range=255.0), **guard_values(images, pairs, modality_b)}
+        measured = {
+            **fusion_metrics(images, pairs, data_range=255.0),
+            **guard_values(images, pairs, modality_b),
+            **shown_values(images, pairs, modality_b),
+            **content_metrics(images, pairs),
+        }
         for index, case in enumerate(cases):
             found[case] = {name: column[index].item() for name, column in measured.items()}
     for case, source in colored.items():

@@ -3,13 +3,16 @@
 import csv
 import io
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_s3im.formats.writing import write_json, write_text
 
-from .comparison import PAPER_METRICS, Comparison, nan_last
+from .comparison import CONTENT_METRICS, PAPER_METRICS, Comparison, nan_last
+from .content import SUFFIX
 from .guards import GUARDS, Guard
 from .readability import READING_GUARDS, ReadingGuard
+from .shown import SHOWN
 
 _BOUNDS: dict[str, Guard | ReadingGuard] = {**GUARDS, **READING_GUARDS}
 
@@ -37,6 +40,7 @@ def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> 
         method: {
             **{name: _number(comparison.mean(method, name)) for name in comparison.names},
             "mean rank": comparison.mean_rank(method),
+            "mean rank on content": comparison.mean_rank(method, CONTENT_METRICS),
         }
         for method in comparison.values
     }
@@ -46,7 +50,11 @@ def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> 
     }
     own, *others = comparison.values
     ahead = {
-        method: {"metrics": comparison.ahead(own, method), "share": comparison.share_as_far_ahead(own, method)}
+        method: {
+            "metrics": comparison.ahead(own, method),
+            "share": comparison.share_as_far_ahead(own, method),
+            "on content": comparison.ahead(own, method, CONTENT_METRICS),
+        }
         for method in others
     }
     found = {"title": title, "patients": comparison.patients, "mean": means, "interval": intervals, "ahead": ahead}
@@ -55,44 +63,78 @@ def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> 
 
 
 def markdown(comparison: Comparison, title: str) -> str:
-    """The tables of means, of guards, and of intervals, as Markdown."""
-    own, *others = comparison.values
+    """The tables of means, of guards, of what is shown, of the content only, and of intervals, as Markdown."""
     cases, patients = len(comparison.patients), len(set(comparison.patients.values()))
     lines = [f"# {title}", "", f"{cases} pairs of {patients} patient{'s' if patients > 1 else ''}.", ""]
-    lines += [f"| method | {' | '.join(PAPER_METRICS)} | mean rank | {own} ahead on |", "|---" * 11 + "|"]
-    for method in sorted(comparison.values, key=comparison.mean_rank):
-        cells = [_shown(comparison, method, name) for name in PAPER_METRICS]
-        ahead = "" if method == own else _ahead_cell(comparison, own, method)
-        name = f"**{method}**" if method == own else method
-        lines.append(f"| {name} | {' | '.join(cells)} | {comparison.mean_rank(method):.2f} | {ahead} |")
+    lines += _means(comparison, PAPER_METRICS)
+    own = next(iter(comparison.values))
     drawn = "patients" if comparison.has_several_patients else "images of the one patient"
     note = (
         "The best value of a column is bold. Rank 1 is the best of all methods. In brackets: in how many of the "
         f"bootstrap's resamples over {drawn} {own} is ahead on at least as many."
     )
     lines += ["", note, "", "## Guards", ""]
-    guards = [name for name in comparison.names if name in _BOUNDS]
-    further = [name for name in comparison.names if name not in _BOUNDS and name not in PAPER_METRICS]
-    bounds = [
-        f"{_BOUNDS[g].title}, {'at most' if _BOUNDS[g].is_upper else 'at least'} {_BOUNDS[g].bound:g}" for g in guards
+    further = [name for name in comparison.names if not _is_tabled(name)]
+    lines += _bounds(comparison, _BOUNDS, further)
+    if any(name in SHOWN for name in comparison.names):
+        lines += ["", "## Both sources are shown", "", *_bounds(comparison, SHOWN, [])]
+    lines += [
+        "",
+        "## On the content only",
+        "",
+        "Every method's image is black where both sources are below 5 of 255, and EN is that of the other pixels.",
+        "",
+        *_means(comparison, CONTENT_METRICS),
+        *_differences(comparison),
     ]
-    lines += [f"| method | {' | '.join([*bounds, *further])} |", "|---" * (1 + len(guards) + len(further)) + "|"]
+    return "\n".join(lines) + "\n"
+
+
+def _is_tabled(name: str) -> bool:
+    return name in _BOUNDS or name in SHOWN or name in PAPER_METRICS or name.endswith(SUFFIX)
+
+
+def _means(comparison: Comparison, metrics: Sequence[str]) -> list[str]:
+    """A row for each method, by mean rank, with its means and what the own method is ahead on."""
+    own = next(iter(comparison.values))
+    titles = " | ".join(name.removesuffix(SUFFIX) for name in metrics)
+    lines = [f"| method | {titles} | mean rank | {own} ahead on |", "|---" * (len(metrics) + 3) + "|"]
+    ranks = {method: comparison.mean_rank(method, metrics) for method in comparison.values}
+    for method in sorted(ranks, key=ranks.__getitem__):
+        cells = [_shown(comparison, method, name) for name in metrics]
+        ahead = "" if method == own else _ahead_cell(comparison, own, method, metrics)
+        name = f"**{method}**" if method == own else method
+        lines.append(f"| {name} | {' | '.join(cells)} | {ranks[method]:.2f} | {ahead} |")
+    return lines
+
+
+def _bounds(comparison: Comparison, table: Mapping[str, Guard | ReadingGuard], further: Sequence[str]) -> list[str]:
+    """A row for each method with its guards, those that do not hold marked."""
+    guards = [name for name in comparison.names if name in table]
+    titles = [f"{table[g].title}, {'at most' if table[g].is_upper else 'at least'} {table[g].bound:g}" for g in guards]
+    lines = [f"| method | {' | '.join([*titles, *further])} |", "|---" * (1 + len(guards) + len(further)) + "|"]
     for method in comparison.values:
-        kept = [_guard_cell(name, comparison.mean(method, name)) for name in guards]
+        kept = [_guard_cell(table[name], comparison.mean(method, name)) for name in guards]
         rest = [f"{comparison.mean(method, name):.3f}" for name in further]
         lines.append(f"| {method} | {' | '.join([*kept, *rest])} |")
+    return lines
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    """A row for each other method: what the own one has more."""
+    own, *others = comparison.values
     what = "patients" if comparison.has_several_patients else "images of the one patient, so too narrow,"
-    lines += [
+    lines = [
         "",
         f"## {own} less each method",
         "",
         f"Mean difference, with a 95 % bootstrap interval over {what} below.",
         "",
+        f"| method | {' | '.join(PAPER_METRICS)} |",
+        "|---" * 9 + "|",
     ]
-    lines += [f"| method | {' | '.join(PAPER_METRICS)} |", "|---" * 9 + "|"]
-    for method in others:
-        lines.append(f"| {method} | {' | '.join(_difference(comparison, own, method, n) for n in PAPER_METRICS)} |")
-    return "\n".join(lines) + "\n"
+    cells = {other: [_difference(comparison, own, other, name) for name in PAPER_METRICS] for other in others}
+    return [*lines, *(f"| {other} | {' | '.join(row)} |" for other, row in cells.items())]
 
 
 def latex(comparison: Comparison, title: str) -> str:
@@ -129,16 +171,16 @@ def _shown(comparison: Comparison, method: str, name: str, before: str = "**", a
     return f"{before}{value:.3f}{after}" if is_best else f"{value:.3f}"
 
 
-def _ahead_cell(comparison: Comparison, own: str, other: str) -> str:
-    ahead = len(comparison.ahead(own, other))
-    sure = f" ({comparison.share_as_far_ahead(own, other):.0%})" if ahead else ""
-    return f"{ahead} of {len(PAPER_METRICS)}{sure}"
+def _ahead_cell(comparison: Comparison, own: str, other: str, metrics: Sequence[str]) -> str:
+    ahead = len(comparison.ahead(own, other, metrics))
+    sure = f" ({comparison.share_as_far_ahead(own, other, metrics):.0%})" if ahead else ""
+    return f"{ahead} of {len(metrics)}{sure}"
 
 
-def _guard_cell(name: str, value: float) -> str:
+def _guard_cell(guard: Guard | ReadingGuard, value: float) -> str:
     if math.isnan(value):
         return "nothing to measure"
-    return f"{value:.3f}" if _BOUNDS[name].holds(value) else f"{value:.3f} (broken)"
+    return f"{value:.3f}" if guard.holds(value) else f"{value:.3f} (broken)"
 
 
 def _difference(comparison: Comparison, own: str, other: str, name: str) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from monai_s3im.errors import InputError
 from monai_s3im.evaluation import Comparison, compare, run_quality, write_tables
-from monai_s3im.evaluation.comparison import PAPER_METRICS
+from monai_s3im.evaluation.comparison import CONTENT_METRICS, PAPER_METRICS
 from monai_s3im.evaluation.pictures import region_of_most_detail
 
 FOLDERS = {"MRI_CT": ("CT-MRI", "CT"), "MRI_SPECT": ("SPECT-MRI", "SPECT")}
@@ -21,7 +21,10 @@ def made_up(table: dict[str, list[float]], patients: list[str]) -> Comparison:
     """Every metric of a method has the same values."""
     cases = [f"case{index}" for index in range(len(patients))]
     values = {
-        method: {case: dict.fromkeys(PAPER_METRICS, value) for case, value in zip(cases, column, strict=True)}
+        method: {
+            case: dict.fromkeys((*PAPER_METRICS, *CONTENT_METRICS), value)
+            for case, value in zip(cases, column, strict=True)
+        }
         for method, column in table.items()
     }
     return Comparison(values, dict(zip(cases, patients, strict=True)))
@@ -166,7 +169,7 @@ def test_tables_hold_the_means_and_mark_the_best(tmp_path):
     ]
     numbers = json.loads(record.read_text(encoding="utf-8"))
     assert numbers["mean"]["we_1"]["EN"] == 2
-    assert numbers["ahead"] == {"they": {"metrics": [], "share": 1}}
+    assert numbers["ahead"] == {"they": {"metrics": [], "share": 1, "on content": []}}
 
 
 def test_the_region_enlarged_is_where_both_sources_have_edges():
@@ -195,7 +198,7 @@ def test_the_whole_run_fuses_compares_and_draws(small_pairs):
         progress=seen.append,
     )
     assert seen == ["S3IMFusion", "S3IMFusion", "theirs"]
-    assert table.read_text(encoding="utf-8").count("| theirs |") == 3
+    assert table.read_text(encoding="utf-8").count("| theirs |") == 5
     assert "other_task_only" not in table.read_text(encoding="utf-8")
     for name in ("radar.png", "boxes.png", "montage.png"):
         with Image.open(out / name) as picture:
