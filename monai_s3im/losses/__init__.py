@@ -1,6 +1,7 @@
 """The losses of Eq. (4) to (9), and those of the second recipe."""
 
 from .brightness import SalientFloorLoss, SalientIntensityLoss
+from .contrast import ContrastLoss, SolidLoss
 from .detail_texture import DetailTextureLoss
 from .difference_correlation import DifferenceCorrelationLoss
 from .edges import EdgePreservationLoss, GradientTransferLoss
@@ -15,6 +16,7 @@ __all__ = [
     "AblationLoss",
     "ConditionalEntropyLoss",
     "ContentEntropyLoss",
+    "ContrastLoss",
     "DetailTextureLoss",
     "DifferenceCorrelationLoss",
     "EdgePreservationLoss",
@@ -26,5 +28,6 @@ __all__ = [
     "SalientFusionLoss",
     "SalientIntensityLoss",
     "SmoothLoss",
+    "SolidLoss",
     "StochasticSSIMLoss",
 ]

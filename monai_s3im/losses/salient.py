@@ -3,6 +3,7 @@
 import torch
 
 from .brightness import SalientFloorLoss, SalientIntensityLoss
+from .contrast import ContrastLoss, SolidLoss
 from .difference_correlation import DifferenceCorrelationLoss
 from .edges import EdgePreservationLoss, GradientTransferLoss
 from .entropy import ConditionalEntropyLoss, ContentEntropyLoss
@@ -28,6 +29,8 @@ class SalientFusionLoss(WeightedSum):
         smooth: weight of Eq. (7), :class:`SmoothLoss`.
         entropy: weight of :class:`ContentEntropyLoss`.
         difference: weight of :class:`DifferenceCorrelationLoss`.
+        contrast: weight of :class:`ContrastLoss`.
+        solid: weight of :class:`SolidLoss`.
         gradient_gain: gain of the gradient transfer.
         draws: M of Eq. (5).
         patch_size: side in pixels of the rearranged image of Eq. (5).
@@ -52,6 +55,8 @@ class SalientFusionLoss(WeightedSum):
         smooth: float = 0.0,
         entropy: float = 0.0,
         difference: float = 0.0,
+        contrast: float = 0.0,
+        solid: float = 0.0,
         gradient_gain: float = 1.08,
         draws: int = 10,
         patch_size: int = 64,
@@ -70,6 +75,8 @@ class SalientFusionLoss(WeightedSum):
                 "smooth": (smooth, SmoothLoss()),
                 "entropy": (entropy, ContentEntropyLoss()),
                 "difference": (difference, DifferenceCorrelationLoss()),
+                "contrast": (contrast, ContrastLoss()),
+                "solid": (solid, SolidLoss()),
             },
             reduction,
         )

@@ -15,6 +15,7 @@ from monai_s3im.losses import (
     AblationLoss,
     ConditionalEntropyLoss,
     ContentEntropyLoss,
+    ContrastLoss,
     DetailTextureLoss,
     DifferenceCorrelationLoss,
     EdgePreservationLoss,
@@ -26,6 +27,7 @@ from monai_s3im.losses import (
     SalientFusionLoss,
     SalientIntensityLoss,
     SmoothLoss,
+    SolidLoss,
     StochasticSSIMLoss,
 )
 
@@ -52,6 +54,8 @@ MAKE_LOSS = {
     "ConditionalEntropyLoss": ConditionalEntropyLoss,
     "ContentEntropyLoss": ContentEntropyLoss,
     "DifferenceCorrelationLoss": DifferenceCorrelationLoss,
+    "ContrastLoss": ContrastLoss,
+    "SolidLoss": SolidLoss,
     "GradientTransferLoss": GradientTransferLoss,
     "EdgePreservationLoss": EdgePreservationLoss,
     "SalientFusionLoss": lambda: SalientFusionLoss(draws=DRAWS, patch_size=PATCH_SIZE, generator=seeded()),
@@ -69,6 +73,8 @@ REFERENCE = {
     "ConditionalEntropyLoss": losses_reference.conditional_entropy,
     "ContentEntropyLoss": losses_reference.content_entropy,
     "DifferenceCorrelationLoss": losses_reference.difference_correlation,
+    "ContrastLoss": losses_reference.contrast,
+    "SolidLoss": losses_reference.solid,
     "GradientTransferLoss": losses_reference.gradient_transfer,
     "EdgePreservationLoss": losses_reference.edge_preservation,
     "SalientFusionLoss": lambda f, s: losses_reference.salient_fusion(f, s, the_draws(f[0].size)),
@@ -83,6 +89,7 @@ LEFT_AT_EQUALITY = {
     "ConditionalEntropyLoss": math.log(3),
     "ContentEntropyLoss": math.log(64),
     "DifferenceCorrelationLoss": 2,
+    "SolidLoss": 5 / 255,  # saturated is 250 to 255
     "SalientFusionLoss": 6 * 0.03 + 1.6 * math.log(3) + 20 * 0.08 * 2,
 }
 every_loss = pytest.mark.parametrize("name", MAKE_LOSS)
@@ -279,6 +286,7 @@ def test_the_number_of_filters_does_not_grow_with_draws_images_or_sources(name, 
     }
     expected |= {"Smooth": 0, "SalientIntensity": 0, "SalientFloor": 0, "ConditionalEntropy": 0}
     expected |= {"ContentEntropy": 0, "DifferenceCorrelation": 0}
+    expected |= {"Contrast": 2 + 3 + 2, "Solid": 0}  # two levels; three images are halved
     expected |= {"S3IMFusion": 3, "Ablation": 4, "SalientFusion": 7}
     assert few == len(calls) == expected[name.removesuffix("Loss")]
 

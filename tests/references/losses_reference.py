@@ -176,3 +176,59 @@ def salient_fusion(fused, sources, positions):
         + 4 * gaussian_ssim(fused, sources)
         + 6 * edge_preservation(fused, sources)
     )
+
+
+def _halved(image):
+    rows, columns = image.shape[0] // 2, image.shape[1] // 2
+    result = np.empty((rows, columns))
+    for row, column in np.ndindex(rows, columns):
+        result[row, column] = image[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].mean()
+    return result
+
+
+def _missing_contrast(fused, sources, visible, threshold):
+    of_fused, of_sources = gradient_vector(fused), [gradient_vector(source) for source in sources]
+    total = weights = 0.0
+    for row, column in np.ndindex(fused.shape):
+        energies = [g[0, row, column] ** 2 + g[1, row, column] ** 2 for g in of_sources]
+        for gradient, energy, seen in zip(of_sources, energies, visible, strict=True):
+            if energy == 0:
+                continue
+            weight = seen[row, column] * energy / sum(energies) * energy / (energy + threshold**2)
+            kept = sum(of_fused[axis, row, column] * gradient[axis, row, column] for axis in (0, 1)) / energy
+            total += weight * max(0.0, 1 - kept)
+            weights += weight
+    return total / weights if weights else 0.0
+
+
+def contrast(fused, sources, levels=5, threshold=0.15):
+    losses = []
+    for b in range(len(fused)):
+        image, others = fused[b], list(sources[b])
+        white = [source >= 250 / 255 for source in others]
+        visible = [
+            1.0 - (np.any([w for j, w in enumerate(white) if j != i], axis=0) & ~own) for i, own in enumerate(white)
+        ]
+        found = []
+        while len(found) < levels:
+            found.append(_missing_contrast(image, others, visible, threshold))
+            if min(image.shape) < 8:
+                break
+            image, others, visible = _halved(image), [_halved(o) for o in others], [_halved(v) for v in visible]
+        losses.append(found)
+    return np.mean(losses)
+
+
+def solid(fused, sources):
+    losses = []
+    for b in range(len(fused)):
+        steps = []
+        for row, column in np.ndindex(fused[b].shape):
+            for down, right in ((1, 0), (0, 1)):
+                other = row + down, column + right
+                if other[0] == fused[b].shape[0] or other[1] == fused[b].shape[1]:
+                    continue
+                if any(source[row, column] >= 250 / 255 and source[other] >= 250 / 255 for source in sources[b]):
+                    steps.append(abs(fused[b][other] - fused[b][row, column]))
+        losses.append(np.mean(steps) if steps else 0.0)
+    return np.mean(losses)
