@@ -69,7 +69,7 @@ def draw_lesions(views: Sequence[LesionView], path: str | Path) -> None:
             axes.set_xticks([])
             axes.set_yticks([])
             kept = "" if title in ("A", "B") else f", kept {view.value.kept(title):.2f}"
-            axes.set_title(f"{title}: contrast {contrasts[title]:.1f}{kept}", fontsize=6.5)
+            axes.set_title(f"{title}\ncontrast {contrasts[title]:.1f}{kept}", fontsize=6.5)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=130)
     write_bytes(stream.getvalue(), path)
