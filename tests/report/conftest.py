@@ -24,8 +24,9 @@ def reported(tmp_path_factory):
     write_volume(t1, 0)
     write_volume(ct, 5)
     write_volume(pet, 5, *SMALLER)
-    pairs += [Pair("volume", t1, ct), Pair("uptake", t1, pet, "mr", "pet"), Pair(WARNED_NAME, t1, ct)]
-    pairs += [Pair("missing", t1, images / "none.nii.gz"), Pair(HOSTILE_NAME, t1, ct)]
+    blobs = (t1, ct, "generic", "generic")  # no values of a CT, whatever the name
+    pairs += [Pair("volume", *blobs), Pair("uptake", t1, pet, "mr", "pet"), Pair(WARNED_NAME, *blobs)]
+    pairs += [Pair("missing", t1, images / "none.nii.gz"), Pair(HOSTILE_NAME, *blobs)]
     assert len(list(fuse_batch(pairs, out, Fuser(device="cpu"), metrics=True))) == len(pairs)
     record = record_path(out / f"{WARNED_NAME}.nii.gz")
     record.write_text(json.dumps({**json.loads(record.read_text(encoding="utf-8")), "warnings": [HOSTILE_WARNING]}))
