@@ -49,8 +49,8 @@ def test_a_report_that_is_there_is_renewed_with_new_results_and_left_alone_witho
     out = tmp_path / "out"
     run("fuse", *folders, "-o", out, "--report", "--device", "cpu")
     before = (out / "report.html").read_bytes()
-    for folder in folders:
-        write_picture(folder / "three.png", 9)
+    for seed, folder in enumerate(folders, 8):
+        write_picture(folder / "three.png", seed)
     result = run("fuse", *folders, "-o", out, "--resume", "--device", "cpu")
     assert result.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
     assert list(shown_by_case(out)) == ["one", "three", "two"]
