@@ -56,7 +56,7 @@ def test_a_report_that_is_there_is_renewed_with_new_results_and_left_alone_witho
     assert list(shown_by_case(out)) == ["one", "three", "two"]
     renewed = (out / "report.html").read_bytes()
     assert renewed != before
-    assert "report" not in run("fuse", *folders, "-o", out, "--resume", "--device", "cpu").stdout
+    assert "report:" not in run("fuse", *folders, "-o", out, "--resume", "--device", "cpu").stdout
     assert (out / "report.html").read_bytes() == renewed
 
 
@@ -64,7 +64,7 @@ def test_a_page_of_another_program_is_no_report(folders, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.html").write_text("<title>Mine</title>")
-    assert "report" not in run("fuse", *folders, "-o", out, "--device", "cpu").stdout
+    assert "report:" not in run("fuse", *folders, "-o", out, "--device", "cpu").stdout
     assert (out / "report.html").read_text() == "<title>Mine</title>"
 
 
