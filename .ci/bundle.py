@@ -13,18 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "s3im_fusion"
-NOT_NAMED_BY_CONFIGS = {
-    "__main__.py",
-    "batch.py",
-    "cli",
-    "doctor",
-    "evaluate.py",
-    "quality",
-    "ray_pool.py",
-    "report",
-    "summary.py",
-    "worker_pool.py",
-}
+NOT_NAMED_BY_CONFIGS = {"__main__.py", "batch", "cli", "doctor", "evaluation", "report", "pairs/download.py"}
 
 
 def assemble(folder: Path) -> Path:
@@ -42,8 +31,8 @@ def assemble(folder: Path) -> Path:
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
-    left_out = NOT_NAMED_BY_CONFIGS if Path(folder) == ROOT / "monai_s3im" else set()
-    return {name for name in names if name in left_out or name == "__pycache__"}
+    room = Path(folder).relative_to(ROOT / "monai_s3im")
+    return {name for name in names if (room / name).as_posix() in NOT_NAMED_BY_CONFIGS or name == "__pycache__"}
 
 
 if __name__ == "__main__":

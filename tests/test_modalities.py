@@ -241,7 +241,8 @@ def test_a_window_may_be_two_numbers_in_hu(given):
 @pytest.mark.parametrize("given", ["lung", "80", "80,0", "40,40", "0,80,160", "0,inf", "nan,80", (1,), 80, None])
 def test_an_unusable_window_is_refused_and_the_usable_ones_are_named(given):
     with pytest.raises(
-        InputError, match=r"unusable CT window .*: use auto, brain, soft_tissue, bone, full, or LOWER,UPPER in"
+        InputError,
+        match=r"unusable CT window .*: use auto, brain, soft_tissue, bone, full, brain\+bone, or LOWER,UPPER in",
     ):
         ct_window(given)
 

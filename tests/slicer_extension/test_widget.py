@@ -564,5 +564,5 @@ def test_the_first_member_of_an_enumeration_is_its_default(panel, scene):
 
     new = FusionParameters(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
     chosen = [value for name in FusionParameters.allParameters if isinstance(value := getattr(new, name), Enum)]
-    assert len(chosen) == 8
+    assert len(chosen) == 9
     assert chosen == [next(iter(type(value))) for value in chosen]

@@ -204,7 +204,9 @@ def test_a_picture_with_a_volume_is_refused():
 
 
 def test_pictures_of_two_sizes_are_refused_with_width_by_height():
-    with pytest.raises(InputError, match="image_a is 5 x 4 pixels and image_b 6 x 4: register"):
+    with pytest.raises(
+        InputError, match="image_a is 5 x 4 pixels and image_b 6 x 4: bring them into register and to one size"
+    ):
         aligned(MetaTensor(torch.rand(1, 4, 5)), MetaTensor(torch.rand(1, 4, 6)))
 
 

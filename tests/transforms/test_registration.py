@@ -86,13 +86,16 @@ def test_a_movement_of_a_small_thing_is_found_as_well_as_that_of_a_head(head):
 
 
 def test_the_size_of_what_is_shown_is_that_of_a_ball_of_its_spread():
-    """A ball of 60 mm in a larger, anisotropic and oblique field of view."""
-    grid = an_affine((20, -10, 35), origin=(40.0, 5.0, -30.0)) @ np.diag([1.0, 2.0, 4.0, 1.0])
-    distances = np.linalg.norm((np.indices((100, 60, 40)).T - [45, 28, 17]) * [1.0, 2.0, 4.0], axis=-1).T
-    ball = a_volume((distances < 30).astype(np.float32), grid)
-    assert extent_of(ball) == pytest.approx(60, rel=0.02)
-    assert scale_of(ball) == pytest.approx(0.5, rel=0.02)
-    assert scale_of(ball, a_volume(distances < 20, grid)) == pytest.approx(1 / 3, rel=0.04)
+    """A ball of 15 mm in a larger, anisotropic and oblique field of view; voxels of 0.016 mm³, a cube of 0.25 mm."""
+    spacing = [0.125, 0.25, 0.5]
+    grid = an_affine((20, -10, 35), origin=(40.0, 5.0, -30.0)) @ np.diag([*spacing, 1.0])
+    distances = np.linalg.norm((np.indices((200, 120, 80)).T - [90, 56, 34]) * spacing, axis=-1).T
+    ball, smaller, larger = (a_volume(distances < radius, grid) for radius in (7.5, 5, 21))
+    assert extent_of(ball) == pytest.approx(15, rel=0.02)
+    assert extent_of(smaller) == pytest.approx(10, rel=0.04)
+    assert scale_of(ball) == pytest.approx(0.25)  # the voxels, as 15 of 120 mm is less
+    assert scale_of(larger) == pytest.approx(extent_of(larger) / 120)
+    assert scale_of(larger) == scale_of(larger, larger) > scale_of(larger, ball) == scale_of(ball)
 
 
 def test_lengths_are_those_for_a_head_from_the_size_of_a_head_on(head):
