@@ -14,7 +14,6 @@ from typing import Any
 
 from monai_s3im.formats.paths import frame_of, isfile, stem_of_file, suffix_of
 
-
 from .modalities import MODALITIES, Modality, known_modality, modality_of_dicom, modality_of_name, region_named
 
 _MOST_FOLDERS = 4  # above a file: subject, session, kind of data, series

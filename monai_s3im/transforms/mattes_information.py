@@ -45,8 +45,8 @@ def extent_of(image: MetaTensor) -> float:
 def scale_of(*images: MetaTensor) -> float:
     """By what lengths that fit a head are multiplied for what volumes show.
 
-    It is 1 from a size of 120 mm on, else less, but not less than the size of a voxel in mm: structure finer than voxels
-    cannot be registered.
+    It is 1 from a size of 120 mm on, else less, but not less than the size of a voxel in mm: structure finer than
+    voxels cannot be registered.
     """
     extent = min(extent_of(image) for image in images)
     volume = max(abs(float(torch.linalg.det(image.affine[:3, :3].cpu().double()))) for image in images)
@@ -59,8 +59,8 @@ class MattesInformation:
     50 x 50 bins; points in half of the cells of a grid of 2 mm (0.7 of the voxel size, if that is larger) over the
     reference's field of view, at random and the same at each run; linear interpolation. Of voxels finer than half a
     millimetre the means of blocks of at most 1 mm are taken. These lengths, and those of smoothing and of the steps,
-    are smaller in proportion where one of the volumes shows something smaller than 120 mm by voxels finer than 1 mm, such
-    as a mouse. One thread sums it, so that the result does not depend on how many there are.
+    are smaller in proportion where one of the volumes shows something smaller than 120 mm by voxels finer than 1 mm,
+    such as a mouse. One thread sums it, so that the result does not depend on how many there are.
 
     Args:
         reference: (1 or 3, X, Y, Z), normalised; clipped to [0, 1], RGB by its luma.

@@ -40,7 +40,9 @@ class ChooseTaskd(Transform):
         labels = " and ".join(MODALITIES[name].label for name in names)
         if len(self.tasks) > 1:
             task = task_of(names[0], names[1])
-            unknown = [source["file"] for source in sources if source.get("modality_from") == "nothing" and source["file"]]
+            unknown = [
+                source["file"] for source in sources if source.get("modality_from") == "nothing" and source["file"]
+            ]
             if unknown and task is not None:
                 files = " and ".join(Path(str(file)).name for file in unknown)
                 logger.warning(
