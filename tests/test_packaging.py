@@ -104,7 +104,7 @@ def test_no_page_or_message_installs_from_pypi_what_is_not_there():
 
 
 def test_the_wheel_finds_the_library_for_the_process_of_the_web_front(site, tmp_path):
-    assert (site / "s3im_web" / "serve" / "upload.js").is_file()
+    assert (site / "s3im_web" / "serve" / "page.js").is_file()
     code = "from S3IMFusionLib.paths import library_paths; print(*library_paths())"
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_OFFSET = 2**26  # bytes; extensions of the header stand before it
 _MOST_TRAILING = 2**20  # bytes behind the voxels
+_LONGEST_HEADER = 540  # bytes, of NIfTI-2
+_FLAG = 4  # bytes behind it; the first says whether extensions follow
+_LEAST_EXTENSION = 16  # bytes
 _MILLIMETRES = {1: 1e3, 2: 1.0, 3: 1e-3}  # by the code of the unit; of any other, mm is what all readers take
 _SECONDS = {8: "s", 16: "ms", 24: "us"}
 _MGH = b"\0\0\0\1"
@@ -38,6 +41,7 @@ def open_image(path: Path, max_gib: float) -> Any:
     """
     file = frame_of(path)[0]
     with damage_as_input_error(path):
+        _check_extensions(file, path)
         image = _loaded(file)
     if not isinstance(image, SpatialImage):
         raise InputError(f"{path} holds no volume, but {type(image).__name__}: give a volume, in voxels")
@@ -125,6 +129,37 @@ def _class_of(header: bytes) -> Any:
     return nib.Nifti2Image if header[:4] in {b"\x1c\x02\0\0", b"\0\0\x02\x1c"} else nib.Nifti1Image
 
 
+def _check_extensions(file: Path, path: Path) -> None:
+    """Refuse extensions of a NIfTI header that are longer than the room for them, before nibabel takes memory for them.
+
+    Raises:
+        InputError: as said.
+    """
+    if suffix_of(file) not in {*NIFTI_SUFFIXES, ".hdr", ".img"}:
+        return
+    if not _is_nifti_name(file):
+        file = Path(nib.Nifti1Pair.filespec_to_file_map(str(file))["header"].filename)
+    with gzip.open(file) if _is_gzip(file) else file.open("rb") as stream:
+        head = stream.read(_LONGEST_HEADER + _FLAG)
+        kind = _class_of(head).header_class
+        at = kind.template_dtype.itemsize + _FLAG
+        header = kind(head[: at - _FLAG], check=False)
+        offset = float(header["vox_offset"])
+        is_single = header["magic"].item().startswith(b"n+")
+        if is_single and offset > _LARGEST_OFFSET:
+            raise _damaged_offset(path, offset)
+        end = int(offset) if is_single and offset >= at else _LARGEST_OFFSET
+        has_extensions = head[at - _FLAG : at - _FLAG + 1] not in {b"", b"\0"}
+        while has_extensions and end - at >= _LEAST_EXTENSION:
+            stream.seek(at)
+            if len(length := stream.read(4)) < 4:
+                return
+            size = int(np.frombuffer(length, header.endianness + "i4")[0])
+            if not 8 <= size <= end - at:
+                raise InputError(f"{path} has a damaged header (an extension of {size} bytes): export it again")
+            at += size
+
+
 def _is_gzip(file: Path) -> bool:
     with file.open("rb") as stream:
         return stream.read(2) == _GZIP
@@ -181,7 +216,24 @@ def _check_offset(image: Any, path: Path) -> None:
     offset = int(image.dataobj.offset)
     least = int(image.header.single_vox_offset) if image.header.is_single else 0
     if not least <= offset <= _LARGEST_OFFSET:
-        raise InputError(f"{path} has a damaged header (voxels from byte {offset}): export it again")
+        raise _damaged_offset(path, offset)
+
+
+def _damaged_offset(path: Path, offset: float) -> InputError:
+    return InputError(f"{path} has a damaged header (voxels from byte {offset:.0f}): export it again")
+
+
+def announced_bytes(file: Path) -> int:
+    """The bytes that a NIfTI file unpacks to, as its header says: header, extensions and voxels of all frames.
+
+    Raises:
+        InputError: the header is damaged.
+    """
+    with damage_as_input_error(file):
+        _check_extensions(file, file)
+        image = _loaded(file)
+        size = math.prod(max(int(extent), 0) for extent in image.shape) * image.get_data_dtype().itemsize
+        return int(image.dataobj.offset) + size
 
 
 def _decompressed(file: Path, size: int) -> bytes:

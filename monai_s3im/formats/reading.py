@@ -4,30 +4,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.series import is_series, read_series, series_name, series_region, series_shape
 from monai_s3im.formats.dicom.suv import uptake_of
-from monai_s3im.formats.dicom.tree import refuse_tree
 from monai_s3im.settings import MAX_GIB
 
-from . import itk_images, nibabel_images, pictures
 from .checks import check_affine, check_content, check_size, is_usable_affine
 from .itk_images import LPS_TO_RAS
-from .paths import (
-    IMAGE_SUFFIXES,
-    MINC_SUFFIXES,
-    NIBABEL_SUFFIXES,
-    VOLUME_SUFFIXES,
-    frame_of,
-    isdir,
-    stem_of_file,
-    suffix_of,
-)
+from .paths import VOLUME_SUFFIXES, isdir, stem_of_file, suffix_of
 from .remarks import remarks
+from .voxels import existing, read_voxels, reader_of
 
 __all__ = [
     "LPS_TO_RAS",
@@ -87,14 +75,7 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
     with remarks(_OF_DICOM) as said:
         if is_series(path):
             return _read_dicom(Path(path), max_gib, said)
-        path = _existing(path)
-        array, affine, value_range = _module_of(path).read(path, max_gib)
-    if array.shape[0] >= 3:
-        array = array[:3]
-        array = array[:1] if (array == array[:1]).all() else array
-    with np.errstate(over="ignore"):
-        array = np.require(array, np.float32, ["C", "W"])
-    check_content(array, path)
+        array, affine, value_range = read_voxels(path, max_gib)
     meta: dict[str, Any] = {"filename_or_obj": str(path), "spatial_dims": array.ndim - 1, "space": "RAS"}
     if value_range is not None:
         meta["value_range"] = value_range
@@ -112,8 +93,8 @@ def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, .
     if is_series(path):
         check_size(shape := series_shape(path), Path(path), max_gib)
         return shape
-    path = _existing(path)
-    return _module_of(path).shape_of(path, max_gib)
+    path = existing(path)
+    return reader_of(path).shape_of(path, max_gib)
 
 
 def frames_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, str]:
@@ -122,18 +103,8 @@ def frames_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, str]:
     Raises:
         InputError: as `read_image`, as far as the header tells.
     """
-    path = _existing(path)
-    return _module_of(path).frames_of(path, max_gib)
-
-
-def _module_of(path: Path) -> Any:
-    """Which reader a file needs: its suffix says so, of MINC its first bytes."""
-    if not is_volume(path):
-        return pictures
-    if suffix_of(path) in MINC_SUFFIXES:
-        with frame_of(path)[0].open("rb") as stream:
-            return nibabel_images if stream.read(3) == b"CDF" else itk_images
-    return nibabel_images if suffix_of(path) in NIBABEL_SUFFIXES else itk_images
+    path = existing(path)
+    return reader_of(path).frames_of(path, max_gib)
 
 
 def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
@@ -157,23 +128,3 @@ def _read_dicom(path: Path, max_gib: float, said: list[str]) -> MetaTensor:
     if said:
         meta["warnings"] = [sentence.replace(f"{path.parent}{os.sep}", "") for sentence in said]
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(LPS_TO_RAS @ affine), meta=meta)
-
-
-def _existing(path: str | Path) -> Path:
-    path, whole = Path(path), frame_of(path)[0]
-    if isdir(whole):
-        refuse_tree(whole)
-        raise InputError(f"{path} is a folder: give one image file, or a folder with a DICOM series")
-    try:
-        whole.stat()
-    except PermissionError as error:
-        raise InputError(f"{path} may not be read: ask for permission to read it") from error
-    except OSError as error:
-        raise InputError(f"{whole} does not exist: check the path") from error
-    if not suffix_of(path):
-        raise InputError(f"{path} is of no known image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}")
-    if not os.access(whole, os.R_OK):
-        raise InputError(f"{path} may not be read: ask for permission to read it")
-    if whole.stat().st_size == 0:
-        raise InputError(f"{path} is empty: copy or download it again")
-    return path

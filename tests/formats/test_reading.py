@@ -13,6 +13,7 @@ from sample_images import save_itk
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats import reading
+from monai_s3im.formats.paths import IMAGE_SUFFIXES
 from monai_s3im.formats.reading import is_volume, read_image, spatial_shape_of, stem_of
 from monai_s3im.formats.writing import sha256_of
 
@@ -239,7 +240,7 @@ def test_unknown_suffix_is_refused_with_those_that_are_known(tmp_path, capfd):
     assert_refused(tmp_path / "a.xyz", "no known image format", ".nii.gz", ".png", capfd=capfd)
 
 
-@pytest.mark.parametrize("suffix", reading.IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
 def test_text_named_as_an_image_is_refused_without_a_sound(tmp_path, suffix, capfd):
     write_text(tmp_path / f"a{suffix}")
     assert_refused(tmp_path / f"a{suffix}", "damaged", capfd=capfd)

@@ -17,7 +17,14 @@ import pytest
 CHROMIUM = Path("/usr/bin/chromium")
 NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 PACKAGES = ("s3im_web", "trame_slicer")
-FILES = ("test_web_access.py", "test_web_files.py", "test_web_front.py", "test_web_options.py", "test_web_settings.py")
+FILES = (
+    "test_web_access.py",
+    "test_web_files.py",
+    "test_web_front.py",
+    "test_web_options.py",
+    "test_web_reader.py",
+    "test_web_settings.py",
+)
 collect_ignore = [] if all(importlib.util.find_spec(name) for name in PACKAGES) else list(FILES)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_other_sites_and_other_names_are_refused(token: str | None, headers: dic
     assert (Access(token).refusal(request) is not None) is is_refused
 
 
+def test_a_ticket_is_of_this_server_whole_and_recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    access = Access(None)
+    ticket = access.new_ticket()
+    assert access.accepts_ticket(ticket)
+    assert not Access(None).accepts_ticket(ticket)
+    assert not any(access.accepts_ticket(wrong) for wrong in (None, "", ".", "Ä.1.2", f"a{ticket}", ticket[:-1]))
+    now = time.time()
+    monkeypatch.setattr("s3im_web.access.time.time", lambda: now + 121)
+    assert not access.accepts_ticket(ticket)
+
+
 class OneProcess:
     """Sessions that all lead to one server, without a process of their own."""
 
@@ -78,10 +90,11 @@ class OneProcess:
     def find(self, identifier: str | None) -> SimpleNamespace | None:
         return self.opened.get(identifier or "")
 
-    async def open(self) -> str:
-        identifier = f"session-{len(self.opened)}"
+    async def check_places(self) -> None:
+        pass
+
+    async def open(self, identifier: str) -> None:
         self.opened[identifier] = SimpleNamespace(port=self.port, secret="s", last_message=0.0)  # noqa: S106
-        return identifier
 
     async def end_all(self) -> None:
         self.opened.clear()
@@ -132,7 +145,7 @@ def test_a_link_opens_one_session_however_often_it_is_followed(site: str, token:
     asyncio.run(live())
 
 
-def test_a_client_without_cookies_takes_one_place_and_is_told_so() -> None:
+def test_a_client_without_cookies_takes_no_place_and_is_told_so() -> None:
     async def live() -> None:
         async with gateway_before(page_of_a_session()) as (client, sessions):
             async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as without_cookies:
@@ -140,7 +153,7 @@ def test_a_client_without_cookies_takes_one_place_and_is_told_so() -> None:
                 answer = await without_cookies.get(client.make_url(address))
                 assert answer.status == 400
                 assert "allow cookies" in await answer.text()
-            assert len(sessions.opened) == 1
+            assert sessions.opened == {}
 
     asyncio.run(live())
 
@@ -204,7 +217,8 @@ def test_a_session_is_in_use_while_a_file_travels() -> None:
         session.router.add_post("/upload/a", take)
         session.router.add_get("/download/nrrd", give)
         async with gateway_before(session) as (client, sessions):
-            session = sessions.opened[await sessions.open()]
+            await sessions.open("session-0")
+            session = sessions.opened["session-0"]
             client.session.cookie_jar.update_cookies({"s3im_session": "session-0"}, client.make_url("/"))
             answer = await client.post("/upload/a", data=in_parts(session))
             assert await answer.text() == "8"
@@ -237,11 +251,12 @@ def test_a_session_answers_its_gateway_alone_and_leaves_nothing_behind() -> None
     async def live() -> None:
         sessions = Sessions(SETTINGS, max_sessions=1, idle_minutes=1)
         try:
-            identifier = await sessions.open()
+            identifier = "one"
+            await asyncio.gather(sessions.open(identifier), sessions.open(identifier))  # two tabs at once
             session = sessions.find(identifier)
             assert session.folder.stat().st_mode & 0o077 == 0
             with pytest.raises(FullError, match="places"):
-                await sessions.open()
+                await sessions.open("another")
             url = f"http://127.0.0.1:{session.port}"
             async with aiohttp.ClientSession() as client:
                 for path in ("/index.html", "/ws", "/download/nrrd"):
@@ -272,7 +287,8 @@ def test_a_session_ends_with_its_server() -> None:
     async def live() -> None:
         sessions = Sessions(SETTINGS, max_sessions=1, idle_minutes=1)
         try:
-            session = sessions.find(await sessions.open())
+            await sessions.open("one")
+            session = sessions.find("one")
             session.process.stdin.close()  # as when the server is killed
             await asyncio.wait_for(session.process.wait(), 10)
             assert not session.folder.exists()

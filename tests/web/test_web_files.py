@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from pathlib import Path
 
 import nibabel
@@ -10,6 +11,9 @@ import pytest
 import SimpleITK
 from s3im_web.files import FileError, check_volume, list_volumes, plain_name, volume_inside
 
+from monai_s3im.errors import InputError
+from monai_s3im.formats.reading import read_image
+
 MEGABYTE = 2**20
 
 
@@ -17,8 +21,11 @@ MEGABYTE = 2**20
 def data(tmp_path: Path) -> Path:
     """A folder with ``a.nii`` and ``sub/b.nrrd``, a secret beside it, and a link to the secret inside it."""
     (tmp_path / "data" / "sub").mkdir(parents=True)
-    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "data" / "a.nii")
-    SimpleITK.WriteImage(SimpleITK.Image(4, 5, 6, SimpleITK.sitkFloat32), tmp_path / "data" / "sub" / "b.nrrd")
+    nibabel.save(
+        nibabel.Nifti1Image(np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.eye(4)), tmp_path / "data" / "a.nii"
+    )
+    image = SimpleITK.GetImageFromArray(np.arange(120, dtype=np.float32).reshape(6, 5, 4))
+    SimpleITK.WriteImage(image, tmp_path / "data" / "sub" / "b.nrrd")
     (tmp_path / "secret.nii").write_bytes((tmp_path / "data" / "a.nii").read_bytes())
     (tmp_path / "data" / "link.nii").symlink_to(tmp_path / "secret.nii")
     (tmp_path / "data" / "readme.txt").write_text("none")
@@ -89,14 +96,41 @@ def test_without_a_folder_nothing_is_found() -> None:
 
 
 def test_whole_volumes_pass(data: Path) -> None:
-    check_volume(data / "a.nii", 4 * 5 * 6 * 2)
-    check_volume(data / "sub" / "b.nrrd", 4 * 5 * 6 * 4)
+    for name in ("a.nii", "sub/b.nrrd"):  # not packed: what they unpack to is their own size
+        check_volume(data / name, (data / name).stat().st_size)
 
 
-@pytest.mark.parametrize(("name", "size"), [("a.nii", 4 * 5 * 6 * 2), ("sub/b.nrrd", 4 * 5 * 6 * 4)])
-def test_more_voxels_than_allowed_are_refused(data: Path, name: str, size: int) -> None:
+@pytest.mark.parametrize("name", ["a.nii", "sub/b.nrrd"])
+def test_more_than_allowed_is_refused(data: Path, name: str) -> None:
     with pytest.raises(FileError, match="allowed"):
-        check_volume(data / name, size - 1)
+        check_volume(data / name, (data / name).stat().st_size - 1)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "said"),
+    [
+        (np.full((4, 5, 6), np.nan, np.float32), "a.nii has no content (every voxel is NaN)"),
+        (np.zeros((4, 5, 6), np.float32), "a.nii has no content (every voxel is 0)"),
+        (np.full((4, 5, 6), np.inf, np.float32), "a.nii has 120 infinite voxels of 120"),
+        (np.arange(240, dtype=np.int16).reshape(4, 5, 6, 2), "a.nii is 4D and has 2 frames"),
+        (np.ones((4, 5, 6), np.complex64), "a.nii has voxels of type complex64"),
+    ],
+)
+def test_what_the_command_refuses_is_refused_by_its_sentence(tmp_path: Path, voxels: np.ndarray, said: str) -> None:
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    with pytest.raises(InputError, match=re.escape(said)) as by_command:
+        read_image(path)
+    with pytest.raises(FileError, match=f"^{re.escape(said)}") as by_page:
+        check_volume(path, MEGABYTE)
+    assert str(by_page.value).startswith(str(by_command.value).replace(f"{tmp_path}{os.sep}", ""))
+
+
+def test_a_volume_cut_short_is_refused(data: Path) -> None:
+    path = data / "a.nii"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(FileError, match=r"^a\.nii is damaged, cut short or no \.nii file: copy or export it again$"):
+        check_volume(path, MEGABYTE)
 
 
 def test_a_small_file_of_a_large_volume_is_refused(tmp_path: Path) -> None:
@@ -121,7 +155,7 @@ def test_a_header_that_points_to_another_file_is_refused(tmp_path: Path, field: 
 def test_what_is_no_volume_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(FileError, match=r"cannot be read as (NIfTI|NRRD)"):
+    with pytest.raises(FileError, match=r"^a\.\S+ (is|has a) (empty|damaged)"):
         check_volume(path, MEGABYTE)
 
 

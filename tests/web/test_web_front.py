@@ -95,7 +95,7 @@ def test_a_file_that_is_no_volume_is_told_on_the_page(page: Any, tmp_path: Path)
     bad = tmp_path / "DOE_JOHN.nii.gz"
     bad.write_text("no volume")
     upload(page, "A", bad)
-    page.locator("#message", has_text="This file cannot be read as NIfTI: is it whole?").wait_for()
+    page.locator("#message", has_text="DOE_JOHN.nii.gz is damaged, cut short or no .nii.gz file").wait_for()
 
 
 def test_a_file_that_is_too_large_is_told_on_the_page(page: Any, tmp_path: Path) -> None:

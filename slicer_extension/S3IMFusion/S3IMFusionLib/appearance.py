@@ -18,11 +18,19 @@ _COLORS = 256
 
 
 def guess_modality(node: Any, partner: Any = None) -> str | None:
-    """The modality of a node by its DICOM attributes, else as the library recognises names; None if they say none.
+    """The modality that :func:`modality_said` finds; None if nothing says it."""
+    return modality_said(node, partner)[0]
+
+
+def modality_said(node: Any, partner: Any = None) -> tuple[str | None, str]:
+    """The modality of a node by its DICOM attributes, else as the library recognises names; and what says it.
 
     Args:
         node: the node.
         partner: the node that it is to be fused with; a folder that holds the files of both says nothing.
+
+    Returns:
+        The modality, and what says it, ``"dicom"``, ``"name"``, ..., as in a record; None and ``"values"`` if nothing does.
     """
     tag = node.GetAttribute(_DICOM_MODALITY)
     hierarchy, item = hierarchy_item(node)
@@ -31,9 +39,9 @@ def guess_modality(node: Any, partner: Any = None) -> str | None:
         item = hierarchy.GetItemParent(item)
         item = item if item != hierarchy.GetSceneItemID() else 0
     if (found := _TABLE.modality_of_dicom(tag or "")) is not None:
-        return str(found.name)
+        return str(found.name), "dicom"
     said = _RECOGNITION.recognise(_file_of(node), partner and _file_of(partner), node.GetName())
-    return said.modality.name if said else None
+    return (said.modality.name, said.by) if said else (None, "values")
 
 
 def _file_of(node: Any) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .appearance import FUNCTIONAL, guess_modality, shown_colors_of
+from .appearance import FUNCTIONAL, modality_said, shown_colors_of
 from .i18n import _
 
 
@@ -27,6 +27,7 @@ class Source:
         to_world: (4, 4), from (I, J, K) to RAS mm of the world.
         modality: as given, else as the node tells; None: the library guesses from the voxels.
         colors: (256, 3) R, G, B of 0 to 255, in which Slicer shows a functional volume; None: gray, or no such volume.
+        modality_by: ``"user"``, or what says it, see :func:`.appearance.modality_said`; ``"values"``: colour, too.
     """
 
     node: Any
@@ -36,11 +37,15 @@ class Source:
     to_world: np.ndarray
     modality: str | None
     colors: np.ndarray | None
+    modality_by: str = "values"
 
     def write(self, path: Path) -> dict[str, Any]:
         """Write the voxels as .npy; return what the process has to know of the source."""
         np.save(path, voxels_of(self.node))
-        return {"path": str(path), "affine": self.to_world.tolist(), "modality": self.modality}
+        return {"path": str(path), "affine": self.to_world.tolist(), **self._said()}
+
+    def _said(self) -> dict[str, Any]:
+        return {"modality": self.modality, "modality_by": self.modality_by}
 
 
 def problems_of(node: Any, letter: str) -> list[str]:
@@ -106,11 +111,12 @@ def source_of(
     """
     shown = shown_as or node
     colors = shown_colors_of(shown)
-    modality = modality or guess_modality(shown, partner) or ("pet" if colors is not None else None)
+    said, said_by = (modality, "user") if modality else modality_said(shown, partner)
+    modality = said or ("pet" if colors is not None else None)
     to_world = parent_matrix_of(shown) @ matrix_of(node)
     colors = colors if modality in FUNCTIONAL else None
     shape = node.GetImageData().GetDimensions()
-    return Source(node, shown, name or shown.GetName() or shown.GetID(), shape, to_world, modality, colors)
+    return Source(node, shown, name or shown.GetName() or shown.GetID(), shape, to_world, modality, colors, said_by)
 
 
 def voxels_of(node: Any) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Sequences of volumes (4D): their frames as sources, and the fused frames as a sequence that plays along."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .appearance import guess_modality
+from .appearance import modality_said
 from .i18n import _
 from .result import (
     Placement,
@@ -105,9 +106,10 @@ def frames_of(
 
 
 def _sources_of(scene: Any, sequence: Any, modality: str | None) -> list[Source]:
-    shown_as, modality = proxy_of(scene, sequence), modality or guess_modality(sequence)
+    said, said_by = (modality, "user") if modality else modality_said(sequence)
     nodes = [sequence.GetNthDataNode(index) for index in range(sequence.GetNumberOfDataNodes())]
-    return [source_of(node, modality, shown_as, sequence.GetName()) for node in nodes]
+    sources = [source_of(node, said, proxy_of(scene, sequence), sequence.GetName()) for node in nodes]
+    return [replace(source, modality_by=said_by) for source in sources] if said else sources
 
 
 def browser_of(scene: Any, sequence: Any) -> Any:

@@ -132,8 +132,9 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
 
     Args:
         request: ``a``, ``b``: ``path`` of a .npy file (K, J, I), or (K, J, I, 3 or 4) for colour, ``affine`` (4, 4)
-            from (I, J, K) to RAS mm, and ``modality``; ``settings`` of :class:`monai_s3im.pipeline.Fuser`; ``output``,
-            a .nii file.
+            from (I, J, K) to RAS mm, ``modality`` and, for the record, ``modality_by``, as
+            :attr:`monai_s3im.record.SourceRecord.modality_from`; ``settings`` of :class:`monai_s3im.pipeline.Fuser`;
+            ``output``, a .nii file.
         channel: gets the progress, in slices.
 
     Returns:
@@ -153,7 +154,9 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     record = FusionRecord.read(output)
     assert record is not None  # noqa: S101
     moved = replace(record.registration, file=None, file_sha256=None) if record.registration else None
-    kept = replace(record, fused=None, fused_sha256=None, registration=moved)  # the files are removed now
+    sources = {f"image_{source}": _source_record(record, request, source) for source in "ab"}
+    # the files are removed now
+    kept = replace(record, fused=None, fused_sha256=None, registration=moved, sources=sources)
     return {"record": kept.as_json(), "seconds": seconds}
 
 
@@ -165,6 +168,15 @@ def _with_fit_colors(settings: dict[str, Any]) -> dict[str, Any]:
     is_displayed = name is not None and Path(name).name == _DISPLAYED
     is_unfit = is_displayed and colors_by(name, settings["color_model"]).remark is not None
     return {**settings, "color_map": None} if is_unfit else settings
+
+
+def _source_record(record: Any, request: Request, source: str) -> Any:
+    """What is recorded of a source, with who said its modality: the library was given it in any case."""
+    found, said_by = record.sources[f"image_{source}"], request[source].get("modality_by")
+    if said_by is None or request[source]["modality"] is None:
+        return found
+    said = {"modality_given": said_by == "user", "modality_guessed": said_by == "values", "modality_from": said_by}
+    return replace(found, **said)
 
 
 def _send_slices(channel: Channel, _step: str, done: int, total: int) -> None:

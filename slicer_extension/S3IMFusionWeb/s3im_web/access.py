@@ -3,6 +3,7 @@
 import hmac
 import ipaddress
 import secrets
+import time
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -10,13 +11,14 @@ from aiohttp import web
 COOKIE = "s3im_session"
 TOKEN_VARIABLE = "S3IM_WEB_TOKEN"  # noqa: S105 - the variable's name
 MIN_TOKEN_LENGTH = 16
+TICKET_SECONDS = 120
 ELSEWHERE = "This request comes from another site: open the page itself."
 HEADERS = {
     # Vue compiles the page's templates in the browser: 'unsafe-eval'. Nothing may come from, or go to, another host.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; "
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with "no-referrer" a browser sends the forms of our own page with a null Origin
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
@@ -57,6 +59,7 @@ class Access:
 
     def __init__(self, token: str | None) -> None:
         self._token = token
+        self._key = secrets.token_bytes(32)
 
     @property
     def needs_token(self) -> bool:
@@ -66,6 +69,24 @@ class Access:
     def accepts(self, given: str) -> bool:
         """Whether ``given`` is the token, told in a time that does not depend on where they differ."""
         return self._token is None or hmac.compare_digest(self._token.encode(), given.encode())
+
+    def new_ticket(self) -> str:
+        """What opens one session if the browser brings it back as its cookie within :data:`TICKET_SECONDS`.
+
+        Nothing is kept of it here, and no place is taken: however many are given out, none keeps others away.
+        """
+        content = f"{secrets.token_urlsafe(32)}.{int(time.time())}"
+        return f"{content}.{self._signature(content)}"
+
+    def accepts_ticket(self, cookie: str | None) -> bool:
+        """Whether a cookie is a ticket of this server, and recent."""
+        content, _, signature = (cookie or "").rpartition(".")
+        if not hmac.compare_digest(self._signature(content).encode(), signature.encode(errors="replace")):
+            return False
+        return time.time() - int(content.rpartition(".")[2]) <= TICKET_SECONDS
+
+    def _signature(self, content: str) -> str:
+        return hmac.new(self._key, content.encode(errors="replace"), "sha256").hexdigest()
 
     def refusal(self, request: web.Request) -> str | None:
         """Why a request is refused whatever its cookie, in one sentence; None if it is not.

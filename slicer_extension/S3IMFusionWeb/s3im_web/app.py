@@ -7,11 +7,13 @@ ends when stdin does.
 import asyncio
 import hmac
 import os
+import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -20,12 +22,22 @@ from slicer import vtkMRMLVolumeNode
 from trame.app import get_server
 from trame_slicer.core import SlicerApp
 
-from .files import FileError, list_volumes, plain_name, volume_inside, volume_suffix
+from .files import FileError, base_name, list_volumes, plain_name, volume_inside, volume_suffix
 from .gateway import SECRET_HEADER
-from .page import Page
+from .page import NO_BAR, Page
 from .session_settings import SessionSettings
 from .viewing import FusionViews
-from .volumes import color_bar_of, load_volume, record_of, record_text_of, save_volume, show_range
+from .volumes import (
+    Upload,
+    checked_upload,
+    color_bar_of,
+    load_volume,
+    note_uploads,
+    record_of,
+    record_text_of,
+    save_volume,
+    show_range,
+)
 from .work import Work
 
 DOWNLOADS = ("nrrd", "nii.gz", "json")
@@ -45,6 +57,7 @@ class FusionApp:
         self._slicer = SlicerApp()
         self._views = FusionViews(self.server, self._slicer)
         self._sources: dict[str, vtkMRMLVolumeNode | None] = {"a": None, "b": None}
+        self._uploads: dict[str, Upload] = {}
         self._fused: vtkMRMLVolumeNode | None = None
         logic = FusionLogic(self._slicer.scene, as_fractions=True)  # saved as the command saves
         self._work = Work(logic, self.server.state, settings, self._on_fused)
@@ -73,45 +86,61 @@ class FusionApp:
         self._fusion = asyncio.create_task(fusion)  # while it is awaited no other message would be read
 
     def _on_fused(self, fused: vtkMRMLVolumeNode) -> None:
-        former, self._fused = self._fused, fused
+        note_uploads(fused, self._uploads)
+        self._forget_fused()
+        self._fused = fused
         self._views.show("Fused", fused)
-        if former is not None:
-            self._slicer.scene.RemoveNode(former)
         for side, source in record_of(fused).sources.items():
             show_range(self._sources[side.removeprefix("image_")], *source.intensity_range)
         with self.server.state as state:
-            state.update({"fused_name": fused.GetName(), "fade": 0, **color_bar_of(record_of(fused))})
-        self._views.fade(0)
+            state.update({"fused_name": fused.GetName(), **color_bar_of(record_of(fused))})
 
-    def _load_choice(self, side: str) -> Callable[..., None]:
-        def load(**state: object) -> None:
+    def _forget_fused(self) -> None:
+        """Take the result away, and with it what saves it."""
+        former, self._fused = self._fused, None
+        self._views.show("Fused", None)
+        self._views.fade(0)
+        if former is not None:
+            self._slicer.scene.RemoveNode(former)
+        with self.server.state as state:
+            state.update({"fused_name": "", "fade": 0, **NO_BAR})
+
+    def _load_choice(self, side: str) -> Callable[..., Coroutine[Any, Any, None]]:
+        async def load(**state: object) -> None:
             choice = state[f"choice_{side}"]
             if not choice:
                 return
+            values: dict[str, object] = {}
+            with self.server.state as shown:
+                shown[f"loading_{side}"] = True
             try:
                 path = volume_inside(self._settings.data, str(choice))
-                self._take(side, path, plain_name(path.name))
+                await self._take(side, path, path.name)
             except FileError as error:
-                self.server.state.update({"message": str(error), f"choice_{side}": None})
+                values = {"message": str(error), f"choice_{side}": None}
+            finally:
+                with self.server.state as shown:
+                    shown.update({**values, f"loading_{side}": False})
 
         return load
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
-        """Receive a file into the session's folder, read it, and remove it."""
+        """Receive a file into a folder of its own, read it, and remove it."""
         side = request.match_info["side"]
         if side not in self._sources:
             raise web.HTTPNotFound
         state = self.server.state
         with state:
             state.update({f"loading_{side}": True, "message": ""})
-        path = None
+        folder = None
         try:
-            name = unquote(request.headers.get("X-File-Name", ""))
-            suffix, title = volume_suffix(name), plain_name(name)
-            handle, file = tempfile.mkstemp(suffix, f"{side}-", self._settings.folder)
-            path = Path(file)
-            await self._receive(request, handle)
-            self._take(side, path, title)
+            name = base_name(unquote(request.headers.get("X-File-Name", "")))
+            volume_suffix(name)
+            folder = self._settings.folder / f"{side}-{secrets.token_hex(8)}"  # no name of a modality in it
+            folder.mkdir(mode=0o700)
+            path = folder / f"{plain_name(name)}{volume_suffix(name)}"
+            await self._receive(request, path)
+            await self._take(side, path, name)
             with state:
                 state[f"choice_{side}"] = None  # the same one can be chosen again
         except FileError as error:
@@ -119,16 +148,16 @@ class FusionApp:
                 state.message = str(error)
             return web.Response(status=422, text=str(error))
         finally:
-            if path is not None:
-                path.unlink(missing_ok=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             with state:
                 state[f"loading_{side}"] = False
         return web.Response(text="taken")
 
-    async def _receive(self, request: web.Request, handle: int) -> None:
+    async def _receive(self, request: web.Request, path: Path) -> None:
         allowed = self._settings.max_bytes
-        refusal = FileError(f"This file is larger than the {allowed / 2**20:.0f} MB that are allowed here.")
-        with os.fdopen(handle, "wb") as file:
+        refusal = FileError(f"{path.name} is larger than the {allowed / 2**20:.0f} MB that are allowed here")
+        with path.open("wb") as file:
             if (request.content_length or 0) > allowed:
                 raise refusal
             async for chunk in request.content.iter_any():
@@ -137,18 +166,26 @@ class FusionApp:
                     raise refusal
                 file.write(chunk)
 
-    def _take(self, side: str, path: Path, title: str) -> None:
-        """Make a file the source A or B."""
-        if self.server.state.is_running:
-            raise FileError("A fusion is running: wait for its end, or cancel it.")
-        volume = load_volume(self._slicer, path, title, self._settings.max_bytes)
+    async def _take(self, side: str, path: Path, name: str) -> None:
+        """Make a file the source A or B; a result of the former one goes."""
+        self._check_idle()
+        self._work.prepare()
+        upload = await asyncio.to_thread(checked_upload, path, name, self._settings.max_bytes)
+        self._check_idle()
+        title = plain_name(name)
+        volume = load_volume(self._slicer, path, title)
+        self._forget_fused()
         former, self._sources[side] = self._sources[side], volume
+        self._uploads[side] = upload
         self._views.show(side.upper(), volume)
         if former is not None:
             self._slicer.scene.RemoveNode(former)
-        self._work.prepare()
         with self.server.state as state:
             state.update({f"name_{side}": title, "message": "", "note": ""})
+
+    def _check_idle(self) -> None:
+        if self.server.state.is_running:
+            raise FileError("A fusion is running: wait for its end, or cancel it.")
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         kind = request.match_info["kind"]

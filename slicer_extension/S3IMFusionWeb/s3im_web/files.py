@@ -4,18 +4,20 @@ import contextlib
 import math
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import nibabel
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from monai_s3im.errors import InputError
+from monai_s3im.formats.nibabel_images import announced_bytes
+from monai_s3im.formats.remarks import remarks
+from monai_s3im.formats.voxels import read_voxels
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 MAX_LISTED = 2000
 MAX_HEADER = 2**20
+MAX_NAME = 200
+NO_FRAMES = ": this page takes one frame, saved as a volume of its own"
 NRRD_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
               "signed char": 1, "unsigned char": 1, "uchar": 1, "short": 2, "short int": 2, "signed short": 2,
               "ushort": 2, "unsigned short": 2, "unsigned short int": 2, "int": 4, "signed int": 4, "uint": 4,
@@ -88,51 +90,66 @@ def volume_inside(folder: Path | None, relative: str) -> Path:
     return path
 
 
-def check_volume(path: Path, max_bytes: int) -> None:
-    """Read a volume's header, and refuse what must not be read on a server.
+def base_name(name: str) -> str:
+    """A file's name as the browser gives it, without folders, in letters that can be shown."""
+    base = re.split(r"[\\/]", name)[-1]
+    return "".join(letter if letter.isprintable() else "_" for letter in base)[-MAX_NAME:]
+
+
+def check_volume(path: Path, max_bytes: int) -> list[str]:
+    """Read a volume as ``s3im fuse`` does, and refuse what that refuses and what must not be read on a server.
 
     A header that points to another file would let the reader open any file of this machine; a small compressed file can
-    hold a volume larger than the memory.
+    hold more than the memory.
+
+    Returns:
+        What the reader remarks on, in sentences.
 
     Raises:
-        FileError: if the file or its header cannot be read, or the header points to another file or tells of more than
-            ``max_bytes`` of voxels.
+        FileError: if the command refuses the file, by the same sentence; or its header points to another file; or it
+            unpacks to more than ``max_bytes``: header, extensions and voxels.
     """
     try:
-        path.open("rb").close()
-        size = _nrrd_bytes(path) if volume_suffix(path.name) == ".nrrd" else _nifti_bytes(path)
+        _check_size(path, max_bytes)
+        with remarks() as said:
+            read_voxels(path)
+    except InputError as error:
+        sentence = str(error).replace(f"{path.parent}{os.sep}", "")
+        raise FileError(sentence + (NO_FRAMES if f"{path.name}#1" in sentence else "")) from error
+    return said
+
+
+def _check_size(path: Path, max_bytes: int) -> None:
+    try:
+        with path.open("rb") as stream:
+            is_empty = not stream.read(1)
+        is_nrrd = volume_suffix(path.name) == ".nrrd"
+        size = 0 if is_empty else _nrrd_bytes(path) if is_nrrd else announced_bytes(path)
     except OSError as error:
-        raise FileError("This file cannot be opened on the server: may the server read it?") from error
+        raise FileError(f"{path.name} cannot be opened on the server: may the server read it?") from error
     if size > max_bytes:
         raise FileError(
-            f"This volume has {size / 2**20:.0f} MB of voxels, and {max_bytes / 2**20:.0f} are allowed here."
+            f"{path.name} unpacks to {size / 2**20:.0f} MB, and {max_bytes / 2**20:.0f} are allowed here: crop or "
+            "resample it, or ask who runs the server for more"
         )
 
 
-def _nifti_bytes(path: Path) -> int:
-    try:
-        image = nibabel.load(path)
-    except (ImageFileError, HeaderDataError, OSError, ValueError, EOFError, zlib.error, OverflowError) as error:
-        raise FileError("This file cannot be read as NIfTI: is it whole?") from error
-    if type(image) not in {nibabel.Nifti1Image, nibabel.Nifti2Image}:
-        raise FileError("This file cannot be read as NIfTI: is it whole?")
-    return math.prod(max(int(length), 0) for length in image.shape) * image.get_data_dtype().itemsize
-
-
 def _nrrd_bytes(path: Path) -> int:
+    """Bytes of header and voxels; 0 where the header cannot be read, for the reader to say so."""
     fields: dict[str, str] = {}
     with path.open("rb") as stream:
         if not stream.readline(16).startswith(b"NRRD000"):
-            raise FileError("This file cannot be read as NRRD: is it whole?")
+            return 0
         while line := stream.readline(MAX_HEADER).decode("latin-1").strip("\r\n"):
             name, _, value = line.partition(":")
             fields[name.strip().casefold()] = value.strip()
             if stream.tell() > MAX_HEADER:
-                raise FileError("This file cannot be read as NRRD: its header does not end.")
+                return 0
+        header = stream.tell()
     if any(name.replace(" ", "") == "datafile" for name in fields):
-        raise FileError("This NRRD keeps its voxels in another file: save it as one .nrrd file.")
+        raise FileError(f"{path.name} keeps its voxels in another file: save it as one .nrrd file")
     try:
         lengths = [int(length) for length in fields["sizes"].split()]
-        return math.prod(lengths) * NRRD_BYTES[fields["type"].casefold()]
-    except (KeyError, ValueError) as error:
-        raise FileError("This file cannot be read as NRRD: is it whole?") from error
+        return header + math.prod(lengths) * NRRD_BYTES[fields["type"].casefold()]
+    except (KeyError, ValueError):
+        return 0

@@ -17,9 +17,10 @@ SECRET_HEADER = "X-S3IM-Session"  # noqa: S105 - the header's name
 MAX_MESSAGE = 8 * 2**20
 WRONG_TOKEN_SECONDS = 1.0
 HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "cookie"}
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>S3IMFusion</title>{head}
-<body style="font-family:sans-serif;max-width:32em;margin:4em auto"><h1>S3IMFusion</h1><p role="alert">{text}</p>{form}
-<p>Research use only.</p></body></html>"""
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>S3IMFusion</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">{head}
+<body style="font-family:sans-serif;background:#121212;color:#fff;max-width:32em;margin:4em auto;padding:0 1em">
+<main><h1>S3IMFusion</h1><p role="alert">{text}</p>{form}<p>Research use only.</p></main></body></html>"""
 ASK_FORM = """<form method="post" action="/login"><label>Token <input name="token" type="password" required autofocus
 autocomplete="off"></label> <button>Open</button></form>"""
 ASK = "Enter the token that the server printed when it was started."
@@ -39,7 +40,7 @@ class Gateway:
         app.router.add_post("/login", self._login)
         app.router.add_get("/", self._enter, allow_head=False)
         app.router.add_get("/enter", self._enter_from_here, allow_head=False)
-        app.router.add_get("/opened", self._opened)
+        app.router.add_get("/opened", self._opened, allow_head=False)
         app.router.add_get("/index.html", self._reload)
         app.router.add_get("/ws", self._websocket)
         app.router.add_route("*", "/{path:.*}", self._pass_on)
@@ -85,10 +86,16 @@ class Gateway:
         return await self._admit(request)
 
     async def _opened(self, request: web.Request) -> web.StreamResponse:
-        """Where a new session goes on; opens none, so that a client without cookies takes one place only."""
-        if self._has_session(request):
-            raise web.HTTPSeeOther("/", headers=HEADERS)
-        return _page(400, NO_COOKIE)
+        """Where a new session starts: for a browser that brings its cookie back, so that no other takes a place."""
+        identifier = request.cookies.get(COOKIE)
+        if self._sessions.find(identifier) is None:
+            if identifier is None or not self._access.accepts_ticket(identifier):
+                return _page(400, NO_COOKIE)
+            try:
+                await self._sessions.open(identifier)
+            except (FullError, StartError) as error:
+                return _page(503, str(error))
+        raise web.HTTPSeeOther("/", headers=HEADERS)
 
     async def _reload(self, request: web.Request) -> web.StreamResponse:
         """The page where it is after it was opened; reloaded after its session has ended, it enters anew."""
@@ -109,12 +116,13 @@ class Gateway:
         if not self._access.accepts(token):
             await asyncio.sleep(WRONG_TOKEN_SECONDS)
             return _page(401, "This is not the token of this server.", ASK_FORM)
-        try:
-            identifier = request.cookies.get(COOKIE, "")
-            if self._sessions.find(identifier) is None:
-                identifier = await self._sessions.open()
-        except (FullError, StartError) as error:
-            return _page(503, str(error))
+        identifier = request.cookies.get(COOKIE, "")
+        if self._sessions.find(identifier) is None:
+            try:
+                await self._sessions.check_places()
+            except FullError as error:
+                return _page(503, str(error))
+            identifier = self._access.new_ticket()
         response = _go_on("/opened")  # no redirect: one that a link of another site began would lack the cookie
         set_cookie(response, request, identifier)
         return response
@@ -195,7 +203,7 @@ def _go_on(address: str) -> web.Response:
     """A page that goes on by itself, and leaves no token in the address."""
     address = html.escape(address)
     head = f'<meta http-equiv="refresh" content="0;url={address}">'
-    return _page(200, "The page is being opened.", f'<p><a href="{address}">Go on</a></p>', head)
+    return _page(200, "The page is being opened.", f'<p><a style="color:#90caf9" href="{address}">Go on</a></p>', head)
 
 
 def _page(status: int, text: str, form: str = "", head: str = "") -> web.Response:

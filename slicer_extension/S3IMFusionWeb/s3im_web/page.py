@@ -11,7 +11,7 @@ from trame_server import Server
 
 from .viewing import ALL_PLANES, PLANES, FusionViews
 
-SERVE = {"serve": {"s3im_web": str(Path(__file__).with_name("serve"))}, "scripts": ["s3im_web/upload.js"]}
+SERVE = {"serve": {"s3im_web": str(Path(__file__).with_name("serve"))}, "scripts": ["s3im_web/page.js"]}
 MODALITIES = [
     {"title": "guess", "value": None},
     *({"title": name.upper(), "value": name} for name, modality in TABLE.items() if modality.dicom),
@@ -29,6 +29,11 @@ CHOICES = {
 }
 RANGES = {"range_a": "Range of A: LOWER,UPPER", "range_b": "Range of B: LOWER,UPPER"}
 NO_BAR = {"bar_colors": "", "bar_lower": "", "bar_upper": ""}
+CLOSED = """<div style="font-family:sans-serif;background:#121212;color:#fff;min-height:100vh;padding:4em 1em">
+<main style="max-width:32em;margin:auto"><h1>S3IMFusion</h1>
+<p role="alert">The connection to the server is closed. The session may have ended: then its volumes are gone.</p>
+<p><a href="/" style="color:#90caf9">Open the page again</a></p>
+<p>Research use only. Not for diagnosis or treatment.</p></main></div>"""
 STATE = {
     "trame__title": "S3IMFusion",
     "trame__favicon": "logo.png",
@@ -59,6 +64,9 @@ STATE = {
     "layout": ALL_PLANES,
     "fade": 0,
     **NO_BAR,
+    "drawer": None,  # open on a wide screen, closed on a narrow one
+    "trame__template_error": CLOSED,
+    "trame__template_error_reconnect": CLOSED,
 }
 
 
@@ -78,9 +86,10 @@ class Page:
         with VAppLayout(server) as layout:
             layout.root.theme = "dark"
             with v.VAppBar(density="compact"):
-                v.VAppBarTitle("S3IMFusion")
-                html.Span("Research use only. Not for diagnosis or treatment.", classes="text-caption mr-4")
-            with v.VNavigationDrawer(permanent=True, width=330), html.Div(classes="pa-3"):
+                v.VAppBarNavIcon(click="drawer = !drawer", aria_label="Sources and settings")
+                v.VAppBarTitle("S3IMFusion", tag="h1")
+                html.Span("Research use only. Not for diagnosis or treatment.", classes="text-caption mr-4 s3im-use")
+            with v.VNavigationDrawer(v_model=("drawer",), width=330), html.Div(classes="pa-3"):
                 _source("a", "A")
                 _source("b", "B")
                 _settings()
@@ -174,7 +183,7 @@ def _actions(fuse: object, cancel: object) -> None:
 
 
 def _looking(views: FusionViews) -> None:
-    with html.Div(classes="d-flex align-center px-3", style="height:48px"):
+    with html.Div(classes="d-flex flex-wrap align-center px-3", style="min-height:48px"):
         with v.VBtnToggle(v_model=("layout",), mandatory=True, density="compact", classes="mr-4"):
             for name in (ALL_PLANES, *PLANES):
                 v.VBtn(name, value=name, size="small")
@@ -193,7 +202,7 @@ def _looking(views: FusionViews) -> None:
             disabled=("!fused_name",),
             hide_details=True,
             density="compact",
-            style="max-width:280px",
-            aria_label="Fade from A over fused to B",
+            style="min-width:100px;max-width:280px",
+            name="Fade from A over fused to B",
         )
         html.Span("B", classes="ml-2")

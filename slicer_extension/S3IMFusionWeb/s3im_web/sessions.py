@@ -65,7 +65,7 @@ class Sessions:
         self._idle_seconds = 60 * idle_minutes
         self.check_seconds = max(1.0, min(10.0, self._idle_seconds / 4))
         self._sessions: dict[str, Session] = {}
-        self._starting = 0
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self.folder = Path(tempfile.mkdtemp(prefix="s3im-web-"))  # mode 0700
         (self.folder / "turns").mkdir()
 
@@ -74,23 +74,36 @@ class Sessions:
         session = self._sessions.get(identifier or "")
         return session if session is not None and session.is_alive else None
 
-    async def open(self) -> str:
-        """Start a session; returns its identifier.
+    async def check_places(self) -> None:
+        """See whether there is a place for one more.
+
+        Raises:
+            FullError: if all places are taken.
+        """
+        await self.end_idle()
+        if len(self._sessions) + len(self._starting) >= self._max_sessions:
+            raise FullError("All places on this server are taken: try again later, or ask who runs it for more.")
+
+    async def open(self, identifier: str) -> None:
+        """Start the session of a cookie; where two requests ask for it at once, one session for both.
 
         Raises:
             FullError: if all places are taken.
             StartError: if its process does not start.
         """
-        await self.end_idle()
-        if len(self._sessions) + self._starting >= self._max_sessions:
-            raise FullError("All places on this server are taken: try again later, or ask who runs it for more.")
-        self._starting += 1
+        if identifier not in self._starting:
+            await self.check_places()
+            if self.find(identifier) is not None:
+                return
+            if identifier not in self._starting:
+                self._starting[identifier] = asyncio.create_task(self._keep_started(identifier))
+        await asyncio.shield(self._starting[identifier])  # goes on if this request is broken off
+
+    async def _keep_started(self, identifier: str) -> None:
         try:
-            identifier = secrets.token_urlsafe(32)
             self._sessions[identifier] = await self._start()
-            return identifier
         finally:
-            self._starting -= 1
+            del self._starting[identifier]
 
     async def _start(self) -> Session:
         folder = Path(tempfile.mkdtemp(prefix="session-", dir=self.folder))

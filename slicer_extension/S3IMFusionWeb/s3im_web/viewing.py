@@ -137,5 +137,6 @@ def _view_label(_server: Server, view_id: str, _view: SliceView) -> None:
     row = next(row for row in ROWS if view_id.startswith(row))
     html.Div(
         f"{row} · {view_id.removeprefix(row).lower()}",
+        classes="s3im-view",
         style="position:absolute;top:4px;left:8px;color:#cfd8dc;font-size:12px;pointer-events:none;",
     )

@@ -1,0 +1,184 @@
+"""What a reader meets on the page: refusals by the command's sentences, a result that is that of the volumes shown, and
+a page that fits a telephone and is read aloud."""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytestmark = pytest.mark.browser
+
+PATIENCE = 120_000  # ms, for a busy machine
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+TOKEN = "0123456789abcdef"  # noqa: S105
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., Any]) -> Any:
+    """With a token, files up to 16 MB, one place."""
+    return start_server("--device", "cpu", "--max-megabytes", "16", "--max-sessions", "1", token=TOKEN)
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, server: Any) -> Iterator[Any]:
+    """The page of one user, who goes through the tests of this file from top to bottom, from the form on."""
+    context = browser.new_context(viewport=WIDE, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(server.url.split("?")[0])
+    yield page
+    context.close()
+
+
+def upload(page: Any, side: str, path: Path) -> None:
+    page.get_by_label(f"Upload {side}", exact=True).set_input_files(path)
+
+
+def command_says(path: Path, pair: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What ``s3im fuse`` says of a file, run in its folder: on one line."""
+    from monai_s3im.cli import app
+
+    monkeypatch.chdir(path.parent)
+    done = CliRunner().invoke(app, ["fuse", path.name, str(pair / "ct.nii.gz"), "-o", "fused.nii"])
+    assert done.exit_code == 2, done.output
+    return " ".join(done.output.split())
+
+
+def test_the_token_opens_the_page_through_the_form(page: Any) -> None:
+    page.get_by_label("Token").fill(TOKEN[:-1])
+    page.get_by_role("button", name="Open").click()
+    page.get_by_role("alert").filter(has_text="This is not the token").wait_for()
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Open").click()
+    page.get_by_role("button", name="Fuse", exact=True).wait_for()
+
+
+def cut(folder: Path, pair: Path) -> Path:
+    content = gzip.decompress((pair / "t1.nii.gz").read_bytes())
+    (folder / "cut.nii").write_bytes(content[: len(content) // 3])
+    return folder / "cut.nii"
+
+
+def without_values(folder: Path, _: Path) -> Path:
+    nibabel.save(nibabel.Nifti1Image(np.full((9, 9, 9), np.nan, np.float32), np.eye(4)), folder / "nan.nii.gz")
+    return folder / "nan.nii.gz"
+
+
+def of_four_axes(folder: Path, _: Path) -> Path:
+    voxels = np.arange(4 * 9**3, dtype=np.int16).reshape(9, 9, 9, 4)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), folder / "4d.nii.gz")
+    return folder / "4d.nii.gz"
+
+
+@pytest.mark.parametrize("damaged", [cut, without_values, of_four_axes])
+def test_what_the_command_refuses_the_page_refuses_by_its_sentence(
+    page: Any, pair: Path, tmp_path: Path, damaged: Callable[[Path, Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = damaged(tmp_path, pair)
+    upload(page, "A", path)
+    message = page.locator("#message", has_text=path.name)
+    message.wait_for()
+    said = message.inner_text().strip().removesuffix(": this page takes one frame, saved as a volume of its own")
+    assert said in command_says(path, pair, monkeypatch)
+    assert "no volume yet" in page.locator("#name-a").inner_text()
+
+
+@pytest.mark.parametrize("said", [2**27, 2**30])
+def test_a_small_file_with_a_huge_extension_is_refused_before_it_is_unpacked(
+    page: Any, tmp_path: Path, said: int
+) -> None:
+    header = nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.eye(4)).header
+    header.set_data_offset(352 + said)
+    path = tmp_path / f"extension{said}.nii.gz"
+    packed = gzip.compress(bytes(2**24), 1)
+    head = gzip.compress(header.binaryblock + b"\1\0\0\0" + struct.pack("<ii", said, 6))
+    path.write_bytes(head + packed * (said // 2**24) + gzip.compress(bytes(2 * 9**3)))
+    assert path.stat().st_size < 2**24
+    upload(page, "A", path)
+    page.locator("#message", has_text=f"{path.name} has a damaged header (voxels from byte").wait_for()
+
+
+def test_an_extension_counts_towards_the_limit(page: Any, tmp_path: Path) -> None:
+    header = nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.eye(4)).header
+    header.set_data_offset(352 + 2**25)
+    head = header.binaryblock + b"\1\0\0\0" + struct.pack("<ii", 2**25, 6)
+    path = tmp_path / "long.nii.gz"
+    path.write_bytes(gzip.compress(head + bytes(2**25 - 8 + 2 * 9**3)))
+    upload(page, "A", path)
+    page.locator("#message", has_text="long.nii.gz unpacks to 32 MB, and 16 are allowed here").wait_for()
+
+
+def test_the_record_names_the_uploads_and_says_what_was_guessed(page: Any, pair: Path, tmp_path: Path) -> None:
+    upload(page, "A", pair / "t1.nii.gz")
+    page.locator("#name-a", has_text="A: t1").wait_for()
+    upload(page, "B", pair / "ct.nii.gz")
+    page.locator("#name-b", has_text="B: ct").wait_for()
+    page.get_by_role("combobox", name="Modality of B").or_(page.get_by_label("Modality of B")).first.click(force=True)
+    page.get_by_role("option", name="CT", exact=True).click()
+    page.get_by_role("button", name="Fuse", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save record").click()
+    download.value.save_as(tmp_path / "record.json")
+    sources = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["sources"]
+    for key, name in (("image_a", "t1.nii.gz"), ("image_b", "ct.nii.gz")):
+        assert sources[key]["file"] == name
+        assert sources[key]["sha256"] == hashlib.sha256((pair / name).read_bytes()).hexdigest()
+    said = [[sources[key][f"modality{what}"] for what in ("", "_given", "_from")] for key in sources]
+    assert said == [["mr", False, "name"], ["ct", True, "user"]]
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_axe_finds_nothing_serious(page: Any, size: dict[str, int]) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.set_viewport_size(size)
+    page.wait_for_timeout(1500)  # the drawer slides, the pictures come
+    found = Axe().run(page).response["violations"]
+    serious = [(rule["id"], rule["nodes"]) for rule in found if rule["impact"] in {"serious", "critical"}]
+    assert serious == []
+
+
+def test_the_pictures_have_the_width_of_a_telephone(page: Any) -> None:
+    page.set_viewport_size(NARROW)
+    page.wait_for_timeout(1500)
+    view = page.locator(".layout-grid-item").first.bounding_box()
+    assert view["x"] < 20
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    assert not re.search("maximum-scale|user-scalable", page.locator("meta[name=viewport]").get_attribute("content"))
+    page.get_by_role("button", name="Sources and settings").click()
+    page.get_by_role("button", name="Fuse", exact=True).click(trial=True)
+    page.get_by_role("button", name="Sources and settings").click(force=True)
+    page.set_viewport_size(WIDE)
+    page.get_by_role("button", name="Fuse", exact=True).wait_for()
+
+
+def test_a_new_source_takes_the_old_result_and_its_links_away(page: Any, pair: Path, server: Any) -> None:
+    page.get_by_role("link", name="Save NRRD").wait_for()
+    upload(page, "A", pair / "ct.nii.gz")
+    page.locator("#name-a", has_text="A: ct").wait_for()
+    page.get_by_role("link", name="Save NRRD").wait_for(state="detached")
+    assert page.request.get(f"{server.url.split('?')[0]}download/nrrd").status == 404
+
+
+def test_a_session_that_has_ended_says_so_and_leads_back(page: Any, server: Any) -> None:
+    children = subprocess.run(
+        ["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    page.get_by_role("alert").filter(has_text="The connection to the server is closed").wait_for()
+    assert page.locator("img").count() == 0
+    page.get_by_role("link", name="Open the page again").click()
+    page.get_by_label("Token").wait_for()
