@@ -154,7 +154,8 @@ def test_overlap_is_that_of_the_oblique_boxes(add_volume, add_transform, to_worl
     ],
 )
 def test_modality_is_told_by_the_name(add_volume, name, modality):
-    assert source_of(add_volume(name, VOXELS)).modality == modality
+    source = source_of(add_volume(name, VOXELS))
+    assert (source.modality, source.modality_by) == (modality, "name" if modality else "values")
 
 
 @pytest.mark.parametrize(("tag", "modality"), [("PT", "pet"), ("NM", "spect"), ("MR", "mr"), ("OT", None)])
@@ -163,11 +164,13 @@ def test_dicom_modality_counts_before_the_name(scene, add_volume, tag, modality)
     hierarchy = scene.AddNewNodeByClass("vtkMRMLSubjectHierarchyNode")
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
     hierarchy.SetItemAttribute(hierarchy.CreateItem(study, node), "DICOM.Modality", tag)
-    assert source_of(node).modality == modality
+    source = source_of(node)
+    assert (source.modality, source.modality_by) == (modality, "dicom" if modality else "values")
 
 
 def test_chosen_modality_counts_before_all(add_volume):
-    assert source_of(add_volume("CT", VOXELS), "mr").modality == "mr"
+    source = source_of(add_volume("CT", VOXELS), "mr")
+    assert (source.modality, source.modality_by) == ("mr", "user")
 
 
 def test_unknown_modality_is_warned_of(logic, add_volume):

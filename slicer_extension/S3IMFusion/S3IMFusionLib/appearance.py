@@ -30,7 +30,7 @@ def modality_said(node: Any, partner: Any = None) -> tuple[str | None, str]:
         partner: the node that it is to be fused with; a folder that holds the files of both says nothing.
 
     Returns:
-        The modality, and what says it, ``"dicom"``, ``"name"``, ..., as in a record; None and ``"values"`` if nothing does.
+        The modality and what says it, ``"dicom"``, ``"name"``, ..., as in a record; None and ``"values"`` if nothing.
     """
     tag = node.GetAttribute(_DICOM_MODALITY)
     hierarchy, item = hierarchy_item(node)
