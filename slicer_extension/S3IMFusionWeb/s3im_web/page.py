@@ -86,7 +86,7 @@ class Page:
         with VAppLayout(server) as layout:
             layout.root.theme = "dark"
             with v.VAppBar(density="compact"):
-                v.VAppBarNavIcon(click="drawer = !drawer", aria_label="Sources and settings")
+                v.VAppBarNavIcon(click="drawer = !drawer", raw_attrs=['aria-label="Sources and settings"'])
                 v.VAppBarTitle("S3IMFusion", tag="h1")
                 html.Span("Research use only. Not for diagnosis or treatment.", classes="text-caption mr-4 s3im-use")
             with v.VNavigationDrawer(v_model=("drawer",), width=330), html.Div(classes="pa-3"):
@@ -162,7 +162,14 @@ def _settings() -> None:
 
 
 def _actions(fuse: object, cancel: object) -> None:
-    v.VBtn("Fuse", click=fuse, disabled=("is_running || !name_a || !name_b",), color="primary", block=True)
+    v.VBtn(
+        "Fuse",
+        click=fuse,
+        disabled=("is_running || !name_a || !name_b",),
+        color="primary",
+        block=True,
+        classes="text-black",
+    )
     with html.Div(v_if=("is_running",), classes="mt-3"):
         v.VProgressLinear(model_value=("progress",), indeterminate=("progress === 0",), height=6, id="progress")
         html.Div("{{ stage }}", classes="text-caption my-1", id="stage")

@@ -15,7 +15,7 @@ window.trame.utils.s3imUpload = async (side, input) => {
   }
 };
 
-// trame's page forbids to zoom, leaves the pictures without a text and Vuetify its slider without a name.
+// trame's page forbids to zoom, leaves the pictures without a text, and Vuetify its slider and icons without a name.
 document.querySelector("meta[name=viewport]").content = "width=device-width, initial-scale=1";
 const describe = () => {
   for (const view of document.querySelectorAll(".layout-grid-item")) {
@@ -24,5 +24,9 @@ const describe = () => {
   }
   const slider = document.querySelector("[role=slider]:not([aria-label])");
   slider?.setAttribute("aria-label", "Fade from A over fused to B");
+  for (const icon of document.querySelectorAll(".v-input [role=button]:not([aria-label]), .v-input button:not([aria-label])")) {
+    const label = icon.closest(".v-input").querySelector("label")?.textContent.trim();
+    if (label) icon.setAttribute("aria-label", `${label}: choose`);
+  }
 };
 new MutationObserver(describe).observe(document.documentElement, { childList: true, subtree: true });
