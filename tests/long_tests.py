@@ -23,6 +23,8 @@ LONG = {
     "test_release_bundle.py::test_the_zoo_takes_its_network": "the same",
     "test_docs_code.py::test_the_code_of_the_page_runs[docs/tutorials": "trains and fuses as a reader would",
     "test_docs_code.py::test_the_notebook": "the same, in Jupyter",
+    "networks/test_exported_network.py": "exports the whole network in three formats",
+    "bundle/test_model.py::test_onnx_export": "the same, by a process of MONAI",
     "fuzz/test_fuzz_quick.py::test_no_damaged_input": "a process for each door, and hundreds of files",
     "report/test_report_browser.py": "Chromium",
     "slicer_extension/test_worker.py": "processes that are killed and waited for",
