@@ -145,6 +145,8 @@ def _check_extensions(file: Path, path: Path) -> None:
         at = kind.template_dtype.itemsize + _FLAG
         header = kind(head[: at - _FLAG], check=False)
         offset = float(header["vox_offset"])
+        if header["magic"].item()[:2] not in {b"n+", b"ni"}:
+            return  # no NIfTI: nibabel says so
         is_single = header["magic"].item().startswith(b"n+")
         if is_single and offset > _LARGEST_OFFSET:
             raise _damaged_offset(path, offset)
