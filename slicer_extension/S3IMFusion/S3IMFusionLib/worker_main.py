@@ -164,7 +164,7 @@ def _with_fit_colors(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings; colours of the display that cannot show uptake by hue give way to the library's."""
     from monai_s3im.transforms.color_map import colors_by
 
-    name = settings["color_map"]
+    name = settings.get("color_map")
     is_displayed = name is not None and Path(name).name == _DISPLAYED
     is_unfit = is_displayed and colors_by(name, settings["color_model"]).remark is not None
     return {**settings, "color_map": None} if is_unfit else settings
