@@ -290,7 +290,7 @@ def test_a_session_ends_with_its_server() -> None:
             await sessions.open("one")
             session = sessions.find("one")
             session.process.stdin.close()  # as when the server is killed
-            await asyncio.wait_for(session.process.wait(), 10)
+            await asyncio.wait_for(session.process.wait(), 60)
             assert not session.folder.exists()
         finally:
             await sessions.end_all()
