@@ -314,7 +314,7 @@ def test_the_file_of_a_frame_is_never_overwritten(fuser, volumes, tmp_path):
 def test_a_sidecar_of_something_else_is_left_alone(fuser, pictures, tmp_path):
     sidecar = tmp_path / "out.json"
     sidecar.write_text('{"EchoTime": 0.03}')
-    with pytest.raises(OutputError, match=r"out.json is there and tells of something else, .*: choose another output"):
+    with pytest.raises(OutputError, match=r"out.json exists and is not a fusion record; .*: choose another output"):
         fuser(*pictures, tmp_path / "out.png")
     assert sidecar.read_text() == '{"EchoTime": 0.03}'
     assert not (tmp_path / "out.png").exists()
