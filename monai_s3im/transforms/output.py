@@ -81,7 +81,8 @@ def _check_record(path: Path) -> None:
         return  # none, or one that is damaged
     if not is_record(content):
         raise OutputError(
-            f"{path} exists and is not a fusion record; the record of this fusion would replace it: choose another output"
+            f"{path} exists and is not a fusion record; the record of this fusion would replace it: choose another "
+            "output"
         )
 
 
