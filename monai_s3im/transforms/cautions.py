@@ -24,7 +24,7 @@ _COARSE = 2.0  # times the other's voxel volume
 
 
 class CautionSourcesd(MapTransform):
-    """Warn of an image that is fused with itself, and of a coarse grid of a PET or SPECT that loses an MR's detail.
+    """Warn of an image that is fused with itself, of two volumes of uptake, and of a PET's coarse grid for an MR's detail.
 
     The sentences are added to ``warnings``, see :mod:`.notes`.
 
@@ -43,7 +43,11 @@ class CautionSourcesd(MapTransform):
         """Look."""
         images = {key: with_meta(data[key]) for key in self.keys}
         sums = {source["sha256"] for source in noted(data, PROVENANCE).values()}
-        found = [*self._one_image(images, len(sums) == 1 and None not in sums), *self._coarse_grid(images)]
+        found = [
+            *self._one_image(images, len(sums) == 1 and None not in sums),
+            *self._two_uptakes(images),
+            *self._coarse_grid(images),
+        ]
         for warning in found:
             logger.warning("%s", warning)
         return with_warnings(data, found)
@@ -56,6 +60,15 @@ class CautionSourcesd(MapTransform):
         if names[0] == names[1]:
             return [f"{names[0]} is image A and image B: name two images"]
         return [f"{names[0]} and {names[1]} are the same image: name two images"]
+
+    def _two_uptakes(self, data: Mapping[Hashable, MetaTensor]) -> list[str]:
+        modalities = [data[key].meta.get("modality", "generic") for key in self.keys]
+        if data[self.keys[0]].ndim != 4 or not set(modalities) <= set(FUNCTIONAL):
+            return []
+        shown = " and ".join(
+            f"{_name(data, key)} ({MODALITIES[name].label})" for key, name in zip(self.keys, modalities, strict=True)
+        )
+        return [f"{shown} both show uptake, and neither can be read where they mix: fuse each with an MR or CT"]
 
     def _coarse_grid(self, data: Mapping[Hashable, MetaTensor]) -> list[str]:
         images = [data[key] for key in self.keys]

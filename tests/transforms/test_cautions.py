@@ -40,12 +40,20 @@ def test_a_coarse_pet_that_gives_the_grid_is_warned_of(caplog):
         (PET, MR, {"reference": "b"}),
         (PET, MR, {"spacing": "1"}),
         (PET, a_volume("mr", (4, 4, 3), seed=1), {}),
-        (PET, a_volume("spect", (1, 1, 1), seed=1), {}),
         (a_volume("ct", (4, 4, 4)), MR, {}),
     ],
 )
 def test_a_grid_that_loses_no_anatomy_or_was_asked_for_is_not(first, second, settings):
     assert cautions(first, second, **settings) == []
+
+
+def test_two_volumes_of_uptake_are_warned_of():
+    spect = a_volume("spect", (1, 1, 1), seed=2, filename_or_obj="/s/spect.nii.gz")
+    assert cautions(PET, spect) == [
+        "pet.nii.gz (PET) and spect.nii.gz (SPECT) both show uptake, and neither can be read where they mix: "
+        "fuse each with an MR or CT"
+    ]
+    assert cautions(spect, MR) == []
 
 
 def test_pictures_have_no_grid():
