@@ -4,11 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer-test]")
 
 from S3IMFusionLib.color_bar import show_color_bar
+from S3IMFusionLib.settings import FusionSettings
+from scene_tools import voxels_of
 
+from monai_s3im.evaluation import READING_GUARDS, reading_values
+from monai_s3im.phantom import head_phantom
 from monai_s3im.record import ColorBar
 
 BAR = ColorBar([[level, 255 - level, 7] for level in range(256)], [0.0, 6.2], "SUV")
@@ -90,3 +95,24 @@ def test_a_scene_without_legends_gets_the_colour_node_alone(scene, add_volume, m
     before = counts(scene)
     show_color_bar(fused, BAR)
     assert counts(scene) == [before[0] + 1, *before[1:]]
+
+
+@pytest.mark.parametrize("tracer", ["pet", "spect"])
+def test_uptake_is_read_from_the_voxels_by_the_colour_node(logic, add_volume, tracer):
+    """The guards of an observer who sees the fused volume and the legend, nothing else."""
+    phantom = head_phantom((80, 96, 40), (2.4, 2.4, 4.0)).volumes
+    mr, functional = (
+        add_volume(name, phantom[key][0].numpy().T, phantom[key].affine.numpy())
+        for name, key in (("MR T1", "t1"), (tracer.upper(), tracer))
+    )
+    fused, gray = (logic.process(mr, functional, settings=FusionSettings(gray=gray)) for gray in (False, True))
+    bar = legend_of(fused).GetPrimaryDisplayNode()
+    lower, upper = bar.GetLevel() - bar.GetWindow() / 2, bar.GetLevel() + bar.GetWindow() / 2
+    table, colors = bar.GetColorNode().GetLookupTable(), np.zeros((3, 256))
+    for index in range(256):
+        table.GetColor(table.GetTableRange()[0] + index, colors[:, index])
+    uptake = ((phantom[tracer].as_tensor() - lower) / (upper - lower)).clamp(0, 1)
+    shown = torch.tensor(voxels_of(fused).T / 255)
+    luma = torch.tensor(voxels_of(gray).T[None] / 10000)
+    found = reading_values(shown, torch.tensor(colors), uptake, luma)
+    assert {name: value for name, value in found.items() if not READING_GUARDS[name].holds(value)} == {}
