@@ -3,7 +3,7 @@
 Command:  python .ci/words.py [FILE ...]   (every text file of the repository without arguments)
 Result:   a line for each phrase, and exit code 1 where there is one.
 
-Of Python files, comments and strings are read; of other files, everything. A name in a program, a quotation or test data
+Comments and strings of Python files are read, and all of other files. A name in a program, a quotation or test data
 can be left out by a line in `ALLOWED`.
 """
 
