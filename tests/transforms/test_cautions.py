@@ -49,10 +49,11 @@ def test_a_grid_that_loses_no_anatomy_or_was_asked_for_is_not(first, second, set
 
 def test_two_volumes_of_uptake_are_warned_of():
     spect = a_volume("spect", (1, 1, 1), seed=2, filename_or_obj="/s/spect.nii.gz")
-    assert cautions(PET, spect) == [
+    (warning,) = cautions(PET, spect)
+    assert warning == (
         "pet.nii.gz (PET) and spect.nii.gz (SPECT) both show uptake, and neither can be read where they mix: "
         "fuse each with an MR or CT"
-    ]
+    )
     assert cautions(spect, MR) == []
 
 
