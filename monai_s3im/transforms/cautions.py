@@ -24,7 +24,7 @@ _COARSE = 2.0  # times the other's voxel volume
 
 
 class CautionSourcesd(MapTransform):
-    """Warn of an image fused with itself, of two volumes of uptake, and of a coarse PET grid that loses detail of an MR.
+    """Warn of an image fused with itself, of two volumes of uptake, and of a coarse PET grid that loses the MR detail.
 
     The sentences are added to ``warnings``, see :mod:`.notes`.
 
