@@ -1,4 +1,4 @@
-"""Write docs/cli.md, the reference of the command, from the commands themselves: python .ci/cli_page.py
+"""Write docs/reference/cli.md, the reference of the command, from the commands themselves: python .ci/cli_page.py
 
 It takes a second. The text is that of typer's own generator (typer MODULE utils docs).
 """
@@ -11,7 +11,7 @@ from typer.cli import get_docs_for_click
 
 from monai_s3im.cli import app
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "cli.md"
 INTRODUCTION = """# The command
 
 <!-- written by .ci/cli_page.py: change the help of the command, and run it again -->

@@ -3,7 +3,7 @@
     python .ci/release.py           # two minutes, in the environment of the tests
 
 Run `.ci/run` first: it leaves a note of the commit that it tested. Exit code 1 when a check fails; what was built is
-then a draft. See docs/releasing.md.
+then a draft. See docs/project/releasing.md.
 """
 
 import argparse
@@ -35,13 +35,13 @@ for name, volume in head_phantom((40, 48, 6), (4.8, 4.8, 20.0)).volumes.items():
     nibabel.save(nibabel.Nifti1Image(volume[0].numpy(), volume.affine.numpy()), f"{name}.nii.gz")
 """
 BY_HAND = """
-By hand, in this order (docs/releasing.md):
+By hand, in this order (docs/project/releasing.md):
  0. The first time: the name monai-s3im is registered on PyPI.
  1. Read the changelog and the model card as a stranger; look at the site and the report in a browser.
  2. git tag -s v{version} && git push origin v{version}
  3. A release on GitHub with the files of dist/, and the changelog's section as its text.
  4. twine upload dist/*.whl dist/*.tar.gz; then install it in a new environment and run s3im doctor.
- 5. Model zoo: a pull request that adds the folder of {bundle}, and its unit test (docs/releasing.md).
+ 5. Model zoo: a pull request that adds the folder of {bundle}, and its unit test (docs/project/releasing.md).
  6. Slicer: a pull request to ExtensionsIndex with S3IMFusion.json of {extension}.
  7. Where the audit was not done: do it where PyPI can be reached.
 """

@@ -4,7 +4,7 @@
 
 The address is that of `[project.urls]` in pyproject.toml. The extension's files repeat it, because Slicer's index reads
 two of them as text and the module is installed without pyproject.toml; so does a command for users. A test holds all to
-the same. See docs/releasing.md.
+the same. See docs/project/releasing.md.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Command:   python benchmarks/batch_scaling.py          (a trial of a few minutes: --quick --out FOLDER)
 Duration:  about 15 minutes on two CPU cores
-Result:    batch_scaling.json and the tables of scaling.md in the folder docs: pairs per minute once the workers have
+Result:    batch_scaling.json and the tables of scaling.md in the folder studies: pairs per minute once the workers have
            started, the efficiency, that is the rate over that of one core times the cores, and the seconds and bytes
            that a slice of 512 x 512 of a study takes on one core.
 """
@@ -108,7 +108,7 @@ def main() -> None:
     """Measure, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "studies")
     options = parser.parse_args()
     cases, repeats, slices = (4, 1, 4) if options.quick else (12, 3, 32)
     logging.getLogger("monai_s3im").setLevel(logging.ERROR)

@@ -2,9 +2,9 @@
 
 Command:   python benchmarks/memory.py           (a trial of a minute: --slices 16 32 --out FOLDER)
 Duration:  about 25 minutes on two CPU cores, most of it the network on the last pair; 5 GiB of free memory
-Result:    memory.json, gallery/memory.png and the table of scaling.md in the folder docs. The peak of the main memory,
-           of the whole process with Python and all libraries, is at most 3 times the size of the two volumes in float32
-           at 600 slices; the peak of a GPU is the same at 50 and at 600 slices. (Linux)
+Result:    memory.json, gallery/memory.png and the table of scaling.md in the folder studies. The peak of the main
+           memory, of the whole process with Python and all libraries, is at most 3 times the size of the two volumes in
+           float32 at 600 slices; the peak of a GPU is the same at 50 and at 600 slices. (Linux)
 
 Each pair is fused by a new process, `s3im fuse` with nothing but the files' names, whose peak the kernel tells. The
 network's own memory does not depend on the number of slices, but its time does: a mean of the sources takes its place,
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, nargs="+", default=list(SLICES))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "studies")
     options = parser.parse_args()
     rows = curves(options.slices, options.device)
     figures = {

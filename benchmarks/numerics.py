@@ -1,6 +1,6 @@
 """How far the fused values move with threads, slices at once, exports and devices.
 
-    python benchmarks/numerics.py --json numerics.json    # a minute; prints the table of docs/numerics.md
+    python benchmarks/numerics.py --json numerics.json    # a minute; prints the table of studies/numerics.md
 
 Each row is the largest difference over all pixels of 12 slices (MR and CT of the head phantom, 160 x 192), fused values
 in [0, 1], to the reference: PyTorch on the CPU, float32, one thread, one slice at a time. A gray level of 8 bits is

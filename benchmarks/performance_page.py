@@ -1,6 +1,6 @@
-"""Write the tables and pictures of docs/performance.md from the figures of speed.py.
+"""Write the tables and pictures of studies/performance.md from the figures of speed.py.
 
-Command:   python benchmarks/performance_page.py docs
+Command:   python benchmarks/performance_page.py studies
 Duration:  seconds
 Result:    what stands between the marks of performance.md, and gallery/performance_DEVICE.png, are those of
            performance_cpu.json and performance_cuda.json.

@@ -1,6 +1,6 @@
-"""Write the tables and the arithmetic of docs/scaling.md from what was measured.
+"""Write the tables and the arithmetic of studies/scaling.md from what was measured.
 
-Command:   python benchmarks/scaling_page.py docs
+Command:   python benchmarks/scaling_page.py studies
 Duration:  below a second
 Result:    what stands between the marks of scaling.md is that of memory.json, startup.json, training_scaling.json and
            batch_scaling.json of the folder's data; a part whose figures are missing says so.

@@ -2,7 +2,7 @@
 
 Command:   python benchmarks/speed.py            (a GPU: --device cuda; a trial: --quick --out FOLDER)
 Duration:  about 15 minutes on two CPU cores; some 8 minutes with an H200
-Result:    performance_DEVICE.json, gallery/performance_DEVICE.png, the tables of performance.md in the folder docs.
+Result:    performance_DEVICE.json, gallery/performance_DEVICE.png, the tables of performance.md in the folder studies.
            The default network takes at most half of the time of IFCNN's shape at 256 x 256, S3IM at most 15 % of a
            training step, and the metrics are at least 20 times faster than a per-image evaluator.
 
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: no result")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "studies")
     options = parser.parse_args()
     device, quick = torch.device(options.device), options.quick
     torch.backends.cuda.matmul.allow_tf32 = True  # as convolutions do by default

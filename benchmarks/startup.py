@@ -2,7 +2,7 @@
 
 Command:   python benchmarks/startup.py          (a trial: --repeats 1 --out FOLDER)
 Duration:  about 3 minutes on one CPU core
-Result:    startup.json and the table of scaling.md in the folder docs. `s3im --help` takes less than 0.5 s, and the
+Result:    startup.json and the table of scaling.md in the folder studies. `s3im --help` takes less than 0.5 s, and the
            library adds less than 1 s to the imports of MONAI.
 
 Each is timed in new processes, which take turns; medians. What lies between `import torch` and the import of
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--imports", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "studies")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, random = Path(name), np.random.default_rng(0)

@@ -2,7 +2,7 @@
 
 Command:   python benchmarks/training_scaling.py          (a trial of a minute: --quick --out FOLDER)
 Duration:  about 15 minutes on two CPU cores
-Result:    training_scaling.json and the table of scaling.md in the folder docs: seconds of an epoch, and the
+Result:    training_scaling.json and the table of scaling.md in the folder studies: seconds of an epoch, and the
            efficiency, the time of one process over twice that of two.
 
 An epoch is the difference of a run of several epochs and a run of one, over the epochs between, so that neither imports
@@ -63,7 +63,7 @@ def main() -> None:
     """Measure, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "studies")
     options = parser.parse_args()
     repeats, epochs, patch = (1, 2, 64) if options.quick else (3, 4, 256)
     times: dict[int, list[float]] = {1: [], 2: []}

@@ -18,12 +18,12 @@ logger = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
     "README.md": "index.md",
-    "CONTRIBUTING.md": "contributing.md",
-    "CHANGELOG.md": "changelog.md",
-    "bundle/docs/README.md": "model_card.md",
-    "slicer_extension/README.md": "slicer.md",
+    "CONTRIBUTING.md": "project/contributing.md",
+    "CHANGELOG.md": "project/changelog.md",
+    "bundle/docs/README.md": "background/model_card.md",
+    "slicer_extension/README.md": "guides/slicer.md",
     **{
-        path.relative_to(ROOT).as_posix(): f"slicer/{path.name}"
+        path.relative_to(ROOT).as_posix(): f"guides/slicer/{path.name}"
         for path in sorted((ROOT / "slicer_extension" / "Screenshots").glob("*.png"))
     },
 }

@@ -1,11 +1,11 @@
 """Ablations: the paper's recipe with one thing changed at a time, each run by config, seed and hashes.
 
-Command:  python studies/ablations.py --dataset_dir DATA --run runs/ablations --out docs
+Command:  python studies/ablations.py --dataset_dir DATA --run runs/ablations --out studies
 Duration: with the default 12 epochs about 4 minutes a run on one CPU core, 14 runs; --epochs 100 --patch_size 256 is
           the full recipe (on a GPU: --device cuda:0). A run that is done is skipped, so that the command can be given
           again.
-Result:   DATA's validation pairs by task: docs/ablations.md and docs/data/ablations.json; what is in ablations.md from
-          the heading "Reading" on is kept. In the folder of each run: weights.pt and result.json.
+Result:   DATA's validation pairs by task: studies/ablations.md and studies/data/ablations.json; what is in
+          ablations.md from the heading "Reading" on is kept. In the folder of each run: weights.pt and result.json.
 """
 
 import argparse
@@ -227,7 +227,7 @@ def table(results: Sequence[Mapping[str, Any]], modality: str) -> list[str]:
 
 
 def page(results: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str:
-    """The generated part of docs/ablations.md."""
+    """The generated part of studies/ablations.md."""
     first = results[0]
     settings = ", ".join(f"{name} {value}" for name, value in first["overrides"].items())
     how = (

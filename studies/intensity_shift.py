@@ -1,6 +1,6 @@
 """What the fusion of 8-bit slices is worth on volumes: other units, curves, noise, bias and interpolation.
 
-Command:  python studies/intensity_shift.py --harvard DIR --out docs/data/volumes_shift.json [--slices 6]
+Command:  python studies/intensity_shift.py --harvard DIR --out studies/data/volumes_shift.json [--slices 6]
 Duration: about a minute on one CPU core.
 Result:   a table on the standard output, and the values as JSON.
 

@@ -1,16 +1,16 @@
 """The tables of the paper: CT-MRI (1), SPECT-MRI (2), the ablation (3) and infrared-visible (4), ours beside others'.
 
-Command:  python studies/paper_tables.py --harvard DIR --roadscene DIR --peers DIR --run runs/tables --out docs
+Command:  python studies/paper_tables.py --harvard DIR --roadscene DIR --peers DIR --run runs/tables --out studies
           [--medical NAME=FILE,FILE,...] [--infrared NAME=FILE,...] [--curves TITLE=LOG,LOG,...]
 Duration: about 8 minutes on two CPU cores; 3 more for each further file of weights.
-Result:   docs/paper_tables.md, .tex and .csv, with --curves docs/gallery/paper_tables.png too. In runs/tables, never to
-          be published where the data may not be, the fused validation pictures.
+Result:   studies/paper_tables.md, .tex and .csv, with --curves studies/gallery/paper_tables.png too. In runs/tables,
+          never to be published where the data may not be, the fused validation pictures.
 
 A NAME with several files is one recipe trained with several seeds: its row has means and standard deviations over them.
 The weights of the package are there without being named; another NAME stands beside them, the same in their place. The
 peers' folder holds METHOD/MRI_CT, METHOD/MRI_SPECT and METHOD/RoadScene with fused pictures, which are measured by the
 same code. The logs of --curves are what the trainings with the seeds 0, 1, 2 printed. Table 3 is made of
-docs/data/ablations.json where there is one, by studies/ablations.py.
+studies/data/ablations.json where there is one, by studies/ablations.py.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Write down a training run: its curves, its metrics on the validation split, and how it stands beside other methods.
 
 Command:  python studies/training_record.py --run runs/training --log runs/training.log --dataset_dir DATA
-          --weights bundle/models/model.pt --config "recipe of the paper" --peers scores_val.json --out docs
+          --weights bundle/models/model.pt --config "recipe of the paper" --peers scores_val.json --out studies
 Duration: about 4 minutes on two CPU cores for 46 pairs of 256x256 and 10 checkpoints.
-Result:   docs/NAME.md, docs/data/NAME.json, docs/gallery/NAME.png (NAME: training_record); and, in the run's folder and
-          never to be published where the data may not be, fused validation images and a montage.
+Result:   studies/NAME.md, studies/data/NAME.json, studies/gallery/NAME.png (NAME: training_record); and, in the
+          run's folder and never to be published where the data may not be, fused validation images and a montage.
 
 The log is what `s3im train` or `python -m monai.bundle run training` printed. The scores of other methods are a JSON
 file, task -> method -> metric -> mean, with the tasks MRI_CT and MRI_SPECT.

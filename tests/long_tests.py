@@ -21,7 +21,7 @@ LONG = {
     "test_release.py::test_the_source_builds": "the same",
     "test_release_bundle.py::test_it_fuses": "a process for each command of MONAI",
     "test_release_bundle.py::test_the_zoo_takes_its_network": "the same",
-    "test_docs_code.py::test_the_code_of_the_page_runs[docs/tutorials": "trains and fuses as a reader would",
+    "test_docs_code.py::test_the_code_of_the_page_runs[docs/guides": "trains and fuses as a reader would",
     "test_docs_code.py::test_the_notebook": "the same, in Jupyter",
     "networks/test_exported_network.py": "exports the whole network in three formats",
     "bundle/test_model.py::test_onnx_export": "the same, by a process of MONAI",

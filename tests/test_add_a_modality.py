@@ -10,7 +10,7 @@ from monai_s3im import modalities
 from monai_s3im.functional import intensity_range
 from monai_s3im.pipeline import fuse
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "add_a_modality.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "guides" / "add_a_modality.md"
 ENTRY, TEST = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 

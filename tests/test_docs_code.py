@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = [
     "README.md",
     "docs/start.md",
-    *(f"docs/{p.relative_to(ROOT / 'docs')}" for p in sorted((ROOT / "docs/tutorials").glob("*.md"))),
+    *(f"docs/guides/{name}.md" for name in ("add_a_fusion_rule", "fuse_a_pair", "monai", "study_folder", "train")),
 ]
 EVERY_PAGE = ["README.md", *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").rglob("*.md")))]
 _BLOCK = re.compile(
@@ -182,7 +182,7 @@ def test_commands_are_cut_at_lines_but_not_within_a_here_document():
 def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel, of the extra test")
     nbformat = pytest.importorskip("nbformat")
-    notebook = nbformat.read(ROOT / "docs" / "tutorials" / "quickstart.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "guides" / "quickstart.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]

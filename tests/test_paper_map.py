@@ -1,4 +1,4 @@
-"""docs/paper_map.md names symbols and files; each must exist, and nothing of the paper may be missing."""
+"""docs/background/paper_map.md names symbols and files; each must exist, and nothing of the paper may be missing."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,8 @@ import pytest
 from monai_s3im.metrics import FUSION_METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = [
-    line for line in (ROOT / "docs" / "paper_map.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")
-][1:]
+PAGE = (ROOT / "docs" / "background" / "paper_map.md").read_text(encoding="utf-8")
+ROWS = [line for line in PAGE.splitlines() if line.startswith("| ")][1:]
 NAMES = [name for row in ROWS for name in re.findall(r"`([^`]+)`", row)]
 SYMBOLS = sorted({name for name in NAMES if name.startswith("monai_s3im.")})
 FILES = sorted({name for name in NAMES if "/" in name})

@@ -22,7 +22,7 @@ BANNED_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"
 BANNED_CALLS |= {"torch.hub.load", "torch.jit.load", "input"}
 ALLOWED = {
     ("monai_s3im/batch/ray_pool.py", "pickle"): "the driver's own job, to the workers of the user's own cluster",
-    ("monai_s3im/networks/export.py", "torch.jit.load"): "a network that the user exported; docs/security.md",
+    ("monai_s3im/networks/export.py", "torch.jit.load"): "a network that the user exported; docs/project/security.md",
 }
 
 

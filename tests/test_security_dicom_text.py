@@ -39,7 +39,7 @@ OF_THE_IMAGE = {  # without which there is no image to fuse
     "VolumetricProperties",
     "NumberOfFrames",
 }
-ALLOWED = {*_NEVER_ABSENT, *_OF_THE_STUDY, "PositionReferenceIndicator"}  # in a DICOM output; docs/security.md
+ALLOWED = {*_NEVER_ABSENT, *_OF_THE_STUDY, "PositionReferenceIndicator"}  # in a DICOM output; docs/project/security.md
 
 
 @cache

@@ -1,6 +1,6 @@
 """Draw the picture of the web front: T1 and CT of the head phantom, fused in Chromium.
 
-Command:  python docs/draw/web_picture.py docs/gallery   (in the environment of docs/web.md, with playwright)
+Command:  python docs/draw/web_picture.py docs/gallery   (in the environment of docs/guides/web.md, with playwright)
 Duration: about one minute on two CPU cores.
 Result:   web_front.png, the page after the fusion.
 """

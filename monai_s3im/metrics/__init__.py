@@ -1,4 +1,4 @@
-"""Fusion metrics: one file each, the function first, then its MONAI class. Definitions: docs/metrics.md."""
+"""Fusion metrics: one file each, the function first, then its MONAI class. Definitions: docs/reference/metrics.md."""
 
 from collections.abc import Callable
 

@@ -80,7 +80,7 @@ def match_patterns(
     told = {image for a, others in rivals.items() if others for image in (a, *others)}
     if not couples:
         reason = next(iter(ambiguous.values()), f"no two of {len(found_a)} and {len(found_b)} images fit together")
-        raise InputError(f"nothing to pair under {root} ({reason}); see --root in docs/batches.md")
+        raise InputError(f"nothing to pair under {root} ({reason}); see --root in docs/guides/batches.md")
     pairs = [
         Pair(name, a.path, b.path, modality_a, modality_b)
         for name, (a, b) in zip(_names(couples, root), couples, strict=True)

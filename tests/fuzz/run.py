@@ -1,6 +1,7 @@
-"""Fuzz every door of the program with damaged inputs, and count what becomes of them.
+r"""Fuzz every door of the program with damaged inputs, and count what becomes of them.
 
-Command: python tests/fuzz/run.py --minutes 30 --seed 0 --json docs/data/reliability.json --markdown docs/reliability.md
+Command: python tests/fuzz/run.py --minutes 30 --seed 0 --json studies/data/reliability.json \
+             --markdown studies/reliability.md
 Duration: as told; one round of all systematic inputs at all doors is about 25 minutes on one core, then random ones.
 Expected: 0 crashed, 0 hung; exit code 1 if not, with the inputs in --keep.
 """

@@ -101,14 +101,14 @@ def test_the_name_of_the_repository_begins_with_slicer_or_the_exception_is_justi
     """The template of a request excepts a repository that can be used without Slicer; releasing.md asks for it."""
     name = Path(urlsplit(entry["scm_url"]).path).stem
     if not name.startswith(PREFIXES):
-        releasing = (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
+        releasing = (ROOT / "docs" / "project" / "releasing.md").read_text(encoding="utf-8")
         assert "`REPOSITORY_NAME_CHECK_EXCEPTIONS`" in releasing
         assert (ROOT / "monai_s3im" / "cli" / "__init__.py").is_file()  # what can be used without Slicer
         assert "can be used without Slicer" in (EXTENSION / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_topic_that_the_index_looks_for_is_in_the_list_of_what_to_do():
-    assert "`3d-slicer-extension`" in (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
+    assert "`3d-slicer-extension`" in (ROOT / "docs" / "project" / "releasing.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("variable", ["EXTENSION_ICONURL", "EXTENSION_SCREENSHOTURLS"])

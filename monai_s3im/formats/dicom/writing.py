@@ -1,8 +1,8 @@
 """Write a fused volume as a DICOM series in the patient's study.
 
-Each slice is a Secondary Capture with the Image Plane module (PS3.3 A.8.1, C.7.6.2); docs/dicom.md tells why. Patient
-and study are those of a source, and nothing of them goes into a name, a log or a message. The same volume of the same
-sources gives the same bytes: UIDs come from the content, and dates from the study.
+Each slice is a Secondary Capture with the Image Plane module (PS3.3 A.8.1, C.7.6.2); docs/guides/dicom.md says why.
+Patient and study are those of a source, and nothing of them goes into a name, a log or a message. The same volume of
+the same sources gives the same bytes: UIDs come from the content, and dates from the study.
 """
 
 import hashlib
