@@ -146,7 +146,9 @@ def fuse_many(
     done = counts["fused"] + counts["skipped"]
     earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""
     say(f"{done} of {total} pairs fused into {output}{earlier}")
-    is_asked = report or (counts["fused"] > 0 and is_report(output / "report.html"))  # else it would be out of date
+    is_asked = report or (
+        counts["skipped"] < total and is_report(output / "report.html")
+    )  # else it would be out of date
     is_reported = not is_asked or report_batch(output, pairs, settings.color_map, settings.max_gib, step)
     if done < total or not is_reported:
         raise typer.Exit(1 if done else 2)

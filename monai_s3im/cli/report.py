@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 
 _TITLE, _BEGINNING = b"<title>Fusion report", 2000  # of the page
 
-EXAMPLES = examples("report fused", "report fused study/mr study/ct", "report fused --pairs pairs.csv")
+EXAMPLES = examples(
+    "report fused", "report fused study/mr study/ct", "report fused --pairs pairs.csv", "report fused --serve"
+)
 
 
 def report(
@@ -30,10 +32,17 @@ def report(
     pattern_a: Annotated[str | None, typer.Option(help="With --root.")] = None,
     pattern_b: Annotated[str | None, typer.Option(help="With --root.")] = None,
     color_map: Annotated[str | None, typer.Option(help="The file of a colour map, if the batch had one.")] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show the report that is there in the browser, and save ratings beside it.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve: the port; 0: a free one.")] = 0,
     max_gib: MAX_GIB = 4,
 ) -> None:
     """Write report.html into the output folder of a batch; without the sources, of the fused images alone."""
     show_log()
+    if serve:
+        _serve(folder, port)
+        return
     named = any(value is not None for value in (image_a, pairs, root, pattern_a, pattern_b))
     try:
         with steps() as step:
@@ -42,6 +51,17 @@ def report(
         say(written)
     except (InputError, OutputError) as error:
         fail(error)
+
+
+def _serve(folder: Path, port: int) -> None:
+    from monai_s3im.report.serving import serve_report
+
+    try:
+        serve_report(folder, lambda address: say(f"{address}\nStop with Ctrl+C."), port)
+    except (InputError, OutputError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        return
 
 
 def is_report(file: Path) -> bool:
@@ -54,7 +74,7 @@ def is_report(file: Path) -> bool:
 
 
 def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float, step: Steps) -> bool:
-    """Write the report of a batch that is done; if that fails, say so, and leave the batch as it is."""
+    """Write the report of a batch that is done; if that fails, say so, and leave no report of earlier results."""
     try:
         say(f"report: {_write(folder, pairs, color_map, max_gib, step)}")
     except (InputError, OutputError) as error:
@@ -64,6 +84,9 @@ def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_
         tell(f"error: no report: unexpected {type(error).__name__}: {error}")
     else:
         return True
+    if is_report(folder / "report.html"):
+        (folder / "report.html").unlink()
+        tell(f"note: {folder / 'report.html'} was about earlier results and is removed")
     return False
 
 

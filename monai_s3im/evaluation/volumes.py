@@ -22,7 +22,8 @@ from .readability import READING_GUARDS, ReadingGuard, reading_values
 from .replay import CaseImages, read_case_images
 
 _SLICES_AT_ONCE = 16
-_ALL_GUARDS: dict[str, Guard | ReadingGuard] = {**GUARDS, **VOLUME_GUARDS, **READING_GUARDS}
+ALL_GUARDS: dict[str, Guard | ReadingGuard] = {**GUARDS, **VOLUME_GUARDS, **READING_GUARDS}
+"""The guards of :func:`case_guards` by name."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,25 @@ def volume_guards(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, 
     return {**means, **{name: guard.values(fused, sources).item() for name, guard in VOLUME_GUARDS.items()}}
 
 
+def case_guards(images: CaseImages, record: FusionRecord) -> dict[str, float]:
+    """The guards of a case, and of colours whether uptake can be read from them.
+
+    Args:
+        images: with both sources.
+        record: how they were fused.
+
+    Returns:
+        Name in :data:`ALL_GUARDS` -> value, nan where there is nothing to measure.
+    """
+    modality_b = record.sources["image_b"].modality
+    if images.fused.ndim == 3:
+        a, b, fused = (255 * luma.as_tensor().clamp(0, 1).double() for luma in images.lumas)
+        values = guard_values(fused[None], torch.cat([a, b])[None], modality_b)
+        return {name: value.item() for name, value in values.items()} | _readings(images, record)
+    slices = [ToSlices(record.settings.plane)(luma).as_tensor().clamp(0, 1) for luma in images.lumas]
+    return volume_guards(slices[2], torch.cat(slices[:2]), modality_b) | _readings(images, record)
+
+
 def run_volumes(
     fused_dir: Path, pairs: Sequence[Pair], output_dir: Path, progress: Callable[[str], None] | None = None
 ) -> Path:
@@ -97,9 +117,8 @@ def run_volumes(
         images = read_case_images(fused, record, pair, record.color_map)
         if images.why_no_sources:
             raise InputError(f"{pair.name}: {images.why_no_sources}")
-        slices = [ToSlices(record.settings.plane)(luma).as_tensor().clamp(0, 1) for luma in images.lumas]
         modalities = tuple(record.sources[f"image_{key}"].modality for key in "ab")
-        values = volume_guards(slices[2], torch.cat(slices[:2]), modalities[1]) | _readings(images, record)
+        values = case_guards(images, record)
         found.append(VolumeGuards(pair.name, (modalities[0], modalities[1]), values))
         shown = {"A": images.sources[0], "B": images.sources[1], "fused": images.fused}
         planes = {plane: {title: _middle(image, plane) for title, image in shown.items()} for plane in PLANES}
@@ -121,7 +140,7 @@ def _readings(images: CaseImages, record: FusionRecord) -> dict[str, float]:
 
 
 def _markdown(found: Sequence[VolumeGuards]) -> str:
-    guards = {name: guard for name, guard in _ALL_GUARDS.items() if any(name in one.values for one in found)}
+    guards = {name: guard for name, guard in ALL_GUARDS.items() if any(name in one.values for one in found)}
     titles = [f"{each.title}, {'at most' if each.is_upper else 'at least'} {each.bound:g}" for each in guards.values()]
     lines = [f"| volume | modalities | {' | '.join(titles)} |", "|---" * (len(guards) + 2) + "|"]
     for one in found:
@@ -133,7 +152,7 @@ def _markdown(found: Sequence[VolumeGuards]) -> str:
 def _cell(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:.3f}" if _ALL_GUARDS[name].holds(value) else f"{value:.3f} (broken)"
+    return f"{value:.3f}" if ALL_GUARDS[name].holds(value) else f"{value:.3f} (broken)"
 
 
 def _middle(image: MetaTensor, plane: str) -> Tensor:

@@ -4,32 +4,66 @@ import base64
 import gzip
 import hashlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monai_s3im import __version__
 from monai_s3im.errors import InputError
 from monai_s3im.evaluation.replay import CaseImages, read_case_images
+from monai_s3im.evaluation.volumes import ALL_GUARDS, case_guards
 from monai_s3im.formats.atomic import remove_leftovers, write_file
-from monai_s3im.metrics import FUSION_METRICS
+from monai_s3im.metrics import FUSION_METRICS, METRIC_MEANINGS
+from monai_s3im.modalities import CT_KNEES
 from monai_s3im.pairs.lists import Pair
+from monai_s3im.record import FusionRecord
 from monai_s3im.settings import MAX_GIB
+from monai_s3im.transforms import colors_of
+from monai_s3im.viewer import LIBRARY, LICENCE, SCRIPT, STYLE, ViewerVolume, viewer_volume
 
 from .cases import FEWEST_FOR_OUTLIERS, Case, ReportedBatch, read_batch, shared_settings
 from .montage import montage
+from .ratings import MOST_LETTERS, VERDICTS, Rating, read_ratings
 from .strips import Strip
-from .viewer import FUSED_BYTES, SOURCE_BYTES, TOTAL_BYTES, ViewerVolume, viewer_volume
 
 logger = logging.getLogger(__name__)
 
+FUSED_BYTES = 3_000_000
+"""The most that the fused volume of a case adds to a page."""
+
+SOURCE_BYTES = 1_000_000
+"""The most that each of its sources adds."""
+
+TOTAL_BYTES = 100_000_000
+"""The most that all volumes add to a page; further cases have no viewer."""
+
 _HERE = Path(__file__).parent
-_VIEWER_CODE = _HERE / "niivue" / "niivue.umd.js"
+
+
+@dataclass(frozen=True)
+class GuardLine:
+    """A guard of a case.
+
+    Attributes:
+        name: short.
+        title: what is measured.
+        value: rounded.
+        bound: ``"at most 2"``.
+        holds: whether the bound is kept.
+    """
+
+    name: str
+    title: str
+    value: str
+    bound: str
+    holds: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +77,10 @@ class Card:
         description: what it shows.
         note: why something is not shown.
         volumes: those of the viewer by name; empty: no viewer.
+        images: what the viewer is told of each volume, by the same names.
+        guards: guards and readability of uptake.
+        rating: what a reader has said of the case.
+        is_rating_old: whether that was about an earlier fused image.
     """
 
     case: Case
@@ -51,6 +89,10 @@ class Card:
     description: str = ""
     note: str | None = None
     volumes: dict[str, ViewerVolume] | None = None
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    guards: tuple[GuardLine, ...] = ()
+    rating: Rating = field(default_factory=Rating)
+    is_rating_old: bool = False
 
 
 def write_report(
@@ -63,7 +105,8 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` into the output folder of a batch, complete or not at all.
 
-    It is made of what lies there, ``summary.csv``, the records and the fused images, and of the sources of the pairs.
+    It is made of what is there, ``summary.csv``, the records, the fused images and ``ratings.json``, and of the sources
+    of the pairs.
     A case that cannot be shown is told with the reason; it does not stop the others.
 
     Args:
@@ -77,12 +120,13 @@ def write_report(
         The file.
 
     Raises:
-        InputError: if the folder has no summary of a batch.
+        InputError: if the folder has no summary of a batch, or its ``ratings.json`` is damaged.
         OutputError: if the file cannot be written.
     """
     folder = Path(output_dir)
     batch = read_batch(folder)
     by_name = {pair.name: pair for pair in pairs}
+    ratings = read_ratings(folder, [case.result.name for case in batch.cases])
 
     def cards() -> Iterator[Card]:
         left = TOTAL_BYTES
@@ -90,7 +134,9 @@ def write_report(
         for index, case in enumerate(shown):
             card = _card(case, by_name.get(case.result.name), str(color_map) if color_map else None, max_gib, left)
             left -= sum(len(volume.base64) for volume in (card.volumes or {}).values())
-            yield card
+            rating = ratings.get(case.result.name, Rating())
+            is_old = rating.fused_sha256 not in {None, case.result.fused_sha256}
+            yield replace(card, rating=Rating() if is_old else rating, is_rating_old=is_old)
             if progress is not None:
                 progress(index + 1, len(shown))
 
@@ -114,21 +160,98 @@ def _card(case: Case, pair: Pair | None, color_map: str | None, max_gib: float, 
         titles = (f"A: {case.modality('image_a')}", f"B: {case.modality('image_b')}")
         picture = montage(images, titles, case.record.color_bar)
         fits = images.fused.ndim == 4 and bytes_left >= FUSED_BYTES + 2 * SOURCE_BYTES
-        volumes = _viewer_volumes(images) if fits else None
+        volumes = _viewer_volumes(images, case.record) if fits else None
+        guards = _guard_lines(images, case.record)
     except InputError as error:
         return Card(case, note=f"It cannot be shown: {error}")
     except Exception as error:
         logger.exception("%s cannot be shown in the report", case.result.name)
         return Card(case, note=f"It cannot be shown: unexpected {type(error).__name__}: {error}")
     text = base64.b64encode(picture.webp).decode()
-    return Card(case, text, picture.size, picture.description, images.why_no_sources, volumes)
+    return Card(
+        case,
+        text,
+        picture.size,
+        picture.description,
+        images.why_no_sources,
+        volumes,
+        _viewer_images(images, case) if volumes else {},
+        guards,
+    )
 
 
-def _viewer_volumes(images: CaseImages) -> dict[str, ViewerVolume]:
+def _ramp(color_table: torch.Tensor | None) -> list[list[int]] | None:
+    """The colours of a source from no to full uptake, 256 of [R, G, B]."""
+    if color_table is None:
+        return None
+    colors = colors_of(torch.linspace(0, 1, 256)[None, None], color_table)[:, 0].T
+    ramp: list[list[int]] = (255 * colors.clamp(0, 1)).round().int().tolist()
+    return ramp
+
+
+def _guard_lines(images: CaseImages, record: FusionRecord) -> tuple[GuardLine, ...]:
+    if not images.sources:
+        return ()
+    values = {name: value for name, value in case_guards(images, record).items() if math.isfinite(value)}
+    return tuple(
+        GuardLine(
+            name,
+            guard.title,
+            f"{values[name]:.3g}",
+            f"at {'most' if guard.is_upper else 'least'} {guard.bound:g}",
+            guard.holds(values[name]),
+        )
+        for name, guard in ALL_GUARDS.items()
+        if name in values
+    )
+
+
+def _viewer_volumes(images: CaseImages, record: FusionRecord) -> dict[str, ViewerVolume]:
     fused = {"fused": viewer_volume(images.fused, FUSED_BYTES)}
+    shown = [images.uptake if _is_uptake(images, index) else source for index, source in enumerate(images.sources)]
     return fused | {
-        name: viewer_volume(source, SOURCE_BYTES) for name, source in zip("AB", images.sources, strict=False)
+        name: viewer_volume(source, SOURCE_BYTES, _range_of(record, f"image_{name.lower()}"))
+        for name, source in zip("AB", shown, strict=False)
+        if source is not None
     }
+
+
+def _is_uptake(images: CaseImages, index: int) -> bool:
+    return images.uptake is not None and images.functional == index
+
+
+def _range_of(record: FusionRecord, key: str) -> tuple[float, float]:
+    """The values that became 0 and 1; (0, 1) where the range is compressed, so that no value can be read back."""
+    source = record.sources[key]
+    is_compressed = source.modality == "ct" and {source.ct_window, record.settings.window} & set(CT_KNEES)
+    lower, upper = (0.0, 1.0) if is_compressed else source.intensity_range
+    return float(lower), float(upper)
+
+
+def _viewer_images(images: CaseImages, case: Case) -> dict[str, dict[str, Any]]:
+    """What the viewer shows each volume with; see FusionViewer.show in viewer.js."""
+    record = case.record
+    if record is None:
+        return {}
+    bar = record.color_bar
+    fused_bar = {"colors": bar.colors, "barEnds": bar.range, "barUnit": bar.unit} if bar else {}
+    told: dict[str, dict[str, Any]] = {
+        "fused": {"title": "Fused", "low": 0, "high": 1, "isColor": images.fused.shape[0] == 3, **fused_bar}
+    }
+    for index, (letter, source) in enumerate(zip("AB", images.sources, strict=False)):
+        key = f"image_{letter.lower()}"
+        low, high = _range_of(record, key)
+        is_uptake = _is_uptake(images, index)
+        told[letter] = {
+            "title": f"{letter}: {case.modality(key)}",
+            "unit": record.sources[key].unit if (low, high) != (0, 1) else None,
+            "low": low,
+            "high": high,
+            "isUptake": is_uptake,
+            "isColor": source.shape[0] == 3 and not is_uptake,
+            **({"colors": _ramp(images.color_table), "map": "own"} if is_uptake else {}),
+        }
+    return told
 
 
 def _page(folder: Path, batch: ReportedBatch, cards: Iterator[Card]) -> Iterator[str]:
@@ -140,7 +263,8 @@ def _page(folder: Path, batch: ReportedBatch, cards: Iterator[Card]) -> Iterator
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style = "".join(path.read_text(encoding="utf-8") for path in (_HERE / "page.css", STYLE))
+    script = "".join(path.read_text(encoding="utf-8") for path in (SCRIPT, _HERE / "page.js"))
     has_volumes = any(kind.endswith("volumes") for kind in batch.distributions)
     return environment.get_template("page.html.jinja").generate(
         folder=folder.resolve().name,
@@ -155,13 +279,16 @@ def _page(folder: Path, batch: ReportedBatch, cards: Iterator[Card]) -> Iterator
             for kind, distributions in batch.distributions.items()
         },
         like_counts=Counter(case.kind for case in batch.cases),
+        meanings=METRIC_MEANINGS,
+        verdicts=VERDICTS,
+        most_letters=MOST_LETTERS,
         fewest_for_outliers=FEWEST_FOR_OUTLIERS,
         total_bytes=TOTAL_BYTES,
         style=style,
         script=script,
         hashes={"style": _csp_hash(style), "script": _csp_hash(script)},
-        viewer_code=base64.b64encode(gzip.compress(_VIEWER_CODE.read_bytes(), mtime=0)).decode() if has_volumes else "",
-        viewer_licence=(_HERE / "niivue" / "LICENSE").read_text(encoding="utf-8"),
+        viewer_code=base64.b64encode(gzip.compress(LIBRARY.read_bytes(), mtime=0)).decode() if has_volumes else "",
+        viewer_licence=LICENCE.read_text(encoding="utf-8"),
     )
 
 

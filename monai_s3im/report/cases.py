@@ -16,9 +16,9 @@ FEWEST_FOR_OUTLIERS = 8
 _FURTHEST = 3.5  # modified z-score
 _SIGMA_OF_MAD = 0.6745  # median absolute deviation of a normal distribution, in standard deviations
 
-Attention = Literal["failed", "warning", "outlier", "fine"]
-ATTENTIONS: tuple[Attention, ...] = ("failed", "warning", "outlier", "fine")
-"""What a case calls for, the most urgent first."""
+Attention = Literal["failed", "warning", "outlier", "clear"]
+ATTENTIONS: tuple[Attention, ...] = ("failed", "warning", "outlier", "clear")
+"""What a case calls for, the most urgent first; clear: no warnings, no outliers."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Case:
         """What the case calls for."""
         if self.result.status == "failed":
             return "failed"
-        return "warning" if self.warnings else "outlier" if self.outliers else "fine"
+        return "warning" if self.warnings else "outlier" if self.outliers else "clear"
 
     @property
     def kind(self) -> str:

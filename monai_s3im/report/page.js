@@ -1,5 +1,3 @@
-"use strict";
-
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const list = document.getElementById("list");
 const search = document.getElementById("search");
@@ -48,20 +46,15 @@ for (const heading of all("thead th", list)) {
 let viewer = null;
 const stage = document.createElement("div");
 stage.className = "stage";
-stage.innerHTML = `<div class="film"><canvas tabindex="0" role="application" aria-label="Three planes of the volume. Arrow keys and page up and down move the crosshair."></canvas></div>
-<div class="bar"><label class="fade"><span>A</span><input type="range" min="-1" max="1" step="0.05" value="0" list="fades" aria-label="Fade from A over fused to B"><span>B</span></label>
-<datalist id="fades"><option value="-1"></option><option value="0"></option><option value="1"></option></datalist>
-<output></output><button type="button">Close</button></div>`;
-
-const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+stage.innerHTML = '<div></div><button type="button" class="close">Close</button>';
 
 async function unzipped(text) {
-  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).blob();
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
 }
 
 async function loadViewer() {
-  const code = await unzipped(document.getElementById("viewer-code").textContent);
+  const code = await (await unzipped(document.getElementById("viewer-code").textContent)).blob();
   const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   await new Promise((resolve, reject) => {
     const script = document.createElement("script");
@@ -71,30 +64,7 @@ async function loadViewer() {
     document.head.append(script);
   });
   URL.revokeObjectURL(address);
-  const { Niivue, SHOW_RENDER, SLICE_TYPE } = globalThis.niivue;
-  const made = new Niivue({
-    backColor: [0, 0, 0, 1],
-    crosshairColor: [0.3, 0.7, 1, 0.8],
-    crosshairWidth: 0.6,
-    crosshairWidthUnit: "percent",
-    dragAndDropEnabled: false,
-    isRadiologicalConvention: true,
-    loadingText: "",
-    logLevel: "error",
-    multiplanarPadPixels: 10,
-    multiplanarShowRender: SHOW_RENDER.NEVER,
-    sagittalNoseLeft: true,
-    showAllOrientationMarkers: true,
-  });
-  made.onLocationChange = (location) => {
-    const places = [["L", "R"], ["P", "A"], ["I", "S"]].map(
-      (letters, axis) => `${letters[Number(location.mm[axis] >= 0)]} ${Math.abs(location.mm[axis]).toFixed(1)}`,
-    );
-    stage.querySelector("output").textContent = `${places.join(", ")} mm`;
-  };
-  await made.attachToCanvas(stage.querySelector("canvas"));
-  made.setSliceType(SLICE_TYPE.MULTIPLANAR);
-  return made;
+  return new FusionViewer(stage.firstElementChild, globalThis.niivue);
 }
 
 async function openViewer(place) {
@@ -102,25 +72,18 @@ async function openViewer(place) {
   button.disabled = true;
   for (const other of all(".viewer .open[hidden]")) other.hidden = false;
   place.append(stage);
-  stage.querySelector(".fade").hidden = all("[data-volume]", place).length < 3;
-  stage.querySelector(".fade input").value = 0;
   viewer ??= await loadViewer();
-  for (const volume of [...viewer.volumes]) viewer.removeVolume(volume);
-  const images = [];
+  const told = JSON.parse(place.dataset.images);
+  const images = {};
   for (const text of all("[data-volume]", place)) {
-    images.push(await globalThis.niivue.NVImage.loadFromBase64({
-      base64: text.textContent,
-      name: `${text.dataset.volume}.nii.gz`,
-      cal_min: 0,
-      cal_max: 255,
-      opacity: text.dataset.volume === "fused" ? 1 : 0,
-    }));
+    const { volume } = text.dataset;
+    images[volume.toLowerCase()] = { ...told[volume], buffer: await (await unzipped(text.textContent)).arrayBuffer() };
   }
-  for (const image of images) viewer.addVolume(image);
-  viewer.moveCrosshairInVox(0, 0, 0); // tells the place
+  viewer.set({ view: images.a ? "fade" : "side", fade: 0, plane: "all", only: null });
+  await viewer.show(images);
   button.disabled = false;
   button.hidden = true;
-  stage.querySelector("canvas").focus();
+  stage.querySelector(".pane:not([hidden]) .glass").focus({ preventScroll: true });
   stage.dataset.ready = place.dataset.case;
 }
 
@@ -132,19 +95,87 @@ function closeViewer() {
   button.focus();
 }
 
-stage.querySelector(".fade input").addEventListener("input", (event) => {
-  const part = Number(event.target.value);
-  [1 - Math.abs(part), Math.max(0, -part), Math.max(0, part)].forEach((opacity, index) => viewer.setOpacity(index, opacity));
-});
-stage.querySelector(".bar button").addEventListener("click", closeViewer);
-stage.querySelector("canvas").addEventListener("keydown", (event) => {
-  const steps = {
-    ArrowLeft: [1, 0, 0], ArrowRight: [-1, 0, 0], ArrowUp: [0, 1, 0], ArrowDown: [0, -1, 0],
-    PageUp: [0, 0, 1], PageDown: [0, 0, -1],
-  };
-  if (event.key in steps) {
-    event.preventDefault();
-    viewer.moveCrosshairInVox(...steps[event.key]);
-  }
-});
+stage.querySelector(".close").addEventListener("click", closeViewer);
 for (const place of all(".viewer")) place.querySelector(".open").addEventListener("click", () => openViewer(place));
+
+/* Ratings: saved beside the report where s3im report --serve shows it, else as a download; until then kept here. */
+
+const saveButton = document.getElementById("save-ratings");
+const rated = document.getElementById("rated");
+const isServed = window.location.protocol.startsWith("http");
+const draftKey = `s3im ratings ${window.location.pathname}`;
+
+function ratingOf(place) {
+  return { rating: place.querySelector("input:checked")?.value ?? "", note: place.querySelector(".note-of-rating input").value.trim(), fused_sha256: place.dataset.sha256, rated_at: place.dataset.ratedAt };
+}
+
+function allRatings() {
+  const ratings = {};
+  for (const place of all(".rating")) {
+    const rating = ratingOf(place);
+    if (rating.rating || rating.note) ratings[place.dataset.case] = rating;
+  }
+  return ratings;
+}
+
+function showRatings() {
+  const ratings = allRatings();
+  for (const cell of all(".verdict")) {
+    cell.textContent = ratings[cell.dataset.case]?.rating ?? "";
+    cell.title = ratings[cell.dataset.case]?.note ?? "";
+  }
+  const count = Object.values(ratings).filter(({ rating }) => rating).length;
+  return `${count} of ${all(".rating").length} rated`;
+}
+
+function keepDraft() {
+  try {
+    localStorage.setItem(draftKey, JSON.stringify(allRatings()));
+  } catch { /* a browser without storage keeps them until the page is closed */ }
+}
+
+function restoreDraft() {
+  let draft = {};
+  try {
+    draft = JSON.parse(localStorage.getItem(draftKey)) ?? {};
+  } catch { /* as above */ }
+  let isRestored = false;
+  for (const place of all(".rating")) {
+    const kept = draft[place.dataset.case];
+    if (!kept || kept.fused_sha256 !== place.dataset.sha256 || kept.rated_at <= place.dataset.ratedAt) continue;
+    for (const input of all("input[type=radio]", place)) input.checked = input.value === kept.rating;
+    place.querySelector(".note-of-rating input").value = kept.note;
+    place.dataset.ratedAt = kept.rated_at;
+    isRestored = true;
+  }
+  return isRestored;
+}
+
+async function saveRatings() {
+  const text = `${JSON.stringify({ schema_version: 1, ratings: allRatings() }, null, 2)}\n`;
+  if (isServed) {
+    const answer = await fetch("ratings.json", { method: "PUT", body: text }).catch(() => null);
+    if (!answer?.ok) {
+      rated.textContent = `Not saved: ${answer ? await answer.text() : "the server does not answer; start s3im report --serve again"}`;
+      return;
+    }
+    rated.textContent = `${showRatings()}, saved in ratings.json beside the report`;
+  } else {
+    FusionViewer.save(new Blob([text], { type: "application/json" }), "ratings.json");
+    rated.textContent = `${showRatings()}; put ratings.json beside the report`;
+  }
+  saveButton.disabled = true;
+}
+
+for (const place of all(".rating")) {
+  place.addEventListener("input", () => {
+    place.dataset.ratedAt = new Date().toISOString();
+    saveButton.disabled = false;
+    rated.textContent = `${showRatings()}, not saved yet`;
+    keepDraft();
+  });
+}
+saveButton.addEventListener("click", saveRatings);
+const hasDraft = restoreDraft();
+saveButton.disabled = !hasDraft;
+rated.textContent = showRatings() + (hasDraft ? ", not saved yet" : "");

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shutil
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +16,7 @@ from page_reading import read_page
 from PIL import Image
 
 import monai_s3im.report
+import monai_s3im.viewer
 from monai_s3im.batch.summary import read_summary
 from monai_s3im.errors import InputError, OutputError
 from monai_s3im.report import write_report
@@ -46,7 +46,7 @@ def test_every_case_is_in_the_list_and_has_its_place(reported, page):
 
 
 def test_what_calls_for_a_look_comes_first(page):
-    order = ["failed", "warning", "outlier", "fine"]
+    order = ["failed", "warning", "outlier", "clear"]
     states = [row.attributes["data-attention"] for row in page.one("table", id="list").one("tbody").all("tr")]
     assert states == sorted(states, key=order.index)
     cards = [article.attributes["data-attention"] for article in page.all("article")]
@@ -61,7 +61,7 @@ def test_the_header_counts(page):
     }
     assert counts["all"] == str(LIKE_CASES + 5)
     assert (counts["failed"], counts["warning"]) == ("2", "1")
-    assert sum(int(counts[name]) for name in ("failed", "warning", "outlier", "fine")) == LIKE_CASES + 5
+    assert sum(int(counts[name]) for name in ("failed", "warning", "outlier", "clear")) == LIKE_CASES + 5
 
 
 def test_a_failed_case_is_named_with_its_sentence(page):
@@ -227,7 +227,7 @@ def test_an_interrupted_report_leaves_the_one_before(reported, tmp_path):
 
 
 def test_the_viewer_is_the_file_that_its_readme_names():
-    folder = Path(monai_s3im.report.__file__).parent / "niivue"
+    folder = monai_s3im.viewer.LIBRARY.parent
     digest = hashlib.sha256((folder / "niivue.umd.js").read_bytes()).hexdigest()
     assert f"`{digest}`" in (folder / "README.md").read_text(encoding="utf-8")
     assert "Copyright (c) 2021, Niivue" in (folder / "LICENSE").read_text(encoding="utf-8")

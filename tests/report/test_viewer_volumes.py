@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from references.geometry_reference import an_affine
 from scipy.ndimage import center_of_mass
 
-from monai_s3im.report.viewer import viewer_volume
+from monai_s3im.viewer import viewer_volume
 
 SHAPE = (48, 40, 33)
 OBLIQUE = torch.as_tensor(an_affine((20, -10, 35), (1.5, 1.0, 3.0), (-12.0, 8.0, -5.0)))
@@ -23,7 +23,14 @@ def volume_of(array):
 
 def read(volume):
     image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(volume.base64)))
-    return np.asanyarray(image.dataobj), image.affine
+    return image.dataobj.get_unscaled(), image.affine
+
+
+def test_values_are_those_of_the_range_that_became_0_and_1():
+    array = noise()
+    content = gzip.decompress(base64.b64decode(viewer_volume(volume_of(array), 10**6, (-160.0, 240.0)).base64))
+    shown = nib.Nifti1Image.from_bytes(content).get_fdata()
+    assert np.abs(shown - (400 * array[0] - 160)).max() <= 400 / 255 / 2 + 1e-3
 
 
 def noise(channels=1):

@@ -1,4 +1,4 @@
-"""The volumes that the viewer of a report shows, small enough to be part of the page."""
+"""The volumes that the viewer shows, small enough to be part of a page."""
 
 import base64
 import gzip
@@ -11,15 +11,6 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
-
-FUSED_BYTES = 3_000_000
-"""The most that the fused volume of a case adds to a page."""
-
-SOURCE_BYTES = 1_000_000
-"""The most that each of its sources adds, to fade to."""
-
-TOTAL_BYTES = 100_000_000
-"""The most that all volumes add to a page; further cases have no viewer."""
 
 _RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _FEWEST_VOXELS = 1000
@@ -40,18 +31,21 @@ class ViewerVolume:
     is_reduced: bool
 
 
-def viewer_volume(volume: MetaTensor, most_bytes: int) -> ViewerVolume:
+def viewer_volume(
+    volume: MetaTensor, most_bytes: int, intensity_range: tuple[float, float] = (0.0, 1.0)
+) -> ViewerVolume:
     """Make a volume small enough: 8 bit, and in larger voxels if need be.
 
     Args:
         volume: (1 or 3, X, Y, Z) in [0, 1], with affine.
         most_bytes: of its base64.
+        intensity_range: the values that became 0 and 1: the viewer shows values in their unit; not for colour.
     """
     own_mm = _voxel_mm(volume)
     voxels = min(volume[0].numel(), 4 * most_bytes // volume.shape[0])
     while True:
         smaller = _resized(volume, _shape_of(volume.shape[1:], own_mm, voxels))
-        text = base64.b64encode(_nifti(smaller)).decode()
+        text = base64.b64encode(_nifti(smaller, intensity_range)).decode()
         if len(text) <= most_bytes or voxels <= _FEWEST_VOXELS:
             break
         voxels = min(int(smaller[0].numel() * 0.95 * most_bytes / len(text)), voxels - 1)
@@ -86,10 +80,13 @@ def _resized(volume: MetaTensor, shape: Sequence[int]) -> MetaTensor:
     return MetaTensor(content, affine=affine @ to_old)
 
 
-def _nifti(volume: MetaTensor) -> bytes:
+def _nifti(volume: MetaTensor, intensity_range: tuple[float, float]) -> bytes:
     """A gzipped NIfTI of 8 bit, the same bytes at every run."""
     levels = (255 * volume.as_tensor().clamp(0, 1)).round().to(torch.uint8).movedim(0, -1).contiguous().numpy()
     voxels = levels[..., 0] if levels.shape[-1] == 1 else levels.view(_RGB24)[..., 0]
     image = nib.Nifti1Image(voxels, volume.affine.cpu().numpy())
+    if levels.shape[-1] == 1:
+        lower, upper = intensity_range
+        image.header.set_slope_inter((upper - lower) / 255, lower)
     image.header.set_xyzt_units("mm")
     return gzip.compress(image.to_bytes(), 4, mtime=0)

@@ -1,0 +1,120 @@
+"""Show a report in the browser of this machine, and save its ratings beside it."""
+
+import json
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from monai_s3im.errors import InputError, OutputError
+from monai_s3im.formats.paths import isfile
+
+from .cases import read_batch
+from .ratings import MOST_LETTERS, parse_ratings, write_ratings
+
+logger = logging.getLogger(__name__)
+
+_MOST_BYTES = 20 * 2**20
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def serve_report(folder: Path, announce: Callable[[str], None], port: int = 0) -> None:
+    """Serve ``report.html`` of a folder on loopback until interrupted; what is rated goes to ``ratings.json`` there.
+
+    Args:
+        folder: the output folder of a batch, with its report.
+        announce: called with the address.
+        port: 0: a free one.
+
+    Raises:
+        InputError: if there is no report, or the port is taken.
+    """
+    page = folder / "report.html"
+    if not isfile(page):
+        raise InputError(f"{page} does not exist: write it first with s3im report {folder}")
+    try:
+        server = report_server(folder, port)
+    except OSError as error:
+        raise InputError(f"cannot listen at port {port} ({error.strerror}): choose another with --port") from error
+    with server:
+        announce(f"http://127.0.0.1:{server.server_address[1]}/")
+        server.serve_forever()
+
+
+def report_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
+    """A server of the report, bound to loopback, not yet serving."""
+    names = [case.result.name for case in read_batch(folder).cases]
+    handler = type("Handler", (ReportHandler,), {"folder": folder, "names": names})
+    return ThreadingHTTPServer(("127.0.0.1", port), handler)
+
+
+class ReportHandler(BaseHTTPRequestHandler):
+    """Answers for the report and the ratings, and for nothing else.
+
+    Attributes:
+        folder: of the report.
+        names: of its cases.
+    """
+
+    folder: ClassVar[Path]
+    names: ClassVar[list[str]]
+
+    def do_GET(self) -> None:
+        """The report."""
+        if not self._is_from_here():
+            return
+        if urlsplit(self.path).path not in {"/", "/report.html"}:
+            self._answer(HTTPStatus.NOT_FOUND, "There is only the report here.")
+            return
+        try:
+            self._answer(HTTPStatus.OK, (self.folder / "report.html").read_bytes(), "text/html; charset=utf-8")
+        except OSError:
+            self._answer(HTTPStatus.NOT_FOUND, "The report is gone: write it again with s3im report.")
+
+    def do_PUT(self) -> None:
+        """The ratings, all of them."""
+        if not self._is_from_here():
+            return
+        length = self.headers.get("Content-Length", "")
+        if self.path != "/ratings.json" or not length.isdigit() or int(length) > _MOST_BYTES:
+            self.close_connection = True
+            self._answer(HTTPStatus.BAD_REQUEST, "This is not the ratings of the report.")
+            return
+        try:
+            ratings = parse_ratings(json.loads(self.rfile.read(int(length))), self.names)
+            write_ratings(self.folder, ratings)
+        except (ValueError, RecursionError) as error:
+            self._answer(HTTPStatus.BAD_REQUEST, f"The ratings cannot be used: {error}")
+        except OutputError as error:
+            self._answer(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
+        else:
+            self._answer(HTTPStatus.OK, "saved")
+
+    def _is_from_here(self) -> bool:
+        """No other name that points here, and no page of another site."""
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        is_own = urlsplit(f"//{host}").hostname in _LOOPBACK and origin in {None, f"http://{host}"}
+        if not is_own:
+            self.close_connection = True
+            self._answer(HTTPStatus.FORBIDDEN, "The report is served to this machine alone.")
+        return is_own
+
+    def _answer(self, status: HTTPStatus, content: str | bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        body = content if isinstance(content, bytes) else content[:MOST_LETTERS].encode()
+        self.send_response(status)
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Not to the terminal."""
+        logger.debug(format, *arguments)
