@@ -81,7 +81,7 @@ def test_the_frames_of_files_are_listed_with_what_tells_them_apart(tmp_path):
         ],
         [f"{tmp_path}/b.nrrd", "", "", f"3 frames of 4 x 5 x 6: {tmp_path}/b.nrrd#1 to {tmp_path}/b.nrrd#3"],
         [f"{tmp_path}/c.nii", "", "", "4 x 5 x 6"],
-        [f"{tmp_path}/d.tif", "", "", f"2 frames of 6 x 5: {tmp_path}/d.tif#1 to {tmp_path}/d.tif#2"],
+        [f"{tmp_path}/d.tif", "", "", "5 x 6 x 2"],
     ]
     assert found[4][3].startswith(f"cannot be used: {tmp_path}/e.nii is damaged")
     assert listed(tmp_path / "a.nii.gz") == found[:1]

@@ -20,6 +20,7 @@ __all__ = [
     "NIBABEL_SUFFIXES",
     "NIFTI_SUFFIXES",
     "PICTURE_SUFFIXES",
+    "TIFF_SUFFIXES",
     "VOLUME_SUFFIXES",
     "beside",
     "exists",
@@ -31,7 +32,8 @@ __all__ = [
     "suffix_of",
 ]
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+TIFF_SUFFIXES = (".tif", ".tiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", *TIFF_SUFFIXES, ".bmp")
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 NIBABEL_SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")

@@ -15,6 +15,7 @@ from .checks import check_affine, check_content, check_size, is_usable_affine
 from .itk_images import LPS_TO_RAS
 from .paths import VOLUME_SUFFIXES, isdir, stem_of_file, suffix_of
 from .remarks import remarks
+from .tiff_stacks import is_stack
 from .voxels import existing, read_voxels, reader_of
 
 __all__ = [
@@ -37,8 +38,8 @@ def stem_of(path: str | Path) -> str:
 
 
 def is_volume(path: str | Path) -> bool:
-    """Whether the suffix is one of a volume format (NIfTI, NRRD, MetaImage, MGZ, ...), or it is a DICOM series."""
-    return suffix_of(path) in VOLUME_SUFFIXES or is_series(path)
+    """Whether the suffix is one of a volume format (NIfTI, NRRD, MGZ, ...), or it is a TIFF stack or a DICOM series."""
+    return suffix_of(path) in VOLUME_SUFFIXES or is_stack(path) or is_series(path)
 
 
 def is_image_folder(path: str | Path) -> bool:
@@ -50,9 +51,9 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
     """Read an image, channel first, with its stored values.
 
     Args:
-        path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, Analyze, NRRD, MetaImage, MGZ or MINC for a volume, of one
-            slice too; ``FILE#FRAME`` for one frame of a 4D one or of a TIFF stack, counted from 1; or a DICOM series
-            (see :func:`.dicom.series.read_series`).
+        path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, Analyze, NRRD, MetaImage, MGZ, MINC or a TIFF of several
+            pages for a volume, of one slice too; ``FILE#FRAME`` for one frame of a 4D one or one page of a TIFF as a
+            picture, counted from 1; or a DICOM series (see :func:`.dicom.series.read_series`).
         max_gib: most memory that the image may take, see `MAX_GIB`.
 
     Returns:

@@ -11,7 +11,7 @@ from monai_s3im.errors import InputError
 from monai_s3im.formats.dicom.tree import refuse_tree
 from monai_s3im.settings import MAX_GIB
 
-from . import itk_images, nibabel_images, pictures
+from . import itk_images, nibabel_images, pictures, tiff_stacks
 from .checks import check_content
 from .paths import IMAGE_SUFFIXES, MINC_SUFFIXES, NIBABEL_SUFFIXES, VOLUME_SUFFIXES, frame_of, isdir, suffix_of
 
@@ -44,9 +44,9 @@ def read_voxels(
 
 
 def reader_of(path: Path) -> Any:
-    """The module that reads a file: its suffix says so, of MINC its first bytes."""
+    """The module that reads a file: its suffix says so, of MINC its first bytes, of TIFF how many pages it has."""
     if suffix_of(path) not in VOLUME_SUFFIXES:
-        return pictures
+        return tiff_stacks if tiff_stacks.is_stack(path) else pictures
     if suffix_of(path) in MINC_SUFFIXES:
         with frame_of(path)[0].open("rb") as stream:
             return nibabel_images if stream.read(3) == b"CDF" else itk_images

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from monai_s3im.modalities import FUNCTIONAL, MODALITIES
-from monai_s3im.settings import REFERENCES
+from monai_s3im.settings import DEFAULTS, REFERENCES
 
 from .grid import voxel_sizes
 from .meta import with_meta
@@ -24,7 +24,7 @@ _COARSE = 2.0  # times the other's voxel volume
 
 
 class CautionSourcesd(MapTransform):
-    """Warn of an image fused with itself, of two volumes of uptake, and of a coarse PET grid that loses the MR detail.
+    """Warn of an image fused with itself, two volumes of uptake, a coarse PET grid, and options without effect.
 
     The sentences are added to ``warnings``, see :mod:`.notes`.
 
@@ -32,12 +32,22 @@ class CautionSourcesd(MapTransform):
         keys: two sources, normalised, each with ``meta["modality"]``.
         reference: whose grid the result has, as for :class:`monai_s3im.transforms.AlignSourcesd`.
         spacing: the voxel size of the result, if one was asked for; then its grid is what was wanted.
+        of_volumes: further settings that have an effect on volumes only, by name; see
+            :class:`monai_s3im.settings.FusionSettings`.
     """
 
-    def __init__(self, keys: KeysCollection, reference: str = "a", spacing: Any = None) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        reference: str = "a",
+        spacing: Any = None,
+        of_volumes: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(keys)
         self.reference = reference
         self.spacing = spacing
+        given = {"reference": reference, "spacing": spacing, **(of_volumes or {})}
+        self.changed = {name for name, value in given.items() if _is_chosen(value, getattr(DEFAULTS, name))}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Look."""
@@ -47,6 +57,7 @@ class CautionSourcesd(MapTransform):
             *self._one_image(images, len(sums) == 1 and None not in sums),
             *self._two_uptakes(images),
             *self._coarse_grid(images),
+            *self._without_effect(images),
         ]
         for warning in found:
             logger.warning("%s", warning)
@@ -85,6 +96,26 @@ class CautionSourcesd(MapTransform):
         name = _name(data, self.keys[chosen])
         lost = f"on that of the {label} the detail of the {other}, {_in_mm(finer)}, is lost"
         return [f"{name} gives the grid, {_in_mm(size)}: {lost}; choose the finer grid (--reference finer)"]
+
+    def _without_effect(self, data: Mapping[Hashable, MetaTensor]) -> list[str]:
+        """Options that were chosen and change nothing for these images."""
+        if all(image.ndim == 3 for image in data.values()):
+            idle, reason = self.changed, "they are pictures"
+        else:
+            measured = [image for image in data.values() if image.ndim == 4 and "value_range" not in image.meta]
+            of_modality = [MODALITIES[image.meta.get("modality", "generic")] for image in measured]
+            window = set() if any(modality.window for modality in of_modality) else {"window"}
+            color = set() if any(modality.color_map for modality in of_modality) else {"color_map", "color_model"}
+            idle, reason = self.changed & (window | color), "there is no volume of such a modality"
+        if not idle:
+            return []
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
+        names = " and ".join(_name(data, key) for key in self.keys)
+        return [f"{options} has no effect on {names}: {reason}"]
+
+
+def _is_chosen(value: Any, default: Any) -> bool:
+    return value is not None and (default is None or value != default)
 
 
 def _name(data: Mapping[Hashable, MetaTensor], key: Hashable) -> str:

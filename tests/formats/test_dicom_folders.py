@@ -92,14 +92,30 @@ def test_text_with_the_name_of_a_slice_is_left_out_with_a_word(tmp_path, volume,
 
 def test_a_bad_file_of_another_series_does_not_block_a_named_one(tmp_path, volume, caplog):
     folder = write_slices(tmp_path / "ct", series_of(volume))
-    image = new_slice(volume[0])
-    image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    write_slices(folder, [image], ["deflated.dcm"], uid="1.2.9")
     (folder / "cut.dcm").write_bytes((folder / "i000.dcm").read_bytes()[:300])
     assert "cut.dcm is damaged" in refusal_of(folder)
     np.testing.assert_array_equal(planes_in(f"{folder}#3"), volume)
     np.testing.assert_array_equal(planes_in(folder / "i000.dcm"), volume)
-    assert "deflated.dcm cannot be read, and is left out" in caplog.text
+    assert "cut.dcm cannot be read, and is left out" in caplog.text
+
+
+def test_deflated_files_are_read(tmp_path, volume):
+    slices = series_of(volume)
+    for image in slices:
+        image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    folder = write_slices(tmp_path / "ct", slices)
+    np.testing.assert_array_equal(planes_in(folder), volume)
+    write_slices(folder, [new_slice(volume[0])], ["other.dcm"], uid="1.2.9")
+    np.testing.assert_array_equal(planes_in(f"{folder}#1.2.3.4"), volume)
+
+
+def test_a_deflated_file_that_is_cut_short_is_damaged(tmp_path, volume):
+    image = new_slice(volume[0])
+    image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    folder = write_slices(tmp_path / "ct", [image])
+    (file,) = folder.iterdir()
+    file.write_bytes(file.read_bytes()[:-30])
+    assert "is damaged, cut short" in refusal_of(folder)
 
 
 def test_a_bad_file_of_the_named_series_is_refused(tmp_path, volume):

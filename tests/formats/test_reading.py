@@ -369,7 +369,6 @@ def test_a_page_of_a_tiff_stack_is_read_where_it_is_named(tmp_path, gray, capfd)
     pages = [gray, gray[::-1], gray[:, ::-1]]
     first, *others = map(Image.fromarray, pages)
     first.save(tmp_path / "a.tif", save_all=True, append_images=others)
-    assert_refused(tmp_path / "a.tif", "has 3 frames", "a.tif#1 to", "a.tif#3", capfd=capfd)
     for number, page in enumerate(pages, start=1):
         np.testing.assert_array_equal(read_image(f"{tmp_path}/a.tif#{number}")[0].numpy(), page)
     assert_refused(Path(f"{tmp_path}/a.tif#4"), "is not there", capfd=capfd)

@@ -62,6 +62,40 @@ def test_pictures_have_no_grid():
     assert cautions(*pictures) == []
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"reference": "b"},
+        {"spacing": "1"},
+        {"of_volumes": {"plane": "coronal"}},
+        {"of_volumes": {"window": "bone"}},
+        {"of_volumes": {"color_map": "hot"}},
+        {"of_volumes": {"color_model": "ycbcr"}},
+    ],
+)
+def test_an_option_of_volumes_that_is_chosen_for_pictures_is_warned_of(settings):
+    pictures = (MetaTensor(torch.rand(1, 4, 4), meta={"modality": name}) for name in ("pet", "mr"))
+    (name,) = settings.get("of_volumes", settings)
+    option = f"--{name.replace('_', '-')}"
+    assert cautions(*pictures, **settings) == [f"{option} has no effect on image_a and image_b: they are pictures"]
+
+
+def test_a_window_without_a_ct_and_a_colour_map_without_uptake_are_warned_of():
+    of_volumes = {"window": "bone", "color_map": "hot", "plane": "coronal"}
+    ct = a_volume("ct", (1, 1, 1), seed=2)
+    reason = "there is no volume of such a modality"
+    assert cautions(ct, MR, of_volumes=of_volumes) == [f"--color-map has no effect on image_a and image_b: {reason}"]
+    assert cautions(MR, PET, of_volumes=of_volumes) == [f"--window has no effect on image_a and pet.nii.gz: {reason}"]
+    assert cautions(ct, PET, of_volumes=of_volumes) == []
+
+
+def test_the_defaults_are_no_choice():
+    pictures = [MetaTensor(torch.rand(1, 4, 4), meta={"modality": name}) for name in ("pet", "mr")]
+    of_volumes = {"plane": "axial", "window": "auto", "color_map": None, "color_model": "lab"}
+    assert cautions(*pictures, of_volumes=of_volumes) == []
+    assert cautions(*pictures, of_volumes={"window": None}) == []
+
+
 def test_an_image_with_itself_is_warned_of():
     assert cautions(MR, MR) == ["image_a and image_b are the same image: name two images"]
     named = a_volume("mr", (1, 1, 1), seed=1, filename_or_obj="/s/t1.nii.gz")

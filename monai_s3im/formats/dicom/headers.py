@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import pydicom
 from pydicom.dataelem import RawDataElement
@@ -24,11 +24,12 @@ from monai_s3im.formats.damage import damage_as_input_error, damaged, silenced
 from monai_s3im.formats.paths import DICOM_SUFFIXES, isfile, suffix_of
 from monai_s3im.modalities import DICOM_CODES
 
+from .deflated import opened
+
 logger = logging.getLogger(__name__)
 
 _OTHER_TAGS = ("CR", "DX", "KO", "OT", "PR", "REG", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "XA")
 _DIRECTORY = "1.2.840.10008.1.3.10"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _HEADER_TAGS = """
     SOPClassUID SOPInstanceUID ImageType Modality SeriesInstanceUID SeriesNumber SeriesDescription InstanceNumber
     StudyInstanceUID SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored PixelRepresentation
@@ -45,9 +46,6 @@ _HEADER_TAGS = """
 _PRIVATE_B_VALUES = (0x0019100C, 0x20011003)  # Siemens, Philips
 _PRIVATE_CREATORS = (0x00190010, 0x20010010)
 _TAGS = [*map(Tag, _HEADER_TAGS), *map(Tag, _PRIVATE_CREATORS + _PRIVATE_B_VALUES)]
-_META_LENGTH = b"\x02\0\0\0UL\x04\0"
-_SYNTAX = b"\x02\0\x10\0UI"
-_USUAL_META = 2**16  # bytes
 _IDENTITY = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber")
 _COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
 _RAW_SUFFIX = ".img"  # of slices from GE and Agfa, and of Analyze's and NIfTI's voxels
@@ -184,8 +182,8 @@ def read_header(file: Path, tags: Iterable[Any], force: bool = False) -> Dataset
     Raises:
         InputError: the file is damaged.
     """
-    with damage_as_input_error(file, is_dicom=True):
-        return _converted(pydicom.dcmread(file, stop_before_pixels=True, force=force, specific_tags=[*tags]))
+    with damage_as_input_error(file, is_dicom=True), opened(file) as stream:
+        return _converted(pydicom.dcmread(stream, stop_before_pixels=True, force=force, specific_tags=[*tags]))
 
 
 def _converted(header: Dataset) -> Dataset:
@@ -236,18 +234,17 @@ def convert_values(file: Path, header: Dataset) -> None:
 def _outcome(file: Path) -> _Outcome:
     header = Dataset()
     try:
-        with damage_as_input_error(file, is_dicom=True), file.open("rb") as stream:
+        with damage_as_input_error(file, is_dicom=True), opened(file) as stream:
             first = stream.read(132)
             if first[128:] != b"DICM" and not _has_no_preamble(first):
                 is_cut_short = len(first) < 132 and not any(first)  # in its preamble
                 return BadFile(file, damaged(file, "DICOM"), is_dicom=is_cut_short)
-            if first[128:] == b"DICM" and _is_deflated(stream):
-                raise InputError(f"{file} is deflated, and how large it is cannot be told: export it uncompressed")
             stream.seek(0)
             header = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_TAGS)
             for name in _IDENTITY:
                 _ = header.get(name)
             if "Rows" in header:
+                header.buffer = None  # what was unpacked of a deflated file
                 return header
             stored = pydicom.uid.UID(str(header.file_meta.get("MediaStorageSOPClassUID", "")))
     except InputError as error:
@@ -255,13 +252,6 @@ def _outcome(file: Path) -> _Outcome:
     if stored == "" or "Image Storage" in stored.name:
         return BadFile(file, damaged(file, "DICOM"), _series_in(header))
     return "DICOMDIR" if stored == _DIRECTORY else kind_of(header)
-
-
-def _is_deflated(stream: BinaryIO) -> bool:
-    """Whether the file meta information, which begins here, says so; its length is in its first element, if at all."""
-    first = stream.read(12)
-    length = int.from_bytes(first[8:], "little") if first[:8] == _META_LENGTH else _USUAL_META
-    return _SYNTAX + len(_DEFLATED).to_bytes(2, "little") + _DEFLATED.encode() in stream.read(min(length, _USUAL_META))
 
 
 def _series_in(header: Dataset) -> str | None:

@@ -1,5 +1,6 @@
 """The pixels of a DICOM file, as stored."""
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,29 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 from monai_s3im.formats.damage import damage_as_input_error
 from monai_s3im.formats.quiet import quiet_stderr
 
+from .deflated import MOST_OF_A_HEADER, opened
+
 _PIXEL_TAGS = """
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation PixelData FloatPixelData DoubleFloatPixelData ExtendedOffsetTable
     ExtendedOffsetTableLengths
 """.split()  # noqa: SIM905 (as a list it fills a page)
 
+_MOST_PIXELS = 2**32  # bytes that are unpacked of a deflated file
 
-def stored_values(file: Path) -> NDArray[Any]:
+
+def stored_values(file: Path, header: Dataset) -> NDArray[Any]:
     """The pixels as stored, (rows, columns) or (frames, rows, columns).
+
+    Args:
+        file: the file.
+        header: of it; more pixels than it says are not unpacked.
 
     Raises:
         InputError: the file is damaged or cut short.
     """
-    with damage_as_input_error(file, is_dicom=True):
-        image = pydicom.dcmread(file, force=True, specific_tags=[*_PIXEL_TAGS])
+    with damage_as_input_error(file, is_dicom=True), opened(file, MOST_OF_A_HEADER + _bytes_of(header)) as stream:
+        image = pydicom.dcmread(stream, force=True, specific_tags=[*_PIXEL_TAGS])
         if "TransferSyntaxUID" not in image.file_meta:  # a file without a preamble
             is_implicit = image.original_encoding[0]
             image.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
@@ -36,6 +45,11 @@ def stored_values(file: Path) -> NDArray[Any]:
         if not syntax.is_encapsulated or syntax == RLELossless:
             return image.pixel_array
         return _decompressed(image)
+
+
+def _bytes_of(header: Dataset) -> int:
+    counts = [int(header.get(name) or 1) for name in ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel")]
+    return min(math.prod(counts) * (int(header.get("BitsAllocated") or 16) // 8 + 1), _MOST_PIXELS)
 
 
 def is_padding(stored: NDArray[Any], header: Dataset) -> NDArray[np.bool_] | None:

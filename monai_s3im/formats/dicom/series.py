@@ -200,7 +200,7 @@ def _values(chosen: _Chosen) -> list[NDArray[np.float32]]:
     file, pixels, values = None, np.empty(0), []
     for plane in chosen.planes:
         if plane.file != file:
-            file, pixels = plane.file, stored_values(plane.file)
+            file, pixels = plane.file, stored_values(plane.file, chosen.headers[plane.file])
         frame = pixels.reshape(-1, *plane.size[::-1], plane.samples)[plane.frame].T
         real = (frame * plane.slope + plane.intercept).astype(np.float32)
         padding = is_padding(frame, chosen.headers[plane.file]) if plane.samples == 1 else None
