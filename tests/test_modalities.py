@@ -143,10 +143,26 @@ def test_an_mr_with_undershoot_or_a_phase_image_is_not_taken_for_a_ct():
     mr = a_head(100, 20_000, 5_000)
     mr[0, 2, 2, 2:5] = -600.0
     assert guess_modality(mr) is MODALITIES["generic"]
-    phase = torch.as_tensor(np.random.default_rng(0).integers(-4096, 4095, (1, 20, 20, 20)), dtype=torch.float32)
-    assert guess_modality(phase) is MODALITIES["generic"]
+    for largest in (1000, 4096):
+        phase = np.random.default_rng(0).integers(-largest, largest, (1, 20, 20, 20))
+        assert guess_modality(torch.as_tensor(phase, dtype=torch.float32)) is MODALITIES["generic"]
     assert guess_modality(a_head(-1000, 30_000, 900)) is MODALITIES["generic"]
     assert guess_modality(a_head(-1000, 40, 900)) is MODALITIES["ct"]
+
+
+def test_a_ct_with_metal_is_a_ct_and_one_that_is_bright_throughout_is_none():
+    ct = a_head(-1000, 40, 900)
+    ct[0, 14:18, 14:18, 14:18] = 32767.0
+    assert guess_modality(ct) is MODALITIES["ct"]
+    assert guess_modality(a_head(-1000, 5000, 900)) is MODALITIES["generic"]
+
+
+def test_two_values_of_padding_are_both_left_out():
+    ct = a_head(-1000, 40, 900)
+    padded = ct.masked_fill(outside_a_circle(ct), -2000.0)
+    padded[:, :, :, :4] = torch.where(padded[:, :, :, :4] == -2000, -3024.0, padded[:, :, :, :4])
+    assert padding_of(padded, MODALITIES["ct"]) == [-3024.0, -2000.0]
+    assert guess_modality(padded) is MODALITIES["ct"]
 
 
 @pytest.mark.parametrize("padding", [-2000.0, -3024.0, -32768.0, 63536.0, 65535.0])

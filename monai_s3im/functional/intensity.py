@@ -8,24 +8,27 @@ from torch import Tensor
 
 from monai_s3im.modalities import MODALITIES, Modality
 
-_AIR_HU, _TISSUE_HU, _BONE_HU, _MOST_HU = (-1100.0, -900.0), -500.0, 300.0, 20_000.0
+_AIR_HU, _TISSUE_HU, _BONE_HU, _METAL_HU = (-1100.0, -900.0), -500.0, 300.0, 4000.0
+_MOST_METAL = 0.01  # part of the voxels
 _LEAST_AIR_OF_A_CT, _LEAST_AIR_OF_A_GUESS, _LEAST_AIR, _LEAST_LUNG = 0.02, 5e-3, 1e-3, 0.05  # parts of the voxels
 _LEAST_PADDING, _LEAST_GAP, _LARGE_GAP, _LEAST_HIGH_PADDING = 1e-3, 100.0, 500.0, 30_000.0
 _MOST_SAMPLES = 10_000_000
 
 
 def guess_modality(volume: Tensor) -> Modality:
-    """Guess from the values: CT where a good part is air, bone is there and nothing lies far below air, else generic.
+    """Guess from the values: CT where air is a peak, bone is there and nothing lies far below air, else generic.
 
-    Extremes alone say nothing: an MR that splines resampled has voxels far below 0, and padding may have any value.
+    Extremes alone say nothing: an MR that splines resampled has voxels far below 0, padding may have any value, and
+    metal in a CT, too.
 
     Args:
         volume: (1, X, Y, Z) in the file's unit; NaN where there is no value.
     """
     values = _measured(volume)
-    below, _, air = _shares(values)
-    is_ct = air >= _LEAST_AIR_OF_A_GUESS and below <= air / 10 and _BONE_HU <= values.max(initial=0.0) <= _MOST_HU
-    return MODALITIES["ct" if is_ct else "generic"]
+    below, between, air = _shares(values)
+    is_air_a_peak = air >= _LEAST_AIR_OF_A_GUESS and air >= between / 2 and below <= air / 10
+    is_range_of_ct = values.max(initial=0.0) >= _BONE_HU and float((values > _METAL_HU).mean()) <= _MOST_METAL
+    return MODALITIES["ct" if is_air_a_peak and is_range_of_ct else "generic"]
 
 
 def is_hounsfield(volume: Tensor) -> bool:
@@ -62,9 +65,10 @@ def is_surely_ct(volume: Tensor) -> bool:
 def padding_of(volume: Tensor, modality: Modality | None = None) -> list[float]:
     """The values that stand for "not measured", such as -2000, -3024, -32768, 63536 or 65535.
 
-    Padding is a single value at either end, in at least 0.1 % of the voxels and far from all others: at the low end it
-    is negative and at least 100 apart, and 500 or half of the range of all others; at the high end it is at least
-    30,000 and twice the next one. Of a CT, -1100 and more is not padding, but air, or where the CT was clipped.
+    Padding is a single value at either end, or two at the low end, each in at least 0.1 % of the voxels and far from
+    all others: at the low end it is negative and at least 100 apart, and 500 or half of the range of all others; at the
+    high end it is at least 30,000 and twice the next one. Of a CT, -1100 and more is not padding, but air, or where the
+    CT was clipped.
 
     Args:
         volume: (1, ...) in the file's unit; NaN where there is no value.
@@ -74,9 +78,11 @@ def padding_of(volume: Tensor, modality: Modality | None = None) -> list[float]:
 
 
 def _padding_in(values: NDArray[np.float32], modality: Modality | None) -> list[float]:
-    found = []
-    for sign in (1.0, -1.0):
-        ends = sign * values  # the low end, then the high end
+    found: list[float] = []
+    for turn, sign in enumerate((1.0, 1.0, -1.0)):  # the low end, again if there was padding, and the high end
+        if turn == 1 and not found:
+            continue
+        ends = sign * values
         end = float(ends.min(initial=0.0))
         rest = ends[ends > end]
         if not rest.size or values.size - rest.size < _LEAST_PADDING * values.size:
@@ -88,6 +94,7 @@ def _padding_in(values: NDArray[np.float32], modality: Modality | None) -> list[
         is_high = -end >= _LEAST_HIGH_PADDING and gap >= -end / 2
         if is_low if sign > 0 else is_high:
             found.append(sign * end)
+            values = values[values != sign * end]
     return found
 
 

@@ -202,6 +202,7 @@ FAULTS = {
     "inverted": ({"PhotometricInterpretation": "MONOCHROME1"}, "stored inverted"),
     "colour": ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "is a colour picture"),
     "mosaic": ({"ImageType": ["ORIGINAL", "PRIMARY", "MOSAIC"]}, "is a mosaic"),
+    "mosaic of United Imaging": ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "VFRAME"]}, "is a mosaic"),
     "frames": ({"NumberOfFrames": 2}, "has 2 frames without a position"),
 }
 

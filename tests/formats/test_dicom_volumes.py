@@ -102,14 +102,17 @@ def thin_and_thick(thin, thick, thin_step, thick_step):
     return heights, [thin_step] * thin + [thick_step] * thick, pixels
 
 
+@pytest.mark.parametrize("has_thickness", [True, False])
 @pytest.mark.parametrize("is_upside_down", [False, True])
 @pytest.mark.parametrize(("thin", "thick", "steps"), [(20, 11, (2.5, 7.5)), (5, 13, (2.5, 7.5)), (14, 14, (4.0, 7.0))])
-def test_thin_and_thick_slices_that_touch_are_one_whole_volume(tmp_path, thin, thick, steps, is_upside_down, caplog):
+def test_thin_and_thick_slices_that_touch_are_one_whole_volume(
+    tmp_path, thin, thick, steps, is_upside_down, has_thickness, caplog
+):
     heights, thicknesses, pixels = thin_and_thick(thin, thick, *steps)
     pixels[2, 1, 1] = 5000  # a plate in one thin slice
     slices = series_of(pixels, heights=-heights if is_upside_down else heights)
     for image, thickness in zip(slices, thicknesses, strict=True):
-        image.SliceThickness = thickness
+        image.SliceThickness = thickness if has_thickness else None
     read = read_image(write_slices(tmp_path / "ct", slices))
     assert "its slices lie unevenly" in caplog.text
     assert "missing" not in caplog.text
@@ -128,6 +131,16 @@ def test_a_gap_wider_than_its_slices_are_thick_is_refused(tmp_path):
     for image, number in zip(slices, keep, strict=True):
         image.SliceThickness = thicknesses[number]
     assert "lacks slices: one gap is 12.00 mm where slices lie 4.00 mm apart" in refusal_of(
+        write_slices(tmp_path / "ct", slices)
+    )
+
+
+@pytest.mark.parametrize("missing", [(1, 2), (7, 8), (13, 14)])
+def test_a_gap_between_slices_of_unknown_thickness_is_refused(tmp_path, missing):
+    heights, _, pixels = thin_and_thick(8, 8, 2.0, 2.0)
+    keep = [number for number in range(16) if number not in missing]
+    slices = series_of(pixels[keep], heights=heights[keep], SliceThickness=None)
+    assert "lacks slices: one gap is 6.00 mm where slices lie 2.00 mm apart" in refusal_of(
         write_slices(tmp_path / "ct", slices)
     )
 

@@ -16,6 +16,7 @@ from .frames import groups_of, items_of, vector_of, words_of
 from .marks import NM_VECTORS, marks_of
 
 _MOST_FRAMES = 100_000
+_MOSAICS = {"MOSAIC", "VFRAME"}  # of Siemens and of United Imaging
 _ALONG_Z, _SAME_MM = 0.999, 0.01
 _GROUP_OF = {  # functional group of a multi-frame file: the only places that count
     "PixelSpacing": "PixelMeasuresSequence",
@@ -121,7 +122,7 @@ def _check_pixels(file: Path, header: Dataset) -> None:
         raise InputError(f"{file} is a colour picture: give the series of the volume itself, or pictures as PNG")
     if header.get("PhotometricInterpretation") == "MONOCHROME1":
         raise InputError(f"{file} is stored inverted (MONOCHROME1): export it as MONOCHROME2")
-    if "MOSAIC" in (header.get("ImageType") or ()):
+    if _MOSAICS & set(words_of(header.get("ImageType"))):
         raise InputError(f"{file} is a mosaic of slices: export them as single slices, or convert the series to NIfTI")
 
 

@@ -63,7 +63,7 @@ def stack_slices(
         spacing: mm from column to column, and from row to row.
         size: number of columns, and of rows.
         step_of_one: mm to the next slice, for a series of one slice.
-        extents: (N,), thickness of each slice in mm; 0 where it is not known.
+        extents: (N,), thickness of each slice in mm; 0 where it is not known: the smaller gap beside it is taken.
         name: of the series, for messages.
 
     Raises:
@@ -158,6 +158,7 @@ def _depths(
     if np.abs((heights - heights[0]) / step - even).max() <= max(_UNEVEN, SAME_POSITION_MM / step):
         return even, step, (), 0
     step = _usual_step(gaps)
+    extents = np.where(extents > 0, extents, _nearer_gap(gaps))
     whole = np.maximum(step, (extents[1:] + extents[:-1]) / 2)  # from slice to slice, where none is missing
     widest = int(np.argmax(gaps / whole))
     if gaps[widest] > _LARGEST_GAP * whole[widest]:
@@ -170,6 +171,14 @@ def _depths(
     missing = int(np.count_nonzero(gaps > 1.5 * whole))
     found = f"{missing} of its slices are missing" if missing else "its slices lie unevenly"
     return depths, step, (f"{found} (steps of {gaps.min():.2f} to {gaps.max():.2f} mm)",), missing
+
+
+def _nearer_gap(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each slice the smaller of the gaps beside it, for the first and the last that of their neighbour."""
+    if len(gaps) < 2:
+        return np.repeat(gaps, 2)
+    nearer = np.minimum(gaps[:-1], gaps[1:])
+    return np.concatenate([nearer[:1], nearer, nearer[-1:]])
 
 
 def _usual_step(gaps: NDArray[np.float64]) -> float:
