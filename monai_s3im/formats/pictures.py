@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _TURNED_BY_US = {"JPEG", "MPO", "PNG"}  # Pillow turns a TIFF itself
 _DEPTHS = (8, 10, 12, 14, 16)
+_PHOTOMETRIC = 262  # tag of TIFF 6.0: 0 is white, or black
+_OVERSHOOT = 1.1  # of floating point, as splines leave it
 _PNG_OF_16_BITS = 16  # in byte 24 of the file
 _COLOUR_OR_ALPHA = {2, 4, 6}  # in byte 25
 
@@ -43,7 +45,7 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
     """The pixels (1 or 3, H, W), an identity, and the largest value that they can have.
 
     Transparent pixels lie over black. Of 16 bits the number in use (8, 10, 12, 14 or 16) gives the largest value, with
-    a warning where it is not 16; of floating-point and 32-bit pixels, 1, 255 or 65535, with a warning.
+    a warning where it is not 16; of floating-point and 32-bit pixels, that or 1, with a warning.
 
     Raises:
         InputError: as :func:`monai_s3im.formats.reading.read_image`.
@@ -62,7 +64,10 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
             array = _bytes_of(picture)
         else:
             raise InputError(f"{path} has pixels of PIL mode '{picture.mode}': save it as gray or RGB")
+        is_inverted = picture.format == "TIFF" and picture.mode.startswith(("I", "F")) and _is_white_zero(picture)
     value_range = _range_of(array, path)
+    if is_inverted:
+        array = value_range - array
     return np.moveaxis(array, -1, 0), np.eye(4), value_range
 
 
@@ -70,7 +75,8 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
 def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
     quiet = quiet_stderr() if suffix_of(path) in {".tif", ".tiff"} else nullcontext()
     file, chosen = frame_of(path)
-    with damage_as_input_error(path), quiet, Image.open(file) as picture:
+    # of a stream, not of a path: Pillow scrambles a TIFF on its side where it maps the file (13.0)
+    with damage_as_input_error(path), quiet, file.open("rb") as stream, Image.open(stream) as picture:
         check_size((picture.width, picture.height), path, max_gib)
         frames = _frames_in(picture)
         if chosen is None and frames > 1:
@@ -85,6 +91,11 @@ def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
 
 def _frames_in(picture: Image.Image) -> int:
     return 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))
+
+
+def _is_white_zero(picture: Any) -> bool:
+    """Whether 0 is white in a TIFF; of 8 bits Pillow sees to it."""
+    return bool(picture.tag_v2.get(_PHOTOMETRIC) == 0)
 
 
 def _bytes_of(picture: Image.Image) -> NDArray[Any]:
@@ -137,7 +148,8 @@ def _range_of(array: NDArray[Any], path: Path) -> float:
     if not (lowest >= 0 and highest < 2**16):  # NaN, too
         raise InputError(f"{path} has values from {lowest:g} to {highest:g}: scale it to 0 to 1, 0 to 255 or 16 bits")
     if array.dtype.kind == "f":
-        largest = next(end for end in (1.0, 255.0, 65535.0) if highest <= end)
+        ends = (1.0, *(2.0**depth - 1 for depth in _DEPTHS))
+        largest = next(end for end in ends if highest <= _OVERSHOOT * end)
         warn(logger, f"{path.name} has pixels of floating point, up to {highest:g}: {largest:g} is taken for white")
         return largest
     bits = next(depth for depth in _DEPTHS if highest < 2**depth)

@@ -21,7 +21,7 @@ from .remarks import warn
 
 logger = logging.getLogger(__name__)
 
-_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION = 270, 282, 283  # tags of TIFF 6.0
+_PHOTOMETRIC, _DESCRIPTION, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION = 262, 270, 274, 282, 283  # of TIFF 6.0
 _MILLIMETRES = {"m": 1e3, "cm": 10.0, "mm": 1.0, "micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "nm": 1e-6, "inch": 25.4}
 _GRAY, _RGB = {"L", "I;16", "I;16B", "I", "F"}, {"RGB"}
 _OTHER_AXES = {"channels": r"(?:^channels=|SizeC=\")(\d+)", "frames": r"(?:^frames=|SizeT=\")(\d+)"}  # ImageJ, OME
@@ -48,6 +48,7 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, int, int]:
     kinds = set()
     with damage_as_input_error(path), quiet_stderr(), TiffImagePlugin.TiffImageFile(path) as stack:
         text, images = _note(stack), _images_of_imagej(stack)
+        is_upright = stack.tag_v2.get(_ORIENTATION, 1) == 1 and stack.tag_v2.get(_PHOTOMETRIC) != 0
         for page in range(stack.n_frames):
             stack.seek(page)
             kinds.add((stack.mode, *stack.size))
@@ -57,6 +58,8 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, int, int]:
     ((mode, *_),) = kinds
     if mode not in _GRAY | _RGB:
         raise InputError(f"{path} has pages of PIL mode '{mode}': save them as gray or RGB")
+    if not is_upright:
+        raise InputError(f"{path} is stored turned or inverted: save its pages upright, with 0 for black")
     for axis, pattern in _OTHER_AXES.items():
         if (found := re.search(pattern, text, re.MULTILINE)) and int(found[1]) > 1:
             raise InputError(f"{path} has {found[1]} {axis}: save one of them as a stack, or name a page, {path}#1")

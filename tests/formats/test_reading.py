@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import re
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -379,6 +380,8 @@ def test_a_page_of_a_tiff_stack_is_read_where_it_is_named(tmp_path, gray, capfd)
     [
         (np.linspace(0, 1, 30, dtype=np.float32), 1.0),
         (np.arange(30, dtype=np.float32), 255.0),
+        (np.linspace(0, 1.05, 30, dtype=np.float32), 1.0),
+        (np.arange(30, dtype=np.float32) * 140, 4095.0),
         (np.arange(30, dtype=np.float32) * 1000, 65535.0),
         (np.arange(30, dtype=np.int32), 255.0),
         (np.arange(30, dtype=np.uint16) * 30, 1023.0),
@@ -545,6 +548,29 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path, rgb, suffix, orientati
     expected = np.rot90(read_image(tmp_path / f"as_stored{suffix}").numpy(), turned, axes=(1, 2))  # anticlockwise
     assert np.array_equal(read_image(tmp_path / f"a{suffix}").numpy(), expected)
     assert spatial_shape_of(tmp_path / f"a{suffix}") == expected.shape[1:]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_gray_tiff_is_turned_in_every_type(tmp_path, gray, dtype, orientation):
+    expected = gray.astype(dtype)
+    expected = expected.T if orientation > 4 else expected  # what the tag's rows and columns mean: TIFF 6.0
+    expected = expected[:, ::-1] if orientation in {2, 3, 6, 7} else expected
+    expected = expected[::-1] if orientation in {3, 4, 7, 8} else expected
+    Image.fromarray(gray.astype(dtype)).save(tmp_path / "a.tif", tiffinfo={274: orientation})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0].numpy(), expected)
+    assert spatial_shape_of(tmp_path / "a.tif") == expected.shape
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095)])
+def test_a_tiff_in_which_0_is_white_is_inverted(tmp_path, gray, dtype, white):
+    stored = (gray.astype(float) * (white / 255)).astype(dtype)
+    stored[0, 0] = white
+    Image.fromarray(stored).save(tmp_path / "a.tif")
+    content = (tmp_path / "a.tif").read_bytes()
+    entry = struct.pack("<HHI", 262, 3, 1)  # PhotometricInterpretation
+    (tmp_path / "a.tif").write_bytes(content.replace(entry + b"\1", entry + b"\0"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0].numpy(), white - stored)
 
 
 def test_of_an_nrrd_with_a_list_of_measurements_one_is_named(tmp_path, capfd):

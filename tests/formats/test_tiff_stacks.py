@@ -10,13 +10,14 @@ from monai_s3im import fuse
 from monai_s3im.errors import InputError
 from monai_s3im.formats.reading import is_volume, read_image, spatial_shape_of
 
-DESCRIPTION, X_RESOLUTION, Y_RESOLUTION = 270, 282, 283
+DESCRIPTION, ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 270, 274, 282, 283
 PAGES = np.random.default_rng(0).integers(0, 250, (4, 6, 5))  # (pages, rows, columns)
 
 
-def stack(path, pages, note=None, resolution=None):
+def stack(path, pages, note=None, resolution=None, orientation=1):
     """A TIFF with a page for each plane, as Pillow writes it, with ImageJ's note."""
     tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[ORIENTATION] = orientation
     if note is not None:
         tags[DESCRIPTION] = note
     if resolution is not None:
@@ -82,6 +83,11 @@ def test_a_stack_of_imagej_with_one_page_is_not_its_first_slice(tmp_path):
     path = stack(tmp_path / "a.tif", PAGES[:1].astype(np.uint8), "ImageJ=1.54f\nimages=900\nslices=900\n")
     with pytest.raises(InputError, match="only ImageJ reads"):
         read_image(path)
+
+
+def test_a_stack_on_its_side_is_refused(tmp_path):
+    with pytest.raises(InputError, match="stored turned"):
+        read_image(stack(tmp_path / "a.tif", PAGES.astype(np.uint8), orientation=6))
 
 
 def test_a_picture_with_a_thumbnail_is_no_volume(tmp_path):
