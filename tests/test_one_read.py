@@ -31,7 +31,7 @@ def opened(monkeypatch):
         monkeypatch.setattr(module, name, counting)
 
     spy(nib, "load", lambda arguments: arguments[0])
-    spy(Image, "open", lambda arguments: arguments[0])
+    spy(Image, "open", lambda arguments: arguments[0].name)
     spy(sitk.ImageFileReader, "ReadImageInformation", lambda arguments: arguments[0].GetFileName())
     real = pydicom.dcmread
 

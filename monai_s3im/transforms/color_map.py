@@ -1,6 +1,7 @@
 """The colour of uptake: a colour map by its hues alone, or by its chrominance; no colour where there is no uptake."""
 
 import logging
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -129,10 +130,11 @@ def map_colors(name: str) -> Tensor:
 def _colors_of_file(path: Path) -> Tensor:
     remedy = f"give a text file of {_FEWEST_ROWS} or more rows of R G B, 0 to 255 or 0 to 1"
     try:
-        colors = np.array(
-            [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        )
-        colors = colors.astype(np.float64)
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+        rows = [re.split(r"[\s,;]+", line) for line in lines if line and not line.startswith("#")]
+        if rows and rows[0][0].isalpha():  # what the columns are
+            del rows[0]
+        colors = np.array(rows).astype(np.float64)
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise InputError(f"{path} holds no colour map: {remedy}") from error
     if colors.ndim != 2 or colors.shape[1] != 3 or len(colors) < _FEWEST_ROWS:

@@ -139,6 +139,15 @@ def test_unit_and_factor_come_with_the_image_and_its_values_stay_those_of_the_fi
     assert not {"unit", "suv_factor", "suv_lacks"} & mr.meta.keys()
 
 
+def test_a_real_series_has_the_suv_of_another_program(shared_data):
+    """66.2 kg, 381.47 MBq at 11:39:00, scanned at 13:02:44.678, half-life 6586.2 s; the maxima by pysuv 0.1.0."""
+    image = read_image(shared_data / "data" / "volumes" / "dicom_pet_head")
+    factor = 66.2 * 1000 / (381.47e6 * 2 ** (-5024.678 / 6586.2))
+    assert image.meta["suv_factor"] == pytest.approx(factor, rel=1e-9)
+    uptake = image[0].numpy() * image.meta["suv_factor"]
+    assert uptake.max() == pytest.approx(7.394453455075906, rel=1e-6)
+
+
 def test_only_the_first_file_is_read_again_for_suv(tmp_path, monkeypatch):
     folder, read = pet(tmp_path / "pet"), []
     real = suv._more_of

@@ -77,9 +77,16 @@ def test_values_between_entries_are_interpolated_and_beyond_them_clipped():
     np.testing.assert_allclose(colors_of("afmhot", [100.5 / 255, -1.0, 2.0]), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("separator", [" ", "\t", ", "])
+@pytest.mark.parametrize("separator", [" ", "\t", ", ", ";"])
 def test_a_file_is_the_map_of_its_rows_and_gives_the_hue_alone(tmp_path, separator):
     lut = write_lut(tmp_path / "jet.txt", 255 * matplotlib_s("jet"), separator)
+    np.testing.assert_allclose(colors_of(str(lut)), colors_of("jet"), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", ["# a map\n", "Red,Green,Blue\n", "\ufeff"])
+def test_what_stands_above_the_rows_of_a_file_is_left_out(tmp_path, first):
+    lut = write_lut(tmp_path / "jet.txt", 255 * matplotlib_s("jet"), ",")
+    lut.write_text(first + lut.read_text(), encoding="utf-8")
     np.testing.assert_allclose(colors_of(str(lut)), colors_of("jet"), rtol=0, atol=1e-5)
 
 
