@@ -4,7 +4,7 @@
 
 Ten seconds, and a minute with a slow network. Needs the pinned tools of `.ci/audit-requirements.txt` in the environment
 that runs it. A known vulnerability ends with exit code 1, unless `.ci/audit-accepted.txt` gives its id and a reason. A
-service that cannot be reached is said loudly, and is no failure: the code is what it was.
+service that cannot be reached is reported and does not fail the run: the code is what it was.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def verdict(report: dict[str, Any] | None, accepted_ids: set[str]) -> tuple[str,
     if not asked:
         return "AUDIT NOT DONE: the service of PyPI answers for no package; do it where it can be reached", True
     found = [
-        f"{item['name']} {item['version']}: {vulnerability['id']}, mended in {vulnerability['fix_versions'] or 'none'}"
+        f"{item['name']} {item['version']}: {vulnerability['id']}, fixed in {vulnerability['fix_versions'] or 'none'}"
         for item in asked
         for vulnerability in item["vulns"]
         if not {vulnerability["id"], *vulnerability.get("aliases", [])} & accepted_ids

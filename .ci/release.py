@@ -1,4 +1,4 @@
-"""Check that a release may be made, build all that it consists of into dist/, and tell what a person must still do.
+"""Check that a release may be made, build all that it consists of into dist/, and list what a person must still do.
 
     python .ci/release.py           # two minutes, in the environment of the tests
 

@@ -1,6 +1,6 @@
-"""Put weights into the bundle, and renew the manifest beside them, which names the SHA256 of each and a known answer.
+"""Put weights into the bundle, and update the manifest beside them, which names the SHA256 of each and a known answer.
 
-    python .ci/weights.py                             # renew the manifest of all bundle/models/*.pt as they are
+    python .ci/weights.py                             # update the manifest of all bundle/models/*.pt as they are
     python .ci/weights.py model=runs/mine/model.pt    # first copy state dicts: NAME=FILE, any number
 
 A few seconds. Every file is loaded into the network as a user's would be, and fuses the known pair of ``s3im doctor``.
@@ -28,12 +28,12 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=bundle_root() / "models", help="folder of the weights")
     arguments = parser.parse_args()
     try:
-        renew(arguments.models, dict(text.split("=", 1) for text in arguments.weights))
+        update_weights(arguments.models, dict(text.split("=", 1) for text in arguments.weights))
     except (InputError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 
-def renew(models: Path, new: dict[str, str]) -> None:
+def update_weights(models: Path, new: dict[str, str]) -> None:
     """Copy what is new, and write the manifest.
 
     The old manifest goes first, once it is sure that the new weights fit: it must not refuse what replaces its files.

@@ -6,9 +6,9 @@ Result:    memory.json, gallery/memory.png and the table of scaling.md in the fo
            memory, of the whole process with Python and all libraries, is at most 3 times the size of the two volumes in
            float32 at 600 slices; the peak of a GPU is the same at 50 and at 600 slices. (Linux)
 
-Each pair is fused by a new process, `s3im fuse` with nothing but the files' names, whose peak the kernel tells. The
+Each pair is fused by a new process, `s3im fuse` with nothing but the files' names, whose peak the kernel reports. The
 network's own memory does not depend on the number of slices, but its time does: a mean of the sources takes its place,
-which the column "network" tells, and at the last number of slices both are measured.
+which the column "network" shows, and at the last number of slices both are measured.
 """
 
 import argparse

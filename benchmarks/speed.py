@@ -6,7 +6,7 @@ Result:    performance_DEVICE.json, gallery/performance_DEVICE.png, the tables o
            The default network takes at most half of the time of IFCNN's shape at 256 x 256, S3IM at most 15 % of a
            training step, and the metrics are at least 20 times faster than a per-image evaluator.
 
-In each comparison the functions take turns in one process, and medians are told. The limit of a network is its
+In each comparison the functions take turns in one process, and medians are reported. The limit of a network is its
 roofline: for each operation the longer of its FLOPs at the rate of a large product of matrices and its bytes at the
 speed of a large copy, both measured in the same run. Work on a quiet machine: other load changes the ratios, too.
 """

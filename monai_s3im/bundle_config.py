@@ -13,7 +13,7 @@ from monai_s3im.formats.paths import isdir
 from .errors import InputError
 
 _NOT_BY_NAME_ALONE = ("monai_s3im", "monai.apps", "monai.auto3dseg", "monai.fl")
-"""Modules whose classes the configs name in full: MONAI need not look through them, which loads ours and takes time."""
+"""Modules whose classes the configs name in full, so that MONAI does not search (and load) them, which takes time."""
 
 _CODE = re.compile(r"^\s*[$@%]|[@%]#|::")  # what a config does not take for mere text
 
@@ -26,7 +26,7 @@ def bundle_root() -> Path:
 
 
 def nearest_bundle_root() -> str:
-    """The folder of the bundle that a config belongs to which nobody told: the current one, if it is this bundle.
+    """The folder of the bundle that a config belongs to where none was named: the current one, if it is this bundle.
 
     Else it is :func:`bundle_root`, so that MONAI can make a workflow of a config from any folder.
     """

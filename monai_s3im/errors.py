@@ -1,4 +1,4 @@
-"""The two error types that a user can mend: input that cannot be used, output that cannot be written."""
+"""The two error types that a user can fix: input that cannot be used, output that cannot be written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

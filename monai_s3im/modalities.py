@@ -132,7 +132,7 @@ MODALITIES = {
             words=("RTDOSE",),
         ),
         Modality("visible", "visible light", aliases=("vi", "crop_lr_visible")),  # folder of RoadScene
-        Modality("infrared", "infrared", aliases=("ir", "cropinfrared")),  # likewise
+        Modality("infrared", "infrared", aliases=("ir", "cropinfrared")),  # the same
         Modality("generic", "generic"),
     )
 }
@@ -170,7 +170,7 @@ TASKS = {
 
 AUTO_TASK = "auto"
 OWN_WEIGHTS = "own"
-"""In the place of a task where the user's own weights are used for every pair."""
+"""Instead of a task, where the user's own weights are used for every pair."""
 
 
 def task_of(modality_a: str, modality_b: str) -> str | None:

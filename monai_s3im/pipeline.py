@@ -26,20 +26,20 @@ def choose_device(device: str = "auto") -> str:
     """The device to compute on: CUDA where there is one, for ``"auto"``; else the one named.
 
     Raises:
-        InputError: if the device is unknown or not at hand.
+        InputError: if the device is unknown or not available.
     """
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} is not at hand here: use auto or cpu") from error
+        raise InputError(f"device {device!r} is not available: use auto or cpu") from error
     return device
 
 
 @contextmanager
 def _errors_of(device: str) -> Iterator[None]:
-    """Let our errors through as they are, and tell of a device's full memory as one of them."""
+    """Re-raise our own errors, and raise a device's full memory as one of them."""
     try:
         with own_errors():
             yield

@@ -1,8 +1,8 @@
 """Which modality an image is of, from what is written about it: its sidecar, its name, then its folders.
 
 DICOM's tag goes before all of this, and the values come after it; :class:`monai_s3im.transforms.NormalizeModality` has
-the whole order. Every door asks here: the command, Python, the bundle, 3D Slicer and the web page, so that the same
-names are read alike. Nothing here imports torch.
+the whole order. Every interface asks here: the command, Python, the bundle, 3D Slicer and the web page, so that all
+read the same names alike. Nothing here imports torch.
 """
 
 import json
@@ -55,7 +55,7 @@ def recognise(path: str | Path | None, partner: str | Path | None = None, name: 
         4. words in the names of its folders, the nearest first; not of folders that hold its partner as well.
 
     Args:
-        path: a file, ``FILE#FRAME``, or the folder of a DICOM series; it need not exist. None: there is a name only.
+        path: a file, ``FILE#FRAME``, or the folder of a DICOM series; it may not exist. None: there is a name only.
         partner: the other image of the pair; None: only the folder that an image lies in counts.
         name: the name that the image has now, such as that of a node in 3D Slicer; None: that of the path.
     """

@@ -44,7 +44,7 @@ class SourceRecord:
         modality_from: what says the modality: ``"user"``, ``"dicom"``, ``"sidecar"``, ``"name"``, ``"folder"``,
             ``"values"`` or ``"nothing"``; None in records of earlier versions.
         unit: of that range, such as ``"HU"``, ``"Bq/ml"`` or ``"SUV"``; None where it is not known.
-        ct_window: name of the CT window that was chosen by content; None: the range was given, or it is no CT.
+        ct_window: name of the CT window that was chosen by content; None: the range was given, or it is not a CT.
     """
 
     file: str | None
@@ -97,7 +97,7 @@ class FusionRecord:
     """How a fused image was made.
 
     Attributes:
-        fused: name of its file or folder; None: it is no file, but a volume in 3D Slicer.
+        fused: name of its file or folder; None: it is not a file but a volume in 3D Slicer.
         fused_sha256: that of its bytes: a record that names it says that the image is complete and its own.
         sources: by ``"image_a"`` and ``"image_b"``.
         software: package -> version.
@@ -106,7 +106,7 @@ class FusionRecord:
         transform: name of the file of a given transform.
         transform_sha256: that of the file.
         settings: of which :data:`monai_s3im.settings.RECORDED` are recorded, each under its own name.
-        task: the task whose weights were used; None: the user's own weights.
+        task: the task of the weights that were used; None: the user's own weights.
         weights_file: name of the file of weights.
         weights_sha256: that of the file.
         registration: how image B was moved; None: not.
@@ -185,7 +185,7 @@ class FusionRecord:
         write_file(record_path(fused), lambda temporary: temporary.write_bytes(content), ".json")
 
     def as_json(self) -> dict[str, Any]:
-        """The content of the file; what need not be there is left out where it is None."""
+        """The content of the file; optional entries are left out where they are None."""
         content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         for name, value in ((option.name, getattr(self, option.name)) for option in fields(self)):
             if name == "settings":

@@ -93,11 +93,11 @@ class FusionSettings:
             by the chrominance of the colour map, as in Fig. 4 of the paper. Pictures that have colour keep theirs.
         gray: leave the colour out of the result.
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
-        overwrite: replace a file that has the output's name and is no fused image, which is one with its record
+        overwrite: replace a file that has the output's name and is not a fused image, which has its record
             beside it; fused images are replaced anyway.
         task: which weights to use, a name of :data:`monai_s3im.modalities.TASKS`, or ``"auto"``, by the modalities of
             each pair.
-        weights: a file of weights for every pair, instead of those of the task, which come with the package.
+        weights: a file of weights for every pair, instead of the task's, which come with the package.
         slice_batch: slices that the network sees at once.
         precision: number format of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the halves pay on a
             GPU.

@@ -38,12 +38,12 @@ class _BundleWorkflow(ConfigWorkflow):
             super().__init__(config_file=files, **override)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{config_file or files} cannot be read as config ({reason}): mend it") from error
+            raise InputError(f"{config_file or files} cannot be read as config ({reason}): fix it") from error
         self._foreign = [path for path in paths if Path(path).resolve().parent != bundle_root().resolve() / "configs"]
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Let our errors through as they are; whatever a config of the user's raises is told as one of them."""
+        """Re-raise our own errors; whatever a user's config raises becomes one of them."""
         try:
             with own_errors():
                 yield
@@ -59,8 +59,8 @@ class _BundleWorkflow(ConfigWorkflow):
             logger.debug("the config failed", exc_info=True)
             reason = " ".join(str(error.__cause__ or error).split())[:160]
             raise InputError(
-                f"{', '.join(map(str, self._foreign))} cannot be run ({reason}): mend it; python -m monai.bundle run "
-                "tells where it fails"
+                f"{', '.join(map(str, self._foreign))} cannot be run ({reason}): fix it; python -m monai.bundle run "
+                "shows where it fails"
             ) from error
 
     def initialize(self) -> Any:

@@ -34,7 +34,7 @@ _BRANCHES = ("salient", "fine", "coarse")
 
 
 class NoSalience(nn.Module):
-    """In the place of the salient branch: zeros.
+    """Instead of the salient branch: zeros.
 
     Args:
         channels: of the branch.
@@ -51,7 +51,7 @@ class NoSalience(nn.Module):
 
 
 class NoDetail(NoSalience):
-    """In the place of the two detail branches: zeros."""
+    """Instead of the two detail branches: zeros."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Zeros, (B, 2 channels, H, W)."""
@@ -59,7 +59,7 @@ class NoDetail(NoSalience):
 
 
 class NoCorrelation(nn.Module):
-    """In the place of the global-correlation module: adds nothing."""
+    """Instead of the global-correlation module: adds nothing."""
 
     def relate(self, branches: Tensor) -> Tensor:
         """A zero for each channel."""
@@ -106,7 +106,7 @@ def _network(without: str) -> dict[str, Any]:
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     REFERENCE: ("Eq. (8): 10 S3IM (M 10, k 4) + 5 texture + 1 smooth", {}),
-    "L_ab": ("Eq. (9): ordinary SSIM (11 x 11, Gaussian) in the place of S3IM", _loss("AblationLoss")),
+    "L_ab": ("Eq. (9): ordinary SSIM (11 x 11, Gaussian) instead of S3IM", _loss("AblationLoss")),
     "no S3IM": ("5 texture + 1 smooth", _loss(gamma_1=0.0)),
     "no salient branch": ("the two detail branches alone", _network("salient")),
     "no detail branches": ("the salient branch alone", _network("detail")),
@@ -219,8 +219,8 @@ def table(results: Sequence[Mapping[str, Any]], modality: str) -> list[str]:
             difference = values[name] - reference[name].mean()
             has_spread = len(sound) > 1 and result["variant"] != REFERENCE
             mark = "**" if has_spread and abs(difference) > 2 * reference[name].std(ddof=1) else ""
-            told = "" if result["variant"] == REFERENCE else f" ({mark}{difference:+.3f}{mark})"
-            cells.append(f"{values[name]:.3f}{told}")
+            reported = "" if result["variant"] == REFERENCE else f" ({mark}{difference:+.3f}{mark})"
+            cells.append(f"{values[name]:.3f}{reported}")
         inverted = ", inverted" if is_inverted(result) else ""
         lines.append(f"| {result['variant']}{inverted} | {result['seed']} | {' | '.join(cells)} |")
     return lines

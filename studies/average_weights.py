@@ -2,7 +2,7 @@
 
     python studies/average_weights.py a.pt=0.75 b.pt=0.25 -o mean.pt
 
-Runs that go on from the same weights lie in one basin, and a mean of them stands between them also in what they do
+Runs that continue from the same weights lie in one basin, and a mean of them stands between them also in what they do
 (Wortsman et al. 2022, https://doi.org/10.48550/arXiv.2203.05482).
 """
 

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with real images and reference values; its tests are skipped, loudly, where it is not at hand."""
+    """The folder with real images and reference values; its tests are skipped, loudly, where it is not available."""
     folder = Path(os.environ.get("S3IM_TEST_DATA", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data at {folder}; set S3IM_TEST_DATA")

@@ -84,7 +84,7 @@ def planes_in(path):
 
 
 def refusal_of(path):
-    """What is said of a series that cannot be read."""
+    """The sentence about a series that cannot be read."""
     with pytest.raises(InputError) as raised:
         read_image(path)
     return str(raised.value)

@@ -85,7 +85,7 @@ def test_train_refuses_what_is_no_override(arguments):
 )
 def test_train_refuses_an_id_that_the_config_lacks(name, said, tmp_path):
     message = s3im("train", "--output_dir", tmp_path, name, 1, code=2).stderr
-    assert f"{name} is no id of the config" in message
+    assert f"{name} is not an id of the config" in message
     assert message.strip().endswith(said)
 
 
@@ -98,12 +98,12 @@ def test_train_refuses_an_id_that_the_config_lacks(name, said, tmp_path):
         ),
         (["--device", "gpu"], "device string: gpu"),
         (["--loss#gamma_1", "much"], "--loss#gamma_1 much cannot be used: "),
-        (["--loss#s3im", 5], "--loss#s3im is no id of the config"),
+        (["--loss#s3im", 5], "--loss#s3im is not an id of the config"),
         (["--loss#gamma_4", 5], "did you mean --loss#gamma_3?"),
         (["--train#trianer#max_epochs", 5], "did you mean --train#trainer?"),
         (["--trainer::max_epochs", 2], "did you mean --train#trainer#max_epochs?"),
         (["--network_def#in_channels", 3], "the network takes 3 sources, and the data has 2 (image_a, image_b)"),
-        (["--train#handlers#9", 5], "--train#handlers#9 is no id of the config"),
+        (["--train#handlers#9", 5], "--train#handlers#9 is not an id of the config"),
         (["--epochs", 0], "--epochs 0 cannot be used: give a whole number, 1 or more"),
         (["--epochs", "many"], "--epochs many cannot be used"),
         (["--batch_size", 0], "--batch_size 0 cannot be used"),

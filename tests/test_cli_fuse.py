@@ -40,7 +40,7 @@ def images(tmp_path):
     far = GRID.copy()
     far[:3, 3] += 1000
     write_volume(folder / "far.nii.gz", 5, affine=far)
-    (folder / "text.nii.gz").write_text("this is no volume\n")
+    (folder / "text.nii.gz").write_text("this is not a volume\n")
     content = (folder / "b.nii.gz").read_bytes()
     (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])
     (folder / "file").write_text("")
@@ -66,7 +66,7 @@ MISTAKES = {
     "no overlap": (["a.nii.gz", "far.nii.gz", "-o", "out.nii.gz"], "do not overlap in space"),
     "unknown modality": (["a.png", "b.png", "-o", "out.png", "--modality-b", "xray"], "unknown modality 'xray'"),
     "unknown plane": (["a.nii.gz", "b.nii.gz", "-o", "out.nii.gz", "--plane", "up"], "unknown plane 'up'"),
-    "unknown device": (["a.png", "b.png", "-o", "out.png", "--device", "abacus"], "device 'abacus' is not at hand"),
+    "unknown device": (["a.png", "b.png", "-o", "out.png", "--device", "abacus"], "device 'abacus' is not available"),
     "no output": (["a.png", "b.png"], "say where the result goes with -o"),
     "png for a volume": (["a.nii.gz", "b.nii.gz", "-o", "out.png"], "out.png cannot hold a 3D image"),
     "nifti for a picture": (["a.png", "b.png", "-o", "out.nii.gz"], "out.nii.gz cannot hold a 2D image"),
@@ -322,7 +322,7 @@ def test_an_image_of_the_user_is_not_replaced_unless_that_is_asked_for(images, t
     assert run(images / "a.png", images / "b.png", pet, "--device", "cpu", "--overwrite").exit_code == 0
     assert pet.read_bytes() != before
     fused = pet.read_bytes()
-    assert run(images / "a.png", images / "b.png", pet, "--device", "cpu").exit_code == 0  # which is ours now
+    assert run(images / "a.png", images / "b.png", pet, "--device", "cpu").exit_code == 0  # which is a fused image now
     assert pet.read_bytes() == fused
 
 

@@ -1,4 +1,4 @@
-"""`s3im doctor` tells what is broken, and sends no names."""
+"""`s3im doctor` says what is broken, and sends no names."""
 
 import hashlib
 import json
@@ -189,17 +189,17 @@ def test_nothing_that_is_printed_names_a_person_or_a_folder(bundle, monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def renew():
-    """The function of the script that renews the weights."""
-    return run_path(str(ROOT / ".ci" / "weights.py"))["renew"]
+def update_weights():
+    """The function of the script that updates the weights manifest."""
+    return run_path(str(ROOT / ".ci" / "weights.py"))["update_weights"]
 
 
-def test_renewed_weights_are_checked_by_their_own_manifest(renew, bundle, tmp_path):
+def test_renewed_weights_are_checked_by_their_own_manifest(update_weights, bundle, tmp_path):
     models = bundle / "models"
     state = torch.load(models / "model.pt", weights_only=True)
     state["stem.weight"] *= 1.05
     torch.save(state, tmp_path / "new.pt")
-    renew(models, {"model": tmp_path / "new.pt", "other": models / "model_paper.pt"})
+    update_weights(models, {"model": tmp_path / "new.pt", "other": models / "model_paper.pt"})
     assert sorted(read_manifest(models)) == sorted([*read_manifest(MODELS), "other.pt"])
     assert torch.equal(torch.load(models / "model.pt", weights_only=True)["stem.weight"], state["stem.weight"])
     found = [*function.weights(models), *function.answers(models)]
@@ -214,10 +214,10 @@ def test_renewed_weights_are_checked_by_their_own_manifest(renew, bundle, tmp_pa
     assert after["model.pt"]["answer"] != pytest.approx(before["model.pt"]["answer"], abs=function.BOUND)
 
 
-def test_weights_of_another_network_change_nothing(renew, bundle, tmp_path):
+def test_weights_of_another_network_change_nothing(update_weights, bundle, tmp_path):
     models = bundle / "models"
     before = {file.name: file.read_bytes() for file in models.iterdir()}
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "new.pt")
     with pytest.raises(InputError, match="holds no weights of this network"):
-        renew(models, {"model": tmp_path / "new.pt"})
+        update_weights(models, {"model": tmp_path / "new.pt"})
     assert {file.name: file.read_bytes() for file in models.iterdir()} == before

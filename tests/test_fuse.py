@@ -191,8 +191,8 @@ def test_progress_leaves_the_voxels_as_they_are(volumes):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"device": "quantum"}, "device 'quantum' is not at hand here: use auto or cpu"),
-        ({"device": "meta"}, "device 'meta' is not at hand"),
+        ({"device": "quantum"}, "device 'quantum' is not available: use auto or cpu"),
+        ({"device": "meta"}, "device 'meta' is not available"),
         ({"plane": "oblique"}, "unknown plane 'oblique'"),
         ({"weights": "missing.pt"}, "no weights at missing.pt"),
         ({"weights": __file__}, "test_fuse.py holds no weights of this network"),

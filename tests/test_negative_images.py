@@ -1,4 +1,4 @@
-"""A training that starts with a negative of its sources is turned round; one that ends with it is told of."""
+"""A training that starts with a negative of its sources has its sign flipped; one that ends with it gets a warning."""
 
 import logging
 

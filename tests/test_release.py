@@ -24,7 +24,7 @@ VERSIONED = ("bundle/configs/metadata.json", "CITATION.cff", "CHANGELOG.md")
 
 @pytest.fixture
 def versioned(tmp_path):
-    """The files that tell the version, as of a release."""
+    """The files that have the version, as of a release."""
     for name in VERSIONED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -39,7 +39,7 @@ def test_the_version_is_one_in_all_files(versioned):
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "told"),
+    ("name", "old", "new", "message"),
     [
         (VERSIONED[0], f'"version": "{__version__}"', '"version": "9.9.9"', "version of metadata.json is 9.9.9, not"),
         (VERSIONED[0], f'"monai-s3im": "{__version__}"', '"monai-s3im": "9"', "monai-s3im of metadata.json is 9, not"),
@@ -49,12 +49,12 @@ def test_the_version_is_one_in_all_files(versioned):
         (VERSIONED[2], f"[{__version__}] - ", "[Unreleased] ", "CHANGELOG.md has no section"),
     ],
 )
-def test_another_version_is_told(versioned, name, old, new, told):
+def test_another_version_is_told(versioned, name, old, new, message):
     text = (versioned / name).read_text(encoding="utf-8")
     assert old in text
     (versioned / name).write_text(text.replace(old, new), encoding="utf-8")
     (problem,) = RELEASE["version_problems"](versioned)
-    assert problem.startswith(told)
+    assert problem.startswith(message)
 
 
 def test_cmake_and_the_catalog_tell_no_version_of_their_own():
@@ -159,7 +159,7 @@ def test_a_vulnerability_is_named_and_fails():
     report = {"dependencies": [dependency("good", []), dependency("bad", ["PYSEC-1"]), dependency("own")]}
     text, is_well = AUDIT["verdict"](report, set())
     assert not is_well
-    assert "bad 1: PYSEC-1, mended in ['2']" in text
+    assert "bad 1: PYSEC-1, fixed in ['2']" in text
     assert "own is not known there" in text
     assert "2 of 3 packages audited, 1 known vulnerabilities" in text
 

@@ -116,7 +116,7 @@ def test_it_trains_from_its_folder(bundle, python, pair, tmp_path):
     load_weights(S3IMFusion(), tmp_path / "run" / "model.pt")
 
 
-@pytest.mark.filterwarnings("ignore:No hash value:UserWarning")  # the schema is at hand, not fetched
+@pytest.mark.filterwarnings("ignore:No hash value:UserWarning")  # the schema is local, not fetched
 def test_the_zoo_takes_its_metadata(bundle, shared_data):
     (schema,) = (shared_data / "reference").glob("meta_schema_*.json")
     verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))

@@ -34,7 +34,7 @@ class FusionTask(InferTask):
 
     Args:
         path_of: the file of an image of the server, by its name.
-        pairs: list of pairs; it need not be there.
+        pairs: list of pairs; it does not have to exist.
         command: the command `s3im`.
     """
 

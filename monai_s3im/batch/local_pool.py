@@ -30,7 +30,7 @@ def run_in_workers(
 ) -> Generator[tuple[Item, Result | LostWorkerError], None, None]:
     """Call ``function(tool, item)`` for every item, in processes that each have a copy of ``tool``.
 
-    When a worker dies, nothing tells which item it had: those that were being worked on are tried once more, one at a
+    When a worker dies, nothing shows which item it had: those that were being worked on are tried once more, one at a
     time, and one whose worker dies again is given up. The workers end with this process, however it ends, and when the
     iterator is closed. Ctrl-C is for this process; the workers do not see it.
 

@@ -58,7 +58,7 @@ def run_on_ray(
         workers: how many at most; without GPUs, they share out the CPUs of the cluster, and torch's threads.
         address: of the cluster: ``"HOST:PORT"``, or ``"auto"`` for one that runs on this machine too; ``"local"``
             starts one for this call, on this machine alone. None: what ``RAY_ADDRESS`` says, else ``"local"``.
-        check: called by a worker with its copy of ``tool``; importable likewise. A worker where it, or making the copy,
+        check: called by a worker with its copy of ``tool``; importable too. A worker where it, or making the copy,
             raises an InputError gets no item.
         use_gpus: False leaves GPUs alone.
 

@@ -50,7 +50,7 @@ def fuse_batch(
 ) -> Generator[CaseResult, None, None]:
     """Fuse many pairs; one that cannot be fused does not stop the others, whatever the reason.
 
-    Everything is checked first, as far as headers tell; ``summary.csv`` in the output folder has a row for each case.
+    Everything is checked first, as far as headers show; ``summary.csv`` in the output folder has a row for each case.
     Close the iterator (``contextlib.closing``) if it may not be used up: then the workers end. With several workers, a
     script needs the guard ``if __name__ == "__main__"``.
 
@@ -110,7 +110,7 @@ def output_path(pair: Pair, output_dir: str | Path, dicom: bool = False) -> Path
 def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
     """Whether the output was made of these very inputs by these settings, and is as it was written.
 
-    The record beside it tells: software versions, weights and settings must be those of ``fuser``; modalities, names
+    By the record beside it: software versions, weights and settings must be those of ``fuser``; modalities, names
     and SHA256 of the sources those of ``pair``; and the output must have the SHA256 that the record names.
     """
     try:

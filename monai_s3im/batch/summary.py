@@ -65,7 +65,9 @@ class Summary:
         self._metrics = list(FUSION_METRICS) if metrics else []
         self._results: list[CaseResult] = []
         if exists(self.path) and not self.path.read_bytes().startswith(",".join(_COLUMNS).encode()):
-            raise InputError(f"{self.path} is no summary of a batch and would be overwritten: choose another folder")
+            raise InputError(
+                f"{self.path} is not the summary of a batch and would be overwritten: choose another folder"
+            )
 
     def add(self, result: CaseResult) -> CaseResult:
         """Take a result and give it back; after every tenth, write the table."""
@@ -81,7 +83,7 @@ class Summary:
         writer.writerow([*_COLUMNS, *self._metrics])
         for result in sorted(self._results, key=lambda result: self._order[result.name]):
             writer.writerow(map(_cell, self._row(result)))
-        with suppress(OSError):  # the next line tells
+        with suppress(OSError):  # the next line reports it
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_text(text.getvalue(), self.path)
@@ -118,7 +120,7 @@ def read_summary(output_dir: str | Path) -> list[CaseResult]:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: give the output folder of a batch") from error
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no summary of a batch: give the output folder of one") from error
+        raise InputError(f"{path} is not the summary of a batch: give the output folder of one") from error
 
 
 def _result_of(row: dict[str, str], folder: Path) -> CaseResult:

@@ -144,5 +144,5 @@ def benchmark_lesions(
 def _named(text: str) -> tuple[str, Path]:
     name, separator, folder = text.partition("=")
     if not separator or not name or not folder:
-        fail(f"{text} is no NAME=FOLDER: give a method as --method NAME=FOLDER")
+        fail(f"{text} is not NAME=FOLDER: give a method as --method NAME=FOLDER")
     return name, Path(folder)

@@ -54,7 +54,7 @@ def _lone_images(source: Path) -> list[Path]:
 
 
 def _list_images(images: list[Path]) -> None:
-    """Name, what tells frames apart, and size of images."""
+    """Name, what distinguishes frames, and size of images."""
     from monai_s3im.formats.reading import frames_of, spatial_shape_of
 
     for image in images:

@@ -19,7 +19,7 @@ def export(
         Path, typer.Argument(help="File to write: .xml (OpenVINO, with .bin), .onnx (ONNX) or .ts (TorchScript).")
     ],
     task: Annotated[
-        str, choice("task", help="Whose weights: ct-mri, spect-pet-mri, medical or infrared-visible.")
+        str, choice("task", help="Weights to export: ct-mri, spect-pet-mri, medical or infrared-visible.")
     ] = "medical",
     weights: Annotated[Path | None, typer.Option(help="Other weights than those of the package.")] = None,
 ) -> None:

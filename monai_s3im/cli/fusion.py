@@ -119,7 +119,7 @@ def fuse_many(
         output: a folder.
         settings: of the fusion.
         batch: settings of :func:`monai_s3im.batch.run.fuse_batch`.
-        report: write the report, too; one that is there is renewed anyway.
+        report: write the report, too; one that is there is always updated.
         step: shows what is happening.
     """
     from monai_s3im.batch import fuse_batch
@@ -141,7 +141,7 @@ def fuse_many(
     except KeyboardInterrupt:
         tell(f"interrupted after {sum(counts.values())} of {total} pairs: continue with --resume")
         if is_report(output / "report.html"):
-            tell(f"note: {output / 'report.html'} is about earlier results: renew it with s3im report {output}")
+            tell(f"note: {output / 'report.html'} is about earlier results: update it with s3im report {output}")
         raise
     done = counts["fused"] + counts["skipped"]
     earlier = f", {counts['skipped']} of them earlier" if counts["skipped"] else ""

@@ -8,7 +8,7 @@ from .common import fail, tell
 
 
 def lone_images(image_a: Path | None, image_b: Path | None) -> tuple[Path | None, Path | None]:
-    """A folder beside an image stands for the one image in it; tell which that is."""
+    """A folder beside an image stands for the one image in it; say which that is."""
     from monai_s3im.formats.dicom.series import is_series
     from monai_s3im.formats.paths import suffix_of
     from monai_s3im.formats.reading import is_image_folder
@@ -57,7 +57,7 @@ def find_pairs(
     modality_a: str | None = None,
     modality_b: str | None = None,
 ) -> tuple[list[Any], dict[str, str]]:
-    """The pairs, and by name why others are none; tell what has no partner.
+    """The pairs, and by name why others are not; name what has no partner.
 
     Raises:
         InputError: if there is no pair, or a list or folder cannot be used.

@@ -1,4 +1,4 @@
-"""What a command is doing, on one line of a terminal; nothing where standard error is no terminal."""
+"""What a command is doing, on one line of a terminal; nothing where standard error is not a terminal."""
 
 import sys
 import time

@@ -96,7 +96,7 @@ def _merged(files: list[str]) -> dict[str, Any]:
     try:
         config = ConfigParser.load_config_files(files)
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        return {}  # the workflow tells what is wrong with the file
+        return {}  # the workflow says what is wrong with the file
     return config if isinstance(config, dict) else {}
 
 
@@ -115,7 +115,7 @@ def _overrides(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]
 def _value(text: str) -> Any:
     import json
 
-    for read in (json.loads, float):  # .001 is no JSON
+    for read in (json.loads, float):  # .001 is not JSON
         try:
             return read(text)
         except ValueError:
@@ -144,7 +144,7 @@ def _refuse_unknown(overrides: dict[str, Any], defaults: dict[str, Any]) -> None
                 near = near or [
                     "#".join([*keys[:depth], match]) for match in get_close_matches(key, sorted(known), n=1)
                 ]
-                fail(f"--{name} is no id of the config{f': did you mean --{near[0]}?' if near else ''}")
+                fail(f"--{name} is not an id of the config{f': did you mean --{near[0]}?' if near else ''}")
             node = node[int(key)] if isinstance(node, list) else node.get(key)
         config[name] = value
 
@@ -166,7 +166,7 @@ def _is_in(part: Any, keys: list[str]) -> bool:
 
 
 def _ids_in(part: Any) -> set[str] | None:
-    """What an id may go on with in a part of the config; None if it may be anything."""
+    """The names that may follow an id in a part of the config; None if any may."""
     import inspect
     from pydoc import ErrorDuringImport, locate
 
@@ -197,7 +197,7 @@ def _refuse_none(overrides: dict[str, Any]) -> None:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """MONAI logs what ends a training with its traceback; what is raised tells it once more."""
+    """MONAI logs what ends a training with its traceback; what is raised says it again."""
     record.exc_info = None
     return True
 

@@ -1,6 +1,6 @@
 """The self-test: is this installation whole, and does it compute what it should?
 
-Heavy imports stand inside the checks, so that what is missing is told and not raised.
+Heavy imports are inside the checks, so that what is missing is reported and not raised.
 """
 
 import getpass

@@ -131,6 +131,9 @@ def writing(folder: Path) -> Found:
                 file.write(bytes(1 << 16))
             free = shutil.disk_usage(path).free
         except OSError as error:
-            yield "failed", f"the folder for {name} cannot be written ({error.strerror}): choose or mend it"
+            yield (
+                "failed",
+                f"the folder for {name} cannot be written ({error.strerror}): choose another or fix its permissions",
+            )
             continue
         yield "ok" if free >= LITTLE_SPACE_BYTES else "note", f"folder for {name}: {free / 2**30:.1f} GiB free"

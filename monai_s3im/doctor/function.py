@@ -54,8 +54,8 @@ def codecs() -> Found:
             except Exception as error:
                 unread[name] = f"{type(error).__name__}: {error}"
     if unread:
-        told = ", ".join(f"{name} ({reason})" for name, reason in unread.items())
-        yield "failed", f"DICOM cannot be read in the compression {told}: install pydicom and SimpleITK again"
+        reported = ", ".join(f"{name} ({reason})" for name, reason in unread.items())
+        yield "failed", f"DICOM cannot be read in the compression {reported}: install pydicom and SimpleITK again"
     else:
         yield "ok", "DICOM uncompressed, JPEG lossless, JPEG 2000 and RLE are read as written"
 
@@ -115,8 +115,8 @@ def answers(models: Path) -> Found:
             start = time.monotonic()
             found = known_answer(models / name, device)
             difference = max(abs(a - b) for a, b in zip(found, entry["answer"], strict=True))
-            told = f"{name} on {device}: largest difference {difference:.1e} in {time.monotonic() - start:.2f} s"
+            reported = f"{name} on {device}: largest difference {difference:.1e} in {time.monotonic() - start:.2f} s"
             if difference <= BOUND:
-                yield "ok", told
+                yield "ok", reported
             else:
-                yield "failed", f"{told}, more than {BOUND:.1e}: do not use the results"
+                yield "failed", f"{reported}, more than {BOUND:.1e}: do not use the results"

@@ -256,10 +256,10 @@ def pictures_of(folder: Path) -> dict[str, Path]:
     """File stem -> picture of a folder.
 
     Raises:
-        InputError: it is no folder or has no pictures.
+        InputError: it is not a folder or has no pictures.
     """
     if not isdir(folder):
-        raise InputError(f"{folder} is no folder: give a folder of pictures")
+        raise InputError(f"{folder} is not a folder: give a folder of pictures")
     files = {stem_of(file): file for file in sorted(folder.iterdir()) if suffix_of(file) in PICTURE_SUFFIXES}
     if not files:
         raise InputError(f"{folder} has no pictures: give a folder of pictures")

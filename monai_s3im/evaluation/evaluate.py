@@ -103,8 +103,8 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path, *, m
         fused: a picture or volume, or a folder of them.
         source_a: a source, or a folder with one for each fused image, of the same name up to the suffix;
             further files there are left alone.
-        source_b: the other source, likewise. Of a volume with a record the order of the two does not matter: their
-            SHA256 says which is which, and a warning if one is not named there.
+        source_b: the other source, in the same forms. Of a volume with a record the order of the two does not matter:
+            their SHA256 says which is which, and a warning if one is not named there.
         max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Returns:
@@ -229,7 +229,7 @@ def _movement_of(record: FusionRecord) -> NDArray[np.float64] | None:
     """The movement of the second source, 4 x 4, LPS mm; None: it was not moved.
 
     Raises:
-        ValueError: it is no movement.
+        ValueError: it is not a rigid or affine movement.
     """
     if record.registration is None or record.registration.matrix_lps is None:
         return None
@@ -253,7 +253,7 @@ def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Pa
     if any(is_image_folder(path) for path in paths):
         for path in paths:
             if not is_image_folder(path):
-                raise InputError(f"{path} is no folder, but another of the three is: give three files or folders")
+                raise InputError(f"{path} is not a folder, but another of the three is: give three files or folders")
         folders = [images_by_stem(folder) for folder in paths]
     else:
         for path in paths:

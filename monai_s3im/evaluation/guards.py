@@ -1,4 +1,4 @@
-"""What the metrics cannot tell: whether black stays black, bone and uptake stay bright, and nothing is invented."""
+"""What the metrics cannot show: whether black stays black, bone and uptake stay bright, and nothing is invented."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

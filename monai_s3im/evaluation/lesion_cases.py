@@ -116,7 +116,7 @@ def volume_cases(pairs: Sequence[Pair], mask: Path) -> Iterator[LesionCase]:
         images = (read_image(pair.image_a), read_image(pair.image_b))
         for file, image in zip((pair.image_a, pair.image_b, mask), (*images, lesion_image), strict=True):
             if image.ndim != 4:
-                raise InputError(f"{file} is no volume: give volumes and the mask of a lesion in them")
+                raise InputError(f"{file} is not a volume: give volumes and the mask of a lesion in them")
         reference = images[0]
         on_grid = SpatialResample(mode="nearest", padding_mode="zeros")(
             lesion_image[:1].float(), reference.affine, reference.shape[1:]

@@ -99,7 +99,7 @@ def peers_of(folder: Path | None, task: str | None) -> dict[str, Path]:
     if folder is None:
         return {}
     if not isdir(folder):
-        raise InputError(f"{folder} is no folder: give the folder that holds a folder for each method")
+        raise InputError(f"{folder} is not a folder: give the folder that holds a folder for each method")
     below = {path.name: path / task if task else path for path in sorted(folder.iterdir()) if isdir(path)}
     found = {
         name: path

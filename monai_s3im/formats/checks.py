@@ -22,7 +22,7 @@ def check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: i
     gib = math.prod(int(n) for n in shape) * max(bytes_each, 4) / 2**30
     if gib > max_gib:
         raise InputError(
-            f"{path} announces {times(shape)} voxels, {gib:.3g} GiB, more than the limit of {max_gib:g} GiB: crop or "
+            f"{path} declares {times(shape)} voxels, {gib:.3g} GiB, more than the limit of {max_gib:g} GiB: crop or "
             "resample it, or raise the limit (max_gib)"
         )
 

@@ -46,7 +46,7 @@ def damage_as_input_error(path: Path, is_dicom: bool = False) -> Iterator[None]:
 
 
 def damaged(path: Path, kind: str) -> str:
-    """What is said of a damaged file that should be of a kind, such as ``"DICOM"`` or ``".nii"``."""
+    """The sentence about a damaged file that should be of a kind, such as ``"DICOM"`` or ``".nii"``."""
     return f"{path} is damaged, cut short or no {kind} file: copy or export it again"
 
 

@@ -68,7 +68,7 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, ...]:
 
 
 def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
-    """How many frames a file has, from the header alone; the text is for what tells them apart, and is empty."""
+    """How many frames a file has, from the header alone; the text is for what distinguishes them, and is empty."""
     try:
         with open_itk(Path(f"{path}#1"), max_gib) as reader:
             return (reader.GetSize()[3] if reader.GetDimension() == 4 else reader.GetNumberOfComponents()), ""
@@ -95,7 +95,7 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
     if suffix_of(path) not in MINC_SUFFIXES and not says_where_it_lies(frame_of(path)[0]):
         warn(
             logger,
-            f"{path.name} does not tell where it lies (no orientation in its header): its axes are taken to run to the "
+            f"{path.name} has no position (no orientation in its header): its axes are taken to run to the "
             "left, to the back and upwards",
         )
     if components == 1:

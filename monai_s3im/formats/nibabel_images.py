@@ -106,7 +106,7 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
     if not _says_where_it_lies(image):
         warn(
             logger,
-            f"{path.name} does not tell where it lies (sform and qform code 0): its first axis is taken to run from "
+            f"{path.name} has no position (sform and qform code 0): its first axis is taken to run from "
             "right to left, and its centre for the origin",
         )
     return channels, _affine_of(image), 255.0 if is_rgb else None
@@ -250,5 +250,5 @@ def _decompressed(file: Path, size: int) -> bytes:
         while chunk := stream.read(_MOST_TRAILING):
             trailing += len(chunk)
             if trailing > _MOST_TRAILING:
-                raise InputError(f"{file} holds more data than its header announces: export it again")
+                raise InputError(f"{file} holds more data than its header declares: export it again")
     return content

@@ -36,7 +36,7 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, int]:
 
 
 def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
-    """How many pages a file has, from the header alone; the text is for what tells them apart, and is empty."""
+    """How many pages a file has, from the header alone; the text is for what distinguishes them, and is empty."""
     with _picture(Path(f"{path}#1"), max_gib) as picture:
         return _frames_in(picture), ""
 

@@ -89,7 +89,7 @@ def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, .
     """The spatial shape, (H, W) or (X, Y, Z), from the header alone.
 
     Raises:
-        InputError: as `read_image`, as far as the header tells.
+        InputError: as `read_image`, as far as the header shows.
     """
     if is_series(path):
         check_size(shape := series_shape(path), Path(path), max_gib)
@@ -99,10 +99,10 @@ def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, .
 
 
 def frames_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, str]:
-    """How many frames an image file has, from the header alone, and what tells them apart, such as ``"2 s apart"``.
+    """How many frames an image file has, from the header alone, and what distinguishes them, such as ``"2 s apart"``.
 
     Raises:
-        InputError: as `read_image`, as far as the header tells.
+        InputError: as `read_image`, as far as the header shows.
     """
     path = existing(path)
     return reader_of(path).frames_of(path, max_gib)

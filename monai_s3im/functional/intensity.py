@@ -44,7 +44,7 @@ def is_hounsfield(volume: Tensor) -> bool:
 
 
 def is_surely_ct(volume: Tensor) -> bool:
-    """Whether the values can hardly be other than HU: air at -1000 stands out, and fat and bone are there.
+    """Whether the values are almost certainly HU: air at -1000 stands out, and fat and bone are there.
 
     Args:
         volume: (1, ...) in the file's unit.

@@ -49,7 +49,7 @@ def shuffled_patches(images: Tensor, positions: Tensor) -> Tensor:
         Tensor (..., M, P, P).
 
     Raises:
-        ValueError: if the number of positions in a draw is no square.
+        ValueError: if the number of positions in a draw is not a square.
     """
     draws, samples = positions.shape
     side = round(samples**0.5)

@@ -133,7 +133,7 @@ class SliceWiseInferer(Inferer):
                 if batch == 1:
                     raise torch.OutOfMemoryError(str(error)) from error
                 batch //= 2
-                logger.warning("too little memory for %d slices at once: going on with %d", 2 * batch, batch)
+                logger.warning("too little memory for %d slices at once: continuing with %d", 2 * batch, batch)
                 continue
             start += len(result)
             if self.progress is not None:

@@ -24,7 +24,7 @@ class DifferenceCorrelationLoss(FusionLoss):
             sources: (B, N, H, W), values in [0, 1], N >= 2.
 
         Returns:
-            Scalar in (0, 2); 1 when the differences tell nothing of the sources.
+            Scalar in (0, 2); 1 when the differences have nothing of the sources.
 
         Raises:
             ValueError: if the shapes do not belong together.

@@ -78,7 +78,7 @@ class GaussianSSIMLoss(FusionLoss):
 
 
 class AblationLoss(WeightedSum):
-    """Eq. (9), L_ab: Eq. (8) with ordinary SSIM in the place of S3IM.
+    """Eq. (9), L_ab: Eq. (8) with ordinary SSIM instead of S3IM.
 
     Args:
         gamma_1: weight of the SSIM loss.

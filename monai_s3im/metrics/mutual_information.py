@@ -9,7 +9,7 @@ from .base import GRAY_LEVELS, FusionMetric, histogram_levels, nan_unless_finite
 
 
 def mutual_information(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
-    r"""MI, what the fused image's gray values tell about each source's, in nats, summed over the sources.
+    r"""MI, what the fused image's gray values say about each source's, in nats, summed over the sources.
 
     .. math:: MI = \sum_n I(F; S_n), \quad I(F; S) = H(F) + H(S) - H(F, S)
 

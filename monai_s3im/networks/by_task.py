@@ -28,7 +28,7 @@ class TaskNetworks(nn.Module):
     Args:
         network: of the weights' shape; left as it is.
         weights: task -> file.
-        device: where the networks shall be.
+        device: where the networks are put.
 
     Raises:
         InputError: as :func:`load_weights`.
@@ -58,7 +58,7 @@ class TaskNetworks(nn.Module):
 
         Raises:
             ValueError: if the tasks differ.
-            InputError: if the weights give NaN or infinity; on a GPU that is told of the whole volume, by the inferer.
+            InputError: if the weights give NaN or infinity; on a GPU the inferer checks the whole volume.
         """
         tasks = {task} if isinstance(task, str) else set(task)
         if len(tasks) != 1:
@@ -72,7 +72,7 @@ class TaskNetworks(nn.Module):
     def attach(self, engine: "Engine") -> None:
         """Attach to an evaluator whose network is the one given here, and whose batches have ``task``, all the same.
 
-        They get ``fused_by``, the task whose weights are used; without it, the weights are none of these.
+        They get ``fused_by``, the task of the weights that are used; without it, the weights are none of these.
         """
         from ignite.engine import Events  # noqa: PLC0415 (see above)
 

@@ -83,7 +83,7 @@ _WRITERS = {".ts": _write_torchscript, ".onnx": _write_onnx, ".xml": _write_open
 
 
 def load_exported(path: str | Path) -> nn.Module:
-    """A network that :func:`export_network` wrote, to run on the CPU in the place of the one that it was.
+    """A network that :func:`export_network` wrote, to run on the CPU instead of the one that it was.
 
     ONNX files run in ONNX Runtime, .xml files in OpenVINO, in float32, on as many threads as PyTorch has.
 
@@ -94,7 +94,7 @@ def load_exported(path: str | Path) -> nn.Module:
     try:
         return _LOADERS[path.suffix](path).eval()
     except KeyError as error:
-        raise InputError(f"{path} is no exported network: its suffix is none of {', '.join(_LOADERS)}") from error
+        raise InputError(f"{path} is not an exported network: its suffix is none of {', '.join(_LOADERS)}") from error
     except ImportError as error:
         raise InputError(f"{path} cannot run without {error.name}: {_REMEDY}") from error
     except Exception as error:

@@ -23,7 +23,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     Args:
         network: on any device.
         path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code. If a manifest
-            beside it names it, as for the weights of the package, its SHA256 must be the one that is told there. Or a
+            beside it names it, as for the weights of the package, its SHA256 must be the one given there. Or a
             whole network that :func:`~monai_s3im.networks.export_network` wrote.
 
     Returns:
@@ -83,7 +83,7 @@ def _check_unpacked(content: bytes) -> None:
 
 
 def read_manifest(folder: str | Path) -> dict[str, dict[str, Any]]:
-    """What the manifest in a folder of weights tells of each file; empty where there is no manifest.
+    """What the manifest in a folder of weights says of each file; empty where there is no manifest.
 
     Returns:
         By file name: ``sha256``, and ``answer``, the fused values of the known pair of :mod:`monai_s3im.doctor`.

@@ -18,7 +18,7 @@ _NOT_IN_A_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
 def check_pairs(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> None:
-    """Refuse the pairs if any cannot be used, and tell all that is wrong at once.
+    """Refuse the pairs if any cannot be used, and report all that is wrong together.
 
     Raises:
         InputError: there is no pair, or :func:`problems_of` finds something. The message lists the first 20 problems
@@ -40,7 +40,7 @@ def problems_of(
     deep: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, list[str]]:
-    """Look at every header, and tell what is wrong with which pair.
+    """Look at every header, and report what is wrong with which pair.
 
     Args:
         pairs: to be fused.

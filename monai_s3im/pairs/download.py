@@ -226,7 +226,7 @@ def unpack(archive: str | Path, folder: str | Path) -> None:
                 with packed.open(entry) as source, target.open("xb") as copy:
                     shutil.copyfileobj(source, copy)  # reading checks the CRC
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise InputError(f"{archive} is no sound ZIP file ({error}): delete it and fetch it again") from error
+        raise InputError(f"{archive} is not a valid ZIP file ({error}): delete it and fetch it again") from error
 
 
 def _check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:

@@ -48,7 +48,7 @@ def fusion_pairs(
     if unpaired:
         more = f" and {len(unpaired) - _MOST_NAMED} more" if len(unpaired) > _MOST_NAMED else ""
         named = ", ".join(map(str, unpaired[:_MOST_NAMED]))
-        raise InputError(f"without a partner of the same name: {named}{more}: add the partners or take them away")
+        raise InputError(f"without a partner of the same name: {named}{more}: add the missing files or remove these")
     return matched
 
 

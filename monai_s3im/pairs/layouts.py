@@ -53,7 +53,7 @@ def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = 
     if section not in SECTIONS:
         raise InputError(f"unknown section '{section}': use one of {', '.join(SECTIONS)}")
     if not isdir(folder):
-        raise InputError(f"{folder} is no folder: give the folder of {_KNOWN}")
+        raise InputError(f"{folder} is not a folder: give the folder of {_KNOWN}")
     if datalist:
         return read_pairs(folder / datalist, section)
     for name in ("datalist.json", _HARVARD_DATALIST):

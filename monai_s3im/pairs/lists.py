@@ -63,7 +63,9 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
         return inside(path, found, read_pairs(found, section))
     is_table = path.suffix.lower() in TABLE_SUFFIXES
     if not is_table and path.suffix.lower() != ".json":
-        raise InputError(f"{path} is no list of pairs: give a .csv file, a .json datalist or a folder with one of them")
+        raise InputError(
+            f"{path} is not a list of pairs: give a .csv file, a .json datalist or a folder with one of them"
+        )
     text = text_of(path)
     if is_table and section is not None:
         raise InputError(f"{path} has no section '{section}', as no CSV has: write a datalist.json")
@@ -119,8 +121,8 @@ def match_folders(
 def uniquely_named(pairs: Sequence[Pair], given: Collection[str] = ()) -> list[Pair]:
     """Make names unique, except those that were `given`.
 
-    The first of these that tells the pairs of one name apart is added: the modality of image_b ('28005_ct'), folders of
-    image_a ('p1_T1'), the name of image_b ('T1_PET'), or both. Where nothing does, the names stay as they are.
+    The first of these that distinguishes the pairs of one name is added: the modality of image_b ('28005_ct'), folders
+    of image_a ('p1_T1'), the name of image_b ('T1_PET'), or both. Where nothing does, the names stay as they are.
     """
     count = Counter(pair.name.casefold() for pair in pairs)
     groups: dict[str, list[int]] = {}
@@ -199,7 +201,7 @@ def _pair(row: dict[str, Any], path: Path) -> Pair:
         if not isinstance(row.get(key), str) or not row[key]:
             raise InputError(f"{path} has a pair without {key} ({str(row)[:MOST_TOLD]}): give the file")
         if len(row[key]) > _LONGEST_PATH or max(map(len, Path(row[key]).parts), default=0) > _LONGEST_NAME:
-            raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is no path: give the file")
+            raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is not a path: give the file")
     return Pair(
         name=str(row.get("name") or stem_of(path.parent / row["image_a"])),
         image_a=path.parent / row["image_a"],
@@ -213,10 +215,10 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     """The pictures, volumes and DICOM series in a folder, by their names without suffix.
 
     Raises:
-        InputError: it is no folder, or has none of them, or two of one name.
+        InputError: it is not a folder, or has none of them, or two of one name.
     """
     if not isdir(folder):
-        raise InputError(f"{folder} is no folder: give a folder of images")
+        raise InputError(f"{folder} is not a folder: give a folder of images")
     by_stem: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not (suffix_of(file) if isfile(file) else is_series(file)):

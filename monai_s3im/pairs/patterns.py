@@ -65,7 +65,7 @@ def match_patterns(
     """
     root = Path(root)
     if not isdir(root):
-        raise InputError(f"{root} is no folder: give the folder to look in with --root")
+        raise InputError(f"{root} is not a folder: give the folder to look in with --root")
     found_a, found_b = find(root, pattern_a), find(root, pattern_b)
     if both := sorted({image.path for image in found_a} & {image.path for image in found_b}):
         raise InputError(f"both patterns find {both[0]}: make them differ, for example by the suffix _T1w and _ct")

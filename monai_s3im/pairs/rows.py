@@ -65,7 +65,7 @@ def table_rows(text: str, path: Path) -> list[dict[str, Any]]:
             [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator, skipinitialspace=True)
         ]
     except csv.Error as error:
-        raise InputError(f"{path} is no CSV ({error}): export it again") from error
+        raise InputError(f"{path} is not a CSV file ({error}): export it again") from error
     header = [name.lower() for name in cells[0]] if cells else []
     _check_header(header, path)
     return [_row(header, row, path) for row in cells[1:] if any(row)]
@@ -114,7 +114,7 @@ def datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str, 
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({str(error)[:MOST_TOLD]}): mend it") from error
+        raise InputError(f"{path} is not valid JSON ({str(error)[:MOST_TOLD]}): fix it") from error
     sections: dict[str, list[Any]] = {}
     for name, items in content.items() if isinstance(content, dict) else []:
         if (known := section_named(name)) in SECTIONS and isinstance(items, list):

@@ -1,4 +1,4 @@
-"""The pairs to train and validate on: a data set at hand, or the phantom."""
+"""The pairs to train and validate on: your own data set, or the phantom."""
 
 from pathlib import Path
 

@@ -60,7 +60,7 @@ def find(root: Path, pattern: str) -> list[Found]:
             if not any(part.startswith(".") for part in path.relative_to(root).parts)
         )
     except (ValueError, NotImplementedError, IndexError) as error:
-        raise InputError(f"{pattern!r} is no pattern ({error}): give one such as '**/*_T1w.nii.gz'") from error
+        raise InputError(f"{pattern!r} is not a pattern ({error}): give one such as '**/*_T1w.nii.gz'") from error
     if not paths:
         raise InputError(f"{pattern!r} finds nothing under {root}: check the pattern, in quotes, and the folder")
     matches, counts = _expression(pattern), Counter(path.parent for path in paths if _is_dicom_file(path))

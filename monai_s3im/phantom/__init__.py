@@ -1,4 +1,4 @@
-"""The embedded default data: a seeded 3D head phantom, so that training, fusing and tests run with no data at hand."""
+"""The embedded default data: a seeded 3D head phantom, so that training, fusing and tests run without other data."""
 
 from .imaging import HeadPhantom, gaussian_blur, head_phantom
 from .training_set import write_phantom

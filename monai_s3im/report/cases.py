@@ -1,4 +1,4 @@
-"""What a report tells of: the cases of a batch as its output folder holds them, and how their metrics compare."""
+"""What a report is about: the cases of a batch as its output folder holds them, and how their metrics compare."""
 
 import json
 from collections.abc import Iterable, Sequence

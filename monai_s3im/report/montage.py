@@ -49,7 +49,7 @@ def montage(images: CaseImages, titles: tuple[str, str], color_bar: ColorBar | N
 
     Volumes are cut in the axial, the coronal and the sagittal plane of their grid through the centre of the head, or of
     what both sources cover of it. Axial and coronal planes have the patient's right on the left, sagittal ones the
-    front; letters tell.
+    front; letters show it.
 
     Args:
         images: on one grid.

@@ -26,7 +26,7 @@ from monai_s3im.networks import S3IMFusion
 
 logger = logging.getLogger(__name__)
 
-_NEGATIVE = -0.5  # a correlation that is no accident
+_NEGATIVE = -0.5  # a correlation that is no longer chance
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -36,11 +36,11 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
 
 
 class ResumableCheckpoints:
-    """Save the state of training after each epoch and when it is interrupted; go on from it when asked to.
+    """Save the state of training after each epoch and when it is interrupted; continue from it when asked to.
 
     Each checkpoint is written beside and renamed, so that a killed process leaves the one before it whole. The random
-    numbers of an epoch depend on the seed and the epoch only, so that training that was killed and goes on from the end
-    of an epoch ends with the very weights of an undisturbed one.
+    numbers of an epoch depend on the seed and the epoch only, so that training that was killed and continues from the
+    end of an epoch ends with the very weights of an undisturbed one.
 
     Args:
         folder: where the checkpoints are.
@@ -78,11 +78,11 @@ class ResumableCheckpoints:
         iteration.
 
         Raises:
-            InputError: if the folder has checkpoints of an earlier training that is not to be gone on with.
+            InputError: if the folder has checkpoints of an earlier training that is not to be continued with.
         """
         if not self.resume and (earlier := latest_checkpoint(self.folder)):
             raise InputError(
-                f"{earlier} is of an earlier training: go on with it by resume latest, or choose another output_dir"
+                f"{earlier} is of an earlier training: continue with it by resume latest, or choose another output_dir"
             )
         for folder in (self.folder, self.folder.parent):
             remove_leftovers(folder)
@@ -98,7 +98,7 @@ class ResumableCheckpoints:
             if trainer.state.iteration > self._start + 1 and not is_epoch_over:  # what fails at once leaves nothing
                 self.save(trainer)
             if latest_checkpoint(self.folder):
-                logger.warning("training ended early; go on with resume from %s", self.folder)
+                logger.warning("training ended early; continue with resume from %s", self.folder)
             raise
 
     def seed_epoch(self, engine: Engine) -> None:
@@ -144,7 +144,7 @@ class ResumableCheckpoints:
         if schedule and schedule.T_max != epochs:
             _stretch(schedule, epochs)
         engine.state.max_epochs = max_epochs
-        logger.info("goes on from %s", path)
+        logger.info("continues from %s", path)
         if engine.state.iteration >= (max_epochs or 0) * batches:
             logger.warning("it has been trained for %d epochs already: give more to go on", engine.state.epoch)
 
@@ -215,14 +215,14 @@ class UprightStart:
             if idist.all_reduce(covariance) < 0:
                 for parameter in last:
                     parameter.neg_()
-                logger.info("the random weights gave a negative of the sources: turned round")
+                logger.info("the random weights gave a negative of the sources: sign flipped")
 
 
 class NegativeImageWarning:
     """Warn when the network has learned a negative of the sources, from which training does not come back.
 
     The detail texture of Eq. (6) compares strengths of gradients and is as content with a negative. The mean
-    correlation of the network's output with the mean of its sources tells: it is near -1 for a negative, and near 0
+    correlation of the network's output with the mean of its sources decides: it is near -1 for a negative, and near 0
     while the network gives next to nothing, as after the first epochs.
     """
 
@@ -300,6 +300,6 @@ def _save(state: Mapping[str, Any], path: Path) -> None:
     """Write a file of tensors, complete or not at all; equal tensors give equal bytes."""
     content = io.BytesIO()
     torch.save(dict(state), content)
-    with suppress(OSError):  # the next line tells
+    with suppress(OSError):  # the next line reports it
         path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(content.getvalue(), path)

@@ -22,7 +22,7 @@ class SplitChrominanced(MapTransform):
     """Replace each source with colour by its luma, and keep what is needed to put the chrominance back.
 
     A source has colour by its three channels (RGB), or by a table (:class:`ColorMapd`). Of one source with a table, and
-    none else with colour, that is ``uptake`` (1, ...), its values, and ``color_table``; else
+    no other with colour, that is ``uptake`` (1, ...), its values, and ``color_table``; else
     ``chrominance`` (2, ...), of all sources together. Where a source does not cover a voxel (``covered``, one mask for
     each key), it has no say.
     """

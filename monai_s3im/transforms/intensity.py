@@ -209,12 +209,12 @@ def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> lis
     lower, upper = limits
     unit = f" {image.meta['unit']}" if image.meta.get("unit") else ""
     in_suv = ", or choose the unit suv" if "suv_factor" in image.meta and unit != " SUV" else ""
-    told = f"the range {lower:g} to {upper:g} of {name}, whose values are {lowest:g} to {highest:g}{unit}"
+    reported = f"the range {lower:g} to {upper:g} of {name}, whose values are {lowest:g} to {highest:g}{unit}"
     if highest <= lower or lowest >= upper:
-        raise InputError(f"{told}, shows none of them: give it in their unit{in_suv}")
+        raise InputError(f"{reported}, shows none of them: give it in their unit{in_suv}")
     if _LEAST_PART <= (upper - lower) / (highest - lowest) <= _LARGEST_PART:
         return []
-    return [_warned(f"{told}, is far from these: check that it is in their unit{in_suv}")]
+    return [_warned(f"{reported}, is far from these: check that it is in their unit{in_suv}")]
 
 
 def _scaled(values: Tensor, range_: tuple[float, float], image: MetaTensor, described: dict[str, Any]) -> MetaTensor:

@@ -35,7 +35,7 @@ class LoadSourcesd(MapTransform):
 
     Args:
         keys: sources, paths or tensors.
-        max_gib: most memory that one image may take, as its header tells; larger ones are refused before they are read.
+        max_gib: most memory that one image may take, by its header; larger ones are refused before they are read.
         unit: ``"file"``, or ``"suv"``: a PET is multiplied by its ``meta["suv_factor"]``, and ``meta["unit"]`` says so.
 
     Raises:
@@ -90,7 +90,7 @@ class CompareSeriesd(MapTransform):
     The sentences are added to ``warnings``, see :mod:`.notes`.
 
     Args:
-        keys: sources, of which those from files tell them.
+        keys: sources, of which those from files have them.
         is_moved: the second is brought into register with the first, so that its frame of reference may be another.
     """
 
@@ -148,7 +148,7 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
     if values.amin() < 0 or values.amax() > largest:
         raise InputError(
             f"{key} has values from {float(values.amin()):g} to {float(values.amax()):g} outside [0, {largest:g}]: "
-            'scale it, or tell its largest value as meta["value_range"]'
+            'scale it, or give its largest value as meta["value_range"]'
         )
     meta |= {"value_range": largest}
     return MetaTensor(values, affine=affine, meta=meta, applied_operations=list(image.applied_operations))

@@ -64,7 +64,7 @@ class MattesInformation:
 
     Args:
         reference: (1 or 3, X, Y, Z), normalised; clipped to [0, 1], RGB by its luma.
-        image: the volume that is moved, likewise.
+        image: the volume that is moved, of the same kind.
 
     References:
         doi 10.1109/TMI.2003.809072
@@ -92,7 +92,7 @@ class MattesInformation:
         and continues from the best.
 
         Args:
-            kind: ``"rigid"``, or ``"affine"``, which goes on from the rigid movement.
+            kind: ``"rigid"``, or ``"affine"``, which continues from the rigid movement.
 
         Returns:
             (4, 4), from points of the reference to the like points of the image, RAS mm.

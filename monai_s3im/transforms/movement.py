@@ -64,7 +64,7 @@ def read_movement(path: str | Path) -> NDArray[np.float64]:
             cannot be inverted, or moves by more than a kilometre, or scales a thousandfold.
     """
     if not isfile(path):
-        raise InputError(f"{path} is no file: give the transform as a .tfm file")
+        raise InputError(f"{path} is not a file: give the transform as a .tfm file")
     try:
         transform = sitk.ReadTransform(str(path))
     except RuntimeError as error:

@@ -32,11 +32,11 @@ def check_output(
     """Refuse, before anything is computed, an output that could not be written.
 
     Args:
-        path: where the fused image shall go.
+        path: where the fused image is written.
         rank: 2 for a picture, 3 for a volume.
         sources: files that the output must not overwrite.
         dicom: the output is a DICOM series; see :func:`check_series_output`.
-        overwrite: a file that is there may be replaced, even if it is no fused image.
+        overwrite: a file that is there may be replaced, even if it is not a fused image.
 
     Raises:
         InputError: if the suffix does not fit the image, or the output is one of the sources.
@@ -74,7 +74,7 @@ def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> 
 
 
 def _check_record(path: Path) -> None:
-    """Refuse to replace what is no record of ours, such as the sidecar of a conversion from DICOM."""
+    """Refuse to replace what is not a record of ours, such as the sidecar of a conversion from DICOM."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

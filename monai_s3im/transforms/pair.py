@@ -37,8 +37,8 @@ class PairItemd(MapTransform):
                 result |= {str(key).replace("image", name): part for key, part in zip(self.keys, found, strict=True)}
         if missing := [key for key in self.keys if key not in result]:
             image = result.get("image")
-            told = f", and image is {image}" if isinstance(image, str | Path) else ""
-            raise InputError(f"an item of the data has no {missing[0]}{told}: {_WANTED}")
+            reported = f", and image is {image}" if isinstance(image, str | Path) else ""
+            raise InputError(f"an item of the data has no {missing[0]}{reported}: {_WANTED}")
         if not result.get("name"):
             result["name"] = _name_of(result[self.keys[0]])
         return result

@@ -48,7 +48,7 @@ class Register(Transform):
 
         Args:
             image: (1 or 3, X, Y, Z), normalised, with affine, RAS mm.
-            reference: likewise.
+            reference: of the same kind.
 
         Returns:
             The same voxels. ``meta`` gains ``registration``: its ``kind``, the ``matrix_lps`` from the reference's

@@ -20,7 +20,7 @@ def overlap_of_views(reference: MetaTensor, image: MetaTensor) -> float:
 
     Args:
         reference: (C, X, Y, Z) with affine, RAS mm; only its grid counts.
-        image: likewise.
+        image: of the same kind.
     """
     extents = [np.array(volume.shape[1:]) for volume in (reference, image)]
     affines = [np.asarray(volume.affine.cpu()) for volume in (reference, image)]
@@ -34,7 +34,7 @@ def overlap_of_views(reference: MetaTensor, image: MetaTensor) -> float:
 
 
 def overlap_faults(reference: MetaTensor, image: MetaTensor) -> list[str]:
-    """Tell when two fields of view share less than a quarter of the smaller one."""
+    """Warn when two fields of view share less than a quarter of the smaller one."""
     overlap = overlap_of_views(reference, image)
     if overlap >= _LEAST_OVERLAP:
         return []

@@ -46,9 +46,9 @@ def pipeline_settings(
     """What made a fused image, for the record beside it: versions, weights and settings.
 
     Args:
-        weights: task -> file of weights, of which the name and the SHA256 are told.
-        color_map: name, or file, of which the name and the SHA256 are told.
-        transform: file, of which the name and the SHA256 are told.
+        weights: task -> file of weights, of which the name and the SHA256 are recorded.
+        color_map: name, or file, of which the name and the SHA256 are recorded.
+        transform: file, of which the name and the SHA256 are recorded.
         **settings: further settings, as they are.
     """
     return {
@@ -95,9 +95,9 @@ class DescribeSourcesd(MapTransform):
 
 
 class SaveFusedd(MapTransform):
-    """Write the fused image, the estimated movement (NAME.tfm), and then a JSON file that tells how it was made.
+    """Write the fused image, the estimated movement (NAME.tfm), and then a JSON file that records how it was made.
 
-    A record whose ``fused_sha256`` is that of the image therefore tells that the image is complete and its own.
+    A record whose ``fused_sha256`` is that of the image therefore shows that the image is complete and its own.
 
     That the output may be written is for :class:`CheckOutputd` to see, before the sources are read.
 

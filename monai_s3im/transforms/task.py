@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class ChooseTaskd(Transform):
-    """Add ``task``, the name of the task whose weights the pair is fused with.
+    """Add ``task``, the name of the task that gives the pair its weights.
 
     Where several are to choose from, it is that of the pair's modalities, which are read from ``provenance``; where
     only one is, that one, with one of ``warnings`` (see :mod:`.notes`) if it does not fit the modalities.

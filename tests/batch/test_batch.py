@@ -265,7 +265,7 @@ def test_leftovers_of_killed_processes_only_are_removed(out, monkeypatch):
 
 
 def bad_volumes(folder):
-    """One volume of each kind that cannot be fused, and what is said of it."""
+    """One volume of each kind that cannot be fused, and the sentence about it."""
     array = blobs(SHAPE).astype(np.float32)
     infinite, far = array.copy(), GRID.copy()
     infinite[3, 3, 3] = np.inf
@@ -273,7 +273,7 @@ def bad_volumes(folder):
     write_volume(folder / "truncated.nii.gz", 5)
     os.truncate(folder / "truncated.nii.gz", 600)
     write_volume(folder / "infinite.nii.gz", array=infinite)
-    (folder / "text.nii.gz").write_text("this is no volume\n")
+    (folder / "text.nii.gz").write_text("this is not a volume\n")
     write_volume(folder / "4d.nii.gz", array=np.stack([array] * 2, axis=-1))
     write_volume(folder / "empty.nii.gz", array=np.zeros(SHAPE, np.int16))
     write_volume(folder / "far.nii.gz", 5, affine=far)
@@ -395,7 +395,7 @@ def test_a_name_that_is_no_text_can_be_written(make_pairs, out):
 def test_another_summary_is_not_overwritten(make_pairs, out):
     out.mkdir()
     (out / "summary.csv").write_text("patient,age\n1,50\n")
-    with pytest.raises(InputError, match="is no summary of a batch and would be overwritten"):
+    with pytest.raises(InputError, match="is not the summary of a batch and would be overwritten"):
         list(fuse_batch(make_pairs("one"), out, FakeFuser()))
     assert (out / "summary.csv").read_text(encoding="utf-8") == "patient,age\n1,50\n"
     assert called(out) == []

@@ -71,7 +71,7 @@ def good(shared_data, tmp_path_factory):
 
 
 def make_bad(folder, good_a, good_b):
-    """Files that cannot be fused, each with its row and what is said of it."""
+    """Files that cannot be fused, each with its row and the sentence about it."""
     image = nib.load(good_b)
     array = np.asarray(image.dataobj).astype(np.float32)
 
@@ -126,7 +126,7 @@ def make_bad(folder, good_a, good_b):
 
 @pytest.fixture(scope="module")
 def fifty(good):
-    """A list of 27 good cases and 22 bad ones in turn, and a large one; what is said of the bad ones."""
+    """A list of 27 good cases and 22 bad ones in turn, and a large one; the sentences about the bad ones."""
     folder, rows = good
     (folder / "notes.docx").write_text("notes")
     bad = make_bad(folder, folder / rows[2][1], folder / rows[2][2])

@@ -138,7 +138,7 @@ def test_a_batch_that_is_stopped_on_a_cluster_is_resumed_without_one(cluster, pi
     _, errors = driver.communicate(timeout=30)
     assert driver.returncode == (130 if sign == signal.SIGINT else -sign)
     if sign == signal.SIGINT:
-        assert "pairs: go on with --resume" in errors
+        assert "pairs: continue with --resume" in errors
         assert "Traceback" not in errors
     wait_until(lambda: not worker_processes())
     assert len(list(out.glob("*.json"))) < 24

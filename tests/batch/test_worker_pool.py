@@ -55,7 +55,7 @@ if __name__ == "__main__":
 
 
 def is_running(process):
-    """Whether a process runs and is no zombie, which waits for its end to be noted."""
+    """Whether a process runs and is not a zombie, which waits for its end to be noted."""
     try:
         return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

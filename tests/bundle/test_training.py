@@ -206,7 +206,7 @@ def test_an_epoch_whose_validation_is_interrupted_is_repeated(tiny_dataset, tmp_
 def test_an_earlier_training_is_not_mixed_with_a_new_one(tiny_dataset, tmp_path):
     training(tiny_dataset, tmp_path).run()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.pt")}
-    with pytest.raises(InputError, match=r"is of an earlier training: go on with it by resume latest, or choose"):
+    with pytest.raises(InputError, match=r"is of an earlier training: continue with it by resume latest, or choose"):
         training(tiny_dataset, tmp_path, seed=5).run()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.pt")} == before
 
@@ -317,7 +317,7 @@ def run_in_two_processes(run_id, configs, **settings):
 def test_two_processes_train_together(tiny_dataset, tmp_path):
     # random weights that give a negative, which both processes have to turn round
     told = train_in_two_processes(["train"], tiny_dataset, tmp_path, epochs=2, seed=1)
-    assert told.count("turned round") == 2
+    assert told.count("sign flipped") == 2
     assert latest_checkpoint(tmp_path / "checkpoints").name == "checkpoint_iteration=4.pt"
     load_weights(S3IMFusion(), tmp_path / "model.pt")
 

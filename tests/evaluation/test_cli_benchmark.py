@@ -62,9 +62,9 @@ def test_without_a_method_the_weights_are_those_of_the_task(modality_b, argument
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--method", "mine"], "mine is no NAME=FOLDER"),
-        (["--method", "mine=/nowhere"], "/nowhere is no folder"),
-        (["--peers", "/nowhere"], "/nowhere is no folder"),
+        (["--method", "mine"], "mine is not NAME=FOLDER"),
+        (["--method", "mine=/nowhere"], "/nowhere is not a folder"),
+        (["--peers", "/nowhere"], "/nowhere is not a folder"),
     ],
 )
 def test_what_cannot_be_compared_is_told_in_one_line(arguments, sentence, folders):

@@ -177,7 +177,7 @@ def test_three_files_of_unequal_size_are_refused(three_files, tmp_path):
 
 
 def test_files_and_folders_may_not_be_mixed(three_folders):
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         evaluate(three_folders[0] / "case1.png", *three_folders[1:])
 
 

@@ -83,11 +83,11 @@ def test_files_without_a_preamble_are_read(tmp_path, volume, is_implicit):
 
 def test_text_with_the_name_of_a_slice_is_left_out_with_a_word(tmp_path, volume, caplog):
     folder = write_slices(tmp_path / "ct", series_of(volume))
-    (folder / "notes.dcm").write_text("this is no DICOM file")
+    (folder / "notes.dcm").write_text("this is not a DICOM file")
     for path in (folder, f"{folder}#3", folder / "i000.dcm"):
         caplog.clear()
         np.testing.assert_array_equal(planes_in(path), volume)
-        assert "notes.dcm is no DICOM file, in spite of its name, and is left out" in caplog.text
+        assert "notes.dcm is not a DICOM file, in spite of its name, and is left out" in caplog.text
 
 
 def test_a_bad_file_of_another_series_does_not_block_a_named_one(tmp_path, volume, caplog):

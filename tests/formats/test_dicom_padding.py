@@ -1,4 +1,4 @@
-"""Pixel padding is background: it is no signal, whatever value a header gives it."""
+"""Pixel padding is background: it is never signal, whatever value a header gives it."""
 
 import numpy as np
 import pytest

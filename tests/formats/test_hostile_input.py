@@ -1,4 +1,4 @@
-"""Inputs that the fuzzer found a way through with, each with what is said of it now."""
+"""Inputs that the fuzzer found a way through with, each with the sentence about it."""
 
 import json
 import tracemalloc
@@ -104,14 +104,14 @@ def test_no_more_of_deflated_dicom_is_unpacked_than_its_header_declares(tmp_path
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 10_000, '{"a":' * 50_000])
 def test_json_that_no_parser_takes_is_refused(tmp_path, text):
     (tmp_path / "datalist.json").write_text(text)
-    with pytest.raises(InputError, match=r"datalist.json is no JSON") as raised:
+    with pytest.raises(InputError, match=r"datalist.json is not valid JSON") as raised:
         read_pairs(tmp_path / "datalist.json")
     assert len(str(raised.value)) < 500
 
 
 def test_path_that_is_longer_than_any_is_refused_in_few_words(tmp_path):
     (tmp_path / "pairs.csv").write_text(f"image_a,image_b\n{'a/' * 3000}x.png,b.png\n")
-    with pytest.raises(InputError, match="image_a of 6005 letters is no path") as raised:
+    with pytest.raises(InputError, match="image_a of 6005 letters is not a path") as raised:
         read_pairs(tmp_path / "pairs.csv")
     assert len(str(raised.value)) < 500
 

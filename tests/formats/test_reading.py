@@ -203,7 +203,7 @@ def test_suffixes_are_known_whatever_their_case():
 
 
 def write_text(path):
-    path.write_text("this is no image, but a text file that is long enough to be taken for a header\n" * 20)
+    path.write_text("this is not an image, but a text file that is long enough to be taken for a header\n" * 20)
 
 
 def write_cut_short(path, fraction):
@@ -464,7 +464,7 @@ def test_absurd_dimensions_are_refused_before_anything_is_read(tmp_path, voxels,
 
 def test_picture_beyond_the_limit_is_refused(tmp_path, gray):
     Image.fromarray(gray).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="announces 5 x 6 voxels"):
+    with pytest.raises(InputError, match="declares 5 x 6 voxels"):
         read_image(tmp_path / "a.png", max_gib=29 * 4 / 2**30)
     assert read_image(tmp_path / "a.png", max_gib=30 * 4 / 2**30).shape == (1, 6, 5)
 
@@ -479,11 +479,11 @@ def test_memory_limit_counts_the_frame_of_a_plain_file_and_all_of_a_compressed_o
         read_image(f"{tmp_path}/a.nii.gz#7", max_gib=49 * one_frame)
 
 
-def test_compressed_file_that_holds_much_more_than_it_announces_is_refused(tmp_path, voxels):
+def test_compressed_file_that_holds_much_more_than_it_declares_is_refused(tmp_path, voxels):
     content = nib.Nifti1Image(voxels, OBLIQUE).to_bytes()
     with gzip.open(tmp_path / "a.nii.gz", "wb") as stream:
         stream.write(content + bytes(2**20 + 1))
-    with pytest.raises(InputError, match=r"a.nii.gz holds more data than its header announces"):
+    with pytest.raises(InputError, match=r"a.nii.gz holds more data than its header declares"):
         read_image(tmp_path / "a.nii.gz")
     with gzip.open(tmp_path / "b.nii.gz", "wb") as stream:
         stream.write(content + bytes(100))
@@ -594,7 +594,7 @@ def test_a_nifti_that_does_not_tell_where_it_lies_is_warned_of(tmp_path, voxels,
         found, [[-1, 0, 0, 1.5], [0, 2, 0, -4], [0, 0, 3, -7.5], [0, 0, 0, 1]]
     )  # NIfTI's method 1, centred
     assert len(caplog.messages) == 1
-    assert "does not tell where it lies (sform and qform code 0)" in caplog.text
+    assert "has no position (sform and qform code 0)" in caplog.text
     caplog.clear()
     nib.Nifti1Image(voxels, np.eye(4)).to_filename(tmp_path / "b.nii")
     read_image(tmp_path / "b.nii")
@@ -700,7 +700,7 @@ def test_an_nrrd_or_metaimage_that_does_not_tell_where_it_lies_is_warned_of(tmp_
     (tmp_path / name).write_bytes(header.format("").encode() + voxels.T.tobytes())
     image = read_image(tmp_path / name)
     np.testing.assert_array_equal(image.numpy()[0], voxels)
-    assert f"{name} does not tell where it lies (no orientation in its header)" in caplog.text
+    assert f"{name} has no position (no orientation in its header)" in caplog.text
     assert len(image.meta["warnings"]) == 1
     (tmp_path / name).write_bytes(header.format(oriented[name]).encode() + voxels.T.tobytes())
     assert "warnings" not in read_image(tmp_path / name).meta

@@ -116,7 +116,7 @@ def dicom() -> Iterator[Case]:  # noqa: C901 (a list)
     yield case("the same slice twice", None, {"series/again.dcm": content})
     yield case("another series beside it", None, {"series/other.dcm": content.replace(b"1.2.3.4\0", b"1.2.3.9\0")})
     for size in (0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF):
-        yield case(f"pixels of announced length {size}", _with_pixel_length(content, size))
+        yield case(f"pixels of declared length {size}", _with_pixel_length(content, size))
     yield case(
         "a sequence that does not end", content + b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0" * 9
     )

@@ -321,7 +321,7 @@ def requests() -> Iterator[Case]:  # noqa: C901 (a list)
         yield edited("worker request", "a.npy", f"volume {array.dtype} {array.shape}", _npy(array))
     for shape in ("(99999, 99999, 99999)", "(-1, 2, 3)", "(2147483648, 1, 1)", "('x',)", "__import__('os')"):
         head = f"{{'descr': '<i2', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
-        yield edited("worker request", "a.npy", f"volume announces {shape}", good[:8] + b"\x76\0" + head + good[128:])
+        yield edited("worker request", "a.npy", f"volume declares {shape}", good[:8] + b"\x76\0" + head + good[128:])
 
 
 def _npy(array: object) -> bytes:

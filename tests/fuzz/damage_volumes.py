@@ -70,7 +70,7 @@ def nifti() -> Iterator[Case]:
     yield from truncated("nifti", "x.nii", {"x.nii": content}, iter(borders))
     for damage, damaged in nifti_fields():
         yield edited("nifti", "x.nii", damage, damaged)
-    yield edited("nifti", "x.nii", "more data than announced", content + bytes(5000))
+    yield edited("nifti", "x.nii", "more data than declared", content + bytes(5000))
     yield edited("nifti", "x.nii", "compressed, but not named so", gzipped(content))
 
 
@@ -96,13 +96,13 @@ def nifti_gz() -> Iterator[Case]:
     yield made("text after the end", content + b"something else")
     yield made("check sum wrong", content[:-8] + b"\1\2\3\4" + content[-4:])
     yield made("length wrong", content[:-4] + b"\1\2\3\4")
-    yield made("more data than announced", gzipped(plain + bytes(5000)))
+    yield made("more data than declared", gzipped(plain + bytes(5000)))
     head = plain[:352]
     yield made("bomb: 4 GiB behind a small volume", gzip_bomb(4096, plain))
     yield made("bomb: 4 GiB of zeros", gzip_bomb(4096))
-    yield made("bomb: 7 GB announced", gzip_bomb(4096, _with(_with(head, 42, "3h", 30000, 30000, 2), 70, "hh", 16, 32)))
-    yield made("bomb: 3 GiB announced", gzip_bomb(3072, _with(_with(head, 42, "3h", 930, 930, 930), 70, "hh", 16, 32)))
-    yield made("bomb: 0.6 GB announced", gzip_bomb(600, _with(_with(head, 42, "3h", 700, 700, 640), 70, "hh", 4, 16)))
+    yield made("bomb: 7 GB declared", gzip_bomb(4096, _with(_with(head, 42, "3h", 30000, 30000, 2), 70, "hh", 16, 32)))
+    yield made("bomb: 3 GiB declared", gzip_bomb(3072, _with(_with(head, 42, "3h", 930, 930, 930), 70, "hh", 16, 32)))
+    yield made("bomb: 0.6 GB declared", gzip_bomb(600, _with(_with(head, 42, "3h", 700, 700, 640), 70, "hh", 4, 16)))
     yield made("bomb: 4D of 8 GB", gzip_bomb(64, _with(_with(head, 40, "5h", 4, 256, 256, 32, 2000), 70, "hh", 4, 16)))
     yield made("bomb behind an absurd offset", gzip_bomb(4096, _with(head, 108, "f", 2.0**32)))
     flagged = _with(_with(head, 348, "4s", b"\1\0\0\0"), 108, "f", 2.0**31)
@@ -126,7 +126,7 @@ def nrrd() -> Iterator[Case]:
         yield edited("nrrd", "x.nrrd", damage, text + b"\n\n" + data)
     packed = [line.replace("raw", "gzip") if line.startswith("encoding") else line for line in lines]
     huge = [line if not line.startswith("sizes") else "sizes: 900 900 900" for line in packed]
-    yield edited("nrrd", "x.nrrd", "bomb: 1.4 GB announced", "\n".join(huge).encode() + b"\n\n" + gzip_bomb(1400))
+    yield edited("nrrd", "x.nrrd", "bomb: 1.4 GB declared", "\n".join(huge).encode() + b"\n\n" + gzip_bomb(1400))
     small = "\n".join(packed).encode() + b"\n\n"
     yield edited("nrrd", "x.nrrd", "bomb: 4 GiB behind a small volume", small + gzip_bomb(4096, data))
     yield edited("nrrd", "x.nrrd", "compressed, cut", small + gzipped(data)[:-500])

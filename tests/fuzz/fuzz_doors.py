@@ -330,7 +330,7 @@ def _sound_batch(folder: Path, partner_folder: Path) -> None:
 
 
 def _damaged_batch(path: Path, work: Path) -> Path:
-    """A sound output folder with the damaged file in the place of its own; of a record perhaps one entry only."""
+    """A sound output folder with the damaged file instead of its own; of a record perhaps one entry only."""
     folder = work / "out"
     _sound_batch(folder, work.parent / "partners")
     content = path.read_bytes()
@@ -398,7 +398,7 @@ def _check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray | None) -
     if differs:
         raise WrongError(f"{path.name} declares {expected}, fused is {shape}")
     if path.is_dir():
-        return  # a stack whose slices are shifted is widened: its own tests tell how
+        return  # a stack whose slices are shifted is widened: its own tests show how
     if grid is not None and affine is not None and not np.allclose(grid, affine, rtol=1e-3, atol=1e-3):
         raise WrongError(f"{path.name} declares the affine {grid.tolist()}, fused has {affine.tolist()}")
 

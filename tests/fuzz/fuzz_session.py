@@ -42,7 +42,7 @@ def quick_tasks() -> Iterator[Task]:
 def systematic_tasks(seed: int) -> Iterator[Task]:
     """Every systematic case at one of its doors, then every one at the next of its doors, until each was at all.
 
-    The seed tells the order of the cases, and the door that each begins with.
+    The seed gives the order of the cases, and the door that each begins with.
     """
     cases = [case for make in SYSTEMATIC for case in make()]
     order = np.random.default_rng(seed).permutation(len(cases))
@@ -182,7 +182,7 @@ class Session:
 
 
 def write_tables(counts: dict[str, Any], page: Path) -> None:
-    """Renew what stands between the marks of a page: the counts by format and by door."""
+    """Update what is between the marks of a page: the counts by format and by door."""
     text = page.read_text(encoding="utf-8")
     begin, end = "<!-- counts: begin -->\n", "<!-- counts: end -->"
     before, _, rest = text.partition(begin)

@@ -2,7 +2,7 @@ r"""Fuzz every door of the program with damaged inputs, and count what becomes o
 
 Command: python tests/fuzz/run.py --minutes 30 --seed 0 --json studies/data/reliability.json \
              --markdown studies/reliability.md
-Duration: as told; one round of all systematic inputs at all doors is about 25 minutes on one core, then random ones.
+Duration: as asked for; one round of all systematic inputs at all interfaces takes about 25 minutes on one core.
 Expected: 0 crashed, 0 hung; exit code 1 if not, with the inputs in --keep.
 """
 

@@ -103,8 +103,8 @@ def test_one_slice_that_does_not_fit_is_an_error(error):
 def test_a_smaller_batch_is_logged(caplog):
     SliceWiseInferer(4)(a_volume(), SmallMemory(1))
     assert caplog.messages == [
-        "too little memory for 4 slices at once: going on with 2",
-        "too little memory for 2 slices at once: going on with 1",
+        "too little memory for 4 slices at once: continuing with 2",
+        "too little memory for 2 slices at once: continuing with 1",
     ]
 
 

@@ -263,7 +263,7 @@ def test_what_is_no_list_of_pairs_is_refused(tmp_path):
         read_pairs(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         read_pairs(tmp_path / "missing.csv")
-    with pytest.raises(InputError, match="is no list of pairs"):
+    with pytest.raises(InputError, match="is not a list of pairs"):
         read_pairs(tmp_path / "a.png")
 
 

@@ -118,8 +118,8 @@ def test_hidden_files_are_left_out(tmp_path):
     [
         ("**/*_T2w.nii.gz", "**/*_ct.nii.gz", "T2w.nii.gz' finds nothing under"),
         ("**/*.nii.gz", "**/*_ct.nii.gz", "both patterns find .*p1_ct.nii.gz: make them differ"),
-        ("/abs/*.nii", "**/*_ct.nii.gz", "'/abs/\\*.nii' is no pattern"),
-        ("", "**/*_ct.nii.gz", "'' is no pattern"),
+        ("/abs/*.nii", "**/*_ct.nii.gz", "'/abs/\\*.nii' is not a pattern"),
+        ("", "**/*_ct.nii.gz", "'' is not a pattern"),
         ("**/p1_T1w.nii.gz", "**/p2_ct.nii.gz", "nothing to pair under"),
     ],
 )
@@ -130,7 +130,7 @@ def test_patterns_that_cannot_be_used_are_told(tmp_path, pattern_a, pattern_b, w
 
 
 def test_a_missing_root_is_told(tmp_path):
-    with pytest.raises(InputError, match="none is no folder"):
+    with pytest.raises(InputError, match="none is not a folder"):
         match_patterns(tmp_path / "none", "*", "*")
 
 

@@ -200,7 +200,7 @@ def test_a_folder_without_a_summary_is_refused(tmp_path):
     with pytest.raises(InputError, match="give the output folder of a batch"):
         write_report(tmp_path)
     (tmp_path / "summary.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="is no summary of a batch"):
+    with pytest.raises(InputError, match="is not the summary of a batch"):
         write_report(tmp_path)
 
 

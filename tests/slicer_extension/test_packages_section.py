@@ -1,4 +1,4 @@
-"""The section of the panel that shows the installed packages: what it shows, asks and tells."""
+"""The section of the panel that shows the installed packages: what it shows, asks and says."""
 
 # ruff: noqa: E402 - slicer-core may be absent
 
@@ -17,7 +17,7 @@ from S3IMFusionLib.pip_errors import DependencyError
 
 @pytest.fixture
 def installing(monkeypatch):
-    """Puts an installation in the place of both that there are."""
+    """Puts an installation instead of both that there are."""
 
     def put(install):
         monkeypatch.setattr(packages_section, "ensure_packages", install)

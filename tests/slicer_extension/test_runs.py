@@ -118,7 +118,7 @@ def test_a_killed_process_fails_the_run_and_the_next_fusion_works(logic, scene, 
     os.kill(logic.worker.pid, signal.SIGKILL)
     to_the_end(run)
     assert run.state == "failed"
-    assert run.error.startswith("the fusion process was killed, perhaps for lack of memory, before it was done")
+    assert run.error.startswith("the fusion process was killed, possibly for lack of memory, before it was done")
     assert state_of(scene) == before
     assert logic.process(*pair).GetName() == "MR + MR 2 fused"
 
@@ -168,7 +168,7 @@ def test_missing_weights_are_told_before_anything_runs(logic, pair):
 
 def test_a_device_that_is_not_there_is_told(logic, scene, pair):
     before = state_of(scene)
-    with pytest.raises(FusionError, match="device 'cuda:99' is not at hand here: use auto or cpu"):
+    with pytest.raises(FusionError, match="device 'cuda:99' is not available: use auto or cpu"):
         logic.process(*pair, settings=FusionSettings(device="cuda:99"))
     assert state_of(scene) == before
 

@@ -1,4 +1,4 @@
-"""What volume nodes tell: their problems, modality, colours, field of view."""
+"""What volume nodes show: their problems, modality, colours, field of view."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_rgb_and_rgba_of_8_bit_are_fine(add_volume, components):
 
 def test_another_node_is_no_volume(scene):
     node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Move")
-    assert problems_of(node, "A") == ["Volume A, 'Move', is no volume: choose a scalar or colour volume."]
+    assert problems_of(node, "A") == ["Volume A, 'Move', is not a volume: choose a scalar or colour volume."]
 
 
 def test_a_nonlinear_transform_is_refused_with_the_remedy(scene, add_volume, add_transform):

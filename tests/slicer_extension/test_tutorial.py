@@ -1,7 +1,7 @@
 """The tutorial in the README of the extension: its words are those of the panel, its pictures those of the module.
 
 The pictures are of the sample data: the panel by stand-ins of Slicer's widgets, the slices by Slicer's slice logic. To
-renew one, look at the new picture, whose path a failure tells, and copy it over.
+update one, look at the new picture, whose path a failure gives, and copy it over.
 """
 
 import re

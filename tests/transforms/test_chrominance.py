@@ -167,7 +167,7 @@ def test_sources_are_joined_in_order_and_let_go_where_that_is_asked_for(keep):
 
 
 def test_where_a_source_ends_the_network_sees_no_edge():
-    """Beyond its end a source goes on with its nearest voxel in the slice, found here by trying all."""
+    """Beyond its end a source continues with its nearest voxel in the slice, found here by trying all."""
     shape = (9, 8, 3)
     rows, columns, slices = np.indices(shape)
     inside = (columns < 0.7 * rows + slices) & (slices < 2)  # the last slice is not covered at all

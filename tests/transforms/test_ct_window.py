@@ -154,7 +154,7 @@ def test_a_brain_without_its_skull_is_a_head_and_a_piece_of_muscle_with_fat_is_n
 
 
 def test_a_header_decides_where_the_content_does_not():
-    """A skull with air in it, as phantoms have, shows no brain; a trunk is none whatever is said of it."""
+    """A skull with air in it, as phantoms have, shows no brain; a trunk is not a head whatever its name says."""
     fov = (240.0, 240.0, 120.0)
     x, y, _z = grid(fov)
     empty = a_head(fov)

@@ -271,7 +271,7 @@ def test_a_transform_that_is_not_linear_in_space_is_refused_by_name(tmp_path, tr
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"#Insight Transform File V1.0\n#Transform 0\nTransform: Eul"])
 def test_a_damaged_or_missing_transform_gets_one_sentence(tmp_path, content):
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         read_movement(tmp_path / "given.tfm")
     (tmp_path / "given.tfm").write_bytes(content)
     with pytest.raises(InputError, match="damaged or no ITK transform"):

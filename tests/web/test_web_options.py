@@ -26,7 +26,7 @@ def test_only_positive_numbers_are_taken(
     with pytest.raises(SystemExit) as end:
         run(monkeypatch, f"{option}={value}")
     assert end.value.code == 2
-    assert f"argument {option}: {value} is no positive number" in capsys.readouterr().err
+    assert f"argument {option}: {value} is not a positive number" in capsys.readouterr().err
 
 
 def test_a_port_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

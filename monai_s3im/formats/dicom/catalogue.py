@@ -21,7 +21,7 @@ class Entry:
 
     Attributes:
         name: what to give for it as an image, ``FOLDER#SERIES`` or ``FOLDER#SERIES#VOLUME``.
-        description: of the series; or what tells the volume from the others.
+        description: of the series; or what distinguishes the volume from the others.
         modality: the tag, if it is a known one.
         size: columns x rows x slices; or why it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""What tells the planes of a DICOM file apart: echo, b-value, time and the like."""
+"""What distinguishes the planes of a DICOM file: echo, b-value, time and others."""
 
 import math
 from collections.abc import Sequence
@@ -39,9 +39,9 @@ NM_VECTORS = {  # vectors of nuclear medicine: a value for each frame
 CATEGORIES = ("dose of", "image type", "echo time", "echo", "b-value", "direction", "inversion time", "flip angle")
 """Marks by which slices are sorted into volumes before those of time."""
 TIMES = (*NM_VECTORS, "time", "stack", "trigger time", "acquisition")
-"""Marks that tell times, in the order in which they are tried."""
+"""Marks that are times, in the order in which they are tried."""
 RANKS = ("time", "trigger time", "image index", "acquisition time", "acquisition", "instance number")
-"""Marks whose order at each position tells which volume a slice belongs to."""
+"""Marks whose order at each position gives the volume a slice belongs to."""
 _KNOWN_TYPES = frozenset(
     {"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY", "W", "F", "WATER", "FAT", "IP", "OP", "IN_PHASE"}
     | {"OUT_PHASE", "PHASE_MAP", "ADC", "TRACEW", "FA", "DIFFUSION", "T1", "T2", "AXIAL", "MPR", "MIN_IP", "MAX_IP"}

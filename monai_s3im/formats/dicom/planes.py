@@ -35,7 +35,7 @@ class Plane:
 
     Attributes:
         extent: mm that the plane stands for along its normal; 0 where the file does not say.
-        marks: what may tell it from another plane at the same position.
+        marks: what may distinguish it from another plane at the same position.
         is_step_guessed: how far it is from the next one is not in the file, and its thickness was taken.
     """
 
@@ -158,7 +158,7 @@ def _plane(file: Path, header: Dataset, frame: int, is_nm: bool) -> Plane:
     orientation = numbers("ImageOrientationPatient", 6)
     thickness = numbers("SliceThickness", 1, (0.0,))[0]
     between = numbers("SpacingBetweenSlices", 1, (0.0,))[0]
-    if is_nm:  # the sign of the step tells the direction along the normal
+    if is_nm:  # the sign of the step gives the direction along the normal
         step = between or (thickness if thickness > 0 else numbers("SpacingBetweenSlices", 1)[0])
         index = _slice_index(file, header, frame)
         position = position + index * step * np.cross(orientation[:3], orientation[3:])

@@ -86,7 +86,7 @@ def series_files(path: str | Path) -> list[Path]:
     """The files of a series, or of the one volume of it that is meant, in the order of their names.
 
     Raises:
-        InputError: as :func:`read_series`, as far as the headers tell which files belong to the series.
+        InputError: as :func:`read_series`, as far as the headers show which files belong to the series.
     """
     return sorted({plane.file for plane in _chosen(Path(path)).planes})
 
@@ -105,7 +105,7 @@ def series_shape(path: str | Path) -> tuple[int, int, int]:
     """The shape (X, Y, Z) of the volume, from the headers alone.
 
     Raises:
-        InputError: as :func:`read_series`, as far as the headers tell.
+        InputError: as :func:`read_series`, as far as the headers show.
     """
     return _chosen(Path(path)).stack.shape
 
@@ -114,7 +114,7 @@ def series_region(path: str | Path) -> str | None:
     """``"head"`` or ``"body"``, by the first of its tags of the body part and descriptions that names one; else None.
 
     Raises:
-        InputError: as :func:`read_series`, as far as the headers tell.
+        InputError: as :func:`read_series`, as far as the headers show.
     """
     header = _chosen(Path(path)).header
     texts = (str(header.get(name) or "") for name in ("BodyPartExamined", "SeriesDescription", "ProtocolName"))
@@ -232,7 +232,7 @@ def _listing(series: Series, volumes: list[Volume]) -> str:
 
 
 def _left_out(path: Path, volume: Volume, beside: list[Plane], stack: SliceStack) -> str:
-    """What is said of images that are no slices of the volume.
+    """The sentence about images that are not slices of the volume.
 
     Raises:
         InputError: slices are missing in the volume, so that they may well be some of it.

@@ -127,7 +127,9 @@ def _axes(orientation: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     row, column = orientation[:3], orientation[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if not np.allclose(lengths, 1, atol=0.01) or abs(row @ column) > 1e-3:
-        raise InputError(f"{name} has an ImageOrientationPatient that is no pair of orthogonal directions: repair it")
+        raise InputError(
+            f"{name} has an ImageOrientationPatient that is not a pair of orthogonal directions: repair it"
+        )
     normal = np.cross(row, column)
     return np.stack([row / lengths[0], column / lengths[1], normal / np.linalg.norm(normal)])
 

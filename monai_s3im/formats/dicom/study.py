@@ -110,7 +110,7 @@ def study_of(series: Iterable[SourceSeries]) -> Dataset:
 
 
 def series_remarks(path: Path, other: Path, is_moved: bool) -> list[str]:
-    """What speaks against fusing two series, in sentences without a word of their headers.
+    """What speaks against fusing two series, in sentences that quote nothing of their headers.
 
     They have not the same PatientID; or, where none is moved, not the same FrameOfReferenceUID.
 

@@ -116,7 +116,7 @@ def refuse_tree(folder: Path) -> None:
 
 
 def _what(bad: BadFile) -> str:
-    return "cannot be read" if bad.is_dicom else "is no DICOM file, in spite of its name"
+    return "cannot be read" if bad.is_dicom else "is not a DICOM file, in spite of its name"
 
 
 def _uid_of(header: Dataset) -> str:

@@ -28,7 +28,7 @@ class Volume:
 
     Attributes:
         planes: which.
-        label: what tells it from the others, in numbers: 'echo time 90 ms'; '' where there is no other.
+        label: what distinguishes it from the others, in numbers: 'echo time 90 ms'; '' where there is no other.
     """
 
     planes: tuple[Plane, ...]
@@ -46,10 +46,10 @@ def volumes_of(planes: Iterable[Plane], name: str) -> list[list[Volume]]:
         name: of the series, for messages.
 
     Returns:
-        For each grid, that with most planes first, its volumes in the order of what tells them apart.
+        For each grid, that with most planes first, its volumes in the order of what distinguishes them.
 
     Raises:
-        InputError: planes lie at one position, and nothing tells them apart.
+        InputError: planes are at one position, and nothing distinguishes them.
     """
     grids: list[list[Plane]] = []
     for plane in planes:
@@ -123,7 +123,7 @@ def _is_told_apart(keys: list[tuple[Any, ...]], places: list[int]) -> bool:
 
 
 def _first_rank(planes: list[Plane], keys: list[tuple[Any, ...]], places: list[int]) -> tuple[str, list[int]] | None:
-    """A mark by whose order the planes at each position can be told apart, and each plane's place in that order."""
+    """A mark by whose order the planes at each position can be distinguished, and each plane's place in that order."""
     together: dict[tuple[tuple[Any, ...], int], list[int]] = defaultdict(list)
     for index, group in enumerate(zip(keys, places, strict=True)):
         together[group].append(index)
@@ -131,7 +131,7 @@ def _first_rank(planes: list[Plane], keys: list[tuple[Any, ...]], places: list[i
     for (key, _), members in together.items():
         by_key[key].add(len(members))
     if any(len(counts) > 1 for counts in by_key.values()):
-        return None  # some are missing: which, their order does not tell
+        return None  # some are missing: which ones, their order does not show
     for mark in RANKS:
         values = [plane.marks.get(mark) for plane in planes]
         if any(len({values[index] for index in members} - {None}) < len(members) for members in together.values()):
@@ -153,8 +153,8 @@ def _refusal(planes: list[Plane], places: list[int], name: str) -> InputError:
     is_even = count % different == 0
     many = f"is 4D and has {count // different} frames" if is_even else "has several slices at one position"
     return InputError(
-        f"{name} {many} ({count} slices at {different} positions), and no tag tells them apart: export the echo, phase "
-        "or time frame to use as a series of its own"
+        f"{name} {many} ({count} slices at {different} positions), and no tag distinguishes them: export the echo, "
+        "phase or time frame to use as a series of its own"
     )
 
 

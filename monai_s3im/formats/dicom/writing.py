@@ -48,7 +48,7 @@ def check_series_output(folder: Path, sources: Iterable[str | Path]) -> None:
     """Refuse, before anything is computed, a series that could not be written, or would replace something else.
 
     Args:
-        folder: where the series shall go.
+        folder: where the series is written.
         sources: files and series that are to be fused.
 
     Raises:
@@ -170,8 +170,8 @@ def _series_number(study: SourceSeries) -> int:
 
 
 def _derivation(title: str, settings: Mapping[str, Any]) -> str:
-    told = [f"{name} {value}" for name, value in settings.items() if not isinstance(value, Mapping | None | bool)]
-    text = f"{title} fused by {_PRODUCT}, monai-s3im {__version__}: {', '.join(told)}"
+    reported = [f"{name} {value}" for name, value in settings.items() if not isinstance(value, Mapping | None | bool)]
+    text = f"{title} fused by {_PRODUCT}, monai-s3im {__version__}: {', '.join(reported)}"
     return text.encode("ascii", "replace").decode()[:_LONGEST_TEXT]
 
 

@@ -47,7 +47,7 @@ class TransformerUnit(nn.Module):
 
 
 class GlobalCorrelation(nn.Module):
-    """Adds to each branch what the whole image tells about it.
+    """Adds to each branch what the whole image says about it.
 
     The branches' features are cut into patches, each patch becomes a token, Transformer units relate the tokens, and
     the result comes back as a smooth map by bilinear interpolation, which leaves no grid at the borders of patches. A
@@ -82,7 +82,7 @@ class GlobalCorrelation(nn.Module):
         return features + self.spread(self.relate(features), features)
 
     def relate(self, features: Tensor) -> Tensor:
-        """What the whole image tells about each patch.
+        """What the whole image says about each patch.
 
         Args:
             features: (B, channels, H, W), any H and W.
@@ -100,7 +100,7 @@ class GlobalCorrelation(nn.Module):
 
         Args:
             grid: (B, C, rows, columns), any C.
-            features: whose height and width the map shall have, (B, channels, H, W).
+            features: whose height and width the map gets, (B, channels, H, W).
 
         Returns:
             Tensor (B, C, H, W).

@@ -1,4 +1,4 @@
-"""A and B as a checkerboard: a volume for display alone, by which one sees whether edges go on from field to field."""
+"""A and B as a checkerboard: a volume for display alone, to see whether edges continue from field to field."""
 
 from typing import Any
 

@@ -46,7 +46,7 @@ class DeviceChooser:
             Whether the answer is still awaited.
 
         Raises:
-            FusionError: if the process has ended or cannot tell.
+            FusionError: if the process has ended or cannot answer.
         """
         if self._is_asked:
             self._is_asked = False  # and stays so after an error

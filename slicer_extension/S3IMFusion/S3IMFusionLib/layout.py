@@ -40,7 +40,7 @@ class LayoutManager(Protocol):
 
 
 def register_layout(scene: vtkMRMLScene) -> None:
-    """Tells Slicer of the layout; a scene that was saved in the fusion view is then shown in it again."""
+    """Adds the layout to Slicer; a scene that was saved in the fusion view is then shown in it again."""
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if isinstance(layout, vtkMRMLLayoutNode) and not layout.IsLayoutDescription(LAYOUT_ID):
         layout.AddLayoutDescription(LAYOUT_ID, _layout_description())

@@ -201,7 +201,7 @@ class FusionLogic:
         """The devices to compute on, ``auto`` first; None while the answer is not there.
 
         Raises:
-            FusionError: if the process has ended, or cannot tell, for example because torch is not installed.
+            FusionError: if the process has ended, or cannot answer, for example because torch is not installed.
         """
         replies = [reply for reply in self.worker.replies() if reply["id"] == self._device_request]
         answer = next((reply for reply in replies if reply["event"] in {"done", "error"}), None)

@@ -127,7 +127,7 @@ class ColorModel(Enum):
 
 
 class Task(Enum):
-    """Whose weights fuse the volumes."""
+    """Which weights fuse the volumes."""
 
     AUTO = "auto"
     CT_MRI = "ct-mri"

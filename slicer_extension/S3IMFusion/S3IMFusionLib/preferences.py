@@ -16,7 +16,7 @@ def remember_device(device: str) -> None:
 
 
 def remember_weights(path: str) -> None:
-    """Keep the user's own weights; a path that is being typed is no file yet, and is not kept."""
+    """Keep the user's own weights; a path that is being typed is not a file yet, and is not kept."""
     if not path or Path(path).is_file():
         qt.QSettings().setValue(f"{_GROUP}weights", path)
 

@@ -127,7 +127,7 @@ def fill_node(node: Any, image: vtk.vtkImageData, ijk_to_ras: np.ndarray) -> Non
 
 
 def describe_node(node: Any, attributes: Mapping[str, str], references: Mapping[str, str]) -> None:
-    """Set what tells how a node was made: attributes and node references with the prefix ``S3IMFusion.``."""
+    """Set what records how a node was made: attributes and node references with the prefix ``S3IMFusion.``."""
     for name, value in attributes.items():
         node.SetAttribute(_PREFIX + name, value)
     for role, node_id in references.items():

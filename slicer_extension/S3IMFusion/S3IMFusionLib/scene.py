@@ -1,6 +1,6 @@
 """A volume node as a source: what it holds, where it stands, and what speaks against fusing it.
 
-Geometry is told in RAS mm of the world: a node's IJKToRAS, then its parent transforms. Nodes are only read.
+Geometry is given in RAS mm of the world: a node's IJKToRAS, then its parent transforms. Nodes are only read.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Source:
         name: its name.
         shape: voxels along I, J, K.
         to_world: (4, 4), from (I, J, K) to RAS mm of the world.
-        modality: as given, else as the node tells; None: the library guesses from the voxels.
+        modality: as given, else as the node suggests; None: the library guesses from the voxels.
         colors: (256, 3) R, G, B of 0 to 255, in which Slicer shows a functional volume; None: gray, or no such volume.
         modality_by: ``"user"``, or what says it, see :func:`.appearance.modality_said`; ``"values"``: colour, too.
     """
@@ -61,7 +61,7 @@ def problems_of(node: Any, letter: str) -> list[str]:
     if node.IsA("vtkMRMLSequenceNode"):
         return [_("{name} is a sequence: fuse sequences, or choose the volume of one time point.").format(name=name)]
     if not node.IsA("vtkMRMLScalarVolumeNode"):
-        return [_("{name} is no volume: choose a scalar or colour volume.").format(name=name)]
+        return [_("{name} is not a volume: choose a scalar or colour volume.").format(name=name)]
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         return [_("{name} is a label map, whose numbers are names: choose an image.").format(name=name)]
     image = node.GetImageData()
@@ -104,7 +104,7 @@ def source_of(
 
     Args:
         node: volume node that :func:`problems_of` finds nothing against.
-        modality: None: as the node's DICOM modality, its name, or else its colour tells.
+        modality: None: as the node's DICOM modality, its name, or else its colours suggest.
         shown_as: the node of the scene that shows a frame of a sequence: its transform, name and colours count.
         name: None: that of the node.
         partner: the node that it is to be fused with, see :func:`.appearance.guess_modality`.

@@ -40,8 +40,8 @@ class FusionSettings:
         gray: leave the colour out of the result.
         device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
         slice_batch: slices that the network sees at once; halved when the memory is too small.
-        task: whose weights: one of :data:`TASKS`; ``"auto"``: by the modalities.
-        weights: a file of weights in the place of those of the task; None: those that come with the extension.
+        task: which weights to use: one of :data:`TASKS`; ``"auto"``: by the modalities.
+        weights: a file of weights instead of the task's; None: those that come with the extension.
 
     Raises:
         ValueError: if ``reference``, ``register``, ``task`` or ``slice_batch`` is none of these.

@@ -63,7 +63,7 @@ def main() -> None:
     sys.path[0] = library  # in place of the folder of this file
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, folder), daemon=True).start()
-    with contextlib.suppress(Exception):  # told when it is asked for
+    with contextlib.suppress(Exception):  # reported when it is asked for
         import monai_s3im.pipeline  # noqa: F401
     logger = logging.getLogger("monai_s3im")
     logger.setLevel(logging.INFO)
@@ -73,7 +73,7 @@ def main() -> None:
         channel.request_id = request["id"]
         try:
             channel.send("done", **_COMMANDS[request["command"]](request, channel))
-        except BaseException as error:  # noqa: BLE001 (whatever it is, it is told)
+        except BaseException as error:  # noqa: BLE001 (whatever it is, it is reported)
             channel.send("error", message=_shortened(_sentence_of(error)))
 
 
@@ -93,7 +93,7 @@ def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
             request = json.loads(line)
             _ = request["id"], request["command"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            print(f"a line that is no request was left ({type(error).__name__})", file=sys.stderr)  # noqa: T201 (the log)
+            print(f"a line that is not a request was ignored ({type(error).__name__})", file=sys.stderr)  # noqa: T201 (the log)
         else:
             requests.put(request)
     _end(folder)
@@ -138,7 +138,7 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
         channel: gets the progress, in slices.
 
     Returns:
-        ``record``, what the library tells of the fused volume; ``seconds`` of the parts.
+        ``record``, the library's record of the fused volume; ``seconds`` of the parts.
     """
     begin = time.perf_counter()
     from monai_s3im.pipeline import Fuser

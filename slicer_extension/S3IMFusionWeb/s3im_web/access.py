@@ -67,7 +67,7 @@ class Access:
         return self._token is not None
 
     def accepts(self, given: str) -> bool:
-        """Whether ``given`` is the token, told in a time that does not depend on where they differ."""
+        """Whether ``given`` is the token, in a time that does not depend on where they differ."""
         return self._token is None or hmac.compare_digest(self._token.encode(), given.encode())
 
     def new_ticket(self) -> str:

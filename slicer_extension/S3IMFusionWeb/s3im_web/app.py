@@ -48,7 +48,7 @@ class FusionApp:
     """The session: takes volumes in, fuses, shows, gives out.
 
     Args:
-        settings: what the server told.
+        settings: what the server sent.
     """
 
     def __init__(self, settings: SessionSettings) -> None:

@@ -38,7 +38,7 @@ def volume_suffix(name: str) -> str:
     for suffix in SUFFIXES:
         if name.casefold().endswith(suffix):
             return suffix
-    raise FileError(f"This is no volume that can be read here: choose a file that ends in {', '.join(SUFFIXES)}.")
+    raise FileError(f"This is not a volume that can be read here: choose a file that ends in {', '.join(SUFFIXES)}.")
 
 
 def plain_name(name: str) -> str:
@@ -51,7 +51,7 @@ def plain_name(name: str) -> str:
 def list_volumes(folder: Path | None) -> list[str]:
     """The volumes inside a folder and its subfolders, as paths relative to it, sorted; hidden ones left out.
 
-    The walk ends at :data:`MAX_LISTED`. What cannot be read is left out, and so is a name that is no UTF-8: the page
+    The walk ends at :data:`MAX_LISTED`. What cannot be read is left out, and so is a name that is not UTF-8: the page
     cannot hold it.
     """
     return [] if folder is None else sorted(islice(_volumes(folder), MAX_LISTED))

@@ -24,7 +24,7 @@ def serve() -> None:
     try:
         token = choose_token(options.host, os.environ.pop(TOKEN_VARIABLE, None))
         if options.data is not None and not options.data.is_dir():
-            raise AccessError(f"{options.data} is no folder: give --data a folder with volumes")
+            raise AccessError(f"{options.data} is not a folder: give --data a folder with volumes")
     except AccessError as error:
         sys.exit(f"s3im-web: {error}")
     settings = {
@@ -63,7 +63,7 @@ def _positive(kind: type) -> Callable[[str], float]:
         with contextlib.suppress(ValueError):
             if (number := kind(text)) > 0:
                 return number
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
 
     return read
 

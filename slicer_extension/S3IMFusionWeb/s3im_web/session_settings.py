@@ -1,4 +1,4 @@
-"""What the server tells a session when it starts it."""
+"""What the server sends a session when it starts it."""
 
 import json
 from dataclasses import dataclass

@@ -54,7 +54,7 @@ class Sessions:
     """Opens, finds and ends the sessions.
 
     Args:
-        settings: what every session is told: see :class:`s3im_web.session_settings.SessionSettings`.
+        settings: what every session gets: see :class:`s3im_web.session_settings.SessionSettings`.
         max_sessions: sessions at a time.
         idle_minutes: a session without a message from its browser and without a running fusion ends after them.
     """
@@ -114,7 +114,7 @@ class Sessions:
                 sys.executable, "-m", "s3im_web.app",
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True,
             )  # fmt: skip
-        process.stdin.write(json.dumps(settings).encode() + b"\n")  # its end tells the session that the server is gone
+        process.stdin.write(json.dumps(settings).encode() + b"\n")  # its end shows the session that the server is gone
         try:
             async with asyncio.timeout(START_SECONDS):
                 while line := await process.stdout.readline():

@@ -49,7 +49,7 @@ def chosen_settings(state: State, device: str) -> FusionSettings:
 
 
 class Work:
-    """Runs the fusions of a session and tells the page of them.
+    """Runs the fusions of a session and reports to the page.
 
     Args:
         logic: the logic that the Slicer module runs, too.
@@ -74,7 +74,7 @@ class Work:
 
     def prepare(self) -> None:
         """Let the process that computes load torch while the user still chooses."""
-        with contextlib.suppress(FusionError):  # told when it is asked to fuse
+        with contextlib.suppress(FusionError):  # reported when it is asked to fuse
             self._logic.worker.start()
 
     def cancel(self) -> None:
@@ -82,7 +82,7 @@ class Work:
         self._is_cancelled = True
 
     async def fuse(self, source_a: vtkMRMLVolumeNode | None, source_b: vtkMRMLVolumeNode | None) -> None:
-        """Fuse two volumes; what becomes of it is told on the page."""
+        """Fuse two volumes; the page shows what becomes of it."""
         if self._state.is_running:
             return
         try:

@@ -51,7 +51,7 @@ def delete(widget):
 
 @contextmanager
 def in_place(scene, application_logic=None):
-    """Puts the stand-ins where Slicer has the real things, and takes them away again.
+    """Puts the stand-ins where Slicer has the real things, and removes them again.
 
     Yields:
         The :class:`Application`.

@@ -1,4 +1,4 @@
-// Send the chosen file to the session; what becomes of it, the session tells by the page's state.
+// Send the chosen file to the session; the session reports its progress by the page's state.
 window.trame.utils.s3imUpload = async (side, input) => {
   const file = input.files[0];
   if (!file) return;
