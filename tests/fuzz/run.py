@@ -26,7 +26,7 @@ def main() -> None:
     arguments.add_argument("--door", help="only this door")
     arguments.add_argument("--damage", default="", help="only damage with this text")
     arguments.add_argument("--json", type=Path)
-    arguments.add_argument("--markdown", type=Path, help="a page whose tables are renewed")
+    arguments.add_argument("--markdown", type=Path, help="a page whose tables are updated")
     arguments.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "s3im_fuzz_failures")
     asked = arguments.parse_args()
     tasks = all_tasks(asked.seed, asked.format, asked.door, asked.damage)

@@ -148,7 +148,7 @@ def _is_ours(file: Path) -> bool:
 
 def _equipment() -> Dataset:
     found, purpose, item = Dataset(), Dataset(), Dataset()
-    found.Modality, found.ConversionType = "OT", "WSD"  # a fused value is no HU, no SUV and no MR signal
+    found.Modality, found.ConversionType = "OT", "WSD"  # a fused value is not HU, no SUV and no MR signal
     item.Manufacturer, item.ManufacturerModelName = f"The {_PRODUCT} developers", _PRODUCT
     item.SoftwareVersions = f"monai-s3im {__version__}"
     found.update(item)
