@@ -115,7 +115,9 @@ class FusionSettings:
     plane: str = _option(
         "axial", "Slices of a volume: axial, coronal, sagittal or in-plane.", choices=SLICE_PLANES, recorded=True
     )
-    reference: str = _option("a", "Whose grid a fused volume has: a, b, or finer.", choices=REFERENCES, recorded=True)
+    reference: str = _option(
+        "a", "Grid of the fused volume: that of a, b, or the finer of both.", choices=REFERENCES, recorded=True
+    )
     spacing: str | float | Sequence[float] | None = _option(
         None, "Voxel size in mm instead, such as 1 or 0.9x0.9x2; same field of view.", recorded=True
     )
@@ -126,7 +128,7 @@ class FusionSettings:
         recorded=True,
     )
     transform: str | Path | None = _option(  # noqa: RUF009
-        None, "Transform to apply instead: .tfm, from A's points to B's."
+        None, "Apply this transform (.tfm, from points of A to points of B) instead of registering."
     )
     window: str | Sequence[float] | None = _option(
         AUTO_WINDOW,
@@ -156,7 +158,7 @@ class FusionSettings:
         choices=COLOR_MODELS,
         recorded=True,
     )
-    gray: bool = _option(False, "Write the fused luma, without colour.", recorded=True)
+    gray: bool = _option(False, "Write the fused image without colour.", recorded=True)
     dicom: bool = _option(False, "Write a DICOM series in the patient's study: -o names its folder.")
     overwrite: bool = _option(
         False, "Replace an output that is not a fused image of s3im; its own are replaced anyway."
@@ -167,17 +169,19 @@ class FusionSettings:
         choices=[AUTO_TASK, *TASKS],
     )
     weights: str | Path | None = _option(  # noqa: RUF009
-        None, "Other weights, for every pair, than those of the task."
+        None, "Weights file to use for every pair instead of the task's."
     )
-    slice_batch: int = _option(8, "Slices that the network sees at once.", minimum=1)
+    slice_batch: int = _option(8, "Number of slices in one batch of the network.", minimum=1)
     precision: str = _option(
         "float32",
         "Number format of the network: float32, bfloat16 or float16; for a GPU.",
         choices=PRECISIONS,
         recorded=True,
     )
-    deterministic: bool = _option(False, "The same bytes on every run of one machine; slower.", recorded=True)
-    max_gib: float = _option(MAX_GIB, "Most memory in GiB that one image may take; larger are refused.", minimum=0)
+    deterministic: bool = _option(False, "Write the same bytes on every run on one machine; slower.", recorded=True)
+    max_gib: float = _option(
+        MAX_GIB, "Largest memory in GiB that one image may take; larger images are refused.", minimum=0
+    )
 
     def __post_init__(self) -> None:
         if not self.max_gib > 0:

@@ -32,24 +32,26 @@ def benchmark() -> None:
 @benchmark_app.command("quality", epilog=QUALITY_EXAMPLES)
 def benchmark_quality(
     source_a: Annotated[Path, typer.Argument(help="Folder of the MR or visible pictures.")],
-    source_b: Annotated[Path, typer.Argument(help="Folder of the other ones, of the same names.")],
+    source_b: Annotated[Path, typer.Argument(help="Folder of the second pictures, with the same file names.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, pictures and fused images.")],
     modality_b: Annotated[
-        str, choice("modality", help="Of the second folder, ct, spect, pet, infrared, ...: its guards.")
+        str,
+        choice("modality", help="Modality of the second folder: ct, spect, pet, infrared, ...; decides the guards."),
     ],
     modality_a: Annotated[
-        str | None, choice("modality", help="Of the first folder; visible for infrared, else mr: with B's the weights.")
+        str | None,
+        choice("modality", help="Modality of the first folder: mr, or visible if B is infrared; both decide the weights."),
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="NAME=FOLDER of fused pictures; any number; the first is the own one.")
+        list[str] | None, typer.Option(help="NAME=FOLDER of fused pictures; repeat it; the first is your own method.")
     ] = None,
     peers: Annotated[Path | None, typer.Option(help="Folder of METHOD/, or METHOD/TASK/, with fused pictures.")] = None,
-    task: Annotated[str | None, typer.Option(help="TASK below the peers' folders.")] = None,
+    task: Annotated[str | None, typer.Option(help="Name of the TASK folder inside each method's folder.")] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights to fuse with, where no --method is given; those of the task.")
+        Path | None, typer.Option(help="Weights to fuse with if no --method is given; default: the task's.")
     ] = None,
     patient: Annotated[
-        str, typer.Option(help="Regular expression of a file's stem; the group is the patient.")
+        str, typer.Option(help="Regular expression for file names; its group is the patient.")
     ] = r"(.+)\d{3}",
     cases: Annotated[int, typer.Option(min=1, help="Rows of the montage.")] = 3,
 ) -> None:
@@ -85,10 +87,10 @@ def benchmark_quality(
 @benchmark_app.command("volumes", epilog=VOLUMES_EXAMPLES)
 def benchmark_volumes(
     fused: Annotated[Path, typer.Argument(help="Folder of fused volumes, as s3im fuse --pairs wrote them.")],
-    pairs: Annotated[Path, typer.Option(help="The list of pairs that they were made of, CSV or datalist JSON.")],
+    pairs: Annotated[Path, typer.Option(help="The list of pairs they were made from, CSV or datalist JSON.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the table and pictures in three planes.")],
 ) -> None:
-    """Look at fused volumes: guards of pictures by slices, calm between slices, no grid of patches; three planes."""
+    """Check fused volumes: guards slice by slice, steps between slices, readable colours; with pictures."""
     show_log()
     try:
         with steps() as step:
@@ -107,13 +109,15 @@ def benchmark_lesions(
     heads: Annotated[int, typer.Option(min=1, help="Phantom heads.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of the first head.")] = 0,
     pairs: Annotated[
-        Path | None, typer.Option(help="A list of real volumes instead, CSV or datalist JSON; needs --mask.")
+        Path | None, typer.Option(help="Measure real volumes instead: a list, CSV or datalist JSON; needs --mask.")
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="The lesion in the volumes of --pairs: a volume above 0 there.")
+        Path | None, typer.Option(help="Mask of the lesion in the volumes of --pairs: above 0 inside it.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights to fuse with; those of each pair's task.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA if it is there.")] = "auto",
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights to fuse with; default: those of each pair's task.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto uses CUDA if available.")] = "auto",
 ) -> None:
     """Measure what a fusion keeps of lesions: of phantom heads, in all pairs of modalities, or of your own volumes.
 
@@ -123,7 +127,7 @@ def benchmark_lesions(
     """
     show_log()
     if (pairs is None) != (mask is None):
-        fail("--pairs and --mask belong together: give both, or neither for phantom heads")
+        fail("--pairs and --mask are used together: give both, or neither for phantom heads")
     try:
         with steps() as step:
             from monai_s3im.evaluation import phantom_cases, run_lesions, volume_cases

@@ -22,7 +22,7 @@ def list_data(
         Path, typer.Argument(help="Data set folder, CSV or datalist; a folder of DICOM series; an image, or a folder.")
     ],
 ) -> None:
-    """List the pairs of a data set or list; the DICOM series below a folder, and the volumes of 4D ones; or images."""
+    """List the pairs of a data set, the DICOM series of a study, or the images of a folder."""
     if _holds_dicom_alone(source):
         from monai_s3im.formats.dicom.catalogue import catalogue_of
 
@@ -71,7 +71,7 @@ def _list_images(images: list[Path]) -> None:
 @data_app.command("check", epilog=examples("data check pairs.csv", "data check phantom --deep"))
 def check_data(
     source: Annotated[Path, typer.Argument(help="Data set folder, CSV or datalist.")],
-    deep: Annotated[bool, typer.Option("--deep", help="Read all voxels, too, as a fusion does; slower.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read the voxels too, not only the headers; slower.")] = False,
 ) -> None:
     """Check the header of each image of a data set or list: missing, damaged, of another size; all problems at once."""
     from monai_s3im.pairs.checks import problems_of
@@ -136,8 +136,8 @@ def _found_pairs(source: Path) -> list[tuple[str, Any]]:
 @data_app.command("phantom", epilog=examples("data phantom phantom", "data phantom phantom --subjects 20 --seed 1"))
 def write_phantom_data(
     folder: Annotated[Path, typer.Argument(help="Where it goes.")],
-    subjects: Annotated[int, typer.Option(min=2, help="Subjects of the training set.")] = 8,
-    seed: Annotated[int, typer.Option(help="Another seed, other heads.")] = 0,
+    subjects: Annotated[int, typer.Option(min=2, help="Number of heads in the training set.")] = 8,
+    seed: Annotated[int, typer.Option(help="Random seed: another seed makes other heads.")] = 0,
 ) -> None:
     """Write the head phantom: a training set of slices, and the volumes of one head with a list of pairs."""
     try:
@@ -164,7 +164,7 @@ def download_data(
     folder: Annotated[Path, typer.Argument(help="Where it goes.")],
     sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
 ) -> None:
-    """Download a public data set, with progress: whole, checked, or not there."""
+    """Download a public data set and verify it; an interrupted download leaves nothing behind."""
     from monai_s3im.pairs.download import fetch_dataset
 
     try:

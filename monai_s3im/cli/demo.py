@@ -24,7 +24,7 @@ EXAMPLES = examples("demo", "demo my_folder --open")
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where it goes.")] = Path("s3im_demo"),
     open_report: Annotated[bool, typer.Option("--open", help="Show the report in a browser.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another head.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed: another seed makes another head.")] = 0,
 ) -> None:
     """Make a head in CT, T1, SPECT and PET, fuse T1 with each of the others, and write a report with a viewer.
 

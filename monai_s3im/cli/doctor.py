@@ -14,7 +14,7 @@ EXAMPLES = examples("doctor", "doctor fused --json")
 
 
 def doctor(
-    folder: Annotated[Path, typer.Argument(help="Where results will be written.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Folder in which results will be written.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check the installation: packages, device, memory, weights, codecs, and a known answer; exit code 0 or 1.

@@ -30,33 +30,37 @@ EXAMPLES = examples(
 def fuse(
     image_a: Annotated[
         Path | None,
-        typer.Argument(help="Image whose grid is kept: the MR or visible one; a DICOM folder; or a folder of images."),
+        typer.Argument(help="First image (usually the MR), whose grid is kept; a DICOM folder; or a folder of images."),
     ] = None,
     image_b: Annotated[
         Path | None,
         typer.Argument(help="The other image, DICOM folder, or folder of images; FILE#3: frame 3 of a 4D one."),
     ] = None,
     result: Annotated[
-        Path | None, typer.Argument(metavar="output", help="Where the result goes; the same as --output.")
+        Path | None, typer.Argument(metavar="output", help="Output file or folder, the same as --output.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for one pair, folder for folders and lists.")
+        Path | None, typer.Option("--output", "-o", help="Output: a file for one pair, a folder for many.")
     ] = None,
     pairs: Annotated[
         Path | None, typer.Option(help="CSV (name,image_a,image_b[,modality_a,modality_b]) or datalist JSON.")
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder in which two patterns find the images.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder to search with --pattern-a and --pattern-b.")] = None,
     pattern_a: Annotated[str | None, typer.Option(help="Such as '**/*_T1w.nii.gz', in quotes; with --root.")] = None,
     pattern_b: Annotated[str | None, typer.Option(help="Such as '**/*_ct.nii.gz': same subject and session.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished and as it was written.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip pairs whose results are complete and unchanged.")
+    ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes for folders and lists; with ray, workers at most.")
+        int | None, typer.Option(min=1, help="Number of processes for many pairs; with ray, the maximum of workers.")
     ] = None,
     engine: Annotated[str, choice("engine", help="Where a batch runs: local, or ray, a Ray cluster.")] = "local",
     ray_address: Annotated[
         str | None, typer.Option(help="HOST:PORT or auto; else RAY_ADDRESS, else a cluster of this machine alone.")
     ] = None,
-    metrics: Annotated[bool, typer.Option("--metrics", help="Measure each fused image, for summary.csv.")] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Measure each fused image and add the metrics to summary.csv.")
+    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html about the batch beside its output.")
     ] = False,
@@ -65,11 +69,11 @@ def fuse(
     *,
     settings: FusionSettings,
 ) -> None:
-    """Fuse one pair, two folders matched by file name, a list of pairs, or what patterns find; pictures or volumes."""
+    """Fuse one pair, two folders matched by file name, a list of pairs, or what two patterns find."""
     if image_a is None and pairs is None and root is None:
         fail("give two images, two folders, a list of pairs with --pairs, or --root; see s3im fuse --help")
     if result is not None and output is not None:
-        fail(f"the result is to go to {result} and to {output}: name one of them")
+        fail(f"two outputs are given, {result} and {output}: give one of them")
     destination = output or result
     if destination is None:
         fail("say where the result goes with -o FILE (one pair) or -o FOLDER (many)")

@@ -39,7 +39,7 @@ def train(
         ),
     ] = "train",
     trust_config: Annotated[
-        bool, typer.Option("--trust-config", help="Run a JSON file as config: it is a program, so read it first.")
+        bool, typer.Option("--trust-config", help="Allow a JSON file as config: it can run any code, so read it first.")
     ] = False,
 ) -> None:
     """Train the network by a config of the bundle; every further --ID VALUE overrides an id of the config.
