@@ -40,7 +40,9 @@ def benchmark_quality(
     ],
     modality_a: Annotated[
         str | None,
-        choice("modality", help="Modality of the first folder: mr, or visible if B is infrared; both decide the weights."),
+        choice(
+            "modality", help="Modality of the first folder: mr, or visible if B is infrared; both decide the weights."
+        ),
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER of fused pictures; repeat it; the first is your own method.")

@@ -107,7 +107,7 @@ def write_report(
 
     It is made of what is there, ``summary.csv``, the records, the fused images and ``ratings.json``, and of the sources
     of the pairs.
-    A case that cannot be shown is told with the reason; it does not stop the others.
+    A case that cannot be shown is listed with the reason; it does not stop the others.
 
     Args:
         output_dir: the folder.
@@ -151,7 +151,7 @@ def write_report(
 
 
 def _card(case: Case, pair: Pair | None, color_map: str | None, max_gib: float, bytes_left: int) -> Card:
-    """Draw a case; whatever speaks against that is told in its place."""
+    """Draw a case, or write why it cannot be drawn."""
     output = case.result.output
     if output is None or case.record is None:
         return Card(case, note="Its record is gone or damaged: fuse it again.")

@@ -195,7 +195,7 @@ def test_names_that_were_given_are_kept_even_if_they_clash(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "no JSON"),
+        ("{", "not valid JSON"),
         ("[]", "none of the sections"),
         ('{"pairs": []}', "none of the sections"),
         ('{"training": []}', "lists no pair"),
