@@ -82,7 +82,7 @@ MISTAKES = {
     "list missing": (["--pairs", "none.csv", "-o", "out"], "none.csv does not exist"),
     "file and folder": (["a.png", ".", "-o", "out.png"], ". is a folder of 12 images and a.png is one image"),
     "folder and file": ([".", "a.png", "-o", "out.png"], "name one image, or two folders"),
-    "two outputs": (["a.png", "b.png", "out.png", "-o", "o.png"], "is to go to out.png and to o.png: name one"),
+    "two outputs": (["a.png", "b.png", "out.png", "-o", "o.png"], "two outputs are given, out.png and o.png: give one"),
     "patterns without root": (["--pattern-a", "*", "-o", "out"], "give two images, two folders, a list"),
     "one pattern": (
         ["--root", ".", "--pattern-a", "*", "-o", "out"],

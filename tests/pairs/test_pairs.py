@@ -287,7 +287,7 @@ def test_folders_that_cannot_be_matched_are_refused(tmp_path):
         ("b", "same name"),
         ("twice", r"1\.png and 1\.tif"),
         ("empty", "no image"),
-        ("c", "no folder"),
+        ("c", "not a folder"),
     ]:
         with pytest.raises(InputError, match=words) as raised:
             match_folders(tmp_path / "a", tmp_path / other)
