@@ -1,15 +1,18 @@
 """Assemble the stand-alone bundle `s3im_fusion` for the MONAI model zoo.
 
-    python .ci/bundle.py FOLDER     # writes FOLDER/s3im_fusion; a second
+    python .ci/bundle.py FOLDER     # writes FOLDER/s3im_fusion; half a minute
 
 It is the bundle of this repository with the part of the library that its configs name beside them, so that it runs
-where monai-s3im is not installed: the packages that its metadata names are enough.
+where monai-s3im is not installed: the packages that its metadata names are enough. `models/model.ts` is the network
+with the general weights as TorchScript, with metadata and inference config in it: what MONAI Deploy looks for.
 """
 
 import argparse
 import json
 import shutil
 from pathlib import Path
+
+from monai.bundle import ckpt_export
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "s3im_fusion"
@@ -27,6 +30,14 @@ def assemble(folder: Path) -> Path:
     metadata = json.loads(file.read_text(encoding="utf-8"))
     del metadata["required_packages_version"]["monai-s3im"]
     file.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    ckpt_export(
+        "network_def",
+        filepath=str(bundle / "models" / "model.ts"),
+        ckpt_file=str(bundle / "models" / "model.pt"),
+        meta_file=str(file),
+        config_file=[str(bundle / "configs" / "inference.json")],
+        bundle_root=str(bundle),
+    )
     return bundle
 
 

@@ -66,6 +66,9 @@ def test_it_holds_what_the_zoo_asks_for(bundle):
         assert (bundle / name).is_file()
     for name in ("train.json", "inference.json", "metadata.json", "logging.conf"):
         assert (bundle / "configs" / name).is_file()
+    image = torch.rand(1, 2, 24, 40)
+    expected = load_weights(S3IMFusion(), bundle / "models" / "model.pt")(image)
+    torch.testing.assert_close(torch.jit.load(bundle / "models" / "model.ts")(image), expected, rtol=0, atol=1e-5)
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert "monai-s3im" not in metadata["required_packages_version"]
     size = sum(file.stat().st_size for file in bundle.rglob("*"))

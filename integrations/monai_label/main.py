@@ -1,9 +1,10 @@
 """A MONAI Label app: clients such as 3D Slicer and OHIF ask a server for the fusion of the volume that they show.
 
-    python -m venv label && label/bin/pip install monailabel      # MONAI Label needs pydicom 2, monai-s3im pydicom 3:
+    python -m venv label && . label/bin/activate && pip install monailabel "pydicom<3"
     monailabel start_server --app integrations/monai_label --studies STUDIES --conf command PATH/TO/s3im
 
-So the app runs the command `s3im` of another environment; without `--conf command` the one on the PATH.
+MONAI Label needs pydicom 2, monai-s3im pydicom 3: so the app runs the command `s3im` of another environment; without
+`--conf command` the one on the PATH.
 
 The clients send one volume. Its partner is the `second` of the request, an image of the server or a file; or the other
 image of its pair in STUDIES/pairs.csv (`--conf pairs FILE` names another list), with the columns image_a, image_b and,

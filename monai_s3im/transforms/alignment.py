@@ -223,8 +223,8 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
             fields[index] = field
         if not all(field.all() for field in fields):
             result["covered"] = torch.cat(fields)
-        result["grid_affine"] = reference.affine.clone()
-        result["slice_affine"] = grid.affine.clone()
+        result["grid_affine"] = reference.affine.cpu().numpy().copy()
+        result["slice_affine"] = grid.affine.cpu().numpy().copy()
         result["reference_key"] = str(self.keys[chosen])
         return result
 

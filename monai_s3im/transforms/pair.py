@@ -4,20 +4,23 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import EnsureChannelFirst, MapTransform
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.reading import stem_of
 
-_WANTED = "give image_a and image_b, or image with a list of the two"
+_WANTED = "give image_a and image_b, or image with a list of the two or as a tensor with a channel for each"
 
 
 class PairItemd(MapTransform):
     """Give an item its two sources and a name.
 
-    ``image`` with a list of the two becomes the sources, and ``modality`` with a list their modalities. An item without
-    ``name`` has that of its first source's file, without suffix, or ``fused``.
+    ``image`` with a list of the two becomes the sources, and ``modality`` with a list their modalities. So does an array
+    or tensor ``image`` (2, ...), or (..., 2) if its ``original_channel_dim`` says so, as programs have it that load
+    images themselves. An item without ``name`` has that of its first source's file, without suffix, or ``fused``.
 
     Args:
         keys: sources, such as ``image_a`` and ``image_b``.
@@ -31,7 +34,7 @@ class PairItemd(MapTransform):
         """
         result = dict(data)
         for name in ("image", "modality"):
-            found = result.get(name)
+            found = self._parts_of(result.get(name))
             if isinstance(found, list | tuple) and len(found) == len(self.keys):
                 del result[name]
                 result |= {str(key).replace("image", name): part for key, part in zip(self.keys, found, strict=True)}
@@ -42,6 +45,15 @@ class PairItemd(MapTransform):
         if not result.get("name"):
             result["name"] = _name_of(result[self.keys[0]])
         return result
+
+    def _parts_of(self, image: Any) -> Any:
+        """The sources of an image that has a channel for each; anything else as it is."""
+        if not isinstance(image, torch.Tensor | np.ndarray) or image.ndim < 3:
+            return image
+        count = len(self.keys)
+        if image.shape[0] != count and image.shape[-1] == count and isinstance(image, MetaTensor):
+            image = EnsureChannelFirst()(image)
+        return [image[index : index + 1] for index in range(count)] if image.shape[0] == count else image
 
 
 def _name_of(source: Any) -> str:

@@ -177,3 +177,20 @@ def test_tensors_come_in_and_go_out(bundle, workflow, files, tmp_path, kind):
     assert torch.equal(fused.as_tensor(), expected.as_tensor())
     assert torch.equal(fused.affine, expected.affine)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels_first", "channels_last"])
+def test_one_tensor_with_a_channel_for_each_source_is_a_pair(bundle, workflow, files, tmp_path, last):
+    """As from programs that load images themselves; they would pass any other tensor of the item to the network."""
+    images = [read_image(files[0]), read_image(files[0]).flip(1)]
+    made = workflow(bundle / "configs" / "inference_tensors.json", output_dir=str(tmp_path / "out"))
+    both = torch.cat(images).as_tensor()
+    meta = {"affine": images[0].affine, **({"original_channel_dim": -1} if last else {})}
+    image = MetaTensor(both.movedim(0, -1) if last else both, meta=meta)
+    made.dataset_data = [{"image": image, "modality": ["mr", "mr"]}]
+    made.initialize()
+    assert [key for key, value in made.dataset[0].items() if isinstance(value, torch.Tensor)] == ["image"]
+    made.run()
+    fused = made.evaluator.state.output[0]["pred"]
+    expected = Fuser(device="cpu")(*images, modality_a="mr", modality_b="mr")
+    assert torch.equal(fused.as_tensor(), expected.as_tensor())

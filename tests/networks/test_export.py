@@ -4,6 +4,7 @@ import onnxruntime
 import pytest
 import torch
 from monai.networks.utils import convert_to_onnx, convert_to_torchscript
+from torch.export import Dim
 
 from monai_s3im.networks import S3IMFusion
 
@@ -108,3 +109,14 @@ def test_the_scripted_network_keeps_its_intermediates(network):
 def test_the_scripted_network_refuses_a_wrong_number_of_sources(network):
     with pytest.raises(torch.jit.Error, match=r"expected sources of shape \(B, 2, H, W\), got \[1, 3, 8, 8\]"):
         torch.jit.script(network)(torch.rand(1, 3, 8, 8))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [SEEN, (2, 2, 50, 61)], ids=str)
+def test_torch_export_takes_sizes_as_free_as_a_user_names_them(network, size):
+    """No multiples of the patch; 9 pixels at least, because a single row of patches is another case to torch.export."""
+    free = {0: Dim("batch"), 2: Dim("height", min=9), 3: Dim("width", min=9)}
+    exported = torch.export.export(network, (torch.rand(size),), dynamic_shapes=(free,)).module()
+    for unseen in [(1, 2, 17, 33), (3, 2, 64, 9)]:
+        image = torch.rand(unseen)
+        torch.testing.assert_close(exported(image), network(image), rtol=0, atol=1e-5)

@@ -99,7 +99,7 @@ def test_the_reference_passes_and_the_other_is_resampled_onto_it(reference, a, b
 
 def test_with_a_spacing_the_masks_tell_which_source_covers_what():
     result = aligned(COARSE, FINE, reference="a", spacing=(1.0, 1.0, 1.5))
-    slices = result["slice_affine"].numpy()
+    slices = result["slice_affine"]
     for mask, grid in zip(result["covered"], (COARSE, FINE), strict=True):
         at = indices_of(positions(mask.shape, slices), grid[1])
         clear = (np.abs(np.abs(at - (np.array(grid[0]) - 1) / 2) - np.array(grid[0]) / 2) > 1e-6).all(1)
@@ -136,8 +136,8 @@ def test_a_straight_grid_has_the_values_of_a_sheared_volume_where_they_are():
     a = a_volume(values, SHEARED)
     found = AlignSourcesd(["image_a", "image_b"], spacing=1.0)({"image_a": a, "image_b": a})
     covered = torch.as_tensor(found["covered"][0])
-    expected = ramp(positions(found["image_a"].shape[1:], found["slice_affine"].numpy())).reshape(covered.shape)
-    inner = in_field_of_view((14, 13, 12), SHEARED, covered.shape, found["slice_affine"].numpy(), margin=0.0)
+    expected = ramp(positions(found["image_a"].shape[1:], found["slice_affine"])).reshape(covered.shape)
+    inner = in_field_of_view((14, 13, 12), SHEARED, covered.shape, found["slice_affine"], margin=0.0)
     assert 0.2 < inner.mean() < 0.9
     assert bool(covered[torch.as_tensor(inner)].all())
     np.testing.assert_allclose(found["image_a"][0].numpy()[inner], expected[inner], atol=1e-5)

@@ -1,11 +1,12 @@
 """The global-correlation module: Transformer units over patches, Eq. (2) and (3)."""
 
+import torch
 import torch.nn.functional as F
 from einops.layers.torch import Rearrange
 from monai.networks.blocks import MLPBlock
 from torch import Tensor, nn
 
-from .recording import is_compiled, is_recorded
+from .recording import is_compiled, is_recorded, is_written_as_onnx
 
 
 class TransformerUnit(nn.Module):
@@ -105,9 +106,13 @@ class GlobalCorrelation(nn.Module):
         Returns:
             Tensor (B, C, H, W).
         """
+        side = self.patch_size
+        if is_compiled() and not is_written_as_onnx():  # cuts nothing off, which torch.export would hold to be a limit
+            height, width = features.shape[-2:]
+            return torch.ops.aten.upsample_bilinear2d(grid, [height, width], False, float(side), float(side))
         if is_compiled():  # one more than needed, so that there is something to cut off for every size
             grid = F.pad(grid, (0, 1, 0, 1), mode="replicate")
-        size = [grid.shape[-2] * self.patch_size, grid.shape[-1] * self.patch_size]
+        size = [grid.shape[-2] * side, grid.shape[-1] * side]
         smooth = F.interpolate(grid, size=size, mode="bilinear", align_corners=False)
         return smooth[..., : features.shape[-2], : features.shape[-1]]
 

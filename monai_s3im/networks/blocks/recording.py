@@ -20,6 +20,13 @@ def is_compiled() -> bool:
     return torch.compiler.is_compiling()
 
 
+def is_written_as_onnx() -> bool:
+    """Whether the record becomes an ONNX file, whose operators do not know all that PyTorch's do."""
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return False
+    return torch.onnx.is_in_onnx_export()
+
+
 def must_keep() -> bool:
     """Whether features must stay as they are, for gradients or a record; else they may be overwritten.
 
