@@ -18,9 +18,9 @@ _WANTED = "give image_a and image_b, or image with a list of the two or as a ten
 class PairItemd(MapTransform):
     """Give an item its two sources and a name.
 
-    ``image`` with a list of the two becomes the sources, and ``modality`` with a list their modalities. So does an array
-    or tensor ``image`` (2, ...), or (..., 2) if its ``original_channel_dim`` says so, as programs have it that load
-    images themselves. An item without ``name`` has that of its first source's file, without suffix, or ``fused``.
+    ``image`` with a list of the two becomes the sources, and ``modality`` with a list their modalities. So does an
+    array or tensor ``image`` (2, ...), or (..., 2) if its ``original_channel_dim`` says so, as programs have it that
+    load images themselves. An item without ``name`` has that of its first source's file, without suffix, or ``fused``.
 
     Args:
         keys: sources, such as ``image_a`` and ``image_b``.
