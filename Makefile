@@ -1,5 +1,5 @@
 # Two commands on a fresh machine: `make demo` shows what this does, `make test` checks that it works there.
-# The commands behind each, for Windows and for machines without make: docs/start.md.
+# The commands behind each, for Windows and for machines without make: docs/install.md.
 
 # Where it is set, every process compiles PyTorch and MONAI anew: ten times the time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -39,7 +39,7 @@ help:
 	@echo 'make demo      sets up $(VENV), makes a head, fuses it and says where the results are'
 	@echo 'make test      sets up $(VENV) and passes the tests: at most 10 minutes on 2 cores'
 	@echo 'make test-all  the same, then long runs, Ray, the page in the browser, style, types, site, vulnerabilities'
-	@echo 'Variables: PYTHON, VENV, TORCH_INDEX (where PyTorch comes from), JOBS, DEMO; see Makefile and docs/start.md'
+	@echo 'Variables: PYTHON, VENV, TORCH_INDEX (where PyTorch comes from), JOBS, DEMO; see Makefile and docs/install.md'
 
 demo:
 	@$(ENVIRONMENT) use --venv $(VENV)

@@ -17,7 +17,7 @@ NO_OWNER = "OWNER"  # until the repository is published
 FILES = (
     "pyproject.toml",
     "CMakeLists.txt",
-    "docs/start.md",
+    "docs/install.md",
     "slicer_extension/S3IMFusion.json",
     "slicer_extension/S3IMFusion/S3IMFusionLib/paths.py",
 )

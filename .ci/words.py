@@ -62,7 +62,7 @@ SUFFIXES = {
     ".ui",
     "",
 }
-LEFT_OUT = re.compile(r"niivue/.*\.js$|LICENSE|^docs/data/|^\.ci/words\.py$")
+LEFT_OUT = re.compile(r"niivue/.*\.js$|LICENSE|^(docs|studies)/data/|^\.ci/words\.py$")
 PATTERN = re.compile("|".join(rf"(?P<p{i}>\b(?:{pattern})\b)" for i, pattern in enumerate(INSTEAD)), re.IGNORECASE)
 
 

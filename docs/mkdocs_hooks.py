@@ -69,7 +69,7 @@ def site_link(link: re.Match[str], source: str, shown_at: str) -> str:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs)
-    """Make links of the roles in docstrings, such as ``:class:`Fuser```, where the site tells of what they name."""
+    """Make links of the roles in docstrings, such as ``:class:`Fuser```, where the site shows what they name."""
     return _ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', html)
 
 

@@ -1,4 +1,4 @@
-"""The code on the pages runs as printed: README, start and tutorials, all blocks of a page in order, in one folder.
+"""The code on the pages runs as printed: README, start, install and guides, all blocks of a page in order, in one folder.
 
 A block after `<!-- test: skip, REASON -->` is not run; one after `<!-- test: slow -->` is run with its page by
 `pytest -m slow`. Python after "`NAME.py`:" is also written to that file. The phantom has
@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = [
     "README.md",
     "docs/start.md",
-    *(f"docs/guides/{name}.md" for name in ("add_a_fusion_rule", "fuse_a_pair", "monai", "study_folder", "train")),
+    "docs/install.md",
+    *(f"docs/{p.relative_to(ROOT / 'docs')}" for p in sorted((ROOT / "docs/guides").glob("*.md"))),
 ]
 EVERY_PAGE = ["README.md", *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").rglob("*.md")))]
 _BLOCK = re.compile(
