@@ -80,10 +80,11 @@ test-web:
 	@$(ENVIRONMENT) web --venv $(VENV)-web
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(call BIN_OF,web)/python -m pytest tests/web
 
-# What the site shows of the code is read, not imported: no PyTorch.
+# What the site shows of the code is read, not imported: no PyTorch. Then axe looks at every page.
 site:
 	@$(ENVIRONMENT) docs --venv $(VENV)-docs
 	NO_MKDOCS_2_WARNING=1 $(call BIN_OF,docs)/mkdocs build --strict --site-dir $(CURDIR)/build/site
+	$(call BIN_OF,docs)/python .ci/accessibility.py $(CURDIR)/build/site
 
 # What the package consists of, and whether known vulnerabilities are in it; says so where the service is not reached.
 audit: environment

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]  # asks no other machine
 VIEWS = (
@@ -21,8 +24,6 @@ VIEWS = (
 
 def findings(page: Any) -> Iterator[str]:
     """What keeps someone from reading an open page: rules of axe, and a width beyond the window."""
-    from axe_playwright_python.sync_playwright import Axe
-
     for rule in Axe().run(page).response["violations"]:
         if rule["impact"] in {"serious", "critical"}:
             yield from (f"{rule['id']}: {' '.join(node['html'].split())[:160]}" for node in rule["nodes"])
@@ -36,8 +37,6 @@ def main(site: Path) -> int:
     if not CHROMIUM.exists():
         print(f"AXE NOT DONE: no browser at {CHROMIUM}")
         return 0
-    from playwright.sync_api import sync_playwright
-
     found, pages = [], sorted(site.rglob("*.html"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)

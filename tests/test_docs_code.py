@@ -1,4 +1,4 @@
-"""The code on the pages runs as printed: README, start, install and guides, all blocks of a page in order, in one folder.
+"""The code on the pages runs as printed: README, start, install, guides; all blocks of a page in order, in one folder.
 
 A block after `<!-- test: skip, REASON -->` is not run; one after `<!-- test: slow -->` is run with its page by
 `pytest -m slow`. Python after "`NAME.py`:" is also written to that file. The phantom has

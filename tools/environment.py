@@ -27,12 +27,22 @@ ROOT = Path(__file__).resolve().parents[1]
 OLDEST, NEWEST = (3, 11), (3, 13)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 WEB_CONSTRAINTS = "slicer_extension/S3IMFusionWeb/constraints.txt"
-WEB_TESTS = ("pytest", "pytest-timeout", "playwright", "axe-playwright-python")
+BROWSER = ("playwright", "axe-playwright-python")
+WEB_TESTS = ("pytest", "pytest-timeout", *BROWSER)
 NEEDS = {
     "use": ["-c", "constraints.txt", "-e", "."],
     "test": ["-c", "constraints.txt", "-e", ".[test]"],
     "web": ["-c", "constraints.txt", "-c", WEB_CONSTRAINTS, "-e", ".[web]", *WEB_TESTS],
-    "docs": ["-c", "constraints.txt", "mkdocs-material", "mkdocstrings[python]", "ruff"],
+    "docs": [
+        "-c",
+        "constraints.txt",
+        "-c",
+        WEB_CONSTRAINTS,
+        "mkdocs-material",
+        "mkdocstrings[python]",
+        "ruff",
+        *BROWSER,
+    ],
     "audit": ["-r", ".ci/audit-requirements.txt"],
 }
 WITH_TORCH = ("use", "test", "web")
