@@ -91,6 +91,7 @@ def benchmark_volumes(
     fused: Annotated[Path, typer.Argument(help="Folder of fused volumes, as s3im fuse --pairs wrote them.")],
     pairs: Annotated[Path, typer.Option(help="The list of pairs they were made from, CSV or datalist JSON.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the table and pictures in three planes.")],
+    color_map: Annotated[Path | None, typer.Option(help="The file of a colour map, if the batch had one.")] = None,
 ) -> None:
     """Check fused volumes: guards slice by slice, steps between slices, readable colours; with pictures."""
     show_log()
@@ -99,7 +100,8 @@ def benchmark_volumes(
             from monai_s3im.evaluation import run_volumes
             from monai_s3im.pairs.lists import read_pairs
 
-            table = run_volumes(fused, read_pairs(pairs), output, progress=lambda name: step(f"Measuring {name}"))
+            found = read_pairs(pairs)
+            table = run_volumes(fused, found, output, lambda name: step(f"Measuring {name}"), color_map)
     except (InputError, OutputError) as error:
         fail(error)
     typer.echo(table.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 
 from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.errors import InputError, own_errors
+from monai_s3im.formats.paths import isfile
 from monai_s3im.formats.reading import read_image
 from monai_s3im.formats.writing import sha256_of
 from monai_s3im.functional import plane_luma, rgb_to_ycbcr
@@ -110,6 +111,8 @@ def _aligned(
         settings["transform"] = str(fused.with_name(record.registration.file))
     is_file = record.color_map is not None and record.color_map not in {*ARCS, *mpl.colormaps}
     settings["color_map"] = (color_map or record.color_map) if is_file else record.color_map
+    if is_file and not isfile(str(settings["color_map"])):
+        raise InputError(f"{settings['color_map']}, the file of its colour map, is not here: name it (--color-map)")
     item: dict[Hashable, Any] = {"image_a": str(pair.image_a), "image_b": str(pair.image_b)}
     item |= {f"modality_{key}": record.sources[f"image_{key}"].modality for key in "ab"}
     with own_errors(), _told_before():

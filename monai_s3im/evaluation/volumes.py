@@ -82,7 +82,11 @@ def case_guards(images: CaseImages, record: FusionRecord) -> dict[str, float]:
 
 
 def run_volumes(
-    fused_dir: Path, pairs: Sequence[Pair], output_dir: Path, progress: Callable[[str], None] | None = None
+    fused_dir: Path,
+    pairs: Sequence[Pair],
+    output_dir: Path,
+    progress: Callable[[str], None] | None = None,
+    color_map: str | Path | None = None,
 ) -> Path:
     """Measure and draw the fused volumes of pairs.
 
@@ -92,6 +96,7 @@ def run_volumes(
         output_dir: gets ``volumes.md``, ``volumes.json`` and ``NAME.png``, sources and fused volume in three
             planes with an enlarged region each.
         progress: called with the name of what is at work.
+        color_map: the file of a colour map that the volumes were fused with; a record has only its name and SHA256.
 
     Returns:
         The Markdown file.
@@ -114,7 +119,7 @@ def run_volumes(
         record = FusionRecord.read(fused)
         if record is None:
             raise InputError(f"{fused} has no record beside it: fuse it again with s3im fuse")
-        images = read_case_images(fused, record, pair, record.color_map)
+        images = read_case_images(fused, record, pair, str(color_map) if color_map else None)
         if images.why_no_sources:
             raise InputError(f"{pair.name}: {images.why_no_sources}")
         modalities = tuple(record.sources[f"image_{key}"].modality for key in "ab")
@@ -136,7 +141,7 @@ def _readings(images: CaseImages, record: FusionRecord) -> dict[str, float]:
         return {}
     bar = torch.tensor(record.color_bar.colors, dtype=torch.float64).T / 255
     fused, uptake, luma = (image.as_tensor() for image in (images.fused, images.uptake, images.lumas[-1]))
-    return reading_values(fused, bar, uptake, luma)
+    return reading_values(fused.expand(3, *fused.shape[1:]), bar, uptake, luma)  # RGB without colour is read as gray
 
 
 def _markdown(found: Sequence[VolumeGuards]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -71,3 +72,41 @@ def test_guards_of_pictures_are_means_over_the_slices():
     assert found["background"] == pytest.approx(
         (4 / 240 + 16 / 256) / 20, rel=1e-5
     )  # one pixel of 1 among 240 or 256 dark ones
+
+
+def fuse_hot(fused, output, *options):
+    """The pair of MR and PET of the list, with options."""
+    pairs = fused / "hot.csv"
+    pairs.write_text("name,image_a,image_b,modality_a,modality_b\nhot,a.nii.gz,pet.nii.gz,mr,pet\n", encoding="utf-8")
+    result = s3im("fuse", "--pairs", pairs, "-o", output, "--device", "cpu", *options)
+    assert result.exit_code == 0, result.stderr
+    return pairs
+
+
+def test_a_colour_map_without_colour_is_measured_and_breaks_the_guards(fused, tmp_path):
+    """Its RGB volume is read as a gray one."""
+    pairs = fuse_hot(fused, tmp_path / "fused", "--color-map", "gray")
+    result = s3im("benchmark", "volumes", tmp_path / "fused", "--pairs", pairs, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    volumes = json.loads((tmp_path / "out" / "volumes.json").read_text(encoding="utf-8"))["volumes"]
+    assert volumes["hot"]["read"] < READING_GUARDS["read"].bound
+    assert "(broken)" in result.output
+
+
+def test_a_range_far_above_all_uptake_leaves_nothing_to_read(fused, tmp_path):
+    pairs = fuse_hot(fused, tmp_path / "fused", "--range-b", "0,100000")
+    result = s3im("benchmark", "volumes", tmp_path / "fused", "--pairs", pairs, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    volumes = json.loads((tmp_path / "out" / "volumes.json").read_text(encoding="utf-8"))["volumes"]
+    assert volumes["hot"]["read"] is None
+
+
+def test_the_file_of_a_colour_map_is_named_again(fused, tmp_path):
+    colors = tmp_path / "own.txt"
+    np.savetxt(colors, mpl.colormaps["plasma"](range(256))[:, :3])
+    pairs = fuse_hot(fused, tmp_path / "fused", "--color-map", colors)
+    measure = ["benchmark", "volumes", tmp_path / "fused", "--pairs", pairs, "-o", tmp_path / "out"]
+    without = s3im(*measure)
+    assert (without.exit_code, without.output.endswith("name it (--color-map)\n")) == (2, True)
+    with_file = s3im(*measure, "--color-map", colors)
+    assert (with_file.exit_code, "(broken)" in with_file.output) == (0, False)

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai_s3im.errors import InputError
 from monai_s3im.functional import hue_arc, plane_colors, uptake_colors
 from monai_s3im.transforms import ARCS, ColorMap, ColorMapd, in_color
-from monai_s3im.transforms.color_map import map_colors
+from monai_s3im.transforms.color_map import colors_by, map_colors
 from monai_s3im.transforms.notes import COLOR_BAR, WARNINGS, noted
 
 BRIGHTENING = ["afmhot", "inferno", "magma", "cubehelix", "gray"]
@@ -192,6 +192,19 @@ def test_a_map_that_is_not_fit_is_drawn_by_its_chrominance_with_a_warning(caplog
     assert warnings[0] in caplog.text
     assert bar["colors"] == noted_bar(color_map="gray", color_model="ycbcr")[0]["colors"]
     assert noted_bar(color_map="hot")[1] == []
+
+
+@pytest.mark.parametrize("name", ["viridis", "turbo", "jet"])
+def test_a_map_whose_hues_change_the_lightness_is_drawn_with_a_warning(name):
+    bar, warnings = noted_bar(color_map=name)
+    assert [warning.split(":")[0] for warning in warnings] == [f"the colour map {name} hides anatomy"]
+    assert bar["colors"] == (255 * colors_by(name, "lab").bar).round().int().T.tolist()
+
+
+@pytest.mark.parametrize("name", ["magenta-gold", "plasma", "inferno"])
+def test_a_map_that_a_warning_names_is_fit_itself(name):
+    assert noted_bar(color_map=name)[1] == []
+    assert name in noted_bar(color_map="gray")[1][0]
 
 
 def test_two_sources_of_uptake_are_coloured_by_chrominance_and_have_no_bar():
