@@ -103,7 +103,7 @@ def test_a_colour_map_of_a_file_is_taken_where_it_is_given(fused_pair, tmp_path)
     table = tmp_path / "blue.txt"
     table.write_text("\n".join(f"0 0 {level}" for level in range(256)))
     pair, fused, record = fused_pair(color_map=str(table))
-    assert "no colour map 'blue.txt'" in read_case_images(fused, record, pair).why_no_sources
+    assert "blue.txt, the file of its colour map, is not here" in read_case_images(fused, record, pair).why_no_sources
     uptake = read_case_images(fused, record, pair, str(table)).sources[1].numpy()
     assert uptake[2].max() > uptake[0].max()
 
