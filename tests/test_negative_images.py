@@ -11,7 +11,7 @@ from monai.transforms import Lambdad
 from monai_s3im.metrics import SCDMetric
 from monai_s3im.networks import S3IMFusion
 from monai_s3im.training import PrepareFusionBatch
-from monai_s3im.training.handlers import NegativeImageWarning, UprightStart
+from monai_s3im.training.negative_images import NegativeImageWarning, UprightStart
 
 
 def warnings_of(caplog, fused, sources):

@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser
 from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHandler, ValidationHandler
 
 from monai_s3im.bundle_config import bundle_root
-from monai_s3im.training.handlers import UprightStart
+from monai_s3im.training.negative_images import UprightStart
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = {"train": [UprightStart, ValidationHandler], "train_salient": [ValidationHandler, LrScheduleHandler]}
