@@ -20,6 +20,7 @@ _MOST_FOLDERS = 4  # above a file: subject, session, kind of data, series
 _LARGEST_SIDECAR = 2**20  # bytes
 _CHANNEL = re.compile(r"_(\d{4})$")  # nnU-Net: case_0001 is the second channel
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+_")
+_SPM_PREFIX = re.compile(r"^[swrmu]{1,4}(?=[A-Za-z])")  # smoothed, warped, resliced, bias-corrected, unwarped
 _MOVED_ONTO = re.compile(r"(?i)(?:[_\-. ](?:to|in|on|onto|over|space)[_\-. ]|(?<=[a-z])2(?=[a-z])).*")
 _FIELDS = {  # of BIDS sidecars that do not name the modality
     "pet": ("TracerName", "TracerRadionuclide", "InjectedRadioactivity"),
@@ -66,6 +67,7 @@ def recognise(path: str | Path | None, partner: str | Path | None = None, name: 
         return Recognised(says[0], "sidecar", says[1])
     if found is None:
         found = modality_of_name(stem) or modality_of_name(_MOVED_ONTO.sub("", stem)) or _by_code(stem)
+        found = found or modality_of_name(_SPM_PREFIX.sub("", stem))
     if found is not None:
         return Recognised(found, "name", stem)
     for folder in _folders_of(file, partner) if file else ():
@@ -101,7 +103,8 @@ def _by_code(stem: str) -> Modality | None:
 
 def _by_sidecar(file: Path) -> tuple[Modality, str] | None:
     content = _sidecar_of(file)
-    found = modality_of_dicom(str(content.get("Modality", "")))
+    text = str(content.get("Modality", ""))
+    found = modality_of_dicom(text) or known_modality(text)
     if found is None:
         names = [name for name, keys in _FIELDS.items() if any(key in content for key in keys)]
         found = MODALITIES[names[0]] if len(names) == 1 else None

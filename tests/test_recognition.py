@@ -71,6 +71,7 @@ def test_a_tensor_keeps_the_name_that_monai_read_it_from(tmp_path, normalize):
     ("content", "modality"),
     [
         ({"Modality": "PT"}, "pet"),
+        ({"Modality": "PET"}, "pet"),
         ({"Modality": "MR", "SeriesDescription": "t1"}, "mr"),
         ({"TracerName": "FDG"}, "pet"),
         ({"MagneticFieldStrength": 3}, "mr"),

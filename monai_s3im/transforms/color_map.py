@@ -192,7 +192,11 @@ def colors_by(name: str, color_model: str) -> Colors:
         f"the colour map {Path(name).name} is not fit for fusion: it shows uptake by brightness or repeats its hues, "
         f"so that uptake cannot be read from the fused colours; {_REMEDY}"
     )
-    return Colors(table.clamp(0, 1), table, remark if color_model == "lab" else None)
+    mixed = (
+        "by the colour model ycbcr uptake and anatomy share the brightness, so that uptake cannot be read from the "
+        "fused colours: leave --color-model out, or compare with the PET or SPECT itself"
+    )
+    return Colors(table.clamp(0, 1), table, remark if color_model == "lab" else mixed)
 
 
 def _shows_anatomy(plane: Tensor) -> bool:
@@ -241,7 +245,7 @@ class ColorMapd(MapTransform):
             result[key] = like(images[key].as_tensor(), images[key], color_table=colors.table)
             if is_alone:
                 result = with_note(result, COLOR_BAR, _bar_of(images[key], colors.bar))
-            if colors.remark is not None:
+            if colors.remark is not None and is_alone:
                 logger.warning("%s", colors.remark)
                 result = with_warnings(result, [colors.remark])
         return result
