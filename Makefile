@@ -75,7 +75,7 @@ test-long-rest: environment
 test-ray: environment
 	$(PYTEST) tests/batch/test_ray_pool.py
 
-# Its slicer-core is not that of the extension's tests.
+# The page's server, as its users install it: without 3D Slicer.
 test-web:
 	@$(ENVIRONMENT) web --venv $(VENV)-web
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(call BIN_OF,web)/python -m pytest tests/web

@@ -80,7 +80,7 @@ def test_the_installed_package_fuses_from_any_folder(site, tmp_path):
     [
         ("export", "monai_s3im/networks/export.py"),
         ("ray", "monai_s3im/batch/ray_pool.py"),
-        ("web", "slicer_extension/S3IMFusionWeb/s3im_web/command.py"),
+        ("web", "web/s3im_web/command.py"),
     ],
 )
 def test_what_is_missing_is_named_by_packages_that_an_index_has(extra, file):
@@ -103,8 +103,8 @@ def test_no_page_or_message_installs_from_pypi_what_is_not_there():
     assert [str(file) for file, text in texts.items() if file != Path(__file__) and installs.search(text)] == []
 
 
-def test_the_wheel_finds_the_library_for_the_process_of_the_web_front(site, tmp_path):
-    assert (site / "s3im_web" / "serve" / "page.js").is_file()
+def test_the_wheel_has_the_page_and_the_process_of_the_module_finds_the_library(site, tmp_path):
+    assert (site / "s3im_web" / "page" / "page.js").is_file()
     code = "from S3IMFusionLib.paths import library_paths; print(*library_paths())"
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -26,9 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST, NEWEST = (3, 11), (3, 13)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-WEB_CONSTRAINTS = "slicer_extension/S3IMFusionWeb/constraints.txt"
+WEB_CONSTRAINTS = "web/constraints.txt"
 BROWSER = ("playwright", "axe-playwright-python")
-WEB_TESTS = ("pytest", "pytest-timeout", *BROWSER)
+WEB_TESTS = ("pytest", "pytest-timeout", "scipy", *BROWSER)
 NEEDS = {
     "use": ["-c", "constraints.txt", "-e", "."],
     "test": ["-c", "constraints.txt", "-e", ".[test]"],

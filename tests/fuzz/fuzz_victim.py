@@ -23,7 +23,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     from fuzz import fuzz_doors
 
-    sys.path.append(str(fuzz_doors.EXTENSION / "S3IMFusionWeb"))
+    sys.path.append(str(fuzz_doors.EXTENSION.parent / "web"))
     _warm_up(fuzz_doors, Path(sys.argv[1]))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + int(HEADROOM_GIB * 2**30)

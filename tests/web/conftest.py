@@ -16,14 +16,10 @@ import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
 NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-PACKAGES = ("s3im_web", "trame_slicer")
-FILES = (
-    "test_web_access.py",
-    "test_web_files.py",
-    "test_web_front.py",
-    "test_web_options.py",
-    "test_web_reader.py",
-    "test_web_settings.py",
+SOFTWARE_GL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+PACKAGES = ("s3im_web", "aiohttp")
+FILES = tuple(
+    path.name for path in Path(__file__).parent.glob("test_web_*.py") if path.name != "test_web_environment.py"
 )
 collect_ignore = [] if all(importlib.util.find_spec(name) for name in PACKAGES) else list(FILES)
 
@@ -96,7 +92,8 @@ def browser() -> Iterator[object]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         chromium = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=[*arguments, "--disable-sync", "--no-first-run", NO_NETWORK]
+            executable_path=str(CHROMIUM),
+            args=[*arguments, *SOFTWARE_GL, "--no-first-run", NO_NETWORK],
         )
         yield chromium
         chromium.close()

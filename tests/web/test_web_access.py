@@ -1,6 +1,7 @@
 """Who may come in, and what ends a session; no browser is needed."""
 
 import asyncio
+import io
 import re
 import time
 from collections.abc import AsyncIterator
@@ -10,14 +11,12 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from s3im_web.access import Access, AccessError, choose_token, is_loopback
-from s3im_web.gateway import SECRET_HEADER, Gateway
-from s3im_web.sessions import FullError, Sessions
-from s3im_web.turns import Turn
+from s3im_web.gateway import Gateway
+from s3im_web.sessions import FullError, ServerSettings, Sessions
 
-SETTINGS = {"data": None, "max_bytes": 2**20, "jobs": 1, "device": "cpu"}
+SETTINGS = ServerSettings(data=None, max_bytes=2**20, device="cpu")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "[::1]", "localhost"])
@@ -78,46 +77,18 @@ def test_a_ticket_is_of_this_server_whole_and_recent(monkeypatch: pytest.MonkeyP
     assert not access.accepts_ticket(ticket)
 
 
-class OneProcess:
-    """Sessions that all lead to one server, without a process of their own."""
-
-    check_seconds = 60.0
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.opened: dict[str, SimpleNamespace] = {}
-
-    def find(self, identifier: str | None) -> SimpleNamespace | None:
-        return self.opened.get(identifier or "")
-
-    async def check_places(self) -> None:
-        pass
-
-    async def open(self, identifier: str) -> None:
-        self.opened[identifier] = SimpleNamespace(port=self.port, secret="s", last_message=0.0)  # noqa: S106
-
-    async def end_all(self) -> None:
-        self.opened.clear()
-
-
 @asynccontextmanager
-async def gateway_before(
-    session: web.Application, token: str | None = None
-) -> AsyncIterator[tuple[TestClient, OneProcess]]:
-    """A client of a gateway that hands on to ``session``, and the gateway's sessions."""
-    async with TestServer(session) as server:
-        sessions = OneProcess(server.port)
-        async with TestClient(TestServer(Gateway(Access(token), sessions).application())) as client:
-            yield client, sessions
+async def gateway_with(token: str | None = None, max_sessions: int = 4) -> AsyncIterator[tuple[TestClient, Sessions]]:
+    """A client of a gateway, and the gateway's sessions; no process is started."""
+    sessions = Sessions(SETTINGS, jobs=1, max_sessions=max_sessions, idle_minutes=1)
+    sessions.warm = lambda: asyncio.sleep(0)
+    async with TestClient(TestServer(Gateway(Access(token), sessions, SETTINGS.max_bytes).application())) as client:
+        yield client, sessions
+    assert not sessions.folder.exists()
 
 
-def page_of_a_session() -> web.Application:
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(text="the session's page")
-
-    session = web.Application()
-    session.router.add_get("/", answer)
-    return session
+def opened(sessions: Sessions) -> int:
+    return len(sessions._sessions)
 
 
 async def next_address(answer: aiohttp.ClientResponse) -> str:
@@ -132,41 +103,41 @@ TOKEN = "0123456789abcdef"  # noqa: S105
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_a_link_opens_one_session_however_often_it_is_followed(site: str, token: str | None, query: str) -> None:
     async def live() -> None:
-        async with gateway_before(page_of_a_session(), token) as (client, sessions), aiohttp.ClientSession() as strict:
+        async with gateway_with(token) as (client, sessions), aiohttp.ClientSession() as strict:
             for _ in range(3):
                 answer = await strict.get(client.make_url(f"/{query}"), headers={"Sec-Fetch-Site": site})
                 assert "Set-Cookie" not in answer.headers
                 answer = await client.get(await next_address(answer))
                 if answer.url.path != "/":
                     answer = await client.get(await next_address(answer))
-                assert await answer.text() == "the session's page"
-                assert len(sessions.opened) == 1
+                assert "Fuse two volumes" in await answer.text()
+                assert opened(sessions) == 1
 
     asyncio.run(live())
 
 
 def test_a_client_without_cookies_takes_no_place_and_is_told_so() -> None:
     async def live() -> None:
-        async with gateway_before(page_of_a_session()) as (client, sessions):
+        async with gateway_with() as (client, sessions):
             async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as without_cookies:
                 address = await next_address(await without_cookies.get(client.make_url("/")))
                 answer = await without_cookies.get(client.make_url(address))
                 assert answer.status == 400
                 assert "allow cookies" in await answer.text()
-            assert sessions.opened == {}
+            assert opened(sessions) == 0
 
     asyncio.run(live())
 
 
 def test_what_another_site_embeds_and_a_head_request_open_no_session() -> None:
     async def live() -> None:
-        async with gateway_before(page_of_a_session()) as (client, sessions):
+        async with gateway_with() as (client, sessions):
             for site in ("cross-site", "same-site"):
-                for path in ("/", "/enter", "/index.html"):
+                for path in ("/", "/enter", "/api/state"):
                     await client.get(path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})
-            for path in ("/", "/enter", "/opened", "/index.html"):
+            for path in ("/", "/enter", "/opened", "/api/state"):
                 await client.head(path)
-            assert sessions.opened == {}
+            assert opened(sessions) == 0
 
     asyncio.run(live())
 
@@ -176,16 +147,16 @@ def test_a_session_opens_nowhere_without_the_token(path: str, monkeypatch: pytes
     monkeypatch.setattr("s3im_web.gateway.WRONG_TOKEN_SECONDS", 0)
 
     async def live() -> None:
-        async with gateway_before(page_of_a_session(), TOKEN) as (client, sessions):
+        async with gateway_with(TOKEN) as (client, sessions):
             assert (await client.get(path)).status == 401
-            assert sessions.opened == {}
+            assert opened(sessions) == 0
 
     asyncio.run(live())
 
 
 def test_what_a_link_holds_is_no_markup_of_ours() -> None:
     async def live() -> None:
-        async with gateway_before(page_of_a_session()) as (client, _):
+        async with gateway_with() as (client, _):
             link = {"params": {"token": '"><script>'}, "headers": {"Sec-Fetch-Site": "cross-site"}}
             text = await (await client.get("/", **link)).text()
             assert "<script>" not in text
@@ -193,89 +164,143 @@ def test_what_a_link_holds_is_no_markup_of_ours() -> None:
     asyncio.run(live())
 
 
-def test_a_session_is_in_use_while_a_file_travels() -> None:
-    async def take(request: web.Request) -> web.Response:
-        return web.Response(text=str(len(await request.read())))
+def form_of(*files: tuple[str, bytes]) -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    for name, content in files:
+        form.add_field("file", io.BytesIO(content), filename=name)
+    return form
 
-    async def give(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"a")
-        await next_part.wait()
-        await response.write(b"b")
-        return response
 
-    async def in_parts(session: SimpleNamespace) -> AsyncIterator[bytes]:
-        for _ in range(2):
-            await asyncio.sleep(0.2)  # the part before has arrived
-            times.append(session.last_message)
-            session.last_message = 0.0
-            yield b"part"
+@asynccontextmanager
+async def open_session() -> AsyncIterator[tuple[TestClient, Sessions]]:
+    """A client that has a session, called one."""
+    async with gateway_with() as (client, sessions):
+        await sessions.open("one")
+        client.session.cookie_jar.update_cookies({"s3im_session": "one"}, client.make_url("/"))
+        yield client, sessions
 
+
+@pytest.mark.parametrize("path", ["/api/state", "/api/offered", "/api/volume/a/x", "/download/nrrd"])
+def test_nothing_is_given_without_a_session(path: str) -> None:
     async def live() -> None:
-        session = web.Application()
-        session.router.add_post("/upload/a", take)
-        session.router.add_get("/download/nrrd", give)
-        async with gateway_before(session) as (client, sessions):
-            await sessions.open("session-0")
-            session = sessions.opened["session-0"]
-            client.session.cookie_jar.update_cookies({"s3im_session": "session-0"}, client.make_url("/"))
-            answer = await client.post("/upload/a", data=in_parts(session))
-            assert await answer.text() == "8"
-            assert session.last_message > 0
-            assert times[1] > 0
-            answer = await client.get("/download/nrrd")
-            assert await answer.content.readany() == b"a"
-            session.last_message = 0.0
-            next_part.set()
-            assert await answer.content.readany() == b"b"
-            assert session.last_message > 0
+        async with gateway_with() as (client, _):
+            for headers in ({}, {"Cookie": "s3im_session=guessed"}):
+                assert (await client.get(path, headers=headers)).status == 401
+            assert (await client.post("/api/fuse", json={})).status == 401
 
-    times: list[float] = []
-    next_part = asyncio.Event()
     asyncio.run(live())
 
 
-def test_turns_are_as_many_as_jobs(tmp_path: Path) -> None:
-    first, second, third = (Turn(tmp_path, jobs=2) for _ in range(3))
-    assert first.take()
-    assert second.take()
-    assert not third.take()
-    second.give_back()
-    assert third.take()
-    first.give_back()
-    third.give_back()
-
-
-def test_a_session_answers_its_gateway_alone_and_leaves_nothing_behind() -> None:
+def test_every_answer_forbids_what_is_foreign() -> None:
     async def live() -> None:
-        sessions = Sessions(SETTINGS, max_sessions=1, idle_minutes=1)
+        async with open_session() as (client, _):
+            for path in ("/", "/static/page.js", "/static/niivue.js", "/api/state", "/nothing", "/download/nrrd"):
+                policy = (await client.get(path)).headers["Content-Security-Policy"]
+                assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy, path
+                assert "unsafe" not in policy
+
+    asyncio.run(live())
+
+
+def test_a_session_is_in_use_while_a_file_travels() -> None:
+    async def live() -> None:
+        async with open_session() as (client, sessions):
+            session = sessions.find("one")
+            session.take = lambda folder, side: taken.append([path.name for path in folder.rglob("*")])
+            times = []
+
+            async def parts() -> AsyncIterator[bytes]:
+                yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.nii"\r\n\r\n' + bytes(2**18)
+                await asyncio.sleep(0.3)
+                times.append(session.last_message)
+                session.last_message = 0.0
+                yield bytes(2**18)
+                await asyncio.sleep(0.3)
+                times.append(session.last_message)
+                yield b"\r\n--b--\r\n"
+
+            headers = {"Content-Type": "multipart/form-data; boundary=b"}
+            answer = await client.post("/api/upload", data=parts(), headers=headers)
+            assert answer.status == 200, await answer.text()
+            assert min(times) > 0
+
+    taken: list[list[str]] = []
+    asyncio.run(live())
+    assert taken == [["a.nii"]]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "no file|not files"),
+        ([("a.nii", bytes(2**20 + 1))], "larger than the 1 MB"),
+        ([("a.nii", bytes(2**19)), ("b.nii", bytes(2**20))], "larger than the 1 MB"),
+        ([("a.nii", b"1"), ("a.nii", b"2")], "names of their own"),
+    ],
+)
+def test_an_upload_that_cannot_be_taken_leaves_nothing(files: list[tuple[str, bytes]], said: str) -> None:
+    async def live() -> None:
+        async with open_session() as (client, sessions):
+            form = form_of(*files) if files else b""
+            answer = await client.post("/api/upload", data=form)
+            assert answer.status == 422
+            assert re.search(said, await answer.text())
+            assert list(sessions.find("one").folder.iterdir()) == []
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.nii", "/etc/x.nii", "C:\\x\\x.nii", "a/../../x.nii", "..", "\u202ex.nii", "." * 300]
+)
+def test_an_uploaded_name_leads_nowhere_else(name: str) -> None:
+    async def live() -> None:
+        async with open_session() as (client, sessions):
+            session = sessions.find("one")
+            before = set(session.folder.parent.rglob("*"))
+            session.take = lambda folder, side: folders.append(folder)
+            assert (await client.post("/api/upload", data=form_of((name, b"1")))).status == 200
+            new = set(session.folder.parent.rglob("*")) - before - {folders[0]}
+            assert all(path.is_relative_to(folders[0]) for path in new)
+
+    folders: list[Path] = []
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize("body", ["", "[]", "5", "{", "[" * 10_000, '{"side": "c"}', '{"side": "a", "id": "../.."}'])
+def test_what_no_page_asks_is_answered_by_a_sentence(body: str) -> None:
+    async def live() -> None:
+        async with open_session() as (client, sessions):
+            for path in ("choose", "fuse", "register", "accept"):
+                answer = await client.post(f"/api/{path}", data=body)
+                assert answer.status in {200, 422}, path
+            if job := sessions.find("one")._job:
+                await asyncio.wait([job.task])
+            assert (await client.get("/api/state")).status == 200
+
+    asyncio.run(live())
+
+
+def test_a_full_server_says_so_and_an_idle_session_ends_with_its_files() -> None:
+    async def live() -> None:
+        sessions = Sessions(SETTINGS, jobs=1, max_sessions=1, idle_minutes=1)
         try:
-            identifier = "one"
-            await asyncio.gather(sessions.open(identifier), sessions.open(identifier))  # two tabs at once
-            session = sessions.find(identifier)
+            await asyncio.gather(sessions.open("one"), sessions.open("one"))  # two tabs at once
+            session = sessions.find("one")
             assert session.folder.stat().st_mode & 0o077 == 0
             with pytest.raises(FullError, match="places"):
                 await sessions.open("another")
-            url = f"http://127.0.0.1:{session.port}"
-            async with aiohttp.ClientSession() as client:
-                for path in ("/index.html", "/ws", "/download/nrrd"):
-                    for headers in ({}, {SECRET_HEADER: "guessed"}):
-                        async with client.get(url + path, headers=headers) as answer:
-                            assert answer.status == 403, path
-                async with client.get(url + "/index.html", headers={SECRET_HEADER: session.secret}) as answer:
-                    assert answer.status == 200
+            (session.new_folder() / "a.nii").touch()
             await sessions.end_idle()
-            assert sessions.find(identifier) is session
+            assert sessions.find("one") is session
             session.last_message -= 61
-            (session.folder / "busy").touch()  # a fusion runs
+            session._job = SimpleNamespace(task=None)  # something is done
             await sessions.end_idle()
-            assert sessions.find(identifier) is session
-            (session.folder / "busy").unlink()
+            assert sessions.find("one") is session
+            session._job = None
             await sessions.end_idle()
-            assert sessions.find(identifier) is None
+            assert sessions.find("one") is None
             assert not session.folder.exists()
-            assert session.process.returncode is not None
         finally:
             await sessions.end_all()
         assert not sessions.folder.exists()
@@ -283,16 +308,12 @@ def test_a_session_answers_its_gateway_alone_and_leaves_nothing_behind() -> None
     asyncio.run(live())
 
 
-def test_a_session_ends_with_its_server() -> None:
+def test_a_session_receives_one_upload_at_a_time() -> None:
     async def live() -> None:
-        sessions = Sessions(SETTINGS, max_sessions=1, idle_minutes=1)
-        try:
-            await sessions.open("one")
-            session = sessions.find("one")
-            session.process.stdin.close()  # as when the server is killed
-            await asyncio.wait_for(session.process.wait(), 60)
-            assert not session.folder.exists()
-        finally:
-            await sessions.end_all()
+        async with open_session() as (client, sessions):
+            sessions.find("one").is_receiving = True
+            answer = await client.post("/api/upload", data=form_of(("a.nii", b"1")))
+            assert answer.status == 422
+            assert "wait for its end" in await answer.text()
 
     asyncio.run(live())

@@ -3,13 +3,23 @@
 import gzip
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from s3im_web.files import FileError, check_volume, list_volumes, plain_name, volume_inside
+from s3im_web.files import (
+    FileError,
+    check_volume,
+    find_volumes,
+    inner_path,
+    list_volumes,
+    plain_name,
+    unpack,
+    volume_inside,
+)
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.reading import read_image
@@ -175,3 +185,82 @@ def test_a_file_that_the_server_may_not_read_is_told(data: Path, name: str, monk
 )
 def test_names_lose_folders_suffix_and_signs(name: str, plain: str) -> None:
     assert plain_name(name) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [
+        ("a.nii", "a.nii"),
+        ("study/ct/1.dcm", "study/ct/1.dcm"),
+        ("../../a.nii", "a.nii"),
+        ("/etc/passwd", "etc/passwd"),
+        ("C:\\x\\a.nii", "C:/x/a.nii"),
+        ("..", "file"),
+        ("", "file"),
+        ("a/.hidden", "a/hidden"),
+    ],
+)
+def test_an_uploaded_file_stays_in_its_folder(name: str, inner: str) -> None:
+    assert inner_path(name) == Path(inner)
+
+
+def packed(path: Path, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "/").replace("_dot_", "."), content)
+    return path
+
+
+def test_an_archive_is_unpacked_in_its_place(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    packed(folder / "study.zip", sub__a_dot_nii=(data / "a.nii").read_bytes(), readme_dot_txt=b"none")
+    unpack(folder, MEGABYTE)
+    assert find_volumes(folder) == [folder / "study" / "sub" / "a.nii"]
+    assert not (folder / "study.zip").exists()
+
+
+def test_an_archive_that_unpacks_to_more_than_allowed_is_refused(tmp_path: Path) -> None:
+    packed(tmp_path / "bomb.zip", a_dot_nii=bytes(4 * MEGABYTE))
+    with pytest.raises(FileError, match=r"bomb\.zip unpacks to more than the 1 MB"):
+        unpack(tmp_path, MEGABYTE)
+
+
+def test_an_archive_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path / "bomb.zip", a_dot_nii=bytes(4 * MEGABYTE))
+    content = path.read_bytes().replace((4 * MEGABYTE).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"bomb\.zip (is damaged|unpacks to more)"):
+        unpack(tmp_path, MEGABYTE)
+
+
+def test_links_and_paths_out_of_an_archive_are_refused(tmp_path: Path) -> None:
+    for number, name in enumerate(("../a.nii", "/a.nii", "x/../../a.nii")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+            archive.writestr(name, b"1")
+        with pytest.raises(FileError, match="leads out of its folder"):
+            unpack(folder, MEGABYTE)
+    folder = tmp_path / "link"
+    folder.mkdir()
+    entry = zipfile.ZipInfo("a.nii")
+    entry.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(FileError, match="holds a link"):
+        unpack(folder, MEGABYTE)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"a text"])
+def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(FileError, match=r"a\.zip is damaged, encrypted or not a ZIP archive"):
+        unpack(tmp_path, MEGABYTE)
+
+
+def test_the_files_of_an_archive_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3im_web.files.MAX_FILES", 1)
+    packed(tmp_path / "a.zip", a=b"1", b=b"2")
+    with pytest.raises(FileError, match="has 2 files, and 1 are allowed"):
+        unpack(tmp_path, MEGABYTE)

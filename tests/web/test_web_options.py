@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from s3im_web import serving
-from s3im_web.sessions import Sessions
+from s3im_web.sessions import ServerSettings, Sessions
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
@@ -37,11 +37,10 @@ def test_a_port_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_short_idle_time_does_not_keep_a_core_busy() -> None:
-    sessions = Sessions({}, max_sessions=1, idle_minutes=1e-9)
+    sessions = Sessions(ServerSettings(None, 1, "cpu"), jobs=1, max_sessions=1, idle_minutes=1e-9)
     try:
         assert sessions.check_seconds >= 1
     finally:
-        (sessions.folder / "turns").rmdir()
         sessions.folder.rmdir()
 
 

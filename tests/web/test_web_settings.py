@@ -3,8 +3,18 @@
 from dataclasses import fields
 
 import pytest
-from s3im_web.page import CHOICES, MODALITIES, OWN_COLOURS, RANGES, STATE
-from s3im_web.work import ChoiceError, chosen_settings
+from s3im_web.choices import (
+    CHOICES,
+    MODALITIES,
+    OWN_COLOURS,
+    RANGES,
+    ChoiceError,
+    chosen_modality,
+    chosen_movement,
+    chosen_settings,
+    default_of,
+    offered,
+)
 
 from monai_s3im import modalities
 from monai_s3im.settings import DEFAULTS, FusionSettings, choices_of
@@ -14,12 +24,12 @@ NOT_ON_THE_PAGE = {
     "weights": "a file of the server",
     "slice_batch": "the server's",
     "spacing": "the grid is that of a volume",
-    "unit": "SUV takes the headers of a series, and the page has volumes of a scene",
-    "transform": "a file of the server",
-    "dicom": "the page saves NRRD and NIfTI",
+    "register": "the page registers before it fuses, to be looked at, and fuses with the transform",
+    "transform": "the page's own, that was accepted",
+    "dicom": "a link of the result",
     "precision": "float32",
     "deterministic": "for comparisons of files",
-    "overwrite": "a result is a volume of the scene",
+    "overwrite": "a result is a file of the session",
     "max_gib": "the server has a limit of its own",
 }
 ON_THE_PAGE = {option.name for option in fields(FusionSettings)} - NOT_ON_THE_PAGE.keys()
@@ -31,27 +41,69 @@ def test_an_option_of_the_library_is_on_the_page_or_has_a_reason_not_to_be() -> 
 
 @pytest.mark.parametrize("name", sorted(ON_THE_PAGE))
 def test_defaults_and_choices_are_those_of_the_library(name: str) -> None:
-    default = getattr(DEFAULTS, name)
-    shown = {"color_map": OWN_COLOURS, **dict.fromkeys(RANGES, "")}  # for None
-    assert STATE[name] == shown.get(name, default)
-    assert (default is None) == (name in shown)
+    assert chosen_settings({})[name] == getattr(DEFAULTS, name)
     if choices_of(name):
-        assert [item for item in CHOICES[name][1] if item != shown.get(name)] == list(choices_of(name))
-    assert name not in CHOICES or STATE[name] in CHOICES[name][1]
+        assert [item for item in CHOICES[name][1] if item != OWN_COLOURS] == list(choices_of(name))
+    if name in CHOICES:
+        assert default_of(name) in CHOICES[name][1]
+
+
+def test_the_page_is_told_of_every_setting() -> None:
+    told = offered()
+    assert {each["name"] for each in (*told["selects"], *told["texts"])} | {"gray"} == ON_THE_PAGE
 
 
 @pytest.mark.parametrize(("text", "meant"), [("", None), (" 0,6 ", "0,6")])
 def test_a_range_on_the_page_is_that_of_the_source(text: str, meant: str | None) -> None:
-    chosen = chosen_settings({**STATE, "range_b": text}, "cpu")
-    assert (chosen.range_a, chosen.range_b) == (None, meant)
+    chosen = chosen_settings({"range_b": text})
+    assert (chosen["range_a"], chosen["range_b"]) == (None, meant)
 
 
 @pytest.mark.parametrize("value", [None, 5, ["0", "6"], 41 * "1"])
 def test_what_is_no_text_of_a_range_is_refused(value: object) -> None:
     with pytest.raises(ChoiceError, match="range_a cannot have this value: write two numbers, such as 0,6"):
-        chosen_settings({**STATE, "range_a": value}, "cpu")
+        chosen_settings({"range_a": value})
+
+
+def test_a_range_that_runs_downwards_is_refused_by_the_librarys_sentence() -> None:
+    with pytest.raises(ChoiceError, match="unusable range '6,0': use LOWER,UPPER"):
+        chosen_settings({"range_b": "6,0"})
+
+
+@pytest.mark.parametrize("choices", [None, [], {"plane": "$import os"}, {"gray": "yes"}, {"window": ["brain"]}])
+def test_what_the_page_does_not_offer_is_refused(choices: object) -> None:
+    with pytest.raises(ChoiceError):
+        chosen_settings(choices)
+
+
+TURN = [[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, -3.5], [0.0, 0.0, 0.0, 1.0]]
+
+
+def test_a_movement_is_taken_as_it_is() -> None:
+    assert chosen_movement(TURN) == TURN
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        None,
+        "1",
+        [[1]],
+        TURN[:3],
+        [*TURN[:3], [0, 0, 0, 2]],
+        [[0, -1, 0, 1e4], *TURN[1:]],
+        [[0, -1, 0, float("nan")], *TURN[1:]],
+        [[0, 0, 0, 0], *TURN[1:]],
+        [[0, -100, 0, 0], *TURN[1:]],
+    ],
+)
+def test_what_is_no_movement_is_refused(matrix: object) -> None:
+    with pytest.raises(ChoiceError, match="not a movement of B"):
+        chosen_movement(matrix)
 
 
 def test_the_modalities_are_those_of_the_table() -> None:
     of_volumes = [name for name in modalities.MODALITIES if name not in {"visible", "infrared"}]
     assert [item["value"] for item in MODALITIES] == [None, *of_volumes]
+    with pytest.raises(ChoiceError, match="no such modality"):
+        chosen_modality("xray")

@@ -3,8 +3,8 @@
 import importlib.util
 import sys
 
-_OF_THE_EXTRA = ("aiohttp", "trame", "trame_slicer", "trame_vuetify")
-_PACKAGES = "'trame-slicer[standalone]>=2,<3' 'trame-vuetify>=3' 'aiohttp>=3.10'"  # the extra web
+_OF_THE_EXTRA = ("aiohttp",)
+_PACKAGES = "'aiohttp>=3.10'"  # the extra web
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from .access import TOKEN_VARIABLE, Access, AccessError, choose_token
 from .gateway import Gateway
-from .sessions import Sessions
+from .sessions import ServerSettings, Sessions
 
 MAX_PORT = 65535
 
@@ -27,14 +27,10 @@ def serve() -> None:
             raise AccessError(f"{options.data} is not a folder: give --data a folder with volumes")
     except AccessError as error:
         sys.exit(f"s3im-web: {error}")
-    settings = {
-        "data": str(options.data.resolve()) if options.data else None,
-        "max_bytes": options.max_megabytes * 2**20,
-        "jobs": options.jobs,
-        "device": options.device,
-    }
-    sessions = Sessions(settings, options.max_sessions, options.idle_minutes)
-    gateway = Gateway(Access(token), sessions)
+    data = options.data.resolve() if options.data else None
+    settings = ServerSettings(data, options.max_megabytes * 2**20, options.device)
+    sessions = Sessions(settings, options.jobs, options.max_sessions, options.idle_minutes)
+    gateway = Gateway(Access(token), sessions, settings.max_bytes)
     try:
         web.run_app(
             gateway.application(),
@@ -87,7 +83,12 @@ def _options() -> argparse.Namespace:
     add("--data", type=Path, metavar="DIR", help="folder of this machine whose volumes may be loaded")
     add("--device", default="auto", help="where to compute: auto, cpu, cuda:1 (default: %(default)s)")
     add("--jobs", type=count, default=1, help="fusions at a time, over all users (default: %(default)s)")
-    add("--max-sessions", type=count, default=4, help="users at a time (default: %(default)s)")
-    add("--max-megabytes", type=count, default=2048, help="of a file and of a volume's voxels (default: %(default)s)")
+    add("--max-sessions", type=count, default=20, help="users at a time (default: %(default)s)")
+    add(
+        "--max-megabytes",
+        type=count,
+        default=2048,
+        help="of an upload and of what it unpacks to (default: %(default)s)",
+    )
     add("--idle-minutes", type=minutes, default=30, help="an unused session ends after them (default: %(default)s)")
     return parser.parse_args()

@@ -4,9 +4,11 @@ import contextlib
 import math
 import os
 import re
+import stat
+import zipfile
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from monai_s3im.errors import InputError
 from monai_s3im.formats.nibabel_images import announced_bytes
@@ -17,6 +19,10 @@ SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 MAX_LISTED = 2000
 MAX_HEADER = 2**20
 MAX_NAME = 200
+MAX_FILES = 20_000
+"""Of an upload, and of an archive."""
+
+_CHUNK = 2**20
 NO_FRAMES = ": this page takes one frame, saved as a volume of its own"
 NRRD_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
               "signed char": 1, "unsigned char": 1, "uchar": 1, "short": 2, "short int": 2, "signed short": 2,
@@ -94,6 +100,66 @@ def base_name(name: str) -> str:
     """A file's name as the browser gives it, without folders, in letters that can be shown."""
     base = re.split(r"[\\/]", name)[-1]
     return "".join(letter if letter.isprintable() else "_" for letter in base)[-MAX_NAME:]
+
+
+def inner_path(name: str) -> Path:
+    """Where an uploaded file goes below its folder: the relative path that the browser gives, without steps upwards."""
+    parts = [base_name(part) for part in re.split(r"[\\/]", name)]
+    kept = [part.lstrip(".") for part in parts if part.lstrip(". ")]
+    return Path(*kept[-8:]) if kept else Path("file")
+
+
+def find_volumes(folder: Path) -> list[Path]:
+    """The files of volume formats below a folder, sorted; hidden ones left out."""
+    return [folder / relative for relative in sorted(_volumes(folder)) if "__MACOSX" not in relative]
+
+
+def unpack(folder: Path, max_bytes: int) -> None:
+    """Unpack the ZIP archives below a folder, each in its place, and remove them.
+
+    Raises:
+        FileError: if one is damaged or encrypted, has too many files, unpacks to more than ``max_bytes``, or holds a
+            link or a path that leads out of its folder.
+    """
+    for archive in sorted(folder.rglob("*")):
+        if archive.suffix.casefold() != ".zip" or not archive.is_file():
+            continue
+        target = archive.with_suffix("")
+        while target.exists():
+            target = target.with_name(f"{target.name}_")
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                _unpack(packed, target, archive.name, max_bytes)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(f"{archive.name} is damaged, encrypted or not a ZIP archive: pack it again") from error
+        archive.unlink()
+
+
+def _unpack(packed: zipfile.ZipFile, target: Path, name: str, max_bytes: int) -> None:
+    entries = [entry for entry in packed.infolist() if not entry.is_dir()]
+    if len(entries) > MAX_FILES:
+        raise FileError(f"{name} has {len(entries)} files, and {MAX_FILES} are allowed here: pack one study")
+    refusal = FileError(
+        f"{name} unpacks to more than the {max_bytes / 2**20:.0f} MB that are allowed here: pack less, or ask who runs "
+        "the server for more"
+    )
+    if sum(entry.file_size for entry in entries) > max_bytes:
+        raise refusal
+    left = max_bytes
+    for entry in entries:
+        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        if ".." in parts or entry.filename.startswith("/") or stat.S_ISLNK(entry.external_attr >> 16):
+            raise FileError(f"{name} holds a link or a path that leads out of its folder: pack it again without")
+        path = target / inner_path(entry.filename)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with packed.open(entry) as source, path.open("wb") as copy:
+            while chunk := source.read(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise refusal
+                copy.write(chunk)
 
 
 def check_volume(path: Path, max_bytes: int) -> list[str]:
