@@ -155,6 +155,16 @@ def test_a_localizer_in_the_series_is_left_out_with_a_word(tmp_path, volume, kin
     assert len(series_files(folder)) == 6
 
 
+def test_localizers_at_one_position_are_left_out_too(tmp_path, volume, caplog):
+    beside = [
+        new_slice(volume[0], (x, 0, 0), (1.0, 0, 0, 0, 0, -1.0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+        for x in (0, 2)
+    ]
+    folder = write_slices(tmp_path / "ct", [*beside, *series_of(volume)])
+    np.testing.assert_array_equal(planes_in(folder), volume)
+    assert "2 images of different orientation (a localizer?) are left out" in caplog.text
+
+
 def test_a_series_without_uid_is_one(tmp_path, volume):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     for file in folder.iterdir():

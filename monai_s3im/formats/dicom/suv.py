@@ -31,6 +31,7 @@ _GE_SCAN_START = ((0x0009, 0x0010), (0x0009, 0x100D))
 _PHILIPS_CREATOR = (0x7053, 0x0010)
 _PHILIPS_SUV, _PHILIPS_ACTIVITY = (0x7053, 0x1000), (0x7053, 0x1009)
 _OTHER_SUV = ("BSA", "LBM", "LBMJAMES128", "LBMJANMA", "IBW")
+_MOST_KG, _LEAST_BQ, _MOST_HALF_LIVES = 1000.0, 1e4, 10  # beyond these a header is wrong: grams, MBq, another day
 _TIME = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?")
 
 
@@ -121,6 +122,8 @@ def _factor(units: str, headers: Sequence[Dataset], scanned: Sequence[Dataset]) 
     weight = _positive(first.get("PatientWeight"))
     if weight is None:
         raise _LacksError("lacks PatientWeight")
+    if weight > _MOST_KG:
+        raise _LacksError(f"has a PatientWeight of {weight:g} kg")
     return to_activity * 1000 * weight / _dose(first, scanned)
 
 
@@ -138,6 +141,8 @@ def _dose(header: Dataset, scanned: Sequence[Dataset]) -> float:
     dose = _positive(drugs[0].get("RadionuclideTotalDose")) if drugs else None
     if dose is None:
         raise _LacksError("lacks RadionuclideTotalDose")
+    if dose < _LEAST_BQ:
+        raise _LacksError(f"has a RadionuclideTotalDose of {dose:g} Bq, less than any scan needs (MBq?)")
     correction = str(header.get("DecayCorrection") or "").upper()
     if correction == "ADMIN":
         return dose
@@ -152,7 +157,10 @@ def _dose(header: Dataset, scanned: Sequence[Dataset]) -> float:
     half_life = _positive(drugs[0].get("RadionuclideHalfLife"))
     if half_life is None:
         raise _LacksError("lacks RadionuclideHalfLife")
-    return dose * math.pow(2, -(start - _injection(drugs[0], start)).total_seconds() / half_life)
+    elapsed = (start - _injection(drugs[0], start)).total_seconds()
+    if elapsed > _MOST_HALF_LIVES * half_life:
+        raise _LacksError(f"has an injection {elapsed / half_life:.0f} half-lives before the scan")
+    return dose * math.pow(2, -elapsed / half_life)
 
 
 def _injection(drug: Dataset, start: datetime) -> datetime:

@@ -58,8 +58,16 @@ def volumes_of(planes: Iterable[Plane], name: str) -> list[list[Volume]]:
             grids.append([plane])
         else:
             grid.append(plane)
-    grids.sort(key=len, reverse=True)
-    return [_volumes_on(grid, name) for grid in grids]
+    main, *beside = sorted(grids, key=len, reverse=True)
+    return [_volumes_on(main, name), *(_volumes_beside(grid, name) for grid in beside)]
+
+
+def _volumes_beside(planes: list[Plane], name: str) -> list[Volume]:
+    """The volumes of a grid beside the main one; one where nothing separates them, as of localizers."""
+    try:
+        return _volumes_on(planes, name)
+    except InputError:
+        return [Volume(tuple(planes))]
 
 
 def _is_same_grid(one: Plane, other: Plane) -> bool:
