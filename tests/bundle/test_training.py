@@ -3,10 +3,12 @@
 import json
 import operator
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanAbsoluteError, from_engine
@@ -16,6 +18,7 @@ from process_tools import printed_by
 from monai_s3im.bundle_config import bundle_parser, bundle_root
 from monai_s3im.errors import InputError
 from monai_s3im.networks import S3IMFusion, load_weights
+from monai_s3im.training import leave_process_group
 from monai_s3im.training.handlers import BestModel, ResumableCheckpoints, latest_checkpoint
 from monai_s3im.workflows import Evaluation, Inference, Training
 
@@ -297,6 +300,22 @@ def test_no_property_that_monai_asks_for_is_missing(tiny_dataset, tmp_path):
     ):
         workflow.initialize()
         assert workflow.check_properties() == []
+
+
+THREADS = Path("/proc/self/task")
+
+
+@pytest.mark.skipif(not THREADS.is_dir(), reason="needs /proc: the threads cannot be counted here")
+def test_no_thread_of_the_process_group_is_left_at_the_end():
+    """It could abort the process when Python ends; destroying the group does not end it while the network holds it."""
+    before = set(THREADS.iterdir())
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    network = torch.nn.parallel.DistributedDataParallel(torch.nn.Conv2d(2, 1, 3))
+    network(torch.rand(1, 2, 8, 8)).sum().backward()
+    assert any("gloo" in (thread / "comm").read_text() for thread in set(THREADS.iterdir()) - before)
+    leave_process_group(network)
+    assert set(THREADS.iterdir()) <= before
+    leave_process_group(network)
 
 
 def train_in_two_processes(configs, tiny_dataset, output_dir, **settings):
