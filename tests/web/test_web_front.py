@@ -78,9 +78,13 @@ def film(page: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.Fi
     return take
 
 
-def drop(page: Any, files: dict[str, Path]) -> None:
-    """Drop files on the page, with their relative paths as a folder that is dropped has them."""
-    page.get_by_label("Choose files").set_input_files(list(files.values()))
+def drop(page: Any, *paths: Path) -> None:
+    """Drop files or a folder on the page as a file manager does."""
+    tools = page.context.new_cdp_session(page)
+    dragged = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        tools.send("Input.dispatchDragEvent", {"type": kind, "x": 700, "y": 400, "data": dragged})
+    tools.detach()
 
 
 def wait_idle(page: Any) -> None:
@@ -127,15 +131,16 @@ def test_an_empty_page_says_what_to_do(page: Any, film: Callable[[], None]) -> N
 
 def test_a_file_that_is_no_volume_is_refused_on_the_page(page: Any, tmp_path: Path, film: Callable[[], None]) -> None:
     (tmp_path / "DOE_JOHN.nii.gz").write_text("no volume")
-    drop(page, {"": tmp_path / "DOE_JOHN.nii.gz"})
+    drop(page, tmp_path / "DOE_JOHN.nii.gz")
     page.get_by_role("alert").filter(has_text="DOE_JOHN.nii.gz is damaged, cut short or no .nii.gz file").wait_for()
+    assert page.get_by_role("region", name="Series and volumes").is_hidden()
     film()
 
 
 def test_a_file_that_is_too_large_is_refused_on_the_page(page: Any, tmp_path: Path) -> None:
     wait_idle(page)
     (tmp_path / "large.nrrd").write_bytes(b"NRRD0004\n" + bytes(18 * 2**20))
-    drop(page, {"": tmp_path / "large.nrrd"})
+    drop(page, tmp_path / "large.nrrd")
     page.get_by_role("alert").filter(has_text=re.compile("larger than the 16 MB|broken off")).wait_for()
     assert name_of(page, "a") == "no volume yet"
 
@@ -150,7 +155,7 @@ def test_nothing_outside_the_servers_folder_is_loaded(page: Any, pair: Path) -> 
 
 def test_a_dicom_folder_is_dropped_and_its_series_are_listed(page: Any, study: Path, film: Callable[[], None]) -> None:
     wait_idle(page)
-    page.get_by_label("Choose a folder").set_input_files(study)
+    drop(page, study)
     page.locator("#name-b", has_text=re.compile("HEAD|BRAIN")).wait_for()
     wait_idle(page)
     rows = page.get_by_role("region", name="Series and volumes").get_by_role("row").all_inner_texts()
@@ -352,7 +357,7 @@ def test_two_files_are_a_pair_and_an_archive_is_a_study(page: Any, pair: Path, s
     wait_idle(page)
     page.get_by_role("button", name="New session").click()
     page.get_by_role("heading", name="Fuse two volumes").wait_for()
-    drop(page, {name: pair / name for name in ("t1.nii.gz", "ct.nii.gz")})
+    drop(page, pair / "t1.nii.gz", pair / "ct.nii.gz")
     page.locator("#name-b", has_text="nii.gz").wait_for()
     wait_idle(page)
     assert {name_of(page, "a"), name_of(page, "b")} == {"t1.nii.gz", "ct.nii.gz"}

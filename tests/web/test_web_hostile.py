@@ -83,6 +83,8 @@ def test_damaged_files_are_refused_by_the_sentences_of_the_command(tmp_path: Pat
                 found[f"{case.format}: {case.damage}"] = (said, expected)
                 session = sessions.find("one")
                 assert str(session.folder) not in said
+                if said and not state["sources"]:
+                    assert list(session.folder.iterdir()) == []
                 if "a" in state["sources"]:
                     await client.post("/api/end")
                     await sessions.open("one")

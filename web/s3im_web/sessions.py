@@ -177,12 +177,18 @@ class Session:
             self._notes = [*found["problems"]]
             new = {secrets.token_hex(8): {**each, "folder": str(folder)} for each in found["found"]}
             self._offers = {**self._offers, **new}
-            if len(new) == 1:
-                target = side or next((each for each in SIDES if each not in self._sources), "b")
-                await self._open(job, target, next(iter(new)), None)
-            elif len(new) == 2 and not self._sources and side is None:
-                for target, key in zip(SIDES, new, strict=True):
-                    await self._open(job, target, key, None)
+            try:
+                if len(new) == 1:
+                    target = side or next((each for each in SIDES if each not in self._sources), "b")
+                    await self._open(job, target, next(iter(new)), None)
+                elif len(new) == 2 and not self._sources and side is None:
+                    for target, key in zip(SIDES, new, strict=True):
+                        await self._open(job, target, key, None)
+            except BaseException:
+                if len(new) == 1:  # there is nothing else to choose
+                    self._offers = {key: offer for key, offer in self._offers.items() if key not in new}
+                    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                raise
             await self._forget_unused()
 
         self._start("Reading", work)
