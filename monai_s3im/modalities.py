@@ -154,10 +154,12 @@ class Task:
     Attributes:
         weights: the file's name among the bundle's models.
         fits: whether a pair is of the task, from the names of its two modalities, in either order.
+        by_name: the weights are for those who ask for them by name; no pair gets them by its modalities.
     """
 
     weights: str
     fits: Callable[[str, str], bool]
+    by_name: bool = False
 
 
 TASKS = {
@@ -165,6 +167,7 @@ TASKS = {
     "spect-pet-mri": Task("model_spect_mri.pt", lambda a, b: {a, b} in ({"mr", "spect"}, {"mr", "pet"})),
     "medical": Task("model.pt", lambda a, b: not {a, b} & _LIGHT),
     "infrared-visible": Task("model_infrared.pt", lambda a, b: {a, b} <= {*_LIGHT, "generic"}),
+    "findings": Task("model_findings.pt", lambda a, b: not {a, b} & _LIGHT, by_name=True),
 }
 """Task by name; the first that fits a pair is its own, so a narrow one stands before a wide one."""
 
@@ -175,7 +178,7 @@ OWN_WEIGHTS = "own"
 
 def task_of(modality_a: str, modality_b: str) -> str | None:
     """The name of the task that a pair is of; None if there is none."""
-    return next((name for name, task in TASKS.items() if task.fits(modality_a, modality_b)), None)
+    return next((name for name, task in TASKS.items() if not task.by_name and task.fits(modality_a, modality_b)), None)
 
 
 def task_weights(task: str | None, models: str | Path, own: str | Path | None = None) -> dict[str, Path]:
@@ -187,7 +190,8 @@ def task_weights(task: str | None, models: str | Path, own: str | Path | None = 
         own: a file that takes the place of all of them.
 
     Returns:
-        Task -> file; with ``own``, :data:`OWN_WEIGHTS` -> that file.
+        Task -> file; with ``own``, :data:`OWN_WEIGHTS` -> that file. Tasks that are only for those who name them are
+        not among those that are chosen from.
 
     Raises:
         InputError: if there is no such task.
@@ -196,7 +200,9 @@ def task_weights(task: str | None, models: str | Path, own: str | Path | None = 
         raise InputError(f"unknown task {task!r}: use one of {', '.join([AUTO_TASK, *TASKS])}")
     if own is not None:
         return {OWN_WEIGHTS: Path(own)}
-    return {name: Path(models) / each.weights for name, each in TASKS.items() if task in {None, AUTO_TASK, name}}
+    is_by_pair = task in {None, AUTO_TASK}
+    wanted = [name for name, each in TASKS.items() if name == task or (is_by_pair and not each.by_name)]
+    return {name: Path(models) / TASKS[name].weights for name in wanted}
 
 
 def modality_named(name: str) -> Modality:

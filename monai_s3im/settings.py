@@ -27,6 +27,9 @@ UNITS = ("file", "suv")
 COLOR_MODELS = ("lab", "ycbcr")
 """How a fused volume shows uptake: by hue and lightness in CIELAB, or by the chrominance of YCbCr, as in the paper."""
 
+COLORED = ("auto", "b")
+"""What has colour: a PET or SPECT volume, by its modality; or source B, whatever it is."""
+
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 MAX_GIB = 4.0
@@ -87,9 +90,12 @@ class FusionSettings:
             where that is the unit; instead of the window or the percentiles of its modality. The same range for two
             patients makes them comparable.
         range_b: the same of image B.
+        color: what colour shows: ``"auto"``, the uptake of a PET or SPECT volume; or ``"b"``, the values of source B,
+            whatever its modality, where one gray image cannot hold the contrasts of both. Lightness is then the fused
+            image, and hue B, with a colour bar in the record.
         color_map: colour of a PET or SPECT volume: ``"magenta-gold"``, a colour map of matplotlib, or a text file of
             rows of R G B; see :class:`monai_s3im.transforms.ColorMapd`. None: that of the modality.
-        color_model: how a fused volume is coloured: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``,
+        color_model: how a fused image is coloured: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``,
             by the chrominance of the colour map, as in Fig. 4 of the paper. Pictures that have colour keep theirs.
         gray: leave the colour out of the result.
         dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
@@ -149,6 +155,12 @@ class FusionSettings:
     range_b: str | Sequence[float] | None = _option(
         None, "Values of B that become 0 and 1: LOWER,UPPER in the file's unit, such as 0,6.", recorded=True
     )
+    color: str = _option(
+        "auto",
+        "What colour shows: auto, the uptake of a PET or SPECT; or b, the values of B, whatever it is.",
+        choices=COLORED,
+        recorded=True,
+    )
     color_map: str | None = _option(
         None, "Colour of uptake: magenta-gold, a map of matplotlib, or a text file of rows of R G B."
     )
@@ -165,7 +177,8 @@ class FusionSettings:
     )
     task: str = _option(
         AUTO_TASK,
-        "Which weights to use: ct-mri, spect-pet-mri, medical, infrared-visible, or auto, by each pair's modalities.",
+        "Which weights to use: ct-mri, spect-pet-mri, medical, infrared-visible, findings (lesions are kept), or auto, "
+        "by each pair's modalities.",
         choices=[AUTO_TASK, *TASKS],
     )
     weights: str | Path | None = _option(  # noqa: RUF009

@@ -17,7 +17,7 @@ from monai_s3im.bundle_config import bundle_root
 from monai_s3im.cli import app
 from monai_s3im.errors import InputError
 from monai_s3im.modalities import MODALITIES, TASKS, task_of, task_weights
-from monai_s3im.networks import S3IMFusion, TaskNetworks, load_weights
+from monai_s3im.networks import PyramidFusion, S3IMFusion, TaskNetworks, load_weights
 from monai_s3im.pairs.inference import fusion_pairs
 from monai_s3im.pairs.lists import Pair
 from monai_s3im.pipeline import Fuser
@@ -33,9 +33,9 @@ def sha256(file):
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def by_hand(weights, image_a, image_b):
+def by_hand(weights, image_a, image_b, network=None):
     """What the network with these weights makes of two gray pictures, 0..255."""
-    network = S3IMFusion().eval()
+    network = (network or S3IMFusion()).eval()
     network.load_state_dict(torch.load(weights, weights_only=True))
     pair = np.stack([np.asarray(Image.open(file), dtype=np.float32) for file in (image_a, image_b)]) / 255
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, m
 def test_modalities_of_different_tasks_are_refused_in_a_sentence(fuser, pictures, tmp_path):
     sentence = (
         "CT and infrared belong to no task together: name the right modalities, or choose the weights by a task: "
-        "ct-mri, spect-pet-mri, medical, infrared-visible"
+        "ct-mri, spect-pet-mri, medical, infrared-visible, findings"
     )
     with pytest.raises(InputError) as refusal:
         fuser(*pictures, tmp_path / "out.png", "ct", "infrared")
@@ -138,6 +138,26 @@ def test_a_named_task_that_fits_is_used_without_a_word(pictures, tmp_path, caplo
     assert record_of(tmp_path / "out.png")["weights_file"] == "model_infrared.pt"
 
 
+@pytest.mark.parametrize("modalities", [("mr", "ct"), ("mr", "mr"), ("pet", "mr")])
+def test_the_weights_that_keep_findings_are_for_any_medical_pair_of_those_who_name_them(
+    pictures, tmp_path, caplog, modalities
+):
+    with caplog.at_level(logging.WARNING):
+        Fuser(device="cpu", task="findings", gray=True)(*pictures, tmp_path / "out.png", *modalities)
+    assert caplog.messages == []
+    fused = np.asarray(Image.open(tmp_path / "out.png"), dtype=np.float32)
+    expected = by_hand(MODELS / "model_findings.pt", *pictures, network=PyramidFusion())
+    np.testing.assert_allclose(fused, expected, rtol=0, atol=1)
+    record = record_of(tmp_path / "out.png")
+    assert (record["task"], record["weights_file"]) == ("findings", "model_findings.pt")
+
+
+def test_the_weights_that_keep_findings_are_not_for_infrared(pictures, tmp_path):
+    Fuser(device="cpu", task="findings")(*pictures, tmp_path / "out.png", "visible", "infrared")
+    (warning,) = record_of(tmp_path / "out.png")["warnings"]
+    assert "the weights are those of the task findings" in warning
+
+
 @pytest.mark.parametrize("modalities", [("mr", "ct"), ("visible", "infrared"), ("ct", "infrared")])
 @pytest.mark.parametrize("task", ["auto", "medical"])
 def test_own_weights_are_used_for_every_pair_whatever_the_task(pictures, tmp_path, caplog, modalities, task):
@@ -154,7 +174,7 @@ def test_own_weights_are_used_for_every_pair_whatever_the_task(pictures, tmp_pat
 
 
 def test_an_unknown_task_is_refused_by_function_and_command(pictures, tmp_path):
-    sentence = "unknown task 'thermal': use one of auto, ct-mri, spect-pet-mri, medical, infrared-visible"
+    sentence = "unknown task 'thermal': use one of auto, ct-mri, spect-pet-mri, medical, infrared-visible, findings"
     with pytest.raises(InputError, match=sentence):
         Fuser(device="cpu", task="thermal")
     images = [str(file) for file in pictures]
@@ -213,7 +233,9 @@ def test_workers_choose_by_pair_too(mixed, tmp_path, fuser):
 
 
 def test_only_the_files_that_may_be_needed_are_named():
-    assert task_weights("auto", "models") == {name: MODELS.__class__("models") / t.weights for name, t in TASKS.items()}
+    chosen_from = {name: MODELS.__class__("models") / t.weights for name, t in TASKS.items() if name != "findings"}
+    assert task_weights("auto", "models") == chosen_from
+    assert list(task_weights("findings", "models")) == ["findings"]
     assert list(task_weights("medical", "models")) == ["medical"]
     assert list(task_weights(None, "models", "own.pt")) == ["own"]
 

@@ -18,7 +18,7 @@ QUALITY_EXAMPLES = examples(
 VOLUMES_EXAMPLES = examples("benchmark volumes fused --pairs pairs.csv -o quality")
 LESIONS_EXAMPLES = examples(
     "benchmark lesions -o lesions",
-    "benchmark lesions --pairs stroke.csv --mask lesion.nii.gz -o stroke",
+    "benchmark lesions --pairs stroke.csv --mask lesion.nii.gz --color b -o stroke",
 )
 
 benchmark_app = typer.Typer(help="Compare fusion methods.", no_args_is_help=True)
@@ -121,6 +121,8 @@ def benchmark_lesions(
     weights: Annotated[
         Path | None, typer.Option(help="Weights to fuse with; default: those of each pair's task.")
     ] = None,
+    task: Annotated[str, choice("task", help="Weights by name, such as findings.")] = "auto",
+    color: Annotated[str, choice("color", help="What colour shows: auto, or b.")] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto uses CUDA if available.")] = "auto",
 ) -> None:
     """Measure what a fusion keeps of lesions: of phantom heads, in all pairs of modalities, or of your own volumes.
@@ -142,7 +144,13 @@ def benchmark_lesions(
             else:
                 cases = phantom_cases(heads, seed)
             table = run_lesions(
-                cases, output, weights=weights, device=device, progress=lambda name: step(f"Measuring {name}")
+                cases,
+                output,
+                weights=weights,
+                task=task,
+                color=color,
+                device=device,
+                progress=lambda name: step(f"Measuring {name}"),
             )
     except (InputError, OutputError) as error:
         fail(error)

@@ -21,7 +21,7 @@ CHOICES = {
     **{option.name: choices for option in fields(FusionSettings) if (choices := choices_of(option.name))},
     "engine": ("local", "ray"),
     "data set": ("harvard", "roadscene"),
-    "config": ("train", "train_salient", "train_ct_mri", "train_spect_mri"),
+    "config": ("train", "train_salient", "train_ct_mri", "train_spect_mri", "train_findings"),
 }
 """The values of an option that the help names; the library, which may take more (LOWER,UPPER), checks them."""
 

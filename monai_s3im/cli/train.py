@@ -25,7 +25,7 @@ EXAMPLES = examples(
 _PATHS = {"dataset_dir", "datalist", "output_dir", "resume", "init_weights", "bundle_root"}
 
 # A config lies over train and over those named here.
-_BETWEEN = {f"train_{task}_mri": ["train_salient", "train_one_task"] for task in ("ct", "spect")}
+_BETWEEN = {f"train_{name}": ["train_salient", "train_one_task"] for name in ("ct_mri", "spect_mri", "findings")}
 
 
 def train(
@@ -34,8 +34,8 @@ def train(
         str,
         choice(
             "config",
-            help="train (the paper's recipe), train_salient (laid over it), train_ct_mri or train_spect_mri (laid over "
-            "both, and over train_one_task), or a JSON file.",
+            help="train (the paper's recipe), train_salient (laid over it), train_ct_mri, train_spect_mri or "
+            "train_findings (laid over both, and over train_one_task), or a JSON file.",
         ),
     ] = "train",
     trust_config: Annotated[

@@ -13,6 +13,7 @@ from monai_s3im.bundle_config import bundle_parser
 from monai_s3im.errors import OutputError, own_errors
 from monai_s3im.formats.writing import write_json, write_text
 from monai_s3im.pipeline import choose_device
+from monai_s3im.settings import DEFAULTS
 from monai_s3im.transforms import RestoreGridd, SplitChrominanced, in_color
 
 from .baselines import BASELINES
@@ -27,6 +28,8 @@ def run_lesions(
     output_dir: Path,
     *,
     weights: Path | None = None,
+    task: str = DEFAULTS.task,
+    color: str = DEFAULTS.color,
     device: str = "auto",
     progress: Callable[[str], None] | None = None,
 ) -> Path:
@@ -36,7 +39,9 @@ def run_lesions(
         cases: the volumes, see :mod:`monai_s3im.evaluation.lesion_cases`.
         output_dir: gets ``lesions.md``, ``lesions.json`` with every lesion, and ``lesions.png``, of each pair the
             lesion of which the network keeps least.
-        weights: of the network; None: those of each pair's task.
+        weights: of the network; None: those of the task.
+        task: which weights to use, as :class:`monai_s3im.FusionSettings` has it.
+        color: what colour shows, the same.
         device: to fuse on.
         progress: called with the name of what is at work.
 
@@ -51,7 +56,7 @@ def run_lesions(
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{output_dir} cannot be made: {error.strerror}: choose another folder") from error
-    fuse = _Methods(weights, choose_device(device))
+    fuse = _Methods(weights, task, color, choose_device(device))
     values: list[LesionValue] = []
     views: dict[str, tuple[float, LesionView]] = {}
     for case in cases:
@@ -78,9 +83,9 @@ def run_lesions(
 class _Methods:
     """The pipeline of the bundle's inference config, with the network and with each baseline in its place."""
 
-    def __init__(self, weights: Path | None, device: str) -> None:
+    def __init__(self, weights: Path | None, task: str, color: str, device: str) -> None:
         own = str(weights) if weights is not None else None
-        parser = bundle_parser("inference", ckpt_path=own, device=device, output_dir=".")
+        parser = bundle_parser("inference", ckpt_path=own, task=task, color=color, device=device, output_dir=".")
         with own_errors():
             steps = parser.get_parsed_content("preprocessing").transforms
             at = next(index for index, step in enumerate(steps) if isinstance(step, SplitChrominanced))

@@ -52,6 +52,7 @@ def slices_with_content(paths: tuple[Path, ...], max_gib: float) -> Tensor:
         unit=record.settings.unit if record else DEFAULTS.unit,
         **{f"range_{key}": getattr(record.settings, f"range_{key}") if record else None for key in "ab"},
         color_map=color_map,
+        color=record.settings.color if record else DEFAULTS.color,
         color_model=record.settings.color_model if record else DEFAULTS.color_model,
         max_gib=max_gib,
         device="cpu",

@@ -1,5 +1,6 @@
-"""The network of Fig. 2 and its parts."""
+"""The network of Fig. 2 and its parts, and a pyramid network that keeps findings."""
 
+from monai_s3im.networks.nets.pyramid_fusion import PyramidFusion
 from monai_s3im.networks.nets.s3im_fusion import S3IMFusion
 
 from .by_task import TaskNetworks
@@ -8,6 +9,7 @@ from .weights import load_weights, read_manifest
 
 __all__ = [
     "EXPORT_FORMATS",
+    "PyramidFusion",
     "S3IMFusion",
     "TaskNetworks",
     "export_network",

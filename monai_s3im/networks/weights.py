@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from monai_s3im.errors import InputError
+from monai_s3im.networks.nets.pyramid_fusion import PyramidFusion
 
 from .export import EXPORT_FORMATS, load_exported
 
@@ -24,10 +26,11 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
         network: on any device.
         path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code. If a manifest
             beside it names it, as for the weights of the package, its SHA256 must be the one given there. Or a
-            whole network that :func:`~monai_s3im.networks.export_network` wrote.
+            whole network that :func:`~monai_s3im.networks.export_network` wrote. Weights of the default
+            :class:`~monai_s3im.networks.PyramidFusion` are known by their names, and get that network.
 
     Returns:
-        The network, or the one that was exported.
+        The network, the pyramid network, or the one that was exported.
 
     Raises:
         InputError: if the file is missing, damaged, not the one that its manifest names, or of another network.
@@ -38,7 +41,9 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     content, _ = _read(path)
     try:
         _check_unpacked(content)
-        network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        network = _network_for(state, network)
+        network.load_state_dict(state)
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
@@ -47,6 +52,16 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     if not all(value.isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"{path} holds NaN or infinite weights: name another file, or install the package again")
     return network.eval()
+
+
+def _network_for(state: Any, network: nn.Module) -> nn.Module:
+    """The network, or a pyramid network on its device where the weights are of one."""
+    if isinstance(network, PyramidFusion):
+        return network
+    pyramid = PyramidFusion()
+    if not isinstance(state, Mapping) or state.keys() != pyramid.state_dict().keys():
+        return network
+    return pyramid.to(next(network.parameters()).device)
 
 
 def is_as_shipped(path: str | Path) -> bool:

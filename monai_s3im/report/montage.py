@@ -70,7 +70,7 @@ def montage(images: CaseImages, titles: tuple[str, str], color_bar: ColorBar | N
         picture = _with_bar(picture, color_bar)
     stream = io.BytesIO()
     picture.save(stream, format="WEBP", quality=_QUALITY)
-    colors = "" if color_bar is None else f"; colours show uptake from {_ends(color_bar)}"
+    colors = "" if color_bar is None else f"; colours run from {_ends(color_bar)}"
     return Montage(stream.getvalue(), picture.size, f"{', '.join(columns)}{where}{colors}")
 
 

@@ -21,7 +21,7 @@ from monai_s3im.errors import InputError
 from monai_s3im.formats.paths import isfile
 from monai_s3im.functional import hue_arc, plane_colors, rgb_to_lab, rgb_to_ycbcr, uptake_colors, ycbcr_to_rgb
 from monai_s3im.modalities import MODALITIES
-from monai_s3im.settings import COLOR_MODELS
+from monai_s3im.settings import COLOR_MODELS, COLORED
 
 from .meta import like, with_meta
 from .notes import COLOR_BAR, with_note, with_warnings
@@ -208,39 +208,57 @@ def _shows_anatomy(plane: Tensor) -> bool:
 
 
 class ColorMapd(MapTransform):
-    """Give a scalar volume of a functional modality (PET, SPECT) its colours, as ``meta["color_table"]``.
+    """Give a source that colour is to show its colours, as ``meta["color_table"]``.
 
     The voxels stay as they are: three channels would take three times the memory, and :class:`SplitChrominanced` makes
-    of values and table what it needs. Pictures get no table: a gray picture of uptake has lost its unit, and a coloured
-    one has its colours.
+    of values and table what it needs.
+
+    - ``color="auto"``: scalar volumes of a functional modality (PET, SPECT). Pictures get no table: a gray picture of
+      uptake has lost its unit, and a coloured one has its colours.
+    - ``color="b"``: the last source alone, volume or picture, whatever its modality. Where two gray contrasts oppose
+      each other, such as those of a lesion in T1 and FLAIR, hue shows the second one.
 
     In the model ``"lab"`` hue shows uptake and lightness anatomy, see :func:`monai_s3im.functional.uptake_colors`.
     Where a second source has colour, the colours of both are mixed, and that needs ``"ycbcr"``.
 
     Args:
-        keys: normalised sources with ``meta["modality"]``.
-        color_map: see :class:`ColorMap`; None: that of each modality.
+        keys: normalised sources with ``meta["modality"]``, A and B.
+        color_map: see :class:`ColorMap`; None: that of each modality, and magenta-gold for one that has none.
         color_model: ``"lab"`` or ``"ycbcr"``, see :func:`colors_by`.
+        color: ``"auto"`` or ``"b"``.
 
     Raises:
-        InputError: if the colour map or the model cannot be used.
+        InputError: if the colour map or the model cannot be used, or ``color`` is another.
     """
 
-    def __init__(self, keys: KeysCollection, color_map: str | None = None, color_model: str = "lab") -> None:
+    def __init__(
+        self, keys: KeysCollection, color_map: str | None = None, color_model: str = "lab", color: str = "auto"
+    ) -> None:
         super().__init__(keys)
+        if color not in COLORED:
+            raise InputError(f"color is {color!r}: use one of {', '.join(COLORED)}")
         if color_model not in COLOR_MODELS:
             raise InputError(f"unknown colour model {color_model!r}: use one of {', '.join(COLOR_MODELS)}")
-        self.color_model = color_model
+        self.color, self.color_model = color, color_model
         self.colors = {model: colors_by(str(color_map), model) for model in COLOR_MODELS} if color_map else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Colour; the colour bar, and what is wrong with the map, are noted."""
+        """Colour; the colour bar, and what is wrong with the map, are noted.
+
+        Raises:
+            InputError: if B is to be shown by colour, and a source has colours of its own.
+        """
         result = dict(data)
         images = {key: with_meta(result[key]) for key in self.keys}
-        functional = {key: own for key, image in images.items() if (own := _map_of(image)) is not None}
-        is_alone = len(functional) == 1 and not any(image.shape[0] == 3 for image in images.values())
+        if self.color == "b":
+            _refuse_colors(images)
+            key = self.keys[-1]
+            maps = {key: _map_of(images[key]) or next(iter(ARCS))}
+        else:
+            maps = {key: own for key, image in images.items() if (own := _map_of(image)) is not None}
+        is_alone = len(maps) == 1 and not any(image.shape[0] == 3 for image in images.values())
         model = self.color_model if is_alone else "ycbcr"
-        for key, own in functional.items():
+        for key, own in maps.items():
             colors = self.colors[model] if self.colors else colors_by(own, model)
             result[key] = like(images[key].as_tensor(), images[key], color_table=colors.table)
             if is_alone:
@@ -255,6 +273,13 @@ def _map_of(image: MetaTensor) -> str | None:
     """The colour map of its modality, if the image is a scalar volume of uptake."""
     modality = MODALITIES.get(image.meta.get("modality"))
     return modality.color_map if modality and image.ndim == 4 and image.shape[0] == 1 else None
+
+
+def _refuse_colors(images: Mapping[Hashable, MetaTensor]) -> None:
+    for key, image in images.items():
+        if image.shape[0] == 3:
+            file = image.meta.get("filename_or_obj") or key
+            raise InputError(f"{file} has colours of its own, and color b needs gray sources: leave color at auto")
 
 
 def _bar_of(image: MetaTensor, bar: Tensor) -> dict[str, Any]:

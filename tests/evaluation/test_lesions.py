@@ -218,6 +218,27 @@ def test_real_volumes_are_measured_by_their_mask(volumes):
     assert "| both | masked | 1 |" in result.output
 
 
+def test_colour_and_weights_are_those_that_are_asked_for(volumes):
+    found = {}
+    for name, options in {"gray": [], "b": ["--color", "b"], "findings": ["--task", "findings"]}.items():
+        arguments = [
+            "--pairs",
+            volumes / "pairs.csv",
+            "--mask",
+            volumes / "mask.nii.gz",
+            "-o",
+            volumes / name,
+            *options,
+        ]
+        result = s3im("benchmark", "lesions", *arguments, "--device", "cpu")
+        assert result.exit_code == 0, result.output
+        (found[name],) = json.loads((volumes / name / "lesions.json").read_text(encoding="utf-8"))["lesions"]
+    kept = {name: lesion["contrast in S3IMFusion"] / lesion["contrast_b"] for name, lesion in found.items()}
+    assert kept["b"] > kept["gray"] + 0.1
+    assert found["findings"]["contrast in S3IMFusion"] != found["gray"]["contrast in S3IMFusion"]
+    assert found["findings"]["contrast_b"] == found["gray"]["contrast_b"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

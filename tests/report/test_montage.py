@@ -117,7 +117,7 @@ def test_the_colour_bar_is_drawn_below_with_its_range():
     red[0] = 0.3
     bar = ColorBar([[0, level, 255 - level] for level in range(256)], [0.0, 6.25], "SUV")
     without, result = (montage(CaseImages(MetaTensor(red)), ("A", "B"), given) for given in (None, bar))
-    assert result.description == f"{without.description}; colours show uptake from 0 to 6.25 SUV"
+    assert result.description == f"{without.description}; colours run from 0 to 6.25 SUV"
     with Image.open(io.BytesIO(result.webp)) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     strip = pixels[without.size[1] :]

@@ -28,6 +28,7 @@ from scene_tools import WAIT_S, finish, state_of
 from vtk import vtkWeakReference
 
 from monai_s3im.modalities import AUTO_TASK, AUTO_WINDOW, CT_WINDOWS, MODALITIES, TASKS
+from monai_s3im.settings import choices_of
 from monai_s3im.transforms.slices import PLANES
 
 GRID = Grid((48, 56, 12), (4.0, 4.0, 12.0))
@@ -106,13 +107,15 @@ def test_the_choices_are_those_of_the_logic_and_the_library(panel):
 
     values = {
         name: {member.value for member in getattr(parameters, name)}
-        for name in ("Reference", "Registration", "Modality", "Plane", "Window", "Task")
+        for name in ("Reference", "Registration", "Modality", "Plane", "Window", "Color", "ColorModel", "Task")
     }
     assert values["Reference"] == set(settings.REFERENCES)
     assert values["Registration"] == set(settings.REGISTRATIONS)
     assert values["Modality"] == set(MODALITIES) - {"visible", "infrared"} | {None}
     assert values["Plane"] == set(PLANES) | {"in-plane"}
     assert values["Window"] == set(CT_WINDOWS) | {AUTO_WINDOW, settings.WINDOW_OF_DISPLAY}
+    assert values["Color"] == set(choices_of("color"))
+    assert values["ColorModel"] == set(choices_of("color_model"))
     assert values["Task"] == set(settings.TASKS) == {AUTO_TASK, *TASKS}
     for window, (lower, upper) in CT_WINDOWS.items():
         assert f"({lower:g} to {upper:g} HU)" in parameters.Window(window).label()
@@ -564,5 +567,5 @@ def test_the_first_member_of_an_enumeration_is_its_default(panel, scene):
 
     new = FusionParameters(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
     chosen = [value for name in FusionParameters.allParameters if isinstance(value := getattr(new, name), Enum)]
-    assert len(chosen) == 9
+    assert len(chosen) == 10
     assert chosen == [next(iter(type(value))) for value in chosen]

@@ -130,6 +130,11 @@ def test_an_unknown_model_is_refused():
         ColorMapd("image", color_model="rgb")
 
 
+def test_another_source_of_colour_is_refused():
+    with pytest.raises(InputError, match="color is 'a': use one of auto, b"):
+        ColorMapd("image", color="a")
+
+
 def image_of(modality, *shape):
     return MetaTensor(torch.rand(*shape), meta={"modality": modality})
 
@@ -214,3 +219,27 @@ def test_two_sources_of_uptake_are_coloured_by_chrominance_and_have_no_bar():
     result = ColorMapd(["image_a", "image_b"])(data)
     assert all(result[key].meta["color_table"].ndim == 2 for key in data)
     assert noted(result, COLOR_BAR) == {}
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4, 4), (1, 4, 4)])
+@pytest.mark.parametrize(
+    "modalities", [("mr", "mr"), ("mr", "ct"), ("pet", "mr"), ("mr", "pet"), ("generic", "generic")]
+)
+def test_color_b_colours_the_second_source_alone_whatever_it_is(modalities, shape):
+    data = {key: image_of(name, *shape) for key, name in zip(("image_a", "image_b"), modalities, strict=True)}
+    data["image_b"].meta.update(intensity_range=(3.0, 9.0), unit="s")
+    result = ColorMapd(["image_a", "image_b"], color="b")(data)
+    assert result["image_a"] is data["image_a"]
+    uptake = data["image_b"].as_tensor()
+    expected = plane_colors(uptake_colors(ARCS["magenta-gold"])[1], uptake, uptake)
+    assert torch.equal(in_color(result["image_b"]).as_tensor(), expected)
+    bar = noted(result, COLOR_BAR)
+    assert (bar["range"], bar["unit"]) == ([3.0, 9.0], "s")
+
+
+@pytest.mark.parametrize("colored", ["image_a", "image_b"])
+def test_color_b_refuses_a_source_with_colours_of_its_own_by_name(colored):
+    data = {key: image_of("mr", 3 if key == colored else 1, 4, 4) for key in ("image_a", "image_b")}
+    data[colored].meta["filename_or_obj"] = "scan.png"
+    with pytest.raises(InputError, match=r"^scan\.png has colours of its own, .* leave color at auto$"):
+        ColorMapd(["image_a", "image_b"], color="b")(data)

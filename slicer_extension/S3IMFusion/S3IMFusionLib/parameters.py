@@ -115,6 +115,17 @@ class ColorMap(Enum):
         return self.value or _("As displayed, or of the modality")
 
 
+class Color(Enum):
+    """What the colour of a fused volume shows."""
+
+    AUTO = "auto"
+    B = "b"
+
+    def label(self) -> str:
+        """The name that the user reads."""
+        return {"auto": _("Uptake of a PET or SPECT"), "b": _("Volume B, whatever it is")}[self.value]
+
+
 class ColorModel(Enum):
     """How a fused volume shows the uptake of a PET or SPECT."""
 
@@ -134,6 +145,7 @@ class Task(Enum):
     SPECT_PET_MRI = "spect-pet-mri"
     MEDICAL = "medical"
     INFRARED_VISIBLE = "infrared-visible"
+    FINDINGS = "findings"
 
     def label(self) -> str:
         """The name that the user reads."""
@@ -143,6 +155,7 @@ class Task(Enum):
             "spect-pet-mri": _("SPECT or PET and MR"),
             "medical": _("Any medical images"),
             "infrared-visible": _("Infrared and visible light"),
+            "findings": _("Any medical images, lesions kept"),
         }
         return names[self.value]
 
@@ -165,6 +178,7 @@ class FusionParameters:
     window: Window = Window.AUTO
     range_a: str = ""
     range_b: str = ""
+    color: Color = Color.AUTO
     color_map: ColorMap = ColorMap.USUAL
     color_model: ColorModel = ColorModel.LAB
     gray: bool = False
@@ -204,6 +218,7 @@ def fusion_settings(parameters: FusionParameters) -> FusionSettings:
         window=parameters.window.value,
         range_a=parameters.range_a.strip() or None,
         range_b=parameters.range_b.strip() or None,
+        color=parameters.color.value,
         color_map=parameters.color_map.value,
         color_model=parameters.color_model.value,
         gray=parameters.gray,

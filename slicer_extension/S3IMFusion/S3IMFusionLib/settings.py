@@ -34,6 +34,7 @@ class FusionSettings:
             in which Slicer shows the CT.
         range_a: the values of A that become 0 and 1, ``"LOWER,UPPER"`` in the volume's unit; None: by its modality.
         range_b: the same for B.
+        color: what colour shows: ``"auto"``, the uptake of a PET or SPECT, or ``"b"``, volume B, whatever it is.
         color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colour
             in which Slicer shows it, if its hues can show uptake, else the library's.
         color_model: how a PET or SPECT is coloured: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``.
@@ -55,6 +56,7 @@ class FusionSettings:
     window: str = WINDOW_BY_CONTENT
     range_a: str | None = _DEFAULTS.range_a
     range_b: str | None = _DEFAULTS.range_b
+    color: str = _DEFAULTS.color
     color_map: str | None = None
     color_model: str = _DEFAULTS.color_model
     gray: bool = _DEFAULTS.gray

@@ -1,0 +1,238 @@
+"""Train the weights that keep findings: a pyramid network, and losses that say what a reader must see.
+
+Command:  python studies/findings.py --harvard DATA/harvard --roadscene DATA/roadscene --run runs/findings
+          (the second part: the same with --seed 5 --steps 6000 --learning_rate 0.002 --init FIRST/model.pt --strict)
+Duration: 3 to 6 steps a second on one CPU core. Stopped, it goes on from the last checkpoint of its folder.
+Result:   model.pt, a state dict for ``s3im fuse --weights``, and log.txt. What it is worth: studies/experiments.md.
+
+The terms: contrast of every square to its ring over the pooled spread (the measure of ``s3im benchmark lesions``, at
+all places and four sizes), kept contrast of the lesions whose places are known, flat bone, edges (Qabf), information
+(MI), a floor under what is bright, correlations that say whether both sources are shown, black, and little cut off.
+"""
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from findings_data import TISSUE, Sample, Samples
+from torch import Tensor
+
+from monai_s3im.losses import ConditionalEntropyLoss, EdgePreservationLoss, SalientFloorLoss, SolidLoss
+from monai_s3im.networks import PyramidFusion, load_weights
+
+SQUARES = ((3, 2), (7, 3), (13, 4), (21, 5))  # side in pixels, step between them
+NOISE = 0.012
+WEIGHTS = {
+    "local": 20.0, "lesion": 40.0, "edge": 9.0, "information": 0.5, "solid": 15.0, "shown": 10.0, "floor": 20.0,
+    "cut off": 20.0, "black": 0.0,
+}  # fmt: skip
+STRICTER = {"edge": 12.0, "shown": 12.0, "black": 20.0}
+_SATURATED = 250 / 255
+_CHROMA = 1.72  # way in CIELAB from no to full uptake, of that from black to white of an image with uptake
+
+
+def local_contrast(fused: Tensor, sources: Tensor) -> Tensor:
+    """What is missing of the stronger source's contrast between squares and the ring two to five pixels around."""
+    saturated = (sources >= _SATURATED).float()
+    visible = 1 - saturated.amax(1, keepdim=True) * (1 - saturated)
+    total = fused.new_zeros(())
+    for side, step in SQUARES:
+        with torch.no_grad():
+            contrast = _contrast(sources, side, step)
+            energy = contrast.square()
+            share = (energy / energy.sum(1, keepdim=True).clamp(min=1e-9)) ** 1.5
+            weight = _means(visible, side + 10, step) ** 4 * share * energy / (energy + 1) * (energy > 0.25)
+        kept = _contrast(fused, side, step) * contrast / energy.clamp(min=1e-3)
+        missing = weight * (1 - kept).clamp(0, 2)
+        total = total + (missing.sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1e-3)).mean()
+    return total / len(SQUARES)
+
+
+def _contrast(image: Tensor, side: int, step: int) -> Tensor:
+    moments = torch.cat([image, image.square()], dim=1)
+    inside = _means(moments[..., 5:-5, 5:-5], side, step)
+    whole, hole = (side + 10) ** 2, (side + 2) ** 2
+    ring = _means(moments, side + 10, step) * whole - _means(moments[..., 4:-4, 4:-4], side + 2, step) * hole
+    means, squares = zip(*[part.chunk(2, dim=1) for part in (inside, ring / (whole - hole))], strict=True)
+    variance = sum((s - m.square()).clamp(min=0) for m, s in zip(means, squares, strict=True)) / 2
+    return (means[0] - means[1]) / (variance + NOISE**2).sqrt()
+
+
+def _means(image: Tensor, side: int, step: int) -> Tensor:
+    return F.avg_pool2d(F.avg_pool2d(image, (side, 1), (step, 1)), (1, side), (1, step))
+
+
+def lesions_lost(fused: Tensor, samples: list[Sample]) -> tuple[Tensor, list[float]]:
+    """What is missing of the contrast of lesions with 1 or more in a source, and what is kept of each.
+
+    With coloured uptake the difference and the spread have the hue of the uptake, too.
+    """
+    total, kept = fused.new_zeros(()), []
+    for image, sample in zip(fused, samples, strict=True):
+        tissue = (sample.labels == TISSUE).float()[None, None]
+        for number in [n for n in sample.labels.unique().tolist() if 0 < n < TISSUE]:
+            lesion = (sample.labels == number).float()[None, None]
+            ring = (_grown(lesion, 5) - _grown(lesion, 1)) * tissue
+            if lesion.sum() < 5 or ring.sum() < 20:
+                continue
+            if lesion.sum() > 60:
+                lesion = 1 - _grown(1 - lesion, 1)
+            values = torch.cat([sample.sources, image, _CHROMA * sample.sources[1:]])[None]
+            steps, variances = _step_and_variance(values, lesion, ring)
+            contrasts = steps / (variances + 1e-5).sqrt()
+            best = int(contrasts[:2].abs().argmax())
+            wanted, other = contrasts[best].detach(), contrasts[1 - best].detach()
+            if wanted.abs() < 1:
+                continue
+            sign = wanted.sign()
+            if other * sign < -0.6 * wanted.abs() and contrasts[2].detach() * sign < 0:
+                sign = -sign  # the other source's sign is as good
+            if sample.kind == "coloured uptake":
+                step = steps[2] * sign if best == 1 else (steps[2] * sign).relu()
+                distance = (step.square() + steps[3].square() + 1e-8).sqrt()
+                part, weight = distance / (variances[2] + variances[3] + 1e-5).sqrt() / wanted.abs(), 0.4
+            else:
+                part, weight = contrasts[2] * sign / wanted.abs(), 1.0
+            total = total + weight * (1.05 - part).relu()
+            kept.append(min(1.0, part.item()))
+    return total / max(1, len(kept)), kept
+
+
+def _step_and_variance(values: Tensor, lesion: Tensor, ring: Tensor) -> tuple[Tensor, Tensor]:
+    means, variances = [], []
+    for mask in (lesion, ring):
+        mean = (values * mask).sum((2, 3), keepdim=True) / mask.sum()
+        means.append(mean[0, :, 0, 0])
+        variances.append(((values - mean).square() * mask).sum((0, 2, 3)) / mask.sum())
+    return means[0] - means[1], (variances[0] + variances[1]) / 2
+
+
+def _grown(mask: Tensor, pixels: int) -> Tensor:
+    return F.max_pool2d(mask, 2 * pixels + 1, stride=1, padding=pixels)
+
+
+def sources_hidden(fused: Tensor, samples: list[Sample]) -> Tensor:
+    """How much correlations with the sources are below what shows both, a little above the guards."""
+    total, count = fused.new_zeros(()), 0
+    for image, sample in zip(fused, samples, strict=True):
+        a, b, f = sample.sources[:1], sample.sources[1:], image
+        whole = torch.ones_like(f)
+        detail_a, detail_b, detail = (x - _smooth(x) for x in (a, b, f))
+        if sample.kind == "ct":
+            brain = ((b > 25 / 255) & (b < 160 / 255) & (a > 12 / 255)).float()
+            brain = 1 - _grown(1 - brain, 2)
+            wanted = [(2.0, 0.30, f, b, brain), (2.0, 0.89, f, a, brain)]
+        elif sample.kind in {"uptake", "coloured uptake"}:
+            hot, hotter = (b > 40 / 255).float(), (b > 60 / 255).float()
+            wanted = [(1.0, 0.88, _smooth(f), _smooth(b), hot), (1.0, 0.78, detail, detail_a, hotter)]
+        elif sample.kind == "infrared":
+            wanted = [(1.0, 0.64, detail, other, whole) for other in (detail_a, detail_b)]
+        else:
+            continue
+        if wanted[-1][-1].sum() < 300:
+            continue
+        for weight, least, first, second, mask in wanted:
+            total = total + weight * (least - _correlation(first, second, mask)).relu()
+        count += 1
+    return total / max(1, count)
+
+
+def _correlation(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
+    first, second = (mask * (x - (x * mask).sum() / mask.sum()) for x in (first, second))
+    return (first * second).sum() / (first.square().sum() * second.square().sum() + 1e-6).sqrt()
+
+
+def _smooth(image: Tensor) -> Tensor:
+    """A Gaussian of sigma 3 pixels, (1, H, W)."""
+    kernel = torch.exp(-torch.arange(-9, 10.0).square() / 18)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(image[None], (9, 9, 9, 9), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[0]
+
+
+def terms(network: PyramidFusion, sources: Tensor, samples: list[Sample]) -> tuple[dict[str, Tensor], list[float]]:
+    """The terms of the loss, and what is kept of each lesion."""
+    free = network.unbounded(sources)
+    lower, upper = network.bounds(sources)
+    fused = torch.minimum(torch.maximum(free, lower), upper)
+    dark = (sources.amax(1, keepdim=True) < 5 / 255).float()
+    lost, kept = lesions_lost(fused, samples)
+    return {
+        "local": local_contrast(fused, sources),
+        "lesion": lost,
+        "edge": EdgePreservationLoss()(fused, sources),
+        "information": ConditionalEntropyLoss()(fused, sources),
+        "solid": SolidLoss()(fused, sources),
+        "shown": sources_hidden(fused, samples),
+        "floor": SalientFloorLoss(0.92, 8.0)(fused, sources),
+        "cut off": (free - fused).abs().mean(),
+        "black": ((fused - 1 / 255).relu() * dark).sum() / dark.sum().clamp(min=50),
+    }, kept
+
+
+def main() -> None:
+    """Train by the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--harvard", type=Path, required=True)
+    parser.add_argument("--roadscene", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint, the log and the result")
+    parser.add_argument("--init", type=Path, help="weights to begin with")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning_rate", type=float, default=0.003)
+    parser.add_argument("--strict", action="store_true", help="with more weight on edges, both sources and black")
+    arguments = parser.parse_args()
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(arguments.seed)
+    network = load_weights(PyramidFusion(), arguments.init) if arguments.init else PyramidFusion()
+    samples = Samples(
+        arguments.harvard, arguments.roadscene, arguments.run.parent / "phantom.pt", seed=arguments.seed + 1
+    )
+    train(network.train(), samples, WEIGHTS | (STRICTER if arguments.strict else {}), arguments)
+
+
+def train(network: PyramidFusion, samples: Samples, weights: dict[str, float], arguments: argparse.Namespace) -> None:
+    """Train; a checkpoint every two minutes, at the end the moving average of the weights."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=arguments.learning_rate)
+    average = {name: value.clone() for name, value in network.state_dict().items()}
+    checkpoint, begin = arguments.run / "checkpoint.pt", 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=False)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        average, begin, samples.random.bit_generator.state = state["average"], state["step"], state["random"]
+    saved, means = time.monotonic(), {}
+    for step in range(begin, arguments.steps):
+        rate = min(1, (step + 1) / 30) * (0.03 + 0.97 * (1 + math.cos(math.pi * step / arguments.steps)) / 2)
+        for group in optimizer.param_groups:
+            group["lr"] = arguments.learning_rate * rate
+        found, kept = terms(network, *samples.batch(4))
+        optimizer.zero_grad()
+        torch.stack([weights[name] * value for name, value in found.items()]).sum().backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        momentum = min(0.99, (1 + step) / (10 + step))
+        for name, value in network.state_dict().items():
+            average[name].lerp_(value, 1 - momentum)
+        for name, value in found.items():
+            means.setdefault(name, []).append(value.item())
+        means.setdefault("kept", []).extend(kept)
+        if (step + 1) % 25 == 0:
+            text = " ".join(f"{name} {sum(values) / max(1, len(values)):.4f}" for name, values in means.items())
+            with (arguments.run / "log.txt").open("a", encoding="utf-8") as log:
+                log.write(f"{step + 1} {text}\n")
+            means = {}
+        if time.monotonic() - saved > 120 or step + 1 == arguments.steps:
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
+            state |= {"step": step + 1, "random": samples.random.bit_generator.state}
+            torch.save(state, checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
+            saved = time.monotonic()
+    torch.save(average, arguments.run / "model.pt")
+
+
+if __name__ == "__main__":
+    main()
