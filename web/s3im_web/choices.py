@@ -20,6 +20,7 @@ CHOICES = {
     "window": ("Window of a CT", [*choices_of("window")]),
     "unit": ("Unit of a PET", [*choices_of("unit")]),
     "task": ("Weights for", [*choices_of("task")]),
+    "color": ("Colour shows", [*choices_of("color")]),
     "color_map": ("Colour of PET and SPECT", [OWN_COLOURS, "magenta-gold", "inferno", "viridis", "turbo"]),
     "color_model": ("Colour model", [*choices_of("color_model")]),
 }
