@@ -1,7 +1,7 @@
 """Training samples with lesions whose places are known, for ``studies/findings.py``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +46,21 @@ class Samples:
         heads: phantom heads.
         first_head: seed of the first one; those of measurements are others.
         seed: of what is drawn.
+        shares: of the kinds of samples; they add to 1.
     """
 
     def __init__(
-        self, harvard: Path, roadscene: Path, cache: Path, heads: int = 5, first_head: int = 70000, seed: int = 1
+        self,
+        harvard: Path,
+        roadscene: Path,
+        cache: Path,
+        heads: int = 5,
+        first_head: int = 70000,
+        seed: int = 1,
+        shares: Mapping[str, float] = SHARES,
     ) -> None:
         self.random = np.random.default_rng(seed)
+        self.shares = dict(shares)
         self.pictures = {name: _pictures(harvard / f"datalist_{name}-MRI.json") for name in ("CT", "SPECT", "PET")}
         self.pictures["MR"] = self.pictures["SPECT"]
         self.pictures["infrared"] = _pictures(roadscene / "datalist_RoadScene.json")
@@ -69,7 +78,7 @@ class Samples:
 
     def draw(self) -> Sample:
         """One sample."""
-        name = self.random.choice(list(SHARES), p=list(SHARES.values()))
+        name = self.random.choice(list(self.shares), p=list(self.shares.values()))
         sources, labels, kind = self._phantom() if name == "phantom" else self._picture(str(name))
         if name != "infrared" and self.random.random() < 0.15:
             sources = torch.cat([self._noisy(sources[:1]), sources[1:]])
