@@ -242,7 +242,7 @@ def test_colour_and_weights_are_those_that_are_asked_for(volumes):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--pairs", "pairs.csv"], "--pairs and --mask belong together"),
+        (["--pairs", "pairs.csv"], "--pairs and --mask are used together"),
         (["--pairs", "pairs.csv", "--mask", "elsewhere.nii.gz"], "elsewhere.nii.gz has no lesion within"),
     ],
 )
