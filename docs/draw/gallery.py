@@ -2,7 +2,7 @@
 
 Command:  python docs/draw/gallery.py docs/gallery
 Duration: about three minutes on two CPU cores.
-Result:   fused_pairs.png, pictures of T1 with CT and with SPECT; fused_volume.png, T1 with CT and with PET in three
+Result:   fused_pairs.png, T1 with CT and with SPECT, axial; fused_volume.png, T1 with CT and with PET in three
           planes; coordinates.png, an oblique T1 and an axial CT fused on the grid of either, a landmark ringed; and
           colors.jpg and registered.jpg, see colors.py.
 """
@@ -48,34 +48,29 @@ def middle_slice(volume: MetaTensor, plane: str) -> np.ndarray:
     return as_rgb(slices[..., slices.shape[-1] // 2].numpy())
 
 
-def picture_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
-    """Source A, source B and fused, for one CT and one SPECT picture."""
-    pairs = read_pairs(folder, "validation")
-    rows = []
-    for modality in ("ct", "spect"):
-        pair = [pair for pair in pairs if pair.modality_b == modality][2]
-        sources = [as_rgb(read_image(path).numpy() / 255) for path in (pair.image_a, pair.image_b)]
-        fused = fuser(pair.image_a, pair.image_b, None, pair.modality_a, pair.modality_b)
-        rows.append([*sources, as_rgb(fused.numpy())])
-    return rows
-
-
-def volume_rows(fuser: Fuser, folder: Path) -> list[list[np.ndarray]]:
-    """Source A, source B and fused in each plane, for T1 with CT and T1 with PET."""
+def volume_rows(
+    fuser: Fuser, folder: Path, modalities: tuple[str, ...], planes: tuple[str, ...]
+) -> list[list[np.ndarray]]:
+    """Source A, source B and fused in each plane, for T1 with each of the modalities."""
     rows = []
     for pair in read_pairs(folder / "volumes" / "pairs.csv"):
-        if pair.modality_b == "spect":
+        if pair.modality_b not in modalities:
             continue
         fused = fuser(pair.image_a, pair.image_b, None, pair.modality_a, pair.modality_b)
         item = {"a": read_image(pair.image_a), "b": read_image(pair.image_b), "ma": "mr", "mb": pair.modality_b}
         for transform in (NormalizeModalityd(["a", "b"], ["ma", "mb"]), ColorMapd(["a", "b"])):
             item = transform(item)
         item |= {key: in_color(item[key]) for key in ("a", "b")}
-        for plane in PLANES:
+        for plane in planes:
             aligned = AlignSourcesd(["a", "b"], plane=plane)(item)
             shown = [aligned[key][..., aligned[key].shape[-1] // 2].numpy() for key in ("a", "b")]
             rows.append([*map(as_rgb, shown), middle_slice(fused, plane)])
     return rows
+
+
+def enlarged(rows: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Twice the size."""
+    return [[np.asarray(Image.fromarray(p).resize((2 * p.shape[1], 2 * p.shape[0]))) for p in row] for row in rows]
 
 
 def ringed(volume: MetaTensor, landmark: tuple[float, float, float]) -> np.ndarray:
@@ -108,8 +103,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_phantom(Path(temporary) / "phantom", subjects=4, volumes=True).parent
         pictures = {
-            "fused_pairs": picture_rows(fuser, folder),
-            "fused_volume": volume_rows(fuser, folder),
+            "fused_pairs": enlarged(volume_rows(fuser, folder, ("ct", "spect"), ("axial",))),
+            "fused_volume": volume_rows(fuser, folder, ("ct", "pet"), PLANES),
             "coordinates": coordinates_rows(),
         }
         for name, rows in pictures.items():
