@@ -60,6 +60,7 @@ environment:
 style: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/words.py
 
 types: environment
 	$(BIN)/mypy

@@ -2,7 +2,7 @@
 
 Command:  python studies/findings.py --harvard DATA/harvard --roadscene DATA/roadscene --run runs/findings
           then --part 2 --init runs/findings/1/model.pt, and --part 3 --init runs/findings/2/model.pt
-Duration: 3 to 6 steps a second on one CPU core. Stopped, it goes on from the last checkpoint of its folder.
+Duration: 3 to 6 steps a second on one CPU core. If stopped, it continues from the last checkpoint of its folder.
 Result:   model.pt, a state dict for ``s3im fuse --weights``, and log.txt. What it is worth: studies/experiments.md.
 
 Part 1 of the shipped weights was made before a lesion could have the other source's sign, with uptake at full weight,

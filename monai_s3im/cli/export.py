@@ -21,7 +21,7 @@ def export(
     task: Annotated[
         str, choice("task", help="Weights to export: ct-mri, spect-pet-mri, medical or infrared-visible.")
     ] = "medical",
-    weights: Annotated[Path | None, typer.Option(help="Weights to export instead of those of the package.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights to export instead of the packaged ones.")] = None,
 ) -> None:
     """Export the network for another runtime, for images of any size; s3im fuse --weights reads the file."""
     overrides = {"device": "cpu", "task": task, "ckpt_path": str(weights) if weights is not None else None}

@@ -84,7 +84,7 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
         image = sitk.ReadImage(str(path), imageIO="TIFFImageIO")
         array = sitk.GetArrayFromImage(image).reshape((*image.GetSize()[::-1], -1)).T
     where = "its axes are taken to run to the left, to the back and upwards"
-    warn(logger, f"{path.name} does not tell where it lies (TIFF has no orientation): {where}")
+    warn(logger, f"{path.name} has no position (TIFF has no orientation): {where}")
     if sizes is None:
         warn(logger, f"{path.name} does not say how large its voxels are: 1 x 1 x 1 mm is taken")
     affine = LPS_TO_RAS @ np.diag([*(sizes or (1.0, 1.0, 1.0)), 1.0])

@@ -77,7 +77,7 @@ class Card:
         description: what it shows.
         note: why something is not shown.
         volumes: those of the viewer by name; empty: no viewer.
-        images: what the viewer is told of each volume, by the same names.
+        images: what the viewer gets for each volume, by the same names.
         guards: guards and readability of uptake.
         rating: what a reader has said of the case.
         is_rating_old: whether that was about an earlier fused image.

@@ -73,11 +73,11 @@ async function openViewer(place) {
   for (const other of all(".viewer .open[hidden]")) other.hidden = false;
   place.append(stage);
   viewer ??= await loadViewer();
-  const told = JSON.parse(place.dataset.images);
+  const described = JSON.parse(place.dataset.images);
   const images = {};
   for (const text of all("[data-volume]", place)) {
     const { volume } = text.dataset;
-    images[volume.toLowerCase()] = { ...told[volume], buffer: await (await unzipped(text.textContent)).arrayBuffer() };
+    images[volume.toLowerCase()] = { ...described[volume], buffer: await (await unzipped(text.textContent)).arrayBuffer() };
   }
   viewer.set({ view: images.a ? "fade" : "side", fade: 0, plane: "all", only: null });
   await viewer.show(images);

@@ -21,12 +21,12 @@ _MOST_BYTES = 20 * 2**20
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-def serve_report(folder: Path, announce: Callable[[str], None], port: int = 0) -> None:
+def serve_report(folder: Path, started: Callable[[str], None], port: int = 0) -> None:
     """Serve ``report.html`` of a folder on loopback until interrupted; what is rated goes to ``ratings.json`` there.
 
     Args:
         folder: the output folder of a batch, with its report.
-        announce: called with the address.
+        started: called with the address.
         port: 0: a free one.
 
     Raises:
@@ -40,7 +40,7 @@ def serve_report(folder: Path, announce: Callable[[str], None], port: int = 0) -
     except OSError as error:
         raise InputError(f"cannot listen at port {port} ({error.strerror}): choose another with --port") from error
     with server:
-        announce(f"http://127.0.0.1:{server.server_address[1]}/")
+        started(f"http://127.0.0.1:{server.server_address[1]}/")
         server.serve_forever()
 
 

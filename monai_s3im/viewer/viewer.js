@@ -138,7 +138,7 @@ class FusionViewer {
     if (this.frame && this.frame !== former) this.resetView();
     this.find(".mip").hidden = !this.uptakeSide();
     this.apply();
-    this.tell();
+    this.showReadings();
   }
 
   /* The same grid, drawn nowhere. */
@@ -259,7 +259,7 @@ class FusionViewer {
     const moved = [0, 1, 2, 3].map((row) => [0, 1, 2, 3].map((column) => matrix[row].reduce((sum, part, k) => sum + part * image.affine[k][column], 0)));
     image.volume.setAffine(moved);
     this.redraw("b", true);
-    this.tell();
+    this.showReadings();
   }
 
   resetView() {
@@ -269,7 +269,7 @@ class FusionViewer {
       nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
       this.redraw(side);
     }
-    this.tell();
+    this.showReadings();
   }
 
   resetWindows() {
@@ -349,7 +349,7 @@ class FusionViewer {
   }
 
   /* The crosshair: position, slices, values. */
-  tell() {
+  showReadings() {
     const side = this.sides().at(-1);
     const nv = side && this.panes[side].nv;
     if (!nv?.volumes.length) {
@@ -380,7 +380,7 @@ class FusionViewer {
       nv.scene.crosshairPos = frac.map((part) => Math.min(1, Math.max(0, part)));
       this.redraw(side);
     }
-    this.tell();
+    this.showReadings();
   }
 
   step(x, y, z) {

@@ -36,7 +36,7 @@ def test_pages_are_slices(tmp_path, dtype):
     np.testing.assert_array_equal(image[0].numpy(), PAGES.transpose(2, 1, 0))
     np.testing.assert_array_equal(image.affine.numpy(), np.diag([-1, -1, 1, 1]))
     where, size = image.meta["warnings"]
-    assert "does not tell where it lies" in where
+    assert "has no position" in where
     assert "does not say how large its voxels are" in size
     assert image.meta.get("value_range") == (255 if dtype == np.uint8 else None)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Progress = Callable[[dict[str, Any]], None]
-Told = Callable[[int], None]
+OnPlace = Callable[[int], None]
 
 
 class JobError(RuntimeError):
@@ -118,7 +118,7 @@ class Crew:
         command: str,
         arguments: dict[str, Any],
         progress: Progress | None = None,
-        told: Told | None = None,
+        on_place: OnPlace | None = None,
         seconds: float | None = None,
     ) -> dict[str, Any]:
         """Do a job when its turn comes.
@@ -127,13 +127,13 @@ class Crew:
             command: of :mod:`s3im_web.worker`.
             arguments: its arguments.
             progress: called with each of its replies on the way.
-            told: called with the place in the line, and with 0 when the job begins.
+            on_place: called with the place in the line, and with 0 when the job begins.
             seconds: the most that it may take, from then on; None: any time.
 
         Raises:
             JobError: it failed, or took too long.
         """
-        worker = await self._turn(told)
+        worker = await self._turn(on_place)
         try:
             async with asyncio.timeout(seconds):
                 return await worker.run(command, arguments, progress)
@@ -142,14 +142,14 @@ class Crew:
         finally:
             self._give_back(worker)
 
-    async def _turn(self, told: Told | None) -> Worker:
+    async def _turn(self, on_place: OnPlace | None) -> Worker:
         if not self._idle:
             turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
             self._line.append(turn)
             try:
                 while not turn.done():
-                    if told is not None:
-                        told(self.place(turn))
+                    if on_place is not None:
+                        on_place(self.place(turn))
                     await asyncio.wait([turn], timeout=0.5)
             except asyncio.CancelledError:
                 if turn in self._line:
@@ -160,8 +160,8 @@ class Crew:
             worker = turn.result()
         else:
             worker = self._idle.pop()
-        if told is not None:
-            told(0)
+        if on_place is not None:
+            on_place(0)
         return worker
 
     def _give_back(self, worker: Worker) -> None:

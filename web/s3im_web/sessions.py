@@ -361,7 +361,7 @@ class Session:
             raise FileError("Something is being done already: wait for its end, or cancel it.")
 
     async def _read(self, command: str, arguments: dict[str, Any], job: Job | None = None) -> dict[str, Any]:
-        return await self._readers.run(command, arguments, None, self._told(job), LONGEST_READ)
+        return await self._readers.run(command, arguments, None, self._on_place(job), LONGEST_READ)
 
     async def _compute(self, command: str, arguments: dict[str, Any], job: Job) -> dict[str, Any]:
         def progress(reply: dict[str, Any]) -> None:
@@ -371,14 +371,14 @@ class Session:
             job.stage, job.done, job.total = stage, reply["done"], reply["total"]
             self.last_message = time.time()
 
-        return await self._fusers.run(command, {**arguments, "root": str(self.folder)}, progress, self._told(job))
+        return await self._fusers.run(command, {**arguments, "root": str(self.folder)}, progress, self._on_place(job))
 
-    def _told(self, job: Job | None) -> Callable[[int], None] | None:
-        def told(place: int) -> None:
+    def _on_place(self, job: Job | None) -> Callable[[int], None] | None:
+        def on_place(place: int) -> None:
             job.place = place
             self.last_message = time.time()
 
-        return None if job is None else told
+        return None if job is None else on_place
 
     async def _open(self, job: Job, side: str, identifier: str, modality: str | None) -> None:
         offer = self._offers.get(identifier)

@@ -292,10 +292,10 @@ def _sentences_without(root: str) -> Any:
     try:
         yield
     except (InputError, OutputError) as error:
-        raise FileError(_told(str(error), root)) from error
+        raise FileError(_without_root(str(error), root)) from error
 
 
-def _told(sentence: str, root: str) -> str:
+def _without_root(sentence: str, root: str) -> str:
     """A sentence without the folder of the session and those that were made for each upload."""
     for folder in sorted((path for path in Path(root).glob("*") if path.is_dir()), key=lambda path: -len(str(path))):
         sentence = sentence.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
