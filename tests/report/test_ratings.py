@@ -1,4 +1,4 @@
-"""A reader's ratings: saved beside the report, shown again when it is written again, and nothing else is read as one."""
+"""A reader's ratings: saved beside the report, shown again when it is written again, and nothing else is taken."""
 
 import http.client
 import json
