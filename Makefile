@@ -33,7 +33,7 @@ TOGETHER = $(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATUR
 # The long tests in two halves, a core for each.
 HALF = tests/bundle tests/fuzz tests/report tests/slicer_extension
 
-.PHONY: help demo test test-all environment style types test-long test-long-half test-long-rest test-ray test-web site audit
+.PHONY: help demo test test-all environment style types test-long test-long-half test-long-rest test-ray test-web site audit pictures
 
 help:
 	@echo 'make demo      sets up $(VENV), makes a head, fuses it and says where the results are'
@@ -86,6 +86,13 @@ site:
 	@$(ENVIRONMENT) docs --venv $(VENV)-docs
 	NO_MKDOCS_2_WARNING=1 $(call BIN_OF,docs)/mkdocs build --strict --site-dir $(CURDIR)/build/site
 	$(call BIN_OF,docs)/python .ci/accessibility.py $(CURDIR)/build/site
+
+# The pictures of the README and the gallery, but those of 3D Slicer.
+pictures: environment
+	@$(ENVIRONMENT) web --venv $(VENV)-web
+	$(BIN)/python docs/draw/gallery.py docs/gallery
+	$(BIN)/python docs/draw/report_picture.py docs/gallery
+	$(call BIN_OF,web)/python docs/draw/web_picture.py docs/gallery
 
 # What the package consists of, and whether known vulnerabilities are in it; says so where the service is not reached.
 audit: environment

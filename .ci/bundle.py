@@ -16,7 +16,7 @@ from monai.bundle import ckpt_export
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "s3im_fusion"
-NOT_NAMED_BY_CONFIGS = {"__main__.py", "batch", "cli", "doctor", "evaluation", "report", "pairs/download.py"}
+NOT_NAMED_BY_CONFIGS = {"__main__.py", "batch", "cli", "doctor", "evaluation", "report", "viewer", "pairs/download.py"}
 
 
 def assemble(folder: Path) -> Path:

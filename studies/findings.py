@@ -223,7 +223,7 @@ def train(
     average = {name: value.clone() for name, value in network.state_dict().items()}
     checkpoint, begin = run / "checkpoint.pt", 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         average, begin, samples.random.bit_generator.state = state["average"], state["step"], state["random"]

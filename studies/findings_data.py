@@ -66,7 +66,7 @@ class Samples:
         self.pictures["infrared"] = _pictures(roadscene / "datalist_RoadScene.json")
         if not cache.exists():
             torch.save(_phantom_slices(first_head, heads), cache)
-        slices = torch.load(cache)
+        slices = torch.load(cache, weights_only=True)
         self.slices = {pair: [item for item in slices if item[0] == pair] for pair in sorted({s[0] for s in slices})}
         weights = np.array([1.0 if "PET" in pair or "SPECT" in pair else 2.0 for pair in self.slices])
         self._pair_shares = weights / weights.sum()

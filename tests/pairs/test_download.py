@@ -269,7 +269,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 )
 def test_what_is_no_sound_archive_is_told(site, dataset, tmp_path, content):
     site.content = content
-    with pytest.raises(InputError, match=r"no sound ZIP|holds no file"):
+    with pytest.raises(InputError, match=r"not a valid ZIP|holds no file"):
         fetch_dataset(dataset, tmp_path / "tiny", progress=False)
     assert not (tmp_path / "tiny").exists()
 

@@ -162,11 +162,12 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
 
 def _with_fit_colors(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings; colours of the display that cannot show uptake by hue give way to the library's."""
-    from monai_s3im.transforms.color_map import colors_by
+    from monai_s3im.functional import hue_arc
+    from monai_s3im.transforms.color_map import map_colors
 
     name = settings.get("color_map")
     is_displayed = name is not None and Path(name).name == _DISPLAYED
-    is_unfit = is_displayed and colors_by(name, settings["color_model"]).remark is not None
+    is_unfit = is_displayed and settings["color_model"] == "lab" and hue_arc(map_colors(name)) is None
     return {**settings, "color_map": None} if is_unfit else settings
 
 
