@@ -2,9 +2,10 @@
 
 Command:  python docs/draw/gallery.py docs/gallery
 Duration: about three minutes on two CPU cores.
-Result:   fused_pairs.png, T1 with CT and with SPECT, axial; fused_volume.png, T1 with CT and with PET in three
-          planes; coordinates.png, an oblique T1 and an axial CT fused on the grid of either, a landmark ringed; and
-          colors.jpg and registered.jpg, see colors.py.
+Result:   fused_pairs.png, T1 with CT and with SPECT, axial; findings.png, T1 with CT and PET by the usual weights and
+          by those for findings; fused_volume.png, T1 with CT and with PET in three planes; coordinates.png, an
+          oblique T1 and an axial CT fused on the grid of either, a landmark ringed; and colors.jpg and registered.jpg,
+          see colors.py.
 """
 
 import sys
@@ -49,14 +50,14 @@ def middle_slice(volume: MetaTensor, plane: str) -> np.ndarray:
 
 
 def volume_rows(
-    fuser: Fuser, folder: Path, modalities: tuple[str, ...], planes: tuple[str, ...]
+    fusers: list[Fuser], folder: Path, modalities: tuple[str, ...], planes: tuple[str, ...]
 ) -> list[list[np.ndarray]]:
-    """Source A, source B and fused in each plane, for T1 with each of the modalities."""
+    """Source A, source B and what each fuser makes of them in each plane, for T1 with each of the modalities."""
     rows = []
     for pair in read_pairs(folder / "volumes" / "pairs.csv"):
         if pair.modality_b not in modalities:
             continue
-        fused = fuser(pair.image_a, pair.image_b, None, pair.modality_a, pair.modality_b)
+        fused = [fuser(pair.image_a, pair.image_b, None, pair.modality_a, pair.modality_b) for fuser in fusers]
         item = {"a": read_image(pair.image_a), "b": read_image(pair.image_b), "ma": "mr", "mb": pair.modality_b}
         for transform in (NormalizeModalityd(["a", "b"], ["ma", "mb"]), ColorMapd(["a", "b"])):
             item = transform(item)
@@ -64,7 +65,7 @@ def volume_rows(
         for plane in planes:
             aligned = AlignSourcesd(["a", "b"], plane=plane)(item)
             shown = [aligned[key][..., aligned[key].shape[-1] // 2].numpy() for key in ("a", "b")]
-            rows.append([*map(as_rgb, shown), middle_slice(fused, plane)])
+            rows.append([*map(as_rgb, shown), *(middle_slice(volume, plane) for volume in fused)])
     return rows
 
 
@@ -103,8 +104,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_phantom(Path(temporary) / "phantom", subjects=4, volumes=True).parent
         pictures = {
-            "fused_pairs": enlarged(volume_rows(fuser, folder, ("ct", "spect"), ("axial",))),
-            "fused_volume": volume_rows(fuser, folder, ("ct", "pet"), PLANES),
+            "fused_pairs": enlarged(volume_rows([fuser], folder, ("ct", "spect"), ("axial",))),
+            "fused_volume": volume_rows([fuser], folder, ("ct", "pet"), PLANES),
+            "findings": enlarged(
+                volume_rows([fuser, Fuser(device="cpu", task="findings")], folder, ("ct", "pet"), ("axial",))
+            ),
             "coordinates": coordinates_rows(),
         }
         for name, rows in pictures.items():
