@@ -17,11 +17,11 @@ _NEGATIVE = -0.5  # a correlation that is no longer chance
 
 
 class UprightStart:
-    """Turn the network's output round where a training begins with a negative of its sources.
+    """Flip the sign of the network's output if training begins with a negative of its sources.
 
     Random weights give a negative as often as not, and Eq. (6), which compares strengths of gradients, is content to
-    stay there. tanh is odd, so the negated last convolution gives exactly the negated image. A start that is no
-    negative is left as it is, and so is a resumed training.
+    stay there. tanh is odd, so the negated last convolution gives exactly the negated image. Any other
+    start is left as it is, and so is a resumed training.
 
     Args:
         network: the one that is trained; another than :class:`S3IMFusion` is left as it is.

@@ -9,12 +9,12 @@ class PyramidFusion(nn.Module):
     """Fusion by learned weights of a Laplacian pyramid's bands, and a learned tone of its base.
 
     In the spirit of Fig. 2: features of the hybrid sources, related over the whole image, say how much of each source
-    comes through. Convolutions see the sources and their bands from fine to coarse; the coarsest features hear of the
-    mean and the maximum of the image; then, from coarse to fine, they weigh each source's band. The base, 1 / 2^levels
+    comes through. Convolutions see the sources and their bands from fine to coarse; the coarsest features get the
+    mean and the maximum over the image; then, from coarse to fine, they weigh each source's band. The base, 1 / 2^levels
     of the size, is a weighted sum of the sources' and an offset, so that the contrasts of both fit.
 
-    The result stays near what the sources have in the 7 x 7 pixels around: at most ``margin`` outside, and not that
-    where both are dark. So black stays black, and nothing is invented.
+    The result stays within the range of the sources in the 7 x 7 pixels around, widened by ``margin``, and by less where
+    both are dark. So black stays black, and nothing is invented.
 
     Time and memory grow as the number of pixels.
 
