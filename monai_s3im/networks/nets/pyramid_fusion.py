@@ -8,13 +8,13 @@ from torch import Tensor, nn
 class PyramidFusion(nn.Module):
     """Fusion by learned weights of a Laplacian pyramid's bands, and a learned tone of its base.
 
-    In the spirit of Fig. 2: features of the hybrid sources, related over the whole image, say how much of each source
-    comes through. Convolutions see the sources and their bands from fine to coarse; the coarsest features get the
-    mean and the maximum over the image; then, from coarse to fine, they weigh each source's band. The base, 1 / 2^levels
-    of the size, is a weighted sum of the sources' and an offset, so that the contrasts of both fit.
+    In the spirit of Fig. 2: features of the hybrid sources, related over the whole image, say how much of each
+    source comes through. Convolutions see the sources and their bands from fine to coarse; the coarsest features
+    get the mean and the maximum over the image; then, from coarse to fine, they weigh each source's band. The base,
+    1 / 2^levels of the size, is a weighted sum of the sources' and an offset, so that the contrasts of both fit.
 
-    The result stays within the range of the sources in the 7 x 7 pixels around, widened by ``margin``, and by less where
-    both are dark. So black stays black, and nothing is invented.
+    The result stays within the range of the sources in the 7 x 7 pixels around, widened by ``margin``, and by less
+    where both are dark. So black stays black, and nothing is invented.
 
     Time and memory grow as the number of pixels.
 
