@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from sample_images import GRID, SHAPE, blobs, write_picture, write_volume
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
+from monai_s3im.errors import OutputError
+from monai_s3im.transforms.output import check_output
 
 
 def run(*arguments):
@@ -324,6 +327,20 @@ def test_an_image_of_the_user_is_not_replaced_unless_that_is_asked_for(images, t
     fused = pet.read_bytes()
     assert run(images / "a.png", images / "b.png", pet, "--device", "cpu").exit_code == 0  # which is a fused image now
     assert pet.read_bytes() == fused
+
+
+def test_an_image_that_another_batch_is_still_giving_its_record_is_not_taken_for_one_of_the_user(images, tmp_path):
+    fused = tmp_path / "out.png"
+    assert run(images / "a.png", images / "b.png", fused, "--device", "cpu").exit_code == 0
+    record = fused.with_suffix(".json").rename(tmp_path / "kept")
+    fused.touch()
+    later = threading.Timer(0.5, record.rename, [fused.with_suffix(".json")])
+    later.start()
+    check_output(fused, 2, [])
+    later.join()
+    fused.with_suffix(".json").rename(record)
+    with pytest.raises(OutputError, match="is not a fused image"):
+        check_output(fused, 2, [])
 
 
 def test_images_of_the_user_are_not_replaced_by_a_batch_but_what_a_power_cut_left_is(images, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import time
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from monai_s3im.formats.paths import exists, frame_of, isdir, isfile
 from monai_s3im.formats.reading import is_volume
 from monai_s3im.formats.writing import output_suffix
 from monai_s3im.record import is_record, record_path
+
+_RECORD_WITHIN_S = 2.0  # after its image, even on a busy machine
 
 
 def output_of(data: Mapping[Hashable, Any], folder: Path, dicom: bool, is_picture: bool) -> Path:
@@ -47,7 +50,7 @@ def check_output(
         check_series_output(path, sources)
     else:
         _check_file_output(path, rank, sources)
-        if not overwrite and isfile(path) and not exists(record_path(path)):
+        if not overwrite and isfile(path) and not _has_record(path):
             raise OutputError(
                 f"{path} exists and is not a fused image (it has no record beside it): choose another output, or "
                 "replace it with --overwrite (overwrite=True)"
@@ -62,6 +65,19 @@ def check_output(
             f"{path} cannot be written ({error.strerror} in {nearest}): choose a folder that you may write to"
         ) from error
     _check_record(record_path(path))
+
+
+def _has_record(path: Path) -> bool:
+    """Whether a file has its record; another batch that has just written the file is about to write the record too."""
+    while not exists(record_path(path)):
+        try:
+            age = time.time() - path.stat().st_mtime
+        except FileNotFoundError:
+            return True  # that batch has removed it: nothing to replace
+        if not 0 <= age < _RECORD_WITHIN_S:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> None:
