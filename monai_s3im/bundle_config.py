@@ -1,4 +1,4 @@
-"""The bundle: where it is, and its configs as parsers."""
+"""Locate the bundle and parse its configs."""
 
 import json
 import re
@@ -13,22 +13,22 @@ from monai_s3im.formats.paths import isdir
 from .errors import InputError
 
 _NOT_BY_NAME_ALONE = ("monai_s3im", "monai.apps", "monai.auto3dseg", "monai.fl")
-"""Modules whose classes the configs name in full, so that MONAI does not search (and load) them, which takes time."""
+"""Modules whose classes the configs name in full; this saves MONAI a slow search through them."""
 
-_CODE = re.compile(r"^\s*[$@%]|[@%]#|::")  # what a config does not take for mere text
+_CODE = re.compile(r"^\s*[$@%]|[@%]#|::")  # text that a config would run or resolve
 
 
 def bundle_root() -> Path:
-    """The folder of the bundle: inside the installed package, or beside it in a checkout."""
+    """The folder of the bundle: inside the installed package, or next to it in a checkout."""
     package = Path(__file__).resolve().parent
     inside = package / "bundle"
     return inside if isdir(inside) else package.parent / "bundle"
 
 
 def nearest_bundle_root() -> str:
-    """The folder of the bundle that a config belongs to where none was named: the current one, if it is this bundle.
+    """The default bundle folder for a config: the current folder if it is this bundle, else :func:`bundle_root`.
 
-    Else it is :func:`bundle_root`, so that MONAI can make a workflow of a config from any folder.
+    MONAI can then make a workflow from a config in any folder.
     """
     try:
         metadata = json.loads(Path("configs", "metadata.json").read_text(encoding="utf-8"))
@@ -42,12 +42,11 @@ def bundle_parser(config: str, **overrides: Any) -> ConfigParser:
     """A parser of one of the bundle's configs.
 
     Args:
-        config: name, such as ``"inference"``.
-        **overrides: values of the config's top-level ids. Text is text: none of it is run, as a config would.
+        config: its name, such as ``"inference"``.
+        **overrides: values of the config's top-level ids. Text is taken literally and never run.
 
     Raises:
-        InputError: if a value is one that a config takes for code: text of an expression, a reference or a macro, or a
-            dictionary.
+        InputError: if a config would treat a value as code: an expression, a reference, a macro or a dictionary.
     """
     for name, value in overrides.items():
         for part in value if isinstance(value, list | tuple) else (value,):
@@ -65,11 +64,11 @@ def bundle_parser(config: str, **overrides: Any) -> ConfigParser:
 def inference_steps(
     *names: str, keys: Mapping[str, Sequence[str]] | None = None, **settings: Any
 ) -> list[Callable[[Any], dict[Any, Any]]]:
-    """Transforms of the inference config, by their names in its ``steps``, for what prepares images as fusing does.
+    """Transforms of the inference config, by their names in its ``steps``, to prepare images as for fusion.
 
     Args:
         *names: such as ``"load"``, ``"align"``.
-        keys: step -> images that it is for; those of the config where a step is not named.
+        keys: step -> the images it applies to; by default those of the config.
         **settings: values of the config, as for :func:`bundle_parser`.
 
     Raises:

@@ -21,10 +21,9 @@ class OutputError(OSError):
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """Let our errors, and want of memory, through as they are.
+    """Re-raise our own errors and out-of-memory errors unchanged.
 
-    MONAI hides what a transform or a component of a config raises in a RuntimeError; here the cause is raised in its
-    place.
+    MONAI wraps an error of a transform or a config component in a RuntimeError; this raises the original error instead.
     """
     try:
         yield

@@ -1,6 +1,6 @@
 """The one table of modalities and tasks. To add one, add an entry to MODALITIES or to TASKS.
 
-Nothing here imports torch or numpy: 3D Slicer, a web page, ``s3im --help`` and the shell's completion read it, too.
+Nothing here imports torch or numpy: 3D Slicer, the web page, ``s3im --help`` and shell completion also read it.
 """
 
 import math
@@ -30,26 +30,26 @@ _REGIONS = {  # words of BodyPartExamined and of descriptions
 }
 
 AUTO_WINDOW = "auto"
-"""Instead of a window: chosen by what a CT shows, see :func:`monai_s3im.transforms.ct_content`."""
+"""In place of a window: chosen by the content of the CT, see :func:`monai_s3im.transforms.ct_content`."""
 
 
 @dataclass(frozen=True)
 class Modality:
-    """How a modality is named, and how its intensities become values in [0, 1].
+    """The names of a modality, and how its intensities become values in [0, 1].
 
     Attributes:
-        name: as it is written in pair lists and on the command line.
-        label: as it is written in messages.
+        name: for pair lists and the command line.
+        label: for messages.
         window: (lower, upper) in the modality's unit (HU for CT); None: from percentiles.
-        lower_percentile: percentile of all voxels that becomes 0, where there is no window; None: the value 0.
-        upper_percentile: percentile of the foreground that becomes 1, where there is no window.
+        lower_percentile: percentile of all voxels that becomes 0, if there is no window; None: the value 0.
+        upper_percentile: percentile of the foreground that becomes 1, if there is no window.
         color_map: the colour map that shows uptake, ``"magenta-gold"`` or one of matplotlib; None for anatomy.
         dicom: its code in DICOM's tag Modality (0008,0060); None if it has none.
         bids: suffixes of its files in BIDS, such as ``T1w``.
-        aliases: other names in lists, on the command line and of folders, in lower case; ``dicom`` and ``bids`` are
-            understood without being here.
-        words: what the name of a file or of a volume in Slicer has if it is of this modality. Short codes that mean
-            other things in file names (pt: patient) are left out.
+        aliases: other names in lists, on the command line and of folders, in lower case; ``dicom`` and ``bids`` need
+            not be repeated.
+        words: words in names of files or of Slicer volumes that mark this modality. Short codes with other meanings in
+            file names (pt: patient) are left out.
     """
 
     name: str
@@ -149,12 +149,12 @@ _LIGHT = {"visible", "infrared"}
 
 @dataclass(frozen=True)
 class Task:
-    """What a file of weights is for.
+    """The purpose of a weights file.
 
     Attributes:
         weights: the file's name among the bundle's models.
-        fits: whether a pair is of the task, from the names of its two modalities, in either order.
-        by_name: the weights are for those who ask for them by name; no pair gets them by its modalities.
+        fits: whether a pair belongs to the task, from the names of its two modalities in either order.
+        by_name: whether the weights are used only on request by name, never by modalities.
     """
 
     weights: str
@@ -169,32 +169,32 @@ TASKS = {
     "infrared-visible": Task("model_infrared.pt", lambda a, b: {a, b} <= {*_LIGHT, "generic"}),
     "findings": Task("model_findings.pt", lambda a, b: not {a, b} & _LIGHT, by_name=True),
 }
-"""Task by name; the first that fits a pair is its own, so a narrow one stands before a wide one."""
+"""Task by name; a pair gets the first that fits, so narrow tasks come before wide ones."""
 
 AUTO_TASK = "auto"
 OWN_WEIGHTS = "own"
-"""Instead of a task, where the user's own weights are used for every pair."""
+"""In place of a task, if the user's own weights are used for every pair."""
 
 
 def task_of(modality_a: str, modality_b: str) -> str | None:
-    """The name of the task that a pair is of; None if there is none."""
+    """The name of the task of a pair; None if there is none."""
     return next((name for name, task in TASKS.items() if not task.by_name and task.fits(modality_a, modality_b)), None)
 
 
 def task_weights(task: str | None, models: str | Path, own: str | Path | None = None) -> dict[str, Path]:
-    """The files of weights that may be needed.
+    """The weights files that may be needed.
 
     Args:
-        task: a name of :data:`TASKS`; ``"auto"`` or None: chosen pair by pair.
-        models: folder of the weights that come with the package.
-        own: a file that takes the place of all of them.
+        task: a name of :data:`TASKS`; ``"auto"`` or None: chosen for each pair.
+        models: folder of the packaged weights.
+        own: a file to use instead of all of them.
 
     Returns:
-        Task -> file; with ``own``, :data:`OWN_WEIGHTS` -> that file. Tasks that are only for those who name them are
-        not among those that are chosen from.
+        Task -> file; with ``own``, :data:`OWN_WEIGHTS` -> that file. Tasks that must be requested by name are not
+        included in the automatic choice.
 
     Raises:
-        InputError: if there is no such task.
+        InputError: if the task is unknown.
     """
     if task not in {None, AUTO_TASK, *TASKS}:
         raise InputError(f"unknown task {task!r}: use one of {', '.join([AUTO_TASK, *TASKS])}")
@@ -209,7 +209,7 @@ def modality_named(name: str) -> Modality:
     """The modality of that name, in any case; its other names (MRI, T1w, PT, NM, IR) are understood too.
 
     Raises:
-        InputError: if there is none; the message lists those there are.
+        InputError: if it is unknown; the message lists the known ones.
     """
     found = known_modality(name)
     if found is None:
@@ -218,13 +218,13 @@ def modality_named(name: str) -> Modality:
 
 
 def known_modality(name: str) -> Modality | None:
-    """The modality that a name stands for, as in :func:`modality_named`; None if there is none."""
+    """The modality of a name, as in :func:`modality_named`; None if unknown."""
     lower = name.strip().lower()
     return next((modality for modality in MODALITIES.values() if lower in modality.names), None)
 
 
 def modality_of_name(text: str) -> Modality | None:
-    """The only modality whose words stand in the name of a file or volume; None if there is none, or several.
+    """The only modality with words in the name of a file or volume; None if there is none, or several.
 
     'MRHead', 'T1w', 'chris_t1' and 'pet 2' have such words; 'direct' and 'T10' do not.
     """
@@ -233,7 +233,7 @@ def modality_of_name(text: str) -> Modality | None:
 
 
 def region_named(text: str) -> str | None:
-    """``"head"`` or ``"body"``, as a header names the part of a patient that it shows; None if it names none, or both.
+    """``"head"`` or ``"body"``, from a header's text about the body part; None if it names neither or both.
 
     Args:
         text: such as DICOM's BodyPartExamined or SeriesDescription.
@@ -253,7 +253,7 @@ def ct_window(window: str | Sequence[float]) -> tuple[float, float]:
     """The window in HU, (lower, upper), from a name of :data:`CT_WINDOWS`, ``"LOWER,UPPER"`` or two numbers.
 
     Raises:
-        InputError: if it is none of them, or does not run upwards.
+        InputError: if it is none of them, or is not ascending.
     """
     if isinstance(window, str) and window in CT_WINDOWS:
         return CT_WINDOWS[window]

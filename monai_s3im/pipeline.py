@@ -19,11 +19,11 @@ from .settings import FusionSettings
 from .transforms import RegisterSourcesd
 
 Progress = Callable[[str, int, int], None]
-"""Called with the step at work, its parts that are done and all its parts, 0 where they are not counted."""
+"""Called with the current step, the number of parts done and of all parts; 0 if they are not counted."""
 
 
 def choose_device(device: str = "auto") -> str:
-    """The device to compute on: CUDA where there is one, for ``"auto"``; else the one named.
+    """The device to compute on: for ``"auto"``, CUDA if available; else the one named.
 
     Raises:
         InputError: if the device is unknown or not available.
@@ -39,7 +39,7 @@ def choose_device(device: str = "auto") -> str:
 
 @contextmanager
 def _errors_of(device: str) -> Iterator[None]:
-    """Re-raise our own errors, and raise a device's full memory as one of them."""
+    """Re-raise our own errors, and turn out-of-memory errors of a device into one of them."""
     try:
         with own_errors():
             yield
@@ -53,7 +53,7 @@ def _errors_of(device: str) -> Iterator[None]:
 
 
 class _Step(Transform):
-    """Leaves the data as it is, and reports that it has come this far."""
+    """Reports progress and passes the data on unchanged."""
 
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
@@ -70,14 +70,14 @@ def _with_step_before(pipeline: Compose, kind: type[Transform], step: Transform)
 
 
 class Fuser:
-    """The pipeline of the bundle's inference config, set up once, for pair after pair.
+    """The pipeline of the bundle's inference config, set up once for many pairs.
 
     Args:
         settings: the settings; None: the defaults.
-        progress: called as a pair is worked on, with the step, what of it is done, and all of it: ``"reading"``,
-            ``"registering"`` (``"aligning"``, where no movement is estimated), ``"fusing"``, with the slices done and
-            all slices of a volume, and ``"writing"``; the others have 0 of 0.
-        **options: settings by name, see :class:`monai_s3im.settings.FusionSettings`; they count where both are given.
+        progress: called with the current step, the number of parts done and of all parts. Steps are ``"reading"``,
+            ``"registering"`` (``"aligning"`` if no movement is estimated), ``"fusing"``, with the slices of a volume,
+            and ``"writing"``; the other steps have 0 of 0.
+        **options: settings by name, see :class:`monai_s3im.settings.FusionSettings`; they override ``settings``.
 
     Raises:
         InputError: if a setting cannot be used.
@@ -111,7 +111,7 @@ class Fuser:
             self._progress(step, 0, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy in another process is set up anew from the settings, without ``progress``."""
+        """A copy in another process is set up again from the settings, without ``progress``."""
         return type(self), (self.settings,)
 
     @property
@@ -121,23 +121,23 @@ class Fuser:
 
     @property
     def max_gib(self) -> float:
-        """Most memory in GiB that one image may take."""
+        """Most memory in GiB for one image."""
         return self.settings.max_gib
 
     @property
     def device_asked(self) -> str:
-        """The device as it was asked for; ``"auto"`` leaves the choice to each process."""
+        """The requested device; ``"auto"`` leaves the choice to each process."""
         return self.settings.device
 
     @property
     def record_settings(self) -> dict[str, Any]:
-        """What the record of every output says beside its sources and weights: versions and settings."""
+        """The common part of every record: versions and settings."""
         settings = {name: value for name, value in self._saving.settings.items() if name != "weights"}
         return dict(json.loads(json.dumps(settings)))
 
     @property
     def weights_sha256(self) -> dict[str | None, str]:
-        """The SHA256 of the weights of each task that may be used; the task of own weights is None."""
+        """The SHA256 of the weights of each possible task; the user's own weights have the task None."""
         weights = self._saving.settings["weights"].items()
         return {None if task == OWN_WEIGHTS else task: file["sha256"] for task, file in weights}
 
@@ -163,7 +163,7 @@ class Fuser:
             item["pred"] = self._inferer(batch, self._network, task=item["task"])[0]
             item["fused_by"] = item["task"]
             del batch
-            restored = self._restoring(item)  # lets go of what it needs no more
+            restored = self._restoring(item)  # frees the memory it no longer needs
             fused: MetaTensor = restored["pred"].cpu()
             if output is not None:
                 self._tell("writing")
@@ -172,7 +172,7 @@ class Fuser:
 
 
 def _overrides(settings: FusionSettings) -> dict[str, Any]:
-    """The settings as values of the inference config, where the device is not among them."""
+    """The settings as values of the inference config, without the device."""
     values = settings.as_dict()
     del values["device"]
     values["ckpt_path"] = values.pop("weights")
@@ -193,14 +193,14 @@ def fuse(
 
     Args:
         image_a: path, or a tensor: (C, X, Y, Z) with affine (RAS mm) in the modality's unit, or (C, H, W) in [0, 1].
-            The result has its grid unless ``reference`` says otherwise. Of pictures, the anatomical or visible one.
+            The result has its grid unless ``reference`` says otherwise. For pictures, the anatomical or visible one.
         image_b: the same; volumes are resampled onto the result's grid.
         output: file to write (.png; .nii.gz, .nii, .nrrd, .mha), or with ``dicom=True`` the folder of a series; a JSON
-            file beside it says how it was made.
+            file next to it records how it was made.
         settings: the settings; None: the defaults.
         modality_a: a name of :data:`monai_s3im.modalities.MODALITIES`; guessed if None.
         modality_b: the same for ``image_b``.
-        **options: settings by name, see :class:`monai_s3im.settings.FusionSettings`; they count where both are given.
+        **options: settings by name, see :class:`monai_s3im.settings.FusionSettings`; they override ``settings``.
 
     Returns:
         The fused image in [0, 1], (1 or 3, ...) in the grid and array order of the reference, on the CPU.

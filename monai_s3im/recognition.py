@@ -1,8 +1,8 @@
-"""Which modality an image is of, from what is written about it: its sidecar, its name, then its folders.
+"""Recognise the modality of an image from its sidecar, its name, then its folders.
 
-DICOM's tag goes before all of this, and the values come after it; :class:`monai_s3im.transforms.NormalizeModality` has
-the whole order. Every interface asks here: the command, Python, the bundle, 3D Slicer and the web page, so that all
-read the same names alike. Nothing here imports torch.
+DICOM's tag takes precedence over all of these, and the values come after them;
+:class:`monai_s3im.transforms.NormalizeModality` has the full order. Every interface uses this module: the command,
+Python, the bundle, 3D Slicer and the web page, so all recognise the same names. Nothing here imports torch.
 """
 
 import json
@@ -22,7 +22,7 @@ _CHANNEL = re.compile(r"_(\d{4})$")  # nnU-Net: case_0001 is the second channel
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+_")
 _SPM_PREFIX = re.compile(r"^[swrmu]{1,4}(?=[A-Za-z])")  # smoothed, warped, resliced, bias-corrected, unwarped
 _MOVED_ONTO = re.compile(r"(?i)(?:[_\-. ](?:to|in|on|onto|over|space)[_\-. ]|(?<=[a-z])2(?=[a-z])).*")
-_FIELDS = {  # of BIDS sidecars that do not name the modality
+_FIELDS = {  # fields of BIDS sidecars without the modality
     "pet": ("TracerName", "TracerRadionuclide", "InjectedRadioactivity"),
     "mr": ("MagneticFieldStrength", "EchoTime", "RepetitionTime"),
     "ct": ("KVP", "CTDIvol"),
@@ -31,12 +31,12 @@ _FIELDS = {  # of BIDS sidecars that do not name the modality
 
 @dataclass(frozen=True)
 class Recognised:
-    """A modality, and what says so.
+    """A recognised modality and its origin.
 
     Attributes:
-        modality: which.
+        modality: the modality.
         by: ``"sidecar"``, ``"name"`` or ``"folder"``.
-        text: the name of the file or folder that says it.
+        text: the name of the file or folder it came from.
     """
 
     modality: Modality
@@ -45,20 +45,20 @@ class Recognised:
 
 
 def recognise(path: str | Path | None, partner: str | Path | None = None, name: str | None = None) -> Recognised | None:
-    """The modality of an image by what is written about it; None if nothing says it, or its words disagree.
+    """Recognise the modality of an image; None if nothing names it, or words contradict each other.
 
-    The first of these that says it counts:
+    The first of these that names it counts:
         1. the suffix of a BIDS name: ``sub-01_ses-pet_T1w`` is MR;
-        2. the JSON file beside it, as dcm2niix and BIDS write it; for a number of nnU-Net (``case_0001``) the
+        2. the JSON file next to it, as dcm2niix and BIDS write it; for a channel number of nnU-Net (``case_0001``) the
            ``channel_names`` of ``dataset.json``;
-        3. words in its name, of ``pet_to_t1`` and ``ct2mr`` those before the target, or DICOM's code at its end
+        3. words in its name (of ``pet_to_t1`` and ``ct2mr``, those before the target), or DICOM's code at its end
            (``case_PT``);
-        4. words in the names of its folders, the nearest first; not of folders that hold its partner as well.
+        4. words in the names of its folders, nearest first, except folders that also hold its partner.
 
     Args:
-        path: a file, ``FILE#FRAME``, or the folder of a DICOM series; it may not exist. None: there is a name only.
-        partner: the other image of the pair; None: only the folder that an image lies in counts.
-        name: the name that the image has now, such as that of a node in 3D Slicer; None: that of the path.
+        path: a file, ``FILE#FRAME``, or the folder of a DICOM series; it need not exist. None: only a name is known.
+        partner: the other image of the pair; None: only the immediate folder counts.
+        name: the current name of the image, such as that of a node in 3D Slicer; None: that of the path.
     """
     file = frame_of(path)[0] if path is not None else None
     stem = name or (_stem(file) if file else "")
@@ -77,7 +77,7 @@ def recognise(path: str | Path | None, partner: str | Path | None = None, name: 
 
 
 def region_in_sidecar(path: str | Path) -> str | None:
-    """``"head"`` or ``"body"``, if the JSON file beside an image says which part of a patient it shows."""
+    """``"head"`` or ``"body"``, if the JSON file next to an image names the body part."""
     content = _sidecar_of(frame_of(path)[0])
     texts = (content.get(name) for name in ("BodyPartExamined", "BodyPart", "SeriesDescription", "ProtocolName"))
     return next((region for text in texts if isinstance(text, str) and (region := region_named(text))), None)
@@ -112,7 +112,7 @@ def _by_sidecar(file: Path) -> tuple[Modality, str] | None:
 
 
 def _by_channel(file: Path, stem: str) -> tuple[Modality, str] | None:
-    """By nnU-Net's number of a channel and its list of channels, in the folder above that of the images."""
+    """By nnU-Net's channel number and the list of channels in the folder above the images."""
     number = _CHANNEL.search(stem)
     if number is None:
         return None
@@ -124,7 +124,7 @@ def _by_channel(file: Path, stem: str) -> tuple[Modality, str] | None:
 
 
 def _sidecar_of(file: Path) -> dict[str, Any]:
-    """The content of the JSON file beside an image; empty if there is none, or it is a record of ours."""
+    """The content of the JSON file next to an image; empty if it is missing or is one of our records."""
     content = _json_of(file.with_name(f"{_stem(file)}.json")) if file.name else {}
     return {} if "fused_sha256" in content else content
 
@@ -140,7 +140,7 @@ def _json_of(file: Path) -> dict[str, Any]:
 
 
 def _folders_of(file: Path, partner: str | Path | None) -> Iterator[str]:
-    """The names of the folders that an image lies in, the nearest first, without those of its partner."""
+    """The names of the folders above an image, nearest first, without those of its partner."""
     folders = file.absolute().parents
     if partner is None:
         yield from (folder.name for folder in folders[:1])

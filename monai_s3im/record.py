@@ -1,4 +1,4 @@
-"""The record of a fusion: the JSON file beside each output that says how it was made. Nothing here imports torch.
+"""The record of a fusion: the JSON file next to each output that describes how it was made. Nothing here imports torch.
 
 ``docs/data/record.schema.json`` is made from the types below by ``.ci/record_schema.py``.
 """
@@ -19,11 +19,11 @@ from .settings import RECORDED, FusionSettings
 
 T = TypeVar("T")
 
-_FORMER_MAP = "afmhot"  # of PET and SPECT, in records without a colour model
+_FORMER_MAP = "afmhot"  # the map of PET and SPECT in records without a colour model
 _COLOR = re.compile(r"\[\n\s+(\d+),\s+(\d+),\s+(\d+)\s+\]")
 
 SCHEMA_VERSION = 1
-"""Raised when a key changes its meaning or goes; a further key leaves it as it is. Older records have no version."""
+"""Incremented when a key changes its meaning or is removed, not when a key is added. Old records have no version."""
 
 SOURCES = ("image_a", "image_b")
 OWN_OF_A_CASE = ("fused", "fused_sha256", "sources", "registration", "color_bar", "warnings")
@@ -32,19 +32,19 @@ OF_A_TASK = ("task", "weights_file", "weights_sha256")
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """One of the images that were fused.
+    """One of the source images.
 
     Attributes:
-        file: its name, without folder; None if it was no file.
-        sha256: that of its bytes, of a DICOM series see :func:`monai_s3im.formats.writing.sha256_of`; None if no file.
+        file: its name, without folder; None if it was not a file.
+        sha256: of its bytes, for a DICOM series see :func:`monai_s3im.formats.writing.sha256_of`; None if not a file.
         modality: a name of :data:`monai_s3im.modalities.MODALITIES`.
         intensity_range: the values that became 0 and 1.
         modality_given: whether the user named the modality.
-        modality_guessed: whether it was guessed from the values, or nothing says it.
-        modality_from: what says the modality: ``"user"``, ``"dicom"``, ``"sidecar"``, ``"name"``, ``"folder"``,
+        modality_guessed: whether it was guessed from the values, or is unknown.
+        modality_from: origin of the modality: ``"user"``, ``"dicom"``, ``"sidecar"``, ``"name"``, ``"folder"``,
             ``"values"`` or ``"nothing"``; None in records of earlier versions.
-        unit: of that range, such as ``"HU"``, ``"Bq/ml"`` or ``"SUV"``; None where it is not known.
-        ct_window: name of the CT window that was chosen by content; None: the range was given, or it is not a CT.
+        unit: of that range, such as ``"HU"``, ``"Bq/ml"`` or ``"SUV"``; None if unknown.
+        ct_window: name of the CT window chosen by content; None: the range was given, or it is not a CT.
     """
 
     file: str | None
@@ -63,11 +63,11 @@ class RegistrationRecord:
     """How image B was moved.
 
     Attributes:
-        kind: ``"rigid"``, ``"affine"``, or ``"given"``, by a file of the user.
+        kind: ``"rigid"``, ``"affine"``, or ``"given"`` for a file of the user.
         matrix_lps: 4 x 4, from points of A to points of B, LPS mm.
-        mutual_information: of the two as they lie then, in nats.
-        file: name of the transform's file, beside the output if it was estimated.
-        file_sha256: that of an estimated transform's file.
+        mutual_information: of the two images after the movement, in nats.
+        file: name of the transform's file, next to the output if it was estimated.
+        file_sha256: of an estimated transform's file.
     """
 
     kind: str
@@ -79,12 +79,12 @@ class RegistrationRecord:
 
 @dataclass(frozen=True)
 class ColorBar:
-    """What the colours of a fused volume mean.
+    """The colour scale of a fused volume.
 
     Attributes:
         colors: 256 of ``[R, G, B]``, 0 to 255, from the lower to the upper end of ``range``.
         range: the values of the first and the last colour.
-        unit: of ``range``, such as ``"SUV"`` or ``"Bq/ml"``; None where it is not known.
+        unit: of ``range``, such as ``"SUV"`` or ``"Bq/ml"``; None if unknown.
     """
 
     colors: list[list[int]]
@@ -97,20 +97,20 @@ class FusionRecord:
     """How a fused image was made.
 
     Attributes:
-        fused: name of its file or folder; None: it is not a file but a volume in 3D Slicer.
-        fused_sha256: that of its bytes: a record that names it says that the image is complete and its own.
-        sources: by ``"image_a"`` and ``"image_b"``.
+        fused: name of its file or folder; None for a volume in 3D Slicer.
+        fused_sha256: of its bytes: it proves that the image is complete and belongs to the record.
+        sources: keyed by ``"image_a"`` and ``"image_b"``.
         software: package -> version.
         color_map: name of the colour map or of its file; None: that of the modality.
-        color_map_sha256: that of the file.
+        color_map_sha256: of the file.
         transform: name of the file of a given transform.
-        transform_sha256: that of the file.
-        settings: of which :data:`monai_s3im.settings.RECORDED` are recorded, each under its own name.
-        task: the task of the weights that were used; None: the user's own weights.
-        weights_file: name of the file of weights.
-        weights_sha256: that of the file.
-        registration: how image B was moved; None: not.
-        color_bar: what the colours mean; None: the result is gray, or has the colours of its sources.
+        transform_sha256: of the file.
+        settings: :data:`monai_s3im.settings.RECORDED` are recorded, each under its own name.
+        task: the task of the weights used; None: the user's own weights.
+        weights_file: name of the weights file.
+        weights_sha256: of the file.
+        registration: how image B was moved; None: not moved.
+        color_bar: the colour scale; None: the result is gray, or has the colours of its sources.
         warnings: sentences.
     """
 
@@ -132,10 +132,10 @@ class FusionRecord:
 
     @classmethod
     def from_json(cls, content: Any) -> "FusionRecord":
-        """A record from what :meth:`as_json` gives, or an earlier version gave.
+        """Parse the output of :meth:`as_json`, including that of earlier versions.
 
         Raises:
-            ValueError: it is of a later schema version, or no record; the message says what is wrong.
+            ValueError: it has a later schema version, or is not a record; the message gives the reason.
         """
         if not isinstance(content, dict):
             raise ValueError("it is not an object")
@@ -143,10 +143,10 @@ class FusionRecord:
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise _LaterError(f"it is of schema version {str(version)[:20]}, and {SCHEMA_VERSION} is the latest known")
         hints = get_type_hints(FusionSettings)
-        if "color_model" not in content:  # before there was a choice
+        if "color_model" not in content:  # written before the choice existed
             content = {**content, "color_model": "ycbcr", "color_map": content.get("color_map") or _FORMER_MAP}
         settings = {name: _parsed(hints[name], content[name], name) for name in RECORDED if name in content}
-        # records of the first versions, and of pipelines of one's own, may lack the versions
+        # records of the first versions, and of custom pipelines, may lack the versions
         record = _parsed(cls, {"software": {}, **content, "settings": FusionSettings(**settings)}, "record")
         if missing := [key for key in SOURCES if key not in record.sources]:
             raise ValueError(f"sources lacks {' and '.join(missing)}")
@@ -154,10 +154,10 @@ class FusionRecord:
 
     @classmethod
     def read(cls, fused: str | Path) -> "FusionRecord | None":
-        """The record beside a fused image; None where there is none.
+        """The record next to a fused image; None if there is none.
 
         Raises:
-            InputError: if it is damaged, or of a later version of this software.
+            InputError: if it is damaged, or written by a later version of this software.
         """
         path = record_path(fused)
         try:
@@ -173,19 +173,19 @@ class FusionRecord:
             raise InputError(f"{path} is damaged ({str(error)[:200]}): fuse again") from error
 
     def write(self, fused: str | Path) -> None:
-        """Write the record beside a fused image, complete or not at all.
+        """Write the record next to a fused image, complete or not at all.
 
         Raises:
             ValueError: a number is not finite; nothing is written.
             OutputError: the file cannot be written; nothing is left behind.
         """
         text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        text = _COLOR.sub(r"[\1, \2, \3]", text)  # a colour in a line
-        content = text.encode(errors="backslashreplace")  # odd bytes of a file's name
+        text = _COLOR.sub(r"[\1, \2, \3]", text)  # one colour per line
+        content = text.encode(errors="backslashreplace")  # undecodable bytes of a file name
         write_file(record_path(fused), lambda temporary: temporary.write_bytes(content), ".json")
 
     def as_json(self) -> dict[str, Any]:
-        """The content of the file; optional entries are left out where they are None."""
+        """The content of the file; optional entries that are None are left out."""
         content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         for name, value in ((option.name, getattr(self, option.name)) for option in fields(self)):
             if name == "settings":
@@ -202,46 +202,46 @@ class FusionRecord:
 
     @property
     def recorded_settings(self) -> dict[str, Any]:
-        """The settings that stand in the file as they are."""
+        """The settings that the file contains unchanged."""
         return {name: getattr(self.settings, name) for name in RECORDED}
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What the outputs of one batch have in common: versions, settings, and files of a colour map and transform."""
+        """The common part of a batch's records: versions, settings, and files of colour map and transform."""
         own = {"schema_version", *OWN_OF_A_CASE, *OF_A_TASK}
         return {name: value for name, value in self.as_json().items() if name not in own}
 
     def matches(self, files: Mapping[str, str | Path], sha256_of: Callable[[str | Path], str]) -> bool:
-        """Whether sources are, byte for byte, those that were fused.
+        """Whether sources are byte for byte those that were fused.
 
         Args:
-            files: by ``"image_a"`` and ``"image_b"``.
-            sha256_of: gives the SHA256 of a file or series, as :func:`monai_s3im.formats.writing.sha256_of`.
+            files: keyed by ``"image_a"`` and ``"image_b"``.
+            sha256_of: function for the SHA256 of a file or series, as :func:`monai_s3im.formats.writing.sha256_of`.
         """
         return all(self.sources[key].sha256 == sha256_of(file) for key, file in files.items())
 
 
 class _LaterError(ValueError):
-    """A record of a later version of the schema."""
+    """The record has a later schema version."""
 
 
 def record_path(fused: str | Path) -> Path:
-    """The JSON file beside a fused image that says how it was made."""
+    """The JSON file next to a fused image that describes how it was made."""
     return beside(Path(fused), ".json")
 
 
 def movement_path(fused: str | Path) -> Path:
-    """The file beside a fused image with the estimated movement of the second source."""
+    """The file next to a fused image with the estimated movement of the second source."""
     return beside(Path(fused), ".tfm")
 
 
 def is_record(content: Any) -> bool:
-    """Whether the content of a JSON file is a record of ours, damaged or not, and not of another program."""
+    """Whether the content of a JSON file is one of our records, damaged or not, rather than another program's file."""
     return isinstance(content, dict) and "fused_sha256" in content
 
 
 def _source_json(source: SourceRecord) -> dict[str, Any]:
-    """In the order in which it is read best: the range last."""
+    """The fields in reading order, with the range last."""
     content = asdict(source)
     content["intensity_range"] = content.pop("intensity_range")
     return content
@@ -252,10 +252,10 @@ def _without_none(content: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _parsed(kind: Any, value: Any, name: str) -> Any:
-    """A JSON value as the type that a field has.
+    """Convert a JSON value to the type of a field.
 
     Raises:
-        ValueError: it is of another type.
+        ValueError: it has another type.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in {Union, types.UnionType}:
@@ -268,7 +268,7 @@ def _parsed(kind: Any, value: Any, name: str) -> Any:
         return {key: _parsed(arguments[1], entry, f"{name}.{key}") for key, entry in value.items()}
     plain = {str: str, bool: bool, int: int, float: int | float, types.NoneType: types.NoneType}.get(kind)
     if plain is None or not isinstance(value, plain) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{name} is not what it should be")
+        raise ValueError(f"{name} has the wrong type")
     return value
 
 
@@ -278,11 +278,11 @@ def _first_that_fits(kinds: Sequence[Any], value: Any, name: str) -> Any:
             return _parsed(kind, value, name)
         except ValueError:
             continue
-    raise ValueError(f"{name} is not what it should be")
+    raise ValueError(f"{name} has the wrong type")
 
 
 def _parsed_dataclass(kind: type[T], value: Any, name: str) -> T:
-    """An instance from an object; further keys are left out."""
+    """An instance from an object; unknown keys are ignored."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} is not an object")
     hints = get_type_hints(kind)

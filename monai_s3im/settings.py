@@ -1,7 +1,7 @@
-"""Every option of a fusion, once: its type, default, choices and one line of help. Nothing here imports torch.
+"""Every option of a fusion, defined once: type, default, choices and one line of help. Nothing here imports torch.
 
 The command, :class:`monai_s3im.pipeline.Fuser`, ``inference.json``, the record, the panel in 3D Slicer and the web page
-take their options from here, or a test holds them to it. To add an option, add a field, and use its value in
+take their options from here, or a test checks that they agree. To add an option, add a field, and use its value in
 ``bundle/configs/inference.json``.
 """
 
@@ -17,10 +17,10 @@ from .modalities import AUTO_TASK, AUTO_WINDOW, CT_WINDOWS, TASKS
 T = TypeVar("T")
 
 REFERENCES = ("a", "b", "finer")
-"""Whose grid the result has: source A's, source B's, or that of the smaller voxels (A's if they are equal)."""
+"""The grid of the result: source A's, source B's, or that of the smaller voxels (A's if they are equal)."""
 
 SLICE_PLANES = ("axial", "coronal", "sagittal", "in-plane")
-"""Planes of the slices of a volume; in-plane: as it was acquired."""
+"""Slice planes of a volume; in-plane: as acquired."""
 
 REGISTRATIONS = ("none", "rigid", "affine")
 UNITS = ("file", "suv")
@@ -28,12 +28,12 @@ COLOR_MODELS = ("lab", "ycbcr")
 """How a fused volume shows uptake: by hue and lightness in CIELAB, or by the chrominance of YCbCr, as in the paper."""
 
 COLORED = ("auto", "b")
-"""What has colour: a PET or SPECT volume, by its modality; or source B, whatever it is."""
+"""What colour shows: a PET or SPECT volume, by its modality; or source B, whatever it is."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 MAX_GIB = 4.0
-"""Most memory that one image may take, as float32 or as it is stored: its header is asked before anything is read."""
+"""Most memory for one image, as float32 or as stored; the header is checked before reading."""
 
 
 def _option(
@@ -50,10 +50,10 @@ def _option(
     Args:
         default: its default.
         text: its help, one line.
-        choices: the values that it may have; none: any of its type.
-        others: values beside the choices are possible, such as two numbers for a window.
-        minimum: the least value.
-        recorded: whether the record beside an output has its value as it is.
+        choices: the allowed values; empty: any of its type.
+        others: whether values other than the choices are allowed, such as two numbers for a window.
+        minimum: the smallest value.
+        recorded: whether the record of an output contains its value.
     """
     return field(
         default=default,
@@ -74,45 +74,45 @@ class FusionSettings:
     Args:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         plane: plane of the slices of a volume: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
-        reference: whose grid a fused volume has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
-        spacing: voxel size of a fused volume in mm, one or three (``1.5``, ``"1x1x2"``): the reference's axes and field
-            of view in that voxel size; None: the reference's.
-        register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``; see
+        reference: grid of a fused volume: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
+        spacing: voxel size of a fused volume in mm, one or three (``1.5``, ``"1x1x2"``): keeps the reference's axes and
+            field of view; None: the reference's voxel size.
+        register: register B to A first: ``"none"``, ``"rigid"`` or ``"affine"``; see
             :class:`monai_s3im.transforms.RegisterSourcesd`.
-        transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied instead of an estimate.
+        transform: a linear ITK transform (.tfm), A's points to B's, LPS mm; applied instead of an estimated one.
         window: range of a CT in HU: ``"brain"``, ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"brain+bone"``, which
             compresses bone into the upper half, or two numbers (``"-160,240"``), applied to every CT. ``"auto"``, or
-            None: by content, the brain window for a head and the soft-tissue window for a body, or percentiles where a
-            CT is not in HU.
-        unit: of a PET in DICOM: ``"file"``, as it is stored, or ``"suv"``, standardised uptake by body weight, from
-            dose, weight and times in its headers.
+            None: by content, the brain window for a head and the soft-tissue window for a body, or percentiles if a CT
+                is not in HU.
+        unit: of a PET in DICOM: ``"file"``, as stored, or ``"suv"``, standardised uptake by body weight, from dose,
+            weight and times in its headers.
         range_a: the values of image A that become 0 and 1, two numbers (``"0,6"``) in the unit of the file, or in SUV
-            where that is the unit; instead of the window or the percentiles of its modality. The same range for two
-            patients makes them comparable.
-        range_b: the same of image B.
+            if that is the unit; replaces the window or percentiles of its modality. The same range makes two patients
+            comparable.
+        range_b: the same for image B.
         color: what colour shows: ``"auto"``, the uptake of a PET or SPECT volume; or ``"b"``, the values of source B,
-            whatever its modality, where one gray image cannot hold the contrasts of both. Lightness is then the fused
-            image, and hue B, with a colour bar in the record.
+            whatever its modality, if one gray image cannot hold the contrasts of both. Lightness then shows the fused
+            image and hue shows B, with a colour bar in the record.
         color_map: colour of a PET or SPECT volume: ``"magenta-gold"``, a colour map of matplotlib, or a text file of
             rows of R G B; see :class:`monai_s3im.transforms.ColorMapd`. None: that of the modality.
-        color_model: how a fused image is coloured: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``,
-            by the chrominance of the colour map, as in Fig. 4 of the paper. Pictures that have colour keep theirs.
-        gray: leave the colour out of the result.
-        dicom: write a DICOM series, a folder, in the study of image A, or of image B where only that is DICOM.
-        overwrite: replace a file that has the output's name and is not a fused image, which has its record
-            beside it; fused images are replaced anyway.
+        color_model: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``, the chrominance of the colour
+            map, as in Fig. 4 of the paper. Pictures with colours keep them.
+        gray: write a result without colour.
+        dicom: write a DICOM series, a folder, in the study of image A, or of image B if only that is DICOM.
+        overwrite: replace an existing output that is not a fused image (has no record); fused images are always
+            replaced.
         task: which weights to use, a name of :data:`monai_s3im.modalities.TASKS`, or ``"auto"``, by the modalities of
             each pair.
-        weights: a file of weights for every pair, instead of the task's, which come with the package.
-        slice_batch: slices that the network sees at once.
-        precision: number format of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the halves pay on a
-            GPU.
-        deterministic: the same bytes on every run of one machine, whatever the threads and ``slice_batch``; slower.
-        max_gib: most memory in GiB that one image may take, as its header says; larger ones are refused before they
-            are read.
+        weights: a weights file for every pair, instead of the packaged ones of the task.
+        slice_batch: slices in one batch of the network.
+        precision: number format of the network: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the half precisions
+            help on a GPU.
+        deterministic: the same bytes on every run of one machine, for any number of threads and ``slice_batch``;
+            slower.
+        max_gib: most memory in GiB for one image, by its header; larger images are refused before reading.
 
     Raises:
-        InputError: if ``max_gib`` is not more than 0, or a range is not two numbers that run upwards.
+        InputError: if ``max_gib`` is not more than 0, or a range is not two ascending numbers.
     """
 
     device: str = _option(
@@ -129,7 +129,7 @@ class FusionSettings:
     )
     register: str = _option(
         "none",
-        "Bring B into register with A first: none, rigid or affine; saved as .tfm.",
+        "Register B to A first: none, rigid or affine; the transform is saved as .tfm.",
         choices=REGISTRATIONS,
         recorded=True,
     )
@@ -173,7 +173,7 @@ class FusionSettings:
     gray: bool = _option(False, "Write the fused image without colour.", recorded=True)
     dicom: bool = _option(False, "Write a DICOM series in the patient's study: -o names its folder.")
     overwrite: bool = _option(
-        False, "Replace an output that is not a fused image of s3im; its own are replaced anyway."
+        False, "Replace an output that is not a fused image of s3im; fused images are always replaced."
     )
     task: str = _option(
         AUTO_TASK,
@@ -191,14 +191,14 @@ class FusionSettings:
         choices=PRECISIONS,
         recorded=True,
     )
-    deterministic: bool = _option(False, "Write the same bytes on every run on one machine; slower.", recorded=True)
+    deterministic: bool = _option(False, "Write the same bytes on every run of one machine; slower.", recorded=True)
     max_gib: float = _option(
         MAX_GIB, "Largest memory in GiB that one image may take; larger images are refused.", minimum=0
     )
 
     def __post_init__(self) -> None:
         if not self.max_gib > 0:
-            raise InputError(f"max_gib is {self.max_gib:g}: give the memory that one image may take, more than 0")
+            raise InputError(f"max_gib is {self.max_gib:g}: give the most memory for one image, more than 0")
         for range_ in (self.range_a, self.range_b):
             parse_range(range_)
 
@@ -208,10 +208,10 @@ class FusionSettings:
 
 
 def parse_range(text: str | Sequence[float] | None) -> tuple[float, float] | None:
-    """Two values, (lower, upper), from ``"0,6"`` or two numbers; None: none is given.
+    """Two values, (lower, upper), from ``"0,6"`` or two numbers; None if not given.
 
     Raises:
-        InputError: if it is something else, or does not run upwards.
+        InputError: if it is anything else, or not ascending.
     """
     if text is None:
         return None
@@ -225,25 +225,25 @@ def parse_range(text: str | Sequence[float] | None) -> tuple[float, float] | Non
 
 
 RECORDED = tuple(option.name for option in fields(FusionSettings) if option.metadata["recorded"])
-"""Settings whose values stand in a record as they are; of files it has the name and the SHA256."""
+"""Settings whose values a record contains; of files it has the name and SHA256."""
 
 DEFAULTS = FusionSettings()
 
 
 def choices_of(name: str) -> tuple[str, ...]:
-    """The values that a setting may have; none: any of its type."""
+    """The allowed values of a setting; empty: any of its type."""
     found: tuple[str, ...] = _METADATA[name]["choices"]
     return found
 
 
 def least_of(name: str) -> int | None:
-    """The least value that a setting may have; None: any."""
+    """The smallest allowed value of a setting; None: any."""
     found: int | None = _METADATA[name]["minimum"]
     return found
 
 
 def help_of(name: str) -> str:
-    """What a setting is for, in one line."""
+    """The help of a setting, in one line."""
     return str(_METADATA[name]["help"])
 
 

@@ -1,4 +1,4 @@
-"""The bundle's configs as MONAI workflows, to be run from any folder and with no config file named.
+"""The bundle's configs as MONAI workflows, which run from any folder without naming a config file.
 
 ``python -m monai.bundle run_workflow monai_s3im.workflows.Training`` is the shortest form.
 """
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class _BundleWorkflow(ConfigWorkflow):
-    """A config of this package's bundle, with every id open to overrides."""
+    """A config of this package's bundle, in which every id can be overridden."""
 
     configs: tuple[str, ...]
     kind: str
@@ -33,7 +33,7 @@ class _BundleWorkflow(ConfigWorkflow):
                 override[name] = str(bundle_root() / "configs" / file)
         paths = [files] if isinstance(files, str) else list(files)
         if broken := [path for path in paths if any(ord(letter) < 32 for letter in str(path))]:
-            raise InputError(f"{broken[0]!r} is not a path: in a list, write each backslash twice, or / in its place")
+            raise InputError(f"{broken[0]!r} is not a path: in a list, write each backslash twice, or / instead")
         try:
             super().__init__(config_file=files, **override)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -43,7 +43,7 @@ class _BundleWorkflow(ConfigWorkflow):
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Re-raise our own errors; whatever a user's config raises becomes one of them."""
+        """Re-raise our own errors; convert errors of a user's config to them."""
         try:
             with own_errors():
                 yield
@@ -67,9 +67,9 @@ class _BundleWorkflow(ConfigWorkflow):
         """Run the config's ``initialize``.
 
         Raises:
-            InputError: if the data or the weights cannot be used, or a config that is not of this package fails; the
+            InputError: if the data or the weights cannot be used, or a config from outside this package fails; the
                 message names them and the remedy.
-            OutputError: if the folder of the results cannot be written to.
+            OutputError: if the results folder is not writable.
         """
         with self._told():
             return super().initialize()
@@ -86,7 +86,7 @@ class _BundleWorkflow(ConfigWorkflow):
 
 
 def _denied(error: BaseException | None) -> OSError | None:
-    """The cause that a folder may not be written to, of what a component of a config raised."""
+    """The permission error for a folder behind an error of a config component, if any."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} and error.filename:
             return error
@@ -98,7 +98,7 @@ class Training(_BundleWorkflow):
     """Train: ``configs/train.json``.
 
     Args:
-        config_file: another config, or several that are laid over each other.
+        config_file: another config, or several that are merged in order.
         **override: values of the config's ids: ``dataset_dir``, ``output_dir``, ``epochs``, ``batch_size``, ``device``,
             ``patch_size``, ``resume`` and all others.
     """
@@ -111,7 +111,7 @@ class Evaluation(_BundleWorkflow):
     """Measure the weights on the validation pairs: ``configs/evaluate.json`` over ``configs/train.json``.
 
     Args:
-        config_file: other configs, laid over each other.
+        config_file: other configs, merged in order.
         **override: values of the configs' ids: ``dataset_dir``, ``output_dir``, ``ckpt_path``, ``device`` and others.
     """
 

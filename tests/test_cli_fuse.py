@@ -77,7 +77,7 @@ MISTAKES = {
     "a DICOM file": (["a.png", "b.png", "-o", "out.dcm"], "out.dcm would be one DICOM file: add --dicom"),
     "file as folder": (["a.png", "b.png", "-o", "file/out.png"], "file is a file): choose another folder"),
     "output is a source": (["a.png", "b.png", "-o", "b.png"], "b.png is itself to be fused"),
-    "weights missing": (["a.png", "b.png", "-o", "out.png", "--weights", "none.pt"], "no weights at none.pt"),
+    "weights missing": (["a.png", "b.png", "-o", "out.png", "--weights", "none.pt"], "none.pt does not exist: name a"),
     "weights damaged": (["a.png", "b.png", "-o", "out.png", "--weights", "damaged.pt"], "damaged.pt holds no weights"),
     "weights of another": (["a.png", "b.png", "-o", "out.png", "--weights", "other.pt"], "other.pt holds no weights"),
     "one image": (["a.png", "-o", "out.png"], "give two images, two folders, or a list"),
@@ -298,7 +298,7 @@ def test_one_image_twice_is_warned_about_by_name(images, tmp_path, caplog):
 
 def test_what_will_be_replaced_is_said_before_the_work(images, tmp_path):
     a, b, output = images / "a.png", images / "b.png", tmp_path / "fused.png"
-    note = f"note: {output} is there already and will be replaced\n"
+    note = f"note: {output} already exists and will be replaced\n"
     assert note not in run(a, b, "-o", output).stderr
     assert run(a, b, "-o", output).stderr.startswith(note)
     path, out = a_list(images, "one,a.png,b.png", "two,b.png,a.png"), tmp_path / "out"
@@ -467,7 +467,7 @@ def test_a_locked_folder_fails_its_pair_and_no_other(images, tmp_path, monkeypat
     result = run("--pairs", tmp_path / "pairs.csv", "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("error")]
-    assert errors == [f"error: bad: {locked}/a.png may not be read: ask for permission to read it"]
+    assert errors == [f"error: bad: {locked}/a.png is not readable: check its permissions"]
     assert (tmp_path / "out" / "good.png").exists()
     for arguments in ([locked / "a.png", images / "b.png"], ["--pairs", locked / "pairs.csv"]):
         result = run(*arguments, "-o", tmp_path / "new.png", "--device", "cpu")

@@ -139,12 +139,12 @@ def test_pairs_without_any_dicom_are_refused_before_anything_is_computed(sources
         assert result.exit_code == 2
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("error")]
         assert line.endswith(
-            f"{name} are no DICOM series, and a fused series belongs to the study of one: give at least one of the "
+            f"{name} are not DICOM series, and a fused series belongs to the study of one: give at least one of the "
             "sources as DICOM, or leave DICOM output out"
         )
     result = run(sources / "mr", sources / "ct", "-o", tmp_path / "out.nii.gz", "--dicom")
     assert result.exit_code == 2
-    assert "is the name of a file, and a DICOM series is a folder" in result.stderr
+    assert "is a file name, but a DICOM series is a folder" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "a.png"]
 
 
@@ -188,7 +188,7 @@ def test_a_series_is_not_written_over_a_source(sources, tmp_path, named):
     source = f"{tmp_path / 'out'}{named}" if named.startswith("#") else tmp_path / "out" / named
     result = run(source, sources / "ct", "-o", tmp_path / "out", "--dicom", "--modality-a", "generic")
     assert result.exit_code == 2
-    assert "is itself to be fused and would be overwritten" in result.stderr
+    assert "is one of the inputs and would be overwritten" in result.stderr
     assert contents(tmp_path) == before
 
 

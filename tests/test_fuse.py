@@ -194,7 +194,7 @@ def test_progress_leaves_the_voxels_as_they_are(volumes):
         ({"device": "quantum"}, "device 'quantum' is not available: use auto or cpu"),
         ({"device": "meta"}, "device 'meta' is not available"),
         ({"plane": "oblique"}, "unknown plane 'oblique'"),
-        ({"weights": "missing.pt"}, "no weights at missing.pt"),
+        ({"weights": "missing.pt"}, "missing.pt does not exist"),
         ({"weights": __file__}, "test_fuse.py holds no weights of this network"),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_source_is_never_overwritten(fuser, pictures, tmp_path, which):
     before = pictures[which].read_bytes()
     (tmp_path / "link.png").symlink_to(pictures[which])
     for output in (pictures[which], tmp_path / "link.png"):
-        with pytest.raises(InputError, match="is itself to be fused and would be overwritten"):
+        with pytest.raises(InputError, match="is one of the inputs and would be overwritten"):
             fuser(*pictures, output)
     assert pictures[which].read_bytes() == before
 
@@ -306,7 +306,7 @@ def test_real_pairs_are_fused(fuser, shared_data):
 def test_the_file_of_a_frame_is_never_overwritten(fuser, volumes, tmp_path):
     frames = write_volume(tmp_path / "frames.nii.gz", array=np.stack([blobs(SHAPE).astype(np.float32)] * 3, axis=-1))
     before = sha256_of(frames)
-    with pytest.raises(InputError, match=r"frames.nii.gz is itself to be fused and would be overwritten"):
+    with pytest.raises(InputError, match=r"frames.nii.gz is one of the inputs and would be overwritten"):
         fuser(f"{frames}#2", volumes[1], frames)
     assert sha256_of(frames) == before
 

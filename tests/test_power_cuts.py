@@ -175,7 +175,7 @@ def test_training_on_a_full_disk_says_so_and_leaves_nothing_half_written(picture
     code, said = with_small_files(100_000, *train(pictures, tmp_path, 2)[1:])
     assert code == 2, said[-3000:]
     (line,) = [line for line in said.splitlines() if line.startswith("error:")]
-    assert "cannot be written (a file may not be that large here)" in line
+    assert "cannot be written (the file is larger than the limit here)" in line
     assert {path: sha256_of(path) for path in before} == before
     finish(*train(pictures, tmp_path, 2))
     assert latest_checkpoint(tmp_path / "checkpoints").name == "checkpoint_iteration=4.pt"

@@ -268,7 +268,7 @@ def test_weights_of_the_package_are_loaded_when_a_pair_first_needs_them_and_once
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("remove", r"no weights at .*model_infrared\.pt"),
+        ("remove", r"model_infrared\.pt does not exist"),
         ("damage", r"model_infrared\.pt is not the file that manifest"),
     ],
 )

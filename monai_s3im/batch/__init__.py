@@ -1,4 +1,4 @@
-"""Many pairs: run, resume, summarise, in processes of this machine or on a Ray cluster."""
+"""Run, resume and summarise a batch of pairs, in processes of this machine or on a Ray cluster."""
 
 from .run import fuse_batch
 

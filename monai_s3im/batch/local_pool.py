@@ -22,7 +22,7 @@ _function: Callable[[Any], Any]
 
 
 class LostWorkerError(RuntimeError):
-    """A worker died before it was done with an item."""
+    """A worker died before it finished an item."""
 
 
 def run_in_workers(
@@ -30,18 +30,18 @@ def run_in_workers(
 ) -> Generator[tuple[Item, Result | LostWorkerError], None, None]:
     """Call ``function(tool, item)`` for every item, in processes that each have a copy of ``tool``.
 
-    When a worker dies, nothing shows which item it had: those that were being worked on are tried once more, one at a
-    time, and one whose worker dies again is given up. The workers end with this process, however it ends, and when the
-    iterator is closed. Ctrl-C is for this process; the workers do not see it.
+    When a worker dies, it is not known which item it had. All items in progress are tried once more, one at a time; an
+    item whose worker dies again is given up. The workers end with this process, however it ends, and when the iterator
+    is closed. Ctrl-C reaches this process only, not the workers.
 
     Args:
         function: importable by its name.
         tool: can be pickled; a worker makes its copy once.
         items: can be pickled.
-        workers: number of processes; torch's threads are shared out among them.
+        workers: number of processes; torch's threads are divided among them.
 
     Yields:
-        Each item with its result, in the order in which they are done, or with why there is none.
+        Each item with its result or its error, in the order of completion.
     """
     start = partial(_until_a_loss, function, tool, max(1, torch.get_num_threads() // workers))
     waiting, suspects = deque(items), deque[Item]()
@@ -58,7 +58,7 @@ def run_in_workers(
 def _until_a_loss(
     function: Callable[[Any, Item], Result], tool: Any, threads: int, items: deque[Item], workers: int
 ) -> Generator[tuple[Item, Result | LostWorkerError], None, None]:
-    """Take items and yield their results; end when none is left, or after those that a lost worker may have had."""
+    """Take items and yield their results; end when none is left, or after those that a lost worker may have held."""
     strangers = set(active_children())
     level = logging.getLogger("monai_s3im").getEffectiveLevel()
     set_up = (function, tool, threads, level)
@@ -101,7 +101,7 @@ def _set_up_worker(function: Callable[[Any, Item], Result], tool: Any, threads: 
 
 
 def _end_with_parent() -> None:
-    """A worker holds both ends of its queue, so that it would wait for ever after the parent was killed."""
+    """A worker holds both ends of its queue, so it would wait for ever after the parent is killed."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -114,7 +114,7 @@ def _call(item: Any) -> Any:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while a process is started, which inherits that and so never sees one."""
+    """Block Ctrl-C while a process starts; the process inherits this and never receives it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

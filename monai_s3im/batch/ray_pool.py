@@ -47,23 +47,23 @@ def run_on_ray(
 ) -> Generator[tuple[Item, Result | LostWorkerError], None, None]:
     """Call ``function(tool, item)`` for every item, on the workers of a cluster that each have a copy of ``tool``.
 
-    There is a worker for each GPU of the cluster or, where it has none, one for each node. Workers are started as nodes
-    come, and again when they die; an item whose worker dies is tried again, and given up after three tries. The workers
-    end with this process, however it ends, and when the iterator is closed.
+    The cluster runs one worker per GPU or, without GPUs, one per node. Workers start as nodes join, and restart when
+    they die. An item whose worker dies is given up after three tries. The workers end with this process, however it
+    ends, and when the iterator is closed.
 
     Args:
         function: importable by its name on every node.
         tool: can be pickled; a worker makes its copy once.
         items: can be pickled.
-        workers: how many at most; without GPUs, they share out the CPUs of the cluster, and torch's threads.
+        workers: the maximum; without GPUs, they divide the CPUs of the cluster and torch's threads among them.
         address: of the cluster: ``"HOST:PORT"``, or ``"auto"`` for one that runs on this machine too; ``"local"``
-            starts one for this call, on this machine alone. None: what ``RAY_ADDRESS`` says, else ``"local"``.
-        check: called by a worker with its copy of ``tool``; importable too. A worker where it, or making the copy,
-            raises an InputError gets no item.
+            starts one on this machine for this call. None: the value of ``RAY_ADDRESS``, else ``"local"``.
+        check: called by a worker with its copy of ``tool``; also importable. If it, or making the copy, raises an
+            InputError, the worker gets no items.
         use_gpus: False leaves GPUs alone.
 
     Yields:
-        Each item with its result, in the order in which they are done, or with why there is none.
+        Each item with its result or its error, in the order of completion.
 
     Raises:
         InputError: if Ray is not installed, no cluster answers, or no worker passes the check.
@@ -78,7 +78,7 @@ def run_on_ray(
 
 
 class _Worker:
-    """What runs on a node."""
+    """The part that runs on a node."""
 
     def set_up(self, job: bytes, folder: str, threads: int, level: int, use_gpu: bool) -> str | None:
         """Make the copy of the tool; return why this node cannot be used."""
@@ -112,9 +112,9 @@ class _Crew:
         self._workers: list[Any] = []
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}  # future -> worker
-        self._running: dict[Any, tuple[Any, Any, int]] = {}  # future -> worker, item, which try it is
-        self._refusals: list[str] = []  # those workers are kept, so that no other comes to their nodes
-        self._losses = 0  # of starting workers, one after the other
+        self._running: dict[Any, tuple[Any, Any, int]] = {}  # future -> worker, item, number of the try
+        self._refusals: list[str] = []  # these workers are kept to occupy their nodes
+        self._losses = 0  # of workers at their start, in a row
         self._idle_since = time.monotonic()
 
     def work(self, items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
@@ -143,7 +143,7 @@ class _Crew:
             self._dismiss(worker)
 
     def _start_workers(self, items: int) -> None:
-        """Start as many workers as the cluster as it is now, and what is left to do, ask for."""
+        """Start as many workers as the cluster has room for now and the remaining items need."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if not self._share:
             self._share, self._threads = _share_of(nodes, self._most, self._use_gpus)
@@ -159,7 +159,7 @@ class _Crew:
             self._starting[worker.set_up.remote(*set_up)] = worker
 
     def _done(self) -> list[Any]:
-        """Futures that are done, after a while at most."""
+        """Futures that are done; waits a limited time."""
         if self._running:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > _TELL_AFTER_S:
@@ -186,7 +186,7 @@ class _Crew:
             self._losses = 0
 
     def _outcome(self, future: Any, worker: Any) -> Any:
-        """What a worker gives back; it is idle then, or dismissed if it died."""
+        """Take the result of a worker, which is then idle, or dismissed if it died."""
         try:
             outcome = self._ray.get(future)
         except self._ray.exceptions.RayTaskError:
@@ -203,14 +203,14 @@ class _Crew:
             self._ray.kill(worker)
 
     def _is_hopeless(self) -> bool:
-        """Whether no worker can be used and none is to come."""
+        """Whether no worker can be used and none is starting."""
         if self._idle or self._running or self._starting:
             return False
         return self._losses >= TRIES or (bool(self._refusals) and len(self._refusals) == len(self._workers))
 
 
 def _share_of(nodes: list[dict[str, float]], workers: int | None, use_gpus: bool) -> tuple[dict[str, int], int]:
-    """What each worker asks for of its node, and its threads; nothing while the nodes have nothing to give."""
+    """The resources and threads for each worker; None while the nodes have nothing free."""
     cpus = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
     gpus = int(sum(node.get("GPU", 0) for node in nodes)) if use_gpus else 0
     if gpus:
@@ -226,7 +226,7 @@ def _share_of(nodes: list[dict[str, float]], workers: int | None, use_gpus: bool
 
 @contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Connect to a cluster, if this process is not; started here, it ends here."""
+    """Connect to a cluster unless this process already is; a connection made here ends here."""
     if ray.is_initialized():
         yield
         return

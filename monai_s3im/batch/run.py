@@ -1,4 +1,4 @@
-"""Fuse many pairs: one after the other or in several processes, from the start or where it was left."""
+"""Fuse many pairs, one by one or in several processes, from the start or resumed."""
 
 import logging
 import platform
@@ -48,30 +48,31 @@ def fuse_batch(
     metrics: bool = False,
     refused: Mapping[str, str] | None = None,
 ) -> Generator[CaseResult, None, None]:
-    """Fuse many pairs; one that cannot be fused does not stop the others, whatever the reason.
+    """Fuse many pairs; a pair that fails, for whatever reason, does not stop the others.
 
-    Everything is checked first, as far as headers show; ``summary.csv`` in the output folder has a row for each case.
-    Close the iterator (``contextlib.closing``) if it may not be used up: then the workers end. With several workers, a
-    script needs the guard ``if __name__ == "__main__"``.
+    All headers are checked first. ``summary.csv`` in the output folder has a row for each case. Close the iterator
+    (``contextlib.closing``) if you may stop early: this ends the workers. With several workers, a script needs the
+    guard ``if __name__ == "__main__"``.
 
     Args:
         pairs: what to fuse.
-        output_dir: where the outputs go; what is there is replaced.
-        fuser: the pipeline; each worker sets up its own of the same settings.
-        resume: leave alone what :func:`is_finished` finds finished.
-        workers: processes; None or 1: this one. Each takes its share of torch's threads. With ``"ray"``, workers at
-            most; None: one for each GPU of the cluster or, where there is none, for each node.
+        output_dir: folder for the outputs; existing ones are replaced.
+        fuser: the pipeline; each worker sets up its own with the same settings.
+        resume: skip pairs that :func:`is_finished` finds finished.
+        workers: number of processes; None or 1: this one. Each takes its share of torch's threads. With ``"ray"``, the
+            maximum number of workers; None: one per GPU of the cluster or, without GPUs, one per node.
         engine: ``"local"``: this machine. ``"ray"``: a Ray cluster, whose nodes see images and output folder under the
             same paths and have the same software and weights; GPUs are used unless the fuser's device is ``"cpu"``.
-        ray_address: the cluster's, see :func:`monai_s3im.batch.ray_pool.run_on_ray`.
+        ray_address: address of the cluster, see :func:`monai_s3im.batch.ray_pool.run_on_ray`.
         metrics: measure each fused image by :func:`monai_s3im.evaluation.evaluate.evaluate`.
-        refused: by name, why a further case was refused beforehand; for the summary.
+        refused: name -> reason, for cases that were refused beforehand; for the summary.
 
     Yields:
-        The result of each case: refused ones, then the others; in order from one worker, from several as they come.
+        The result of each case: first those refused, then the others, in order with one worker and as completed with
+        several.
 
     Raises:
-        InputError: if the output folder has a ``summary.csv`` of something else, or the engine cannot be used.
+        InputError: if the output folder has a ``summary.csv`` that no batch wrote, or the engine cannot be used.
     """
     if engine not in ENGINES:
         raise InputError(f"unknown engine {engine!r}: choose {' or '.join(ENGINES)}")
@@ -99,7 +100,7 @@ def fuse_batch(
 
 
 def output_path(pair: Pair, output_dir: str | Path, dicom: bool = False) -> Path:
-    """Where the fused image of a pair of a batch goes.
+    """The output path of a pair in a batch.
 
     ``NAME.png`` for pictures, ``NAME.nii.gz`` for volumes, or the folder ``NAME`` for DICOM series.
     """
@@ -108,10 +109,10 @@ def output_path(pair: Pair, output_dir: str | Path, dicom: bool = False) -> Path
 
 
 def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
-    """Whether the output was made of these very inputs by these settings, and is as it was written.
+    """Whether the output was made from exactly these inputs with these settings, and is unchanged since.
 
-    By the record beside it: software versions, weights and settings must be those of ``fuser``; modalities, names
-    and SHA256 of the sources those of ``pair``; and the output must have the SHA256 that the record names.
+    The record next to it decides: software versions, weights and settings must match ``fuser``; modalities, names and
+    SHA256 of the sources must match ``pair``; and the output must have the SHA256 in the record.
     """
     try:
         record = FusionRecord.read(output)
@@ -139,7 +140,7 @@ def is_finished(pair: Pair, output: Path, fuser: Fuser) -> bool:
 
 
 def _is_made_by(record: FusionRecord, fuser: Fuser) -> bool:
-    """Whether versions, settings and weights are those of a fuser."""
+    """Whether versions, settings and weights match a fuser."""
     said = record.as_json()
     if any(name not in said or said[name] != value for name, value in fuser.record_settings.items()):
         return False
@@ -147,7 +148,7 @@ def _is_made_by(record: FusionRecord, fuser: Fuser) -> bool:
 
 
 def _is_of(source: SourceRecord, file: Path, modality: str | None, partner: Path) -> bool:
-    """Whether a source has this file's name and was treated as this modality, or as what is written about it says."""
+    """Whether a source has this file's name and was treated as this modality, or as the list says."""
     if source.modality_from in {"sidecar", "name", "folder"}:
         said = recognise(file, partner)
         if said is None or said.modality.name != source.modality:
@@ -168,7 +169,7 @@ def _settle(fuser: Fuser, pair: Pair, output_dir: Path, resume: bool, metrics: b
         if not skipped:
             is_left = (
                 resume and exists(output) and not exists(record_path(output))
-            )  # by a power cut, without its record
+            )  # left by a power cut, without its record
             options = {"overwrite": True} if is_left else {}
             fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b, **options)
         record = FusionRecord.read(output)
@@ -198,7 +199,7 @@ def _measured(output: Path, pair: Pair, max_gib: float) -> dict[str, float]:
 
 
 def _on_ray(settle: Settle, fuser: Fuser, pairs: Sequence[Pair], workers: int | None, address: str | None) -> Outcomes:
-    """Settle the cases on a cluster whose nodes see the output folder and would do the very same."""
+    """Process the cases on a cluster whose nodes see the output folder and have the same setup."""
     with marked(settle.keywords["output_dir"]) as mark:
         check = partial(_check_worker, settings={**fuser.record_settings, "weights": fuser.weights_sha256}, mark=mark)
         use_gpus = fuser.device_asked != "cpu"
@@ -211,16 +212,16 @@ def _on_ray(settle: Settle, fuser: Fuser, pairs: Sequence[Pair], workers: int | 
 
 
 def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None:
-    """Refuse a node with another output folder, software or weights; the device may be another.
+    """Refuse a node with a different output folder, software or weights; the device may differ.
 
     Raises:
-        InputError: what differs.
+        InputError: if anything differs; the message lists it.
     """
     end = time.monotonic() + _SEEN_WITHIN_S
     while not exists(mark):
         if time.monotonic() > end:
             raise InputError(
-                f"{mark.parent} is another folder here: give an output folder on a file system that all nodes share"
+                f"{mark.parent} is a different folder here: give an output folder on a file system that all nodes share"
             )
         time.sleep(0.1)
     own = {**fuser.record_settings, "weights": fuser.weights_sha256}
@@ -231,9 +232,9 @@ def _check_worker(fuser: Fuser, settings: Mapping[str, Any], mark: Path) -> None
 
 def _settle_on_node(settle: Settle, fuser: Fuser, pair: Pair) -> CaseResult:
     for image in (pair.image_a, pair.image_b):
-        whole, _ = series_of(image)  # or that of FILE#FRAME, which is written alike
+        whole, _ = series_of(image)  # FILE#FRAME has the same form
         if not (exists(image) or exists(whole)):
-            sentence = f"{image} is not there on {platform.node()}: put it on a file system that all nodes share"
+            sentence = f"{image} does not exist on {platform.node()}: put it on a file system that all nodes share"
             return CaseResult(pair.name, "failed", sentence)
     return settle(fuser, pair)
 

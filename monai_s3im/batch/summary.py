@@ -24,15 +24,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one case of a batch.
+    """The outcome of one case of a batch.
 
     Attributes:
-        name: that of the pair.
-        status: ``"fused"``; ``"skipped"``, finished earlier and verified; ``"failed"``, and then ``error`` says why.
+        name: of the pair.
+        status: ``"fused"``; ``"skipped"``, finished earlier and verified; ``"failed"``, with the reason in ``error``.
         error: one sentence.
         output: the fused image.
-        fused_sha256: that of its bytes.
-        warnings: what its record warns of.
+        fused_sha256: SHA256 of its bytes.
+        warnings: the warnings in its record.
         seconds: time spent on it.
         metrics: metric name -> value, if asked for.
     """
@@ -48,15 +48,15 @@ class CaseResult:
 
 
 class Summary:
-    """``summary.csv`` in the output folder of a batch; rewritten whole, so that it is never half-written.
+    """``summary.csv`` in the output folder of a batch, always rewritten whole.
 
     Args:
-        output_dir: the folder; made when needed.
+        output_dir: the folder, created if needed.
         names: all cases, in the order of the rows.
         metrics: whether the rows have the fusion metrics.
 
     Raises:
-        InputError: if there is a ``summary.csv`` that is not one of these.
+        InputError: if a ``summary.csv`` exists that no batch wrote.
     """
 
     def __init__(self, output_dir: str | Path, names: Iterable[str], metrics: bool = False) -> None:
@@ -70,14 +70,14 @@ class Summary:
             )
 
     def add(self, result: CaseResult) -> CaseResult:
-        """Take a result and give it back; after every tenth, write the table."""
+        """Add a result and return it; write the table after every tenth."""
         self._results.append(result)
         if len(self._results) % _WRITE_EVERY == 0:
             self.write()
         return result
 
     def write(self) -> None:
-        """Write the table of the results so far; if it cannot be written, say so and go on."""
+        """Write the table of the results so far; log a failure to write and continue."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*_COLUMNS, *self._metrics])
@@ -107,7 +107,7 @@ def read_summary(output_dir: str | Path) -> list[CaseResult]:
     """Read ``summary.csv`` back, in the order of its rows.
 
     Raises:
-        InputError: if there is none, or it is that of something else.
+        InputError: if it is missing, or no batch wrote it.
     """
     path = Path(output_dir) / "summary.csv"
     try:
@@ -141,7 +141,7 @@ def _result_of(row: dict[str, str], folder: Path) -> CaseResult:
 
 
 def _text(cell: str) -> str:
-    """What a cell stands for: without the apostrophe that keeps a spreadsheet from running it."""
+    """The value of a cell, without the apostrophe that keeps a spreadsheet from running it."""
     return cell[1:] if cell.startswith("'") and _is_risky(cell) else cell
 
 
@@ -150,7 +150,7 @@ def _is_risky(text: str) -> bool:
 
 
 def _cell(value: str | float | None) -> str:
-    """What stands in a cell: no formula that a spreadsheet would run, no nan, no infinity."""
+    """The text of a cell: no formula that a spreadsheet would run, no nan, no infinity."""
     if isinstance(value, str):
         return f"'{value}" if _is_risky(value) else value
     return "" if value is None or not math.isfinite(value) else str(value)

@@ -111,7 +111,7 @@ def benchmark_volumes(
 def benchmark_lesions(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the table, the picture and all values.")],
     heads: Annotated[int, typer.Option(min=1, help="Phantom heads.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first head.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first head.")] = 0,
     pairs: Annotated[
         Path | None, typer.Option(help="Measure real volumes instead: a list, CSV or datalist JSON; needs --mask.")
     ] = None,
@@ -125,11 +125,11 @@ def benchmark_lesions(
     color: Annotated[str, choice("color", help="What colour shows: auto, or b.")] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto uses CUDA if available.")] = "auto",
 ) -> None:
-    """Measure what a fusion keeps of lesions: of phantom heads, in all pairs of modalities, or of your own volumes.
+    """Measure how well a fusion keeps lesions: in phantom heads, for all pairs of modalities, or in your own volumes.
 
     Contrast is the difference between a lesion and the brain around it, divided by their pooled standard deviation.
-    Kept is that of the fused volume as a part of the larger one of the sources. The maximum, the average and two
-    pyramids are measured beside the network.
+    Kept is the contrast in the fused volume divided by the larger one in the sources. The maximum, the average and two
+    pyramids are measured as baselines.
     """
     show_log()
     if (pairs is None) != (mask is None):

@@ -1,4 +1,4 @@
-"""What the commands share: how they speak, fail and log."""
+"""Shared by the commands: output, failure and logging."""
 
 import logging
 import sys
@@ -8,12 +8,12 @@ import typer
 
 
 def say(message: object) -> None:
-    """Write a line to the standard output, escaping what has no place there, as a file's name may."""
+    """Write a line to standard output, escaping unprintable characters, which file names may contain."""
     _write(sys.stdout, message)
 
 
 def tell(message: object) -> None:
-    """The same on the standard error; above the line of :func:`steps`, which ``typer.echo`` would write into."""
+    """The same on standard error, above the line of :func:`steps`, which ``typer.echo`` would overwrite."""
     _write(sys.stderr, message)
 
 
@@ -24,19 +24,19 @@ def _write(stream: TextIO, message: object) -> None:
 
 
 def fail(message: object, code: int = 2) -> NoReturn:
-    """Say what is wrong on the standard error, and end."""
+    """Print an error to standard error and exit."""
     tell(f"error: {message}")
     raise typer.Exit(code)
 
 
 class _Log(logging.Handler):
-    """Writes to the standard error of the moment, which is the one above the line of :func:`steps`, if there is one."""
+    """Writes to the current standard error, above the line of :func:`steps` if it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(self.format(record))
 
 
 def show_log() -> None:
-    """Show what the package has to say, and others' warnings."""
+    """Show the package's messages, and warnings of other libraries."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Log()])
     logging.getLogger("monai_s3im").setLevel(logging.INFO)

@@ -54,7 +54,7 @@ def _lone_images(source: Path) -> list[Path]:
 
 
 def _list_images(images: list[Path]) -> None:
-    """Name, what distinguishes frames, and size of images."""
+    """Name, label of the frames, and size of images."""
     from monai_s3im.formats.reading import frames_of, spatial_shape_of
 
     for image in images:
@@ -93,7 +93,7 @@ def check_data(
 
 
 def _holds_dicom_alone(source: Path) -> bool:
-    """Whether it is a study, and no folder of pairs."""
+    """Whether it is a study rather than a folder of pairs."""
     from monai_s3im.formats.dicom.headers import files_below, may_be_dicom
     from monai_s3im.formats.dicom.series import is_series
 
@@ -135,7 +135,7 @@ def _found_pairs(source: Path) -> list[tuple[str, Any]]:
 
 @data_app.command("phantom", epilog=examples("data phantom phantom", "data phantom phantom --subjects 20 --seed 1"))
 def write_phantom_data(
-    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")],
     subjects: Annotated[int, typer.Option(min=2, help="Number of heads in the training set.")] = 8,
     seed: Annotated[int, typer.Option(help="Random seed: another seed makes other heads.")] = 0,
 ) -> None:
@@ -161,7 +161,7 @@ def write_phantom_data(
 @data_app.command("download", epilog=examples("data download harvard harvard"))
 def download_data(
     name: Annotated[str, chosen("data set", help="harvard or roadscene.")],
-    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")],
     sha256: Annotated[str | None, typer.Option(help="Expected SHA256 of the archive.")] = None,
 ) -> None:
     """Download a public data set and verify it; an interrupted download leaves nothing behind."""

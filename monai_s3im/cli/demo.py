@@ -1,4 +1,4 @@
-"""The command ``s3im demo``: what the software does, on a head that comes with it."""
+"""The command ``s3im demo``: show the software on the packaged head."""
 
 import shlex
 import shutil
@@ -22,13 +22,13 @@ EXAMPLES = examples("demo", "demo my_folder --open")
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where it goes.")] = Path("s3im_demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("s3im_demo"),
     open_report: Annotated[bool, typer.Option("--open", help="Show the report in a browser.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed: another seed makes another head.")] = 0,
 ) -> None:
     """Make a head in CT, T1, SPECT and PET, fuse T1 with each of the others, and write a report with a viewer.
 
-    What is there already, and whole, is left as it is.
+    Existing complete results are kept.
     """
     start = time.monotonic()
     show_log()
@@ -46,10 +46,10 @@ def demo(
 
 
 def _run(folder: Path, seed: int, step: Steps) -> tuple[Path, list[Path], int]:
-    """Phantom, fusions and report; the report, the fused volumes in the order of the list, how many of them are new.
+    """Write phantom, fusions and report; return the report, the fused volumes and the number of new ones.
 
     Raises:
-        InputError: if the folder holds something else.
+        InputError: if the folder has other content.
         OutputError: if it cannot be written.
     """
     from monai_s3im.batch.run import fuse_batch, is_finished, output_path
@@ -101,7 +101,7 @@ def _say_what_is_where(fused: list[Path], report: Path) -> None:
     for file in fused:
         say(f"  fused volume  {file}")
     say(f"  report        {report}   open it in a browser")
-    say(f"  record        {record}   what {fused[0].name} was made of and how; each volume has one")
+    say(f"  record        {record}   how {fused[0].name} was made; each volume has one")
     say("Next:")
     pair = shlex.join(str(sources / name) for name in ("t2.nii.gz", "ct.nii.gz"))
     say(f"  {command} fuse {pair} --modality-a mr --modality-b ct -o fused.nii.gz")
@@ -109,7 +109,7 @@ def _say_what_is_where(fused: list[Path], report: Path) -> None:
 
 
 def _command() -> str:
-    """How this command was called, so that what to try next can be copied."""
+    """How this command was called, for the examples it prints."""
     called = Path(sys.argv[0])
     found = shutil.which("s3im")
     if called.name == "__main__.py":

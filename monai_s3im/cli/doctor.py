@@ -19,7 +19,7 @@ def doctor(
 ) -> None:
     """Check the installation: packages, device, memory, weights, codecs, and a known answer; exit code 0 or 1.
 
-    What it prints is made to be sent with a bug report: no paths, no names, no data of patients.
+    The output is safe to send with a bug report: it has no paths, names or patient data.
     """
     start, found = time.monotonic(), []
     with steps("Loading"):

@@ -24,7 +24,7 @@ def evaluate(
     csv: Annotated[Path | None, typer.Option(help="Write the values as CSV.")] = None,
     max_gib: MAX_GIB = 4,
 ) -> None:
-    """Measure fused images with the ten fusion metrics: a table, and if asked for a JSON and a CSV file."""
+    """Measure fused images with the ten fusion metrics: a table and, on request, a JSON and a CSV file."""
     if len(source) != 2:
         fail("give the two sources: --source A --source B")
     show_log()
@@ -41,5 +41,5 @@ def evaluate(
     except (InputError, OutputError) as error:
         fail(error)
     console = Console()
-    console.width = max(console.width, 110)  # ten metrics beside the name, also where there is no terminal
+    console.width = max(console.width, 110)  # the name and ten metrics, even without a terminal
     console.print(result.table())

@@ -34,7 +34,7 @@ def fuse(
     ] = None,
     image_b: Annotated[
         Path | None,
-        typer.Argument(help="The other image, DICOM folder, or folder of images; FILE#3: frame 3 of a 4D one."),
+        typer.Argument(help="The other image, DICOM folder, or folder of images; FILE#3: frame 3 of a 4D image."),
     ] = None,
     result: Annotated[
         Path | None, typer.Argument(metavar="output", help="Output file or folder, the same as --output.")
@@ -52,24 +52,22 @@ def fuse(
         bool, typer.Option("--resume", help="Skip pairs whose results are complete and unchanged.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes for many pairs; with ray, the maximum of workers.")
+        int | None, typer.Option(min=1, help="Number of processes for many pairs; with ray, the most workers.")
     ] = None,
     engine: Annotated[str, choice("engine", help="Where a batch runs: local, or ray, a Ray cluster.")] = "local",
     ray_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT or auto; else RAY_ADDRESS, else a cluster of this machine alone.")
+        str | None, typer.Option(help="HOST:PORT or auto; default: RAY_ADDRESS, else a cluster on this machine.")
     ] = None,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Measure each fused image and add the metrics to summary.csv.")
     ] = False,
-    report: Annotated[
-        bool, typer.Option("--report", help="Write report.html about the batch beside its output.")
-    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html into the output folder.")] = False,
     modality_a: Annotated[str | None, choice("modality", help=_MODALITIES)] = None,
     modality_b: Annotated[str | None, choice("modality", help=_MODALITIES)] = None,
     *,
     settings: FusionSettings,
 ) -> None:
-    """Fuse one pair, two folders matched by file name, a list of pairs, or what two patterns find."""
+    """Fuse one pair, two folders matched by file name, a list of pairs, or images found by two patterns."""
     if image_a is None and pairs is None and root is None:
         fail("give two images, two folders, a list of pairs with --pairs, or --root; see s3im fuse --help")
     if result is not None and output is not None:
@@ -92,7 +90,7 @@ def fuse(
 def _fuse(
     named: tuple[Any, ...], output: Path, settings: FusionSettings, batch: dict[str, Any], report: bool, step: Steps
 ) -> str:
-    """Find the pairs, and fuse them; what to say when the line of the terminal is gone."""
+    """Find the pairs and fuse them; return the closing message, to print after the progress line is gone."""
     from monai_s3im.formats.reading import is_image_folder
 
     from .fusion import fuse_many, fuse_one, refuse_settings_of_one

@@ -1,4 +1,4 @@
-"""What ``s3im fuse`` does with the pairs that it has found, and what it says about them."""
+"""Fuse the pairs that ``s3im fuse`` has found, and report on them."""
 
 import os
 import sys
@@ -22,13 +22,13 @@ from .report import is_report, report_batch
 
 
 def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
-    """A batch has a folder as output, and no movement that is the same for all pairs."""
+    """A batch needs a folder as output, and has no common transform for all pairs."""
     from monai_s3im.formats.paths import IMAGE_SUFFIXES, suffix_of
 
     if transform is not None:
-        fail("--transform is the movement of one pair: leave it out for folders, lists and patterns")
+        fail("--transform belongs to one pair: leave it out for folders, lists and patterns")
     if suffix_of(output) in IMAGE_SUFFIXES and not isdir(output):
-        fail(f"{output} is the name of one image, and several pairs go into a folder: name a folder with -o")
+        fail(f"{output} is the name of one image, but several pairs go into a folder: name a folder with -o")
 
 
 def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> str:
@@ -41,7 +41,7 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
         step: shows what is happening.
 
     Returns:
-        What to say at the end.
+        The closing message.
     """
     from monai_s3im.formats.atomic import remove_leftovers
     from monai_s3im.pairs.checks import problems_of
@@ -50,15 +50,15 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
     output = _file_in(output, pair) if isdir(output) and not settings.dicom else output
     remove_leftovers(output.parent)
     sources = {os.path.realpath(frame_of(image)[0]) for image in (pair.image_a, pair.image_b)}
-    is_there = exists(record_path(output)) and (settings.dicom or isfile(output))  # what is not ours is refused
+    is_there = exists(record_path(output)) and (settings.dicom or isfile(output))  # other folders are refused
     if is_there and os.path.realpath(output) not in sources:  # which is refused
-        tell(f"note: {output} is there already and will be replaced")
+        tell(f"note: {output} already exists and will be replaced")
     step("Loading the network")
     fuser = Fuser(settings, progress=step)
     try:
         fuser(pair.image_a, pair.image_b, output, pair.modality_a, pair.modality_b)
-    except InputError:  # the first thing that is wrong: only now are the headers read for all of them
-        pair = replace(pair, name="pair")  # which names no file here
+    except InputError:  # the first problem: now read all headers to list every one
+        pair = replace(pair, name="pair")  # no file of that name
         if problems := problems_of([pair], settings.max_gib).get(pair.name):
             fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
         raise
@@ -79,12 +79,12 @@ def _file_in(folder: Path, pair: Any) -> Path:
 
 
 def sentence(record: FusionRecord, output: Path, seconds: float) -> str:
-    """What was fused, how, where it is, and how many warnings there are.
+    """The closing message: what was fused, how, into which file, and the number of warnings.
 
     Args:
         record: of the fused image.
-        output: where it is.
-        seconds: that it took.
+        output: the file.
+        seconds: the time it took.
     """
     named = [f"{source.file} ({_shown_as(source)})" for source in record.sources.values()]
     how = [f"weights {record.weights_file}" if record.task is None else f"weights for {record.task}"]
@@ -112,14 +112,14 @@ def _shown_as(source: SourceRecord) -> str:
 def fuse_many(
     pairs: list[Any], output: Path, settings: FusionSettings, batch: dict[str, Any], report: bool, step: Steps
 ) -> None:
-    """Fuse, report what fails as it fails, and exit by what became of all.
+    """Fuse, report each failure as it happens, and exit with 1 if any failed.
 
     Args:
         pairs: what to fuse.
         output: a folder.
         settings: of the fusion.
         batch: settings of :func:`monai_s3im.batch.run.fuse_batch`.
-        report: write the report, too; one that is there is always updated.
+        report: also write the report; an existing one is always updated.
         step: shows what is happening.
     """
     from monai_s3im.batch import fuse_batch
@@ -148,19 +148,19 @@ def fuse_many(
     say(f"{done} of {total} pairs fused into {output}{earlier}")
     is_asked = report or (
         counts["skipped"] < total and is_report(output / "report.html")
-    )  # else it would be out of date
+    )  # an existing report would be out of date
     is_reported = not is_asked or report_batch(output, pairs, settings.color_map, settings.max_gib, step)
     if done < total or not is_reported:
         raise typer.Exit(1 if done else 2)
 
 
 def _note_existing(pairs: list[Any], output: Path, dicom: bool) -> None:
-    """Say before the work begins what it will replace."""
+    """Say before the work begins which results it will replace."""
     from monai_s3im.batch.run import output_path
 
     there = [pair.name for pair in pairs if exists(output_path(pair, output, dicom))]
     if there:
         tell(
-            f"note: {len(there)} of {len(pairs)} results are in {output} already and will be replaced, such as "
+            f"note: {len(there)} of {len(pairs)} results already exist in {output} and will be replaced, such as "
             f"{there[0]}; --resume keeps what is finished"
         )

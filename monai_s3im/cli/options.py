@@ -1,4 +1,4 @@
-"""Options with known values: each value in one place, taken in any case, and completed by the shell."""
+"""Options with a fixed set of values: defined once, matched in any case, completed by the shell."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -23,9 +23,9 @@ CHOICES = {
     "data set": ("harvard", "roadscene"),
     "config": ("train", "train_salient", "train_ct_mri", "train_spect_mri", "train_findings"),
 }
-"""The values of an option that the help names; the library, which may take more (LOWER,UPPER), checks them."""
+"""The values that the help lists for an option; the library checks them and may accept more (LOWER,UPPER)."""
 
-MAX_GIB = Annotated[float, typer.Option(min=0, help="Most memory that one image may take; larger are refused.")]
+MAX_GIB = Annotated[float, typer.Option(min=0, help="Most memory for one image; larger images are refused.")]
 
 
 def choice(kind: str, *names: str, help: str) -> Any:  # noqa: A002 (as typer names it)
@@ -33,8 +33,8 @@ def choice(kind: str, *names: str, help: str) -> Any:  # noqa: A002 (as typer na
 
     Args:
         kind: a key of :data:`CHOICES`.
-        names: of the option; by default that of the parameter.
-        help: what it does.
+        names: of the option; default: the parameter's name.
+        help: help text.
     """
     return typer.Option(*names, help=help, autocompletion=_starting(CHOICES[kind]), callback=_in_any_case(kind))
 
@@ -68,7 +68,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter_of(option: "Field[Any]") -> inspect.Parameter:
-    """A parameter of a command for a setting; of several types the one that is written on a command line."""
+    """A command's parameter for a setting; of several types, the one used on a command line."""
     name = option.name
     kind = get_type_hints(FusionSettings)[name]
     if kinds := get_args(kind):
@@ -86,17 +86,17 @@ def _parameter_of(option: "Field[Any]") -> inspect.Parameter:
 
 
 def examples(*lines: str) -> str:
-    """What stands at the end of a command's help: whole lines that can be copied.
+    """The examples at the end of a command's help: whole lines to copy.
 
     Args:
-        lines: what stands after ``s3im``.
+        lines: text after ``s3im``.
     """
     return "\n\n".join(["Examples:", *(f"s3im {line}" for line in lines)])
 
 
 def _starting(values: Iterable[str]) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
-        rest = len(incomplete)  # what is typed stays, as the shells want it
+        rest = len(incomplete)  # keep the typed part, as shells require
         return [incomplete + value[rest:] for value in values if value.startswith(incomplete.lower())]
 
     return complete

@@ -1,4 +1,4 @@
-"""The pairs that a command is about: two images or folders, a list, or what patterns find."""
+"""The pairs that a command works on: two images or folders, a list, or images found by patterns."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from .common import fail, tell
 
 
 def lone_images(image_a: Path | None, image_b: Path | None) -> tuple[Path | None, Path | None]:
-    """A folder beside an image stands for the one image in it; say which that is."""
+    """A folder given with an image stands for the only image in it; report which one."""
     from monai_s3im.formats.dicom.series import is_series
     from monai_s3im.formats.paths import suffix_of
     from monai_s3im.formats.reading import is_image_folder
@@ -57,10 +57,10 @@ def find_pairs(
     modality_a: str | None = None,
     modality_b: str | None = None,
 ) -> tuple[list[Any], dict[str, str]]:
-    """The pairs, and by name why others are not; name what has no partner.
+    """The pairs, and the reason per name for refused ones; report files without a partner.
 
     Raises:
-        InputError: if there is no pair, or a list or folder cannot be used.
+        InputError: if no pair is found, or a list or folder cannot be used.
     """
     if root is None and pattern_a is None and pattern_b is None:
         from monai_s3im.pairs.inference import fusion_pairs
@@ -79,13 +79,14 @@ def find_pairs(
 
 
 def _warn_of_one_image_twice(pairs: list[Any]) -> None:
-    """Say before the work begins that an image is to be fused with itself, as after naming one folder twice."""
+    """Warn before the work begins if images would be fused with themselves, as when one folder is named twice."""
     twice = [pair for pair in pairs if os.path.realpath(pair.image_a) == os.path.realpath(pair.image_b)]
-    if not twice or len(pairs) == 1:  # of which the pipeline warns
+    if not twice or len(pairs) == 1:  # the pipeline warns about one pair
         return
     if len(twice) == len(pairs):
-        tell(f"warning: in all {len(pairs)} pairs image A and image B are one file, such as {twice[0].image_a}")
+        tell(f"warning: in all {len(pairs)} pairs image A and image B are the same file, such as {twice[0].image_a}")
     else:
         tell(
-            f"warning: in {len(twice)} of {len(pairs)} pairs image A and image B are one file, such as {twice[0].name}"
+            f"warning: in {len(twice)} of {len(pairs)} pairs image A and image B are the same file, "
+            f"such as {twice[0].name}"
         )

@@ -1,4 +1,4 @@
-"""What a command is doing, on one line of a terminal; nothing where standard error is not a terminal."""
+"""Show progress on one line of the terminal; nothing if standard error is not a terminal."""
 
 import sys
 import time
@@ -10,13 +10,13 @@ LOADING = "Loading PyTorch and MONAI"
 
 
 class Steps:
-    """The line on the terminal: the step at work, a bar where its parts are counted, and the seconds so far.
+    """The progress line: the current step, a bar if its parts are counted, and the elapsed seconds.
 
-    It is called as the library calls ``progress``, so it can be handed on: ``Fuser(progress=step)``.
+    It has the signature of the library's ``progress``, so it can be passed on: ``Fuser(progress=step)``.
 
     Attributes:
-        is_shown: whether anybody sees it.
-        began: when it began, in the seconds of ``time.monotonic``.
+        is_shown: whether it is visible.
+        began: start time, in seconds of ``time.monotonic``.
     """
 
     def __init__(self, bar: Any = None) -> None:
@@ -29,26 +29,26 @@ class Steps:
 
         Args:
             step: such as ``"reading"`` or ``"Writing the report"``.
-            done: its parts that are done.
-            total: all its parts, named as a count if they are more than 1; 0 where they are not counted.
+            done: number of parts done.
+            total: number of all parts, shown if more than 1; 0 if they are not counted.
         """
         if self._bar is not None:
             count = f" {done} of {total}" if total > 1 else ""
             text = f"{step[:1].upper()}{step[1:]}{count}"
             task = self._bar.tasks[0]
-            task.total = total or None  # update() takes None for: as it was
+            task.total = total or None  # update() ignores None
             self._bar.update(task.id, description=text, completed=done)
 
 
 @contextmanager
 def steps(first: str = LOADING) -> Iterator[Steps]:
-    """Show what happens while the block runs, from its first moment; what is logged or printed goes above the line.
+    """Show progress while the block runs; log and print output goes above the line.
 
     Args:
-        first: the step to begin with; by default the imports that every heavy command begins with.
+        first: the first step; default: the imports of every heavy command.
 
     Yields:
-        What shows the next step.
+        A callable that shows the next step.
     """
     if not sys.stderr.isatty():
         yield Steps()
@@ -64,7 +64,7 @@ def steps(first: str = LOADING) -> Iterator[Steps]:
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # what goes into a file or a pipe stays there
+        redirect_stdout=sys.stdout.isatty(),  # output into a file or a pipe is untouched
     )
     bar.add_task(first, total=None)
     with bar:

@@ -25,20 +25,20 @@ EXAMPLES = examples(
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Output folder of a batch.")],
-    image_a: Annotated[Path | None, typer.Argument(help="The sources as they were named to s3im fuse.")] = None,
+    image_a: Annotated[Path | None, typer.Argument(help="The sources as given to s3im fuse.")] = None,
     image_b: Annotated[Path | None, typer.Argument(help="The other folder.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Or the list of pairs.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Or the folder in which two patterns find the images.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="The list of pairs, instead of the sources.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder for two patterns, instead of the sources.")] = None,
     pattern_a: Annotated[str | None, typer.Option(help="With --root.")] = None,
     pattern_b: Annotated[str | None, typer.Option(help="With --root.")] = None,
     color_map: Annotated[str | None, typer.Option(help="The file of a colour map, if the batch had one.")] = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Show the report that is there in the browser, and save ratings beside it.")
+        bool, typer.Option("--serve", help="Show the existing report in the browser, and save ratings next to it.")
     ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve: the port; 0: a free one.")] = 0,
     max_gib: MAX_GIB = 4,
 ) -> None:
-    """Write report.html into the output folder of a batch; without the sources, of the fused images alone."""
+    """Write report.html into the output folder of a batch; without sources, it shows the fused images only."""
     show_log()
     if serve:
         _serve(folder, port)
@@ -65,7 +65,7 @@ def _serve(folder: Path, port: int) -> None:
 
 
 def is_report(file: Path) -> bool:
-    """Whether there is a report of a batch."""
+    """Whether the folder has a report of a batch."""
     try:
         with file.open("rb") as stream:
             return _TITLE in stream.read(_BEGINNING)
@@ -74,7 +74,7 @@ def is_report(file: Path) -> bool:
 
 
 def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float, step: Steps) -> bool:
-    """Write the report of a batch that is done; if that fails, say so, and leave no report of earlier results."""
+    """Write the report of a finished batch; if that fails, say so and remove a report of earlier results."""
     try:
         say(f"report: {_write(folder, pairs, color_map, max_gib, step)}")
     except (InputError, OutputError) as error:

@@ -21,10 +21,10 @@ EXAMPLES = examples(
     "train --output_dir run --resume latest",
 )
 
-# Ids whose values are paths; a number there is a name.
+# Ids whose values are paths: a number is taken as a name.
 _PATHS = {"dataset_dir", "datalist", "output_dir", "resume", "init_weights", "bundle_root"}
 
-# A config lies over train and over those named here.
+# Each config is merged over train and over those listed here.
 _BETWEEN = {f"train_{name}": ["train_salient", "train_one_task"] for name in ("ct_mri", "spect_mri", "findings")}
 
 
@@ -34,8 +34,8 @@ def train(
         str,
         choice(
             "config",
-            help="train (the paper's recipe), train_salient (laid over it), train_ct_mri, train_spect_mri or "
-            "train_findings (laid over both, and over train_one_task), or a JSON file.",
+            help="train (the paper's recipe), train_salient (merged over it), train_ct_mri, train_spect_mri or "
+            "train_findings (merged over both and train_one_task), or a JSON file.",
         ),
     ] = "train",
     trust_config: Annotated[
@@ -75,7 +75,7 @@ def train(
 
 
 def _config_files(config: str, is_trusted: bool) -> list[str]:
-    """The files of a config, each laid over those before it."""
+    """The files of a config, each merged over those before it."""
     from monai_s3im.bundle_config import bundle_root
 
     configs = bundle_root() / "configs"
@@ -85,7 +85,7 @@ def _config_files(config: str, is_trusted: bool) -> list[str]:
     if config not in own and not isfile(config):
         fail(f"{config} is neither a config of the bundle nor a file: s3im train --help names the configs")
     if config not in own and not is_trusted:
-        fail(f"{config} is not of this package, and a config can run any code: read it, then add --trust-config")
+        fail(f"{config} is not part of this package and a config can run any code: read it, then add --trust-config")
     layers = ["train", *_BETWEEN.get(config, []), config]
     return [own[name] for name in dict.fromkeys(layers)] if config in own else [config]
 
@@ -96,7 +96,7 @@ def _merged(files: list[str]) -> dict[str, Any]:
     try:
         config = ConfigParser.load_config_files(files)
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        return {}  # the workflow says what is wrong with the file
+        return {}  # the workflow reports the problem with the file
     return config if isinstance(config, dict) else {}
 
 
@@ -124,7 +124,7 @@ def _value(text: str) -> Any:
 
 
 def _refuse_unknown(overrides: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """A misspelt id would be taken for a new one, and the training run with the value of the right one."""
+    """Refuse a misspelt id: it would be taken as a new one, and have no effect on the training."""
     from difflib import get_close_matches
 
     from monai.bundle import ConfigParser
@@ -150,7 +150,7 @@ def _refuse_unknown(overrides: dict[str, Any], defaults: dict[str, Any]) -> None
 
 
 def _ids_that_end_with(keys: list[str], part: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """Ids deeper in the config that end as what was given: ``train#trainer#max_epochs`` of ``trainer#max_epochs``."""
+    """Ids deeper in the config with the given end: ``train#trainer#max_epochs`` for ``trainer#max_epochs``."""
     if not isinstance(part, dict):
         return []
     found = ["#".join([*path, *keys])] if path and _is_in(part, keys) else []
@@ -166,7 +166,7 @@ def _is_in(part: Any, keys: list[str]) -> bool:
 
 
 def _ids_in(part: Any) -> set[str] | None:
-    """The names that may follow an id in a part of the config; None if any may."""
+    """The names that may follow an id in a part of the config; None for any."""
     import inspect
     from pydoc import ErrorDuringImport, locate
 
@@ -188,7 +188,7 @@ def _ids_in(part: Any) -> set[str] | None:
 
 
 def _refuse_none(overrides: dict[str, Any]) -> None:
-    """No epoch, or a batch of nothing, trains nothing."""
+    """Refuse zero epochs and empty batches."""
     for name in ("epochs", "batch_size"):
         value = overrides.get(name, 1)
         is_code = isinstance(value, str) and value.startswith(("$", "@", "%"))
@@ -197,13 +197,13 @@ def _refuse_none(overrides: dict[str, Any]) -> None:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """MONAI logs what ends a training with its traceback; what is raised says it again."""
+    """Silence MONAI's traceback of the error that ends a training; the raised error repeats it."""
     record.exc_info = None
     return True
 
 
 def _has_trained(workflow: Any) -> bool:
-    """Whether a step was done, so that the settings can be used."""
+    """Whether at least one step was done, which proves the settings usable."""
     resolved = workflow.parser.ref_resolver.resolved_content if workflow else {}
     trainer = resolved.get("train::trainer")
     return trainer is not None and trainer.state.iteration > 1

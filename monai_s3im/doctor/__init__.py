@@ -1,6 +1,6 @@
-"""The self-test: is this installation whole, and does it compute what it should?
+"""The self-test: is this installation complete, and does it compute the right result?
 
-Heavy imports are inside the checks, so that what is missing is reported and not raised.
+Heavy imports are inside the checks, so a missing package is reported instead of raised.
 """
 
 import getpass
@@ -24,12 +24,12 @@ __all__ = ["Check", "as_record", "examine", "known_answer"]
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
         name: of the check.
         status: ``"ok"``; ``"note"``, worth knowing; or ``"failed"``.
-        text: one line, without paths, names of people and machines, or data of patients.
+        text: one line, without paths, user or machine names, or patient data.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Check:
 
 
 def examine(folder: str | Path = ".", bundle: str | Path | None = None) -> Iterator[Check]:
-    """Check the installation, one thing after the other; about ten seconds.
+    """Run all checks of the installation; takes about ten seconds.
 
     Args:
-        folder: where results will be written.
-        bundle: of the weights to check; None: the bundle of the package.
+        folder: folder for results.
+        bundle: the bundle with the weights to check; None: the packaged one.
 
     Yields:
-        What each check found; one that cannot be done has failed.
+        The result of each check; a check that cannot run counts as failed.
     """
     from monai_s3im.bundle_config import bundle_root
 
@@ -68,7 +68,7 @@ def examine(folder: str | Path = ".", bundle: str | Path | None = None) -> Itera
 
 
 def as_record(checks: list[Check], seconds: float) -> dict[str, Any]:
-    """What ``s3im doctor --json`` prints."""
+    """The output of ``s3im doctor --json``."""
     is_well = all(check.status != "failed" for check in checks)
     return {
         "ok": is_well,
@@ -96,5 +96,5 @@ def _without_names(text: str) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # where the system does not know the user
+    except (OSError, KeyError, ImportError):  # the system does not know the user
         return ""

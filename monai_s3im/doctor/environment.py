@@ -1,4 +1,4 @@
-"""What the package stands on: packages, devices, memory, folders."""
+"""Check the environment: packages, devices, memory, folders."""
 
 import os
 import re
@@ -14,20 +14,20 @@ from monai_s3im.formats.paths import isfile
 DISTRIBUTION = "monai-s3im"
 LITTLE_MEMORY_BYTES = 2 << 30
 LITTLE_SPACE_BYTES = 1 << 30
-_MODULES = {"pytorch-ignite": "ignite", "pillow": "PIL", "simpleitk": "SimpleITK"}  # not named as the distribution
+_MODULES = {"pytorch-ignite": "ignite", "pillow": "PIL", "simpleitk": "SimpleITK"}  # where the names differ
 
 Found = Iterator[tuple[str, str]]  # status and text
 
 
 def software() -> Found:
-    """The package and what it needs, in the versions that it needs."""
+    """Check the package and the versions of its requirements."""
     from packaging.requirements import Requirement
 
     found, wrong = [], []
     try:
         texts = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
-        yield "note", "not installed as a package, so what it needs is not known"
+        yield "note", "not installed as a package, so its requirements are unknown"
         return
     for requirement in map(Requirement, texts):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -46,7 +46,7 @@ def software() -> Found:
 
 
 def _version_of(name: str) -> str | None:
-    """The version of a distribution; None where it or its module is missing."""
+    """The version of a distribution; None if it or its module is missing."""
     try:
         version = metadata.version(name)
         module = _MODULES.get(name.lower(), name.replace("-", "_"))
@@ -108,16 +108,16 @@ def device() -> Found:
 
 
 def memory() -> Found:
-    """Whether there is memory enough."""
+    """Whether there is enough memory."""
     try:
         page = os.sysconf("SC_PAGE_SIZE")
         total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
         meminfo = Path("/proc/meminfo")
-        if isfile(meminfo):  # counts what the system would give back
+        if isfile(meminfo):  # counts reclaimable memory too
             match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="ascii"))
             free = int(match[1]) << 10 if match else free
     except (AttributeError, ValueError, OSError):
-        yield "note", "the memory of this system cannot be asked for"
+        yield "note", "the available memory of this system is unknown"
         return
     status = "ok" if free >= LITTLE_MEMORY_BYTES else "note"
     yield status, f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB available"

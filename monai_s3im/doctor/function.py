@@ -1,4 +1,4 @@
-"""What the package does: read each kind of DICOM file, and fuse the known pair to the known answer."""
+"""Check the function: read each kind of DICOM file, and fuse a known pair to a known result."""
 
 import hashlib
 import tempfile
@@ -36,7 +36,7 @@ def known_answer(weights: str | Path, device: str = "cpu") -> list[float]:
 
 
 def codecs() -> Found:
-    """Read back DICOM files that are written in each compression."""
+    """Write a DICOM file in each compression and read it back."""
     import numpy as np
     import SimpleITK as sitk  # noqa: N813
 
@@ -86,12 +86,12 @@ def _write_dicom(image: Any, file: Path, compression: str) -> None:
 
 
 def weights(models: Path) -> Found:
-    """The files of weights against their manifest."""
+    """Check the weight files against their manifest."""
     from monai_s3im.networks import read_manifest
 
     manifest = read_manifest(models)
     if not manifest:
-        yield "failed", f"there is no list of the weights' SHA256: {_INSTALL_AGAIN}"
+        yield "failed", f"the list of the weights' SHA256 is missing: {_INSTALL_AGAIN}"
     for name, entry in manifest.items():
         if not isfile(models / name):
             yield "failed", f"{name} is missing: {_INSTALL_AGAIN}"
@@ -100,14 +100,14 @@ def weights(models: Path) -> Found:
         if found == entry["sha256"]:
             yield "ok", f"{name} {found}"
         else:
-            yield "failed", f"{name} is damaged or another (SHA256 {found}): {_INSTALL_AGAIN}"
+            yield "failed", f"{name} is damaged or different (SHA256 {found}): {_INSTALL_AGAIN}"
     for file in sorted(models.glob("*.pt")):
         if file.name not in manifest:
-            yield "note", f"{file.name} is not of this package"
+            yield "note", f"{file.name} is not part of this package"
 
 
 def answers(models: Path) -> Found:
-    """The fused known pair, by each file of weights, on each device."""
+    """Fuse the known pair with each weight file on each device."""
     from monai_s3im.networks import read_manifest
 
     for name, entry in read_manifest(models).items():

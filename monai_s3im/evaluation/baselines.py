@@ -1,4 +1,4 @@
-"""Fusion without learning, to compare with: what a method has to beat first."""
+"""Fusion rules without learning, as baselines."""
 
 from collections.abc import Callable
 
@@ -18,13 +18,13 @@ def maximum(sources: Tensor) -> Tensor:
 
 
 def laplacian_pyramid(sources: Tensor, levels: int = 5) -> Tensor:
-    """At each level the coefficient of the largest magnitude, over the mean of the bases.
+    """The coefficient of the largest magnitude at each level, over the mean of the bases.
 
-    Each level is half of the one before, smoothed by the binomial kernel (1, 4, 6, 4, 1) / 16 along both axes.
+    Each level is half the size of the one before, smoothed by the binomial kernel (1, 4, 6, 4, 1) / 16 along both axes.
 
     Args:
         sources: (B, N, H, W).
-        levels: bands, fewer where a side would be below 2 pixels.
+        levels: number of bands; fewer if a side would fall below 2 pixels.
 
     Returns:
         Tensor (B, 1, H, W), within the range of the sources.
@@ -38,14 +38,14 @@ def laplacian_pyramid(sources: Tensor, levels: int = 5) -> Tensor:
 
 
 def signal_pyramid(sources: Tensor, levels: int = 6) -> Tensor:
-    """At each level the mean of the coefficients, weighted by signal to noise, over the mean of the bases.
+    """The mean of the coefficients at each level, weighted by signal to noise, over the mean of the bases.
 
     The signal is the square of the coefficient, smoothed; the noise is its median over the content of the source, the
-    pixels above 5 of 255 in any source. A weak source in which little happens so keeps what does happen.
+    pixels above 5 of 255 in any source. A faint source with little noise thus keeps its few structures.
 
     Args:
         sources: (B, N, H, W), values in [0, 1].
-        levels: bands, fewer where a side would be below 2 pixels.
+        levels: number of bands; fewer if a side would fall below 2 pixels.
 
     Returns:
         Tensor (B, 1, H, W), within the range of the sources.
@@ -74,7 +74,7 @@ BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _pyramid(sources: Tensor, levels: int) -> tuple[list[Tensor], Tensor]:
-    """The bands, finest first, and what is left, each (B, N, H, W) of its own size."""
+    """The bands, finest first, and the residual, each (B, N, H, W) in its own size."""
     bands: list[Tensor] = []
     image = sources
     while len(bands) < levels and min(image.shape[-2:]) >= 4:

@@ -37,8 +37,8 @@ class Comparison:
     """Values of several methods on the same cases.
 
     Attributes:
-        values: method -> case -> name of a metric, a guard or a metric on the content -> value, nan where there is
-            none; the own method first.
+        values: method -> case -> name of a metric, a guard or a metric on the content -> value, nan if it has none; the
+            own method first.
         patients: case -> patient.
     """
 
@@ -55,36 +55,36 @@ class Comparison:
         return np.array([case[name] for case in self.values[method].values()])
 
     def mean(self, method: str, name: str) -> float:
-        """Mean over the cases that have a value; nan if none has."""
+        """Mean over the cases that have a value; nan if none do."""
         values = self.of(method, name)
         return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
     def ahead(self, method: str, other: str, metrics: Sequence[str] = PAPER_METRICS) -> list[str]:
-        """The metrics, the paper's by default, that a method is ahead on in the mean of the cases that both have."""
+        """The metrics (default: the paper's) on which a method is ahead, by the mean over cases that both have."""
         return [name for name in metrics if self.difference(method, other, name) > 0]
 
     def share_as_far_ahead(self, method: str, other: str, metrics: Sequence[str] = PAPER_METRICS) -> float:
-        """How sure :meth:`ahead` is: the share of resamples, drawn as by :meth:`interval`, with at least as many.
+        """How certain :meth:`ahead` is: the share of resamples, drawn as in :meth:`interval`, with at least as many.
 
-        0..1. Half or less says that on other patients it may well be fewer.
+        0..1. A half or less means that on other patients it may well be fewer.
         """
         pairs = [(self.of(method, name), self.of(other, name)) for name in metrics]
         differences = np.nan_to_num(np.array([first - second for first, second in pairs]), posinf=0, neginf=0)
         sums = np.array([differences[:, self._groups == group].sum(1) for group in np.unique(self._groups)])
         drawn = _drawn(len(sums))
-        ahead = sum((column[drawn].sum(1) > 0).astype(int) for column in sums.T)  # a mean is above 0 where its sum is
+        ahead = sum((column[drawn].sum(1) > 0).astype(int) for column in sums.T)  # a mean is above 0 if its sum is
         return float(np.mean(ahead >= len(self.ahead(method, other, metrics))))
 
     def difference(self, method: str, other: str, name: str) -> float:
-        """Mean of the paired differences, method less other, over the cases that both have a value of; nan if none."""
+        """Mean of the paired differences, method minus other, over cases with both values; nan if none."""
         first, second = self.of(method, name), self.of(other, name)
         both = np.isfinite(first - second)
         return float(first[both].mean() - second[both].mean()) if both.any() else math.nan
 
     def mean_rank(self, method: str, metrics: Sequence[str] = PAPER_METRICS) -> float:
-        """Mean over the metrics of the method's rank among all, 1 the best; equal values share the better.
+        """Mean over the metrics of the method's rank among all; 1 is best, and equal values share the better rank.
 
-        A method without a value is behind all that have one.
+        A method without a value ranks behind all others.
         """
         ranks = []
         for name in metrics:
@@ -94,7 +94,7 @@ class Comparison:
 
     @property
     def has_several_patients(self) -> bool:
-        """Whether intervals are over patients; of one patient only, they are over its images, and too narrow."""
+        """Whether intervals are over patients. With only one patient they are over its images, and too narrow."""
         return len(set(self.patients.values())) > 1
 
     def interval(self, method: str, name: str) -> tuple[float, float]:
@@ -102,7 +102,7 @@ class Comparison:
         return self._interval(self.of(method, name))
 
     def interval_of_difference(self, method: str, other: str, name: str) -> tuple[float, float]:
-        """The same of :meth:`difference`."""
+        """The same for :meth:`difference`."""
         return self._interval(self.of(method, name) - self.of(other, name))
 
     def _interval(self, values: np.ndarray) -> tuple[float, float]:
@@ -118,7 +118,7 @@ class Comparison:
 
     @property
     def _groups(self) -> np.ndarray:
-        """What is drawn together, (cases,): the patient, or with one patient the image."""
+        """The unit of resampling, (cases,): the patient, or with one patient the image."""
         return np.array(list(self.patients.values())) if self.has_several_patients else np.arange(len(self.patients))
 
 
@@ -128,7 +128,7 @@ def _drawn(groups: int) -> np.ndarray:
 
 
 def nan_last(value: float) -> float:
-    """The value for an order in which more is better, and none is the worst."""
+    """The value on a scale on which more is better and a missing value is worst."""
     return -math.inf if math.isnan(value) else value
 
 
@@ -143,23 +143,23 @@ def compare(
 ) -> Comparison:
     """Measure fused pictures on disk, colour by its luma, on the 0..255 scale and in float64.
 
-    ``Average`` and ``Max`` of the sources are measured beside the methods, the two trivial ones.
+    ``Average`` and ``Max`` of the sources are also measured, as the two trivial methods.
 
     Args:
-        methods: name -> folder of fused pictures named as the sources; the own method first.
+        methods: name -> folder of fused pictures, named like the sources; the own method first.
         source_a: folder of the first sources: MR or visible.
         source_b: folder of the second sources.
-        modality_b: of the second sources, for the guards: ``"ct"``, ``"spect"``, ``"pet"`` or another.
-        patient: regular expression whose first group is the patient in a file's stem; a stem that it does not match is
-            a patient of its own.
+        modality_b: modality of the second sources, for the guards: ``"ct"``, ``"spect"``, ``"pet"`` or another.
+        patient: regular expression whose first group is the patient in a file's stem; a stem without a match counts as
+            a separate patient.
         progress: called with each method's name before it is measured.
 
     Returns:
         The values of every method.
 
     Raises:
-        InputError: a folder lacks a picture or holds none, a picture cannot be read, or the sizes differ; also if the
-            expression cannot be used.
+        InputError: a folder lacks a picture or has none, a picture cannot be read, the sizes differ, or the expression
+            is unusable.
     """
     try:
         expression = re.compile(patient)
@@ -170,7 +170,7 @@ def compare(
     first, second = pictures_of(Path(source_a)), pictures_of(Path(source_b))
     cases = sorted(first.keys() & second.keys())
     if not cases:
-        raise InputError(f"{source_a} and {source_b} have no picture of the same name: name partners alike")
+        raise InputError(f"{source_a} and {source_b} have no picture of the same name: give partners the same name")
     sources = {case: torch.cat([read_luma(first[case]), read_luma(second[case])]) for case in cases}
     colored = {case: _colors_in(second[case]) for case in cases} if modality_b in FUNCTIONAL else {}
     values = {}
@@ -227,7 +227,7 @@ def _measure(
 
 
 def _readings(luma: Tensor, shown: Tensor | None, source: Tensor | None) -> dict[str, float]:
-    """How well uptake can be read from a fused picture; of a gray one after Fig. 4 has put the chrominance back."""
+    """How well uptake can be read from a fused picture; for a gray one, after the chrominance is restored (Fig. 4)."""
     if source is None:
         return dict.fromkeys(READING_GUARDS, math.nan)
     if shown is None:
@@ -237,13 +237,13 @@ def _readings(luma: Tensor, shown: Tensor | None, source: Tensor | None) -> dict
 
 
 def _colors_in(file: Path) -> Tensor | None:
-    """RGB in [0, 1], (3, H, W), of a coloured picture; None of a gray one."""
+    """RGB in [0, 1], (3, H, W), of a coloured picture; None for a gray one."""
     image = read_image(file)
     return (image.as_tensor() / image.meta["value_range"]).double() if image.shape[0] == 3 else None
 
 
 def _batches(sources: Mapping[str, Tensor]) -> list[list[str]]:
-    """Cases of one size together, at most ``LARGEST_BATCH``."""
+    """Groups of cases of one size, at most ``LARGEST_BATCH`` each."""
     by_size = sorted(sources, key=lambda case: sources[case].shape)
     batches: list[list[str]] = []
     for _, group in groupby(by_size, key=lambda case: sources[case].shape):
@@ -256,7 +256,7 @@ def pictures_of(folder: Path) -> dict[str, Path]:
     """File stem -> picture of a folder.
 
     Raises:
-        InputError: it is not a folder or has no pictures.
+        InputError: the path is not a folder or has no pictures.
     """
     if not isdir(folder):
         raise InputError(f"{folder} is not a folder: give a folder of pictures")

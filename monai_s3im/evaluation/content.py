@@ -1,4 +1,4 @@
-"""The metrics on the content only, so that a lifted or noisy background wins nothing."""
+"""The metrics on the content only, so a raised or noisy background gains nothing."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ SUFFIX = " on content"
 def content_metrics(fused: Tensor, sources: Tensor) -> dict[str, Tensor]:
     """The fusion metrics with the fused image set to 0 where both sources are below 5 of 255.
 
-    EN is that of the other pixels alone; nan where there are none.
+    EN is computed over the other pixels only; nan if there are none.
 
     Args:
         fused: (B, 1, H, W), 0..255.

@@ -32,14 +32,14 @@ class Evaluation:
 
     Attributes:
         cases: file stem -> metric name -> value, the metrics in the order of `monai_s3im.metrics.FUSION_METRICS`; nan
-            where a metric has no value for the case.
+            if a metric has no value for the case.
     """
 
     cases: dict[str, dict[str, float]]
 
     @property
     def mean(self) -> dict[str, float]:
-        """Metric name -> mean over the cases that have a value, nan where none has."""
+        """Metric name -> mean over the cases that have a value, nan if none do."""
         return {name: _mean([values[name] for values in self.cases.values()]) for name in FUSION_METRICS}
 
     def write_json(self, path: str | Path) -> None:
@@ -78,24 +78,24 @@ class Evaluation:
 def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path, *, max_gib: float = MAX_GIB) -> Evaluation:
     """Measure fused images with all fusion metrics, in float64.
 
-    Colour pictures are measured on their luma, the rounded gray of OpenCV's BGR2GRAY: round(0.299 R + 0.587 G +
-    0.114 B). 16-bit pictures are brought to the 0..255 scale.
+    Colour pictures are measured on their luma, the rounded gray of OpenCV's BGR2GRAY: round(0.299 R + 0.587 G + 0.114
+    B). 16-bit pictures are scaled to 0..255.
 
-    A volume is measured slice by slice in the axial plane, on the fused volume's grid, with its sources scaled as they
-    were for fusing and the second where registration brought it (modalities, window, ranges, colour map and movement
-    are read from the JSON file beside the fused volume; where there is none, they are guessed, and nothing is moved);
-    its values are the means over the slices in which a source has content.
+    A volume is measured slice by slice in the axial plane, on the fused volume's grid, with the sources scaled and the
+    second one moved as for the fusion. Modalities, window, ranges, colour map and movement come from the JSON file next
+    to the fused volume; without it they are guessed, and nothing is moved. The values are means over the slices in
+    which a source has content.
 
     Args:
         fused: a picture or volume, or a folder of them.
-        source_a: a source, or a folder with one for each fused image, of the same name up to the suffix;
-            further files there are left alone.
-        source_b: the other source, in the same forms. Of a volume with a record the order of the two does not matter:
-            their SHA256 says which is which, and a warning if one is not named there.
+        source_a: a source, or a folder with one for each fused image, of the same name up to the suffix; other files
+            there are ignored.
+        source_b: the other source, in the same form. For a volume with a record the order of the two does not matter:
+            they are identified by their SHA256, with a warning if one is not in the record.
         max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Returns:
-        The values by case; a case is named by the stem of its fused file.
+        The values by case; a case is named after the stem of its fused file.
 
     Raises:
         InputError: a file cannot be read, files and folders are mixed, a fused image has no source of the same name,
@@ -128,21 +128,21 @@ def read_luma(path: str | Path, max_gib: float = MAX_GIB) -> Tensor:
     image = read_image(path, max_gib)
     pixels = image.as_tensor() * (255.0 / image.meta["value_range"])
     if pixels.shape[0] == 3:
-        # in float32, as OpenCV: in float64 a pixel that lies on .5 may round to the other side
+        # in float32, like OpenCV: in float64 a pixel at .5 may round the other way
         red, green, blue = (weight * channel for weight, channel in zip(_LUMA, pixels, strict=True))
         pixels = (red + green + blue).round()[None]
     return pixels.double()
 
 
 def _measure_volume(paths: tuple[Path, ...], max_gib: float) -> dict[str, float]:
-    """Mean of each metric over the axial slices of a fused volume; its path, and those of its sources."""
+    """Mean of each metric over the axial slices of a fused volume; takes its path and those of its sources."""
     slices = slices_with_content(paths, max_gib).split(LARGEST_BATCH)
     parts = [fusion_metrics(part[:, :1], part[:, 1:], data_range=1.0) for part in slices]
     return {name: torch.cat([part[name] for part in parts]).nanmean().item() for name in FUSION_METRICS}
 
 
 def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Path, ...]]:
-    """Case name -> its fused picture and its two sources, all of one size."""
+    """Case name -> its fused picture and its two sources, all of the same size."""
     if any(is_image_folder(path) for path in paths):
         for path in paths:
             if not is_image_folder(path):
@@ -178,7 +178,7 @@ def _unequal_sizes(cases: dict[str, tuple[Path, ...]], max_gib: float) -> list[s
 
 
 def _batches_of_one_size(cases: dict[str, tuple[Path, ...]], max_gib: float) -> list[list[str]]:
-    """Case names, at most `LARGEST_BATCH` together."""
+    """Case names, in groups of at most `LARGEST_BATCH`."""
     shapes = {name: spatial_shape_of(paths[0], max_gib) for name, paths in cases.items()}
     batches = []
     for _, group in groupby(sorted(cases, key=shapes.__getitem__), key=shapes.__getitem__):

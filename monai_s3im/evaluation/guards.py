@@ -1,4 +1,4 @@
-"""What the metrics cannot show: whether black stays black, bone and uptake stay bright, and nothing is invented."""
+"""Guards for what the metrics miss: black stays black, bone and uptake stay bright, and nothing is invented."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +17,15 @@ _PATCH = 8
 
 @dataclass(frozen=True)
 class Guard:
-    """A bound that a fused image or volume should keep, whatever its metrics.
+    """A bound that a fused image or volume should meet, whatever its metrics.
 
     Attributes:
         title: what is measured.
         bound: the largest or smallest good value.
         is_upper: whether ``bound`` is the largest one.
-        values: of fused images (B, 1, H, W) and sources (B, 2, H, W) on the 0..255 scale, one value an image; nan where
-            there is nothing to measure. Of a volume: (1, H, W, D) and (2, H, W, D) on any one scale, one value.
+        values: function of fused images (B, 1, H, W) and sources (B, 2, H, W) on the 0..255 scale, one value per image;
+            nan if there is nothing to measure. For a volume: (1, H, W, D) and (2, H, W, D) on any common scale, one
+            value.
     """
 
     title: str
@@ -33,7 +34,7 @@ class Guard:
     values: Callable[[Tensor, Tensor], Tensor]
 
     def holds(self, value: float) -> bool:
-        """Whether a mean value keeps the bound."""
+        """Whether a mean value meets the bound."""
         return value <= self.bound if self.is_upper else value >= self.bound
 
 
@@ -43,12 +44,12 @@ def background(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def bone_kept(fused: Tensor, sources: Tensor) -> Tensor:
-    """Mean of the fused image over pixels of source B above 250 of 255, as a part of 255: saturated bone of a CT."""
+    """Mean of the fused image over pixels of source B above 250 of 255, divided by 255: saturated bone of a CT."""
     return _mean_where(fused, sources[:, 1:2] > _SATURATED) / 255
 
 
 def uptake_kept(fused: Tensor, sources: Tensor) -> Tensor:
-    """Mean of the fused image over the brightest 1 % of source B, as a part of B's mean there; nan where that is 0."""
+    """Mean of the fused image over the brightest 1 % of source B, divided by B's mean there; nan if that is 0."""
     brightness = sources[:, 1:2]
     hot = brightness >= torch.quantile(brightness.flatten(1), _BRIGHTEST, dim=1).reshape(-1, 1, 1, 1)
     brightest = _mean_where(brightness, hot)
@@ -56,7 +57,7 @@ def uptake_kept(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def invented(fused: Tensor, sources: Tensor) -> Tensor:
-    """Percentage of pixels more than a tenth of the range outside what the 7 x 7 pixels around hold in both sources."""
+    """Percentage of pixels more than a tenth of the range outside both sources' values in the 7 x 7 window."""
     pad, size = _NEIGHBOURHOOD // 2, _NEIGHBOURHOOD
     highest = F.max_pool2d(sources, size, stride=1, padding=pad).amax(1, keepdim=True)
     lowest = -F.max_pool2d(-sources, size, stride=1, padding=pad).amax(1, keepdim=True)
@@ -65,7 +66,7 @@ def invented(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def through_plane(fused: Tensor, sources: Tensor) -> Tensor:
-    """Mean absolute difference between neighbouring slices of the fused volume, as a part of the restless source's."""
+    """Mean absolute difference between neighbouring fused slices, divided by that of the noisier source."""
     steps = [volume.diff(dim=-1).abs().double().mean() for volume in (fused[0], *sources)]
     return steps[0] / torch.stack(steps[1:]).amax()
 
@@ -74,8 +75,8 @@ def patch_grid(fused: Tensor, sources: Tensor) -> Tensor:
     """How much stronger the steps at one phase of the patches are in the fused volume than in the sources.
 
     Steps between neighbouring pixels are averaged by their position modulo the side of a patch, and divided by the mean
-    of all; that share is 1 at each of the eight positions where nothing knows of patches. The largest ratio of the
-    fused volume's share to the larger share of the sources counts, along rows and columns.
+    of all; without a patch pattern, that share is 1 at each of the eight positions. The result is the largest ratio of
+    the fused volume's share to the larger share of the sources, along rows and columns.
     """
     worst = [
         _shares(fused[0], dim) / torch.stack([_shares(source, dim) for source in sources]).amax(0) for dim in (0, 1)
@@ -84,7 +85,7 @@ def patch_grid(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def _shares(volume: Tensor, dim: int) -> Tensor:
-    """Mean absolute step at each position modulo the patch, as a part of the mean, (patch,); volume (H, W, D)."""
+    """Mean absolute step at each position modulo the patch, divided by the mean, (patch,); volume (H, W, D)."""
     steps = volume.double().diff(dim=dim).abs().movedim(dim, 0).flatten(1).mean(1)
     means = torch.stack([steps[phase::_PATCH].mean() for phase in range(_PATCH)])
     return means / means.mean()
@@ -105,7 +106,7 @@ _SALIENT = {"ct": "bone", "pet": "uptake", "spect": "uptake", "infrared": "targe
 
 
 def guard_values(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, Tensor]:
-    """The guards that make sense for a modality of source B.
+    """The guards that apply to a modality of source B.
 
     Args:
         fused: (B, 1, H, W), 0..255.
@@ -114,10 +115,10 @@ def guard_values(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, T
             targets for infrared.
 
     Returns:
-        Guard name -> tensor (B,), nan where an image has nothing to measure.
+        Guard name -> tensor (B,), nan if an image has nothing to measure.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not match.
     """
     if fused.ndim != 4 or fused.shape[1] != 1 or sources.shape != (len(fused), 2, *fused.shape[-2:]):
         raise ValueError(f"expected (B, 1, H, W) and (B, 2, H, W), got {list(fused.shape)} and {list(sources.shape)}")

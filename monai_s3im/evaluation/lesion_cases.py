@@ -1,4 +1,4 @@
-"""Volumes with lesions whose places are known: phantom heads, with lesions painted into them, and real volumes."""
+"""Volumes with lesions at known places: phantom heads with painted lesions, and real volumes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _OWN = ("haemorrhage", "tumour", "oedema")
 _BRAIN = ("grey matter", "white matter", "deep nuclei")
 _SIZES_MM = {"small": (2.0, 5.0), "medium": (6.0, 12.0), "large": (13.0, 30.0)}
 _CONTRASTS = (1.2, 6.0)
-_APART_MM = 8.0  # between painted lesions, so that none is in another's ring
+_APART_MM = 8.0  # between painted lesions, to keep each out of the others' rings
 _TRIES = 60
 _IN_BRAIN = 0.9  # part of a painted lesion
 _LEAST_RING = 50  # voxels
@@ -44,10 +44,10 @@ _LEAST_RING = 50  # voxels
 
 @dataclass(frozen=True)
 class LesionCase:
-    """Two sources in register, and where their lesions are.
+    """Two registered sources and the masks of their lesions.
 
     Attributes:
-        name: of the case, such as ``"head 3"``.
+        name: name of the case, such as ``"head 3"``.
         pair: such as ``"T1 + CT"``.
         images: A and B as :func:`monai_s3im.fuse` takes them.
         modalities: of A and B.
@@ -70,19 +70,19 @@ def phantom_cases(
     shape: tuple[int, int, int] = (160, 192, 128),
     spacing_mm: tuple[float, float, float] = (1.2, 1.2, 1.5),
 ) -> Iterator[LesionCase]:
-    """Phantom heads in pairs of modalities, with their own lesions and painted ones.
+    """Phantom heads in pairs of modalities, with their built-in lesions and painted ones.
 
     A head has a tumour with oedema, a haemorrhage, or both. Six more lesions are painted into each pair: a small (2 to
-    5 mm), a medium (6 to 12) and a large one (13 to 30) in each source, of either sign and with a contrast of 1.2 to 6
-    there. The other source shows nothing of them. A small lesion of an emission image is as wide as the image is sharp
-    (5 mm of PET, 9 of SPECT). Their places are random in the brain, at the border of tissues too.
+    5 mm), a medium (6 to 12) and a large one (13 to 30) in each source, brighter or darker, with a contrast of 1.2 to 6
+    there. The other source does not show them. A small lesion of an emission image is as wide as the image's resolution
+    (5 mm in PET, 9 in SPECT). Their places in the brain are random, including tissue borders.
 
     Args:
         heads: how many.
-        seed: of the first head; the others have the next ones.
+        seed: seed of the first head; the others use the following ones.
         pairs: names of the phantom's volumes.
-        shape: of the heads, voxels.
-        spacing_mm: of the voxels.
+        shape: shape of the heads, voxels.
+        spacing_mm: size of the voxels.
 
     Yields:
         A case for each head and pair.
@@ -101,15 +101,15 @@ def phantom_cases(
 def volume_cases(pairs: Sequence[Pair], mask: Path) -> Iterator[LesionCase]:
     """Real volumes with the mask of a lesion.
 
-    The tissue around is where A is above the 35th percentile of its voxels above 0. In brain-extracted MR that is brain
+    Tissue is where A is above the 35th percentile of its positive voxels. In brain-extracted MR this is the brain
     without most of the fluid.
 
     Args:
-        pairs: of volumes in register.
-        mask: a volume above 0 in the lesion, of the same place on any grid.
+        pairs: pairs of registered volumes.
+        mask: a volume above 0 in the lesion, in the same position, on any grid.
 
     Raises:
-        InputError: a file cannot be read, is not a volume, or the mask has nothing within the volume.
+        InputError: a file cannot be read or is not a volume, or the mask is empty within the volume.
     """
     lesion_image = read_image(mask)
     for pair in pairs:
@@ -168,9 +168,9 @@ def _painted(
     spacing_mm: tuple[float, float, float],
     random: np.random.Generator,
 ) -> tuple[Tensor, Tensor] | None:
-    """Paint a lesion into an image where there is room; its mask, and the mask of what is to be left free.
+    """Paint a lesion into an image where there is room; return its mask and the mask to keep free.
 
-    The step that is added is chosen so that the contrast in this image is the one that was drawn.
+    The added step gives the lesion the drawn contrast in this image.
     """
     values = image.as_tensor()[0]
     places = free.nonzero()

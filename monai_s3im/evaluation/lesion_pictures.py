@@ -1,4 +1,4 @@
-"""Pictures of lesions: the slice through one, in the sources and as each method shows it."""
+"""Pictures of lesions: the slice through each, in the sources and in every method's result."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _MARGIN = 24  # pixels around a lesion
 
 @dataclass(frozen=True)
 class LesionView:
-    """The axial slice with most of a lesion.
+    """The axial slice with the largest part of a lesion.
 
     Attributes:
         value: what was measured.
@@ -48,7 +48,7 @@ def view_of(shown: Mapping[str, Tensor], lesion: Tensor, affine: Tensor, value: 
 
 
 def draw_lesions(views: Sequence[LesionView], path: str | Path) -> None:
-    """Draw a row for each lesion: the sources, the first with its outline, and each method with what it keeps.
+    """Draw a row for each lesion: the sources, the first with the outline, and each method with its kept contrast.
 
     Raises:
         OutputError: the file cannot be written.

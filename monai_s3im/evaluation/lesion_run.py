@@ -1,4 +1,4 @@
-"""Fuse volumes with lesions, by the network and by the baselines, and write what each keeps of them."""
+"""Fuse volumes with lesions by the network and the baselines, and report how well each keeps them."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,24 +33,24 @@ def run_lesions(
     device: str = "auto",
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Fuse volumes with lesions, measure each lesion, and write what is found.
+    """Fuse volumes with lesions, measure each lesion, and write the results.
 
     Args:
         cases: the volumes, see :mod:`monai_s3im.evaluation.lesion_cases`.
-        output_dir: gets ``lesions.md``, ``lesions.json`` with every lesion, and ``lesions.png``, of each pair the
-            lesion of which the network keeps least.
-        weights: of the network; None: those of the task.
+        output_dir: gets ``lesions.md``, ``lesions.json`` with every lesion, and ``lesions.png`` with the worst-kept
+            lesion of each pair.
+        weights: weights of the network; None: those of the task.
         task: which weights to use, as :class:`monai_s3im.FusionSettings` has it.
-        color: what colour shows, the same.
+        color: what colour shows, as there.
         device: to fuse on.
-        progress: called with the name of what is at work.
+        progress: called with the name of the current step.
 
     Returns:
         The Markdown file.
 
     Raises:
-        InputError: something cannot be read.
-        OutputError: something cannot be written.
+        InputError: an input cannot be read.
+        OutputError: an output cannot be written.
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def run_lesions(
 
 
 class _Methods:
-    """The pipeline of the bundle's inference config, with the network and with each baseline in its place."""
+    """The pipeline of the bundle's inference config, with the network and with each baseline instead of it."""
 
     def __init__(self, weights: Path | None, task: str, color: str, device: str) -> None:
         own = str(weights) if weights is not None else None
@@ -122,7 +122,7 @@ def _by_rule(rule: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, 
 
 
 def _measured(case: LesionCase, kind: str, mask: torch.Tensor, shown: Mapping[str, torch.Tensor]) -> LesionValue | None:
-    """A lesion in all images; None where there is too little around it."""
+    """Measure a lesion in all images; None if there is too little tissue around it."""
     found = {name: lesion_contrast(image, mask, case.tissue) for name, image in shown.items()}
     if not all(math.isfinite(contrast) for contrast in found.values()):
         return None
@@ -131,7 +131,7 @@ def _measured(case: LesionCase, kind: str, mask: torch.Tensor, shown: Mapping[st
 
 
 def markdown(values: Sequence[LesionValue]) -> str:
-    """What each method keeps, by pair and kind of lesion, as Markdown."""
+    """How well each method keeps lesions, by pair and kind, as Markdown."""
     seen = [value for value in values if value.is_seen]
     note = (
         f"{len(seen)} of {len(values)} lesions have a contrast of {LEAST_CONTRAST:g} or more in a source. Kept: the "

@@ -1,4 +1,4 @@
-"""How much of a lesion's contrast a fused volume keeps: the measure, and its bound."""
+"""How much of a lesion's contrast a fused volume keeps: the measure and its bound."""
 
 import math
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ _LEAST_RING = 20  # voxels
 
 @dataclass(frozen=True)
 class LesionValue:
-    """What became of one lesion.
+    """The contrasts of one lesion.
 
     Attributes:
         pair: such as ``"T1 + CT"``.
         kind: such as ``"haemorrhage"``.
-        case: the volumes that it is in.
+        case: the case it belongs to.
         contrasts: of sources A and B.
         fused: method -> its contrast in the fused volume, the own method first.
     """
@@ -38,20 +38,20 @@ class LesionValue:
 
     @property
     def is_seen(self) -> bool:
-        """Whether a source has a contrast of 1 or more; the others do not count."""
+        """Whether a source has a contrast of 1 or more; other lesions do not count."""
         return max(self.contrasts) >= LEAST_CONTRAST
 
     def kept(self, method: str) -> float:
-        """The contrast of the fused volume as a part of the larger one of the sources."""
+        """The contrast in the fused volume divided by the larger one in the sources."""
         return self.fused[method] / max(self.contrasts)
 
 
 @dataclass(frozen=True)
 class LesionSummary:
-    """What a method keeps of many lesions, each counted as 1 at most.
+    """How well a method keeps many lesions, each counted as 1 at most.
 
     Attributes:
-        mean: over all lesions that are seen in a source; nan without one.
+        mean: over all lesions seen in a source; nan if there are none.
         of_kinds: (pair, kind) -> mean.
     """
 
@@ -60,7 +60,7 @@ class LesionSummary:
 
     @property
     def lost(self) -> list[tuple[str, str]]:
-        """The kinds of lesion in a pair of which too little is kept."""
+        """The kinds of lesion in a pair that are kept too little."""
         return [kind for kind, value in self.of_kinds.items() if value < LEAST_KEPT_OF_A_KIND]
 
     @property
@@ -70,7 +70,7 @@ class LesionSummary:
 
 
 def summarize(values: Sequence[LesionValue], method: str) -> LesionSummary:
-    """What a method keeps of the lesions with a contrast of at least 1 in a source."""
+    """How well a method keeps the lesions with a contrast of at least 1 in a source."""
     kinds: dict[tuple[str, str], list[float]] = {}
     for value in values:
         if value.is_seen:
@@ -86,15 +86,15 @@ def lesion_contrast(image: Tensor, lesion: Tensor, tissue: Tensor) -> float:
     ``|mean(lesion) - mean(ring)| / sqrt((var(lesion) + var(ring)) / 2)``, population variances; the ring is tissue 2 to
     5 voxels away (the largest of the distances along the axes). A lesion of more than 400 voxels is eroded by one. In
     colour the difference is the distance of the two means in CIELAB, and a variance the mean squared distance to the
-    mean. Gray is taken as it is.
+    mean. Gray values are used unchanged.
 
     Args:
         image: (1, X, Y, Z), any scale, or RGB (3, X, Y, Z) in [0, 1].
         lesion: bool (X, Y, Z).
-        tissue: bool (X, Y, Z), what may belong to the ring, such as brain; other lesions should not.
+        tissue: bool (X, Y, Z), voxels that may belong to the ring, such as brain without other lesions.
 
     Returns:
-        The contrast; nan without a lesion or with fewer than 20 voxels around, infinite where neither varies.
+        The contrast; nan without a lesion or with fewer than 20 voxels around it, infinite if neither varies.
     """
     if not lesion.any():
         return math.nan
@@ -133,7 +133,7 @@ def _values(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def _grown(mask: Tensor, voxels: int) -> Tensor:
-    """A mask (X, Y, Z) grown by cubes, or shrunk where ``voxels`` is negative; beyond the border there is nothing."""
+    """A mask (X, Y, Z) grown by cubes, or shrunk if ``voxels`` is negative; outside the border it is empty."""
     size = 2 * abs(voxels) + 1
     values = (mask if voxels >= 0 else ~mask).float()[None, None]
     for dim in range(3):

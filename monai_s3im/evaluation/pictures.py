@@ -46,7 +46,7 @@ def draw_radar(comparison: Comparison, path: str | Path) -> None:
 
 
 def draw_boxes(comparison: Comparison, path: str | Path) -> None:
-    """Draw a box plot for each of the paper's metrics, of each method's cases, methods by mean rank.
+    """Draw a box plot over the cases for each of the paper's metrics, with the methods by mean rank.
 
     Raises:
         OutputError: the file cannot be written.
@@ -74,7 +74,7 @@ def draw_montage(
     Args:
         pictures: case -> column's title -> (1 or 3, H, W) on the 0..255 scale; the first two columns are the sources.
         path: the PNG to write.
-        color_bar: what the colours mean; it is drawn below.
+        color_bar: the colour scale, drawn below.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Whether uptake can be read from fused colours: what an observer with the colour bar reads, and the anatomy left."""
+"""Whether uptake can be read from fused colours with the colour bar, and whether anatomy stays visible."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 from monai_s3im.functional import read_uptake, rgb_to_lab, rgb_to_ycbcr
 
 LEAST_UPTAKE = 0.08
-"""Below it colour comes in, and nothing is to be read."""
+"""Below it colour fades in and cannot be read."""
 
 _COLDER = 0.3
 _PAIRS = 1_000_000
@@ -20,12 +20,12 @@ _LEVELS = 256
 
 @dataclass(frozen=True)
 class Reading:
-    """What an observer reads, voxel by voxel of those with at least 8 % of uptake.
+    """The values an observer reads, for each voxel with at least 8 % of uptake.
 
     Attributes:
         true: the uptake, (N,) in [0, 1].
         read: the place of the nearest colour of the bar in CIELAB, (N,) in [0, 1].
-        lightness: shown L*, (N,).
+        lightness: displayed L*, (N,).
         luma: fused luma, (N,) in [0, 1].
     """
 
@@ -51,7 +51,7 @@ def reading_of(colors: Tensor, bar: Tensor, uptake: Tensor, luma: Tensor) -> Rea
 
 
 def rank_correlation(reading: Reading) -> float:
-    """Spearman's rank correlation of read and true uptake; equal values share the mean of their ranks."""
+    """Spearman's rank correlation of read and true uptake; ties share the mean of their ranks."""
     return _correlation(_ranks(reading.read), _ranks(reading.true))
 
 
@@ -62,7 +62,7 @@ def largest_errors(reading: Reading) -> float:
 
 
 def reversed_pairs(reading: Reading) -> float:
-    """Percentage of pairs of voxels, of a million drawn, in which the one colder by 0.3 is read as the hotter."""
+    """Percentage of a million random voxel pairs in which the voxel colder by 0.3 is read as the hotter one."""
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randint(len(reading.true), (2, _PAIRS), generator=generator)
     is_colder = reading.true[first] <= reading.true[second] - _COLDER
@@ -73,19 +73,19 @@ def reversed_pairs(reading: Reading) -> float:
 
 
 def anatomy_shown(reading: Reading) -> float:
-    """Pearson's correlation of the shown lightness with the fused luma."""
+    """Pearson's correlation of the displayed lightness with the fused luma."""
     return _correlation(reading.lightness, reading.luma)
 
 
 @dataclass(frozen=True)
 class ReadingGuard:
-    """A bound that the colours of a fused image keep.
+    """A bound that the colours of a fused image should meet.
 
     Attributes:
         title: what is measured.
         bound: the largest or smallest good value.
         is_upper: whether ``bound`` is the largest one.
-        value: of a reading.
+        value: function of a reading.
     """
 
     title: str
@@ -94,7 +94,7 @@ class ReadingGuard:
     value: Callable[[Reading], float]
 
     def holds(self, value: float) -> bool:
-        """Whether a value keeps the bound."""
+        """Whether a value meets the bound."""
         return value <= self.bound if self.is_upper else value >= self.bound
 
 
@@ -107,7 +107,7 @@ READING_GUARDS: dict[str, ReadingGuard] = {
 
 
 def reading_values(colors: Tensor, bar: Tensor, uptake: Tensor, luma: Tensor) -> dict[str, float]:
-    """The guards of :data:`READING_GUARDS`, nan where fewer than 100 voxels are hot; see :func:`reading_of`."""
+    """The guards of :data:`READING_GUARDS`, nan if fewer than 100 voxels are hot; see :func:`reading_of`."""
     reading = reading_of(colors, bar, uptake, luma)
     if len(reading.true) < _FEWEST:
         return dict.fromkeys(READING_GUARDS, math.nan)
@@ -115,7 +115,7 @@ def reading_values(colors: Tensor, bar: Tensor, uptake: Tensor, luma: Tensor) ->
 
 
 def picture_readings(fused: Tensor, luma: Tensor, source: Tensor) -> dict[str, float]:
-    """The guards of a picture, whose colour bar is not known: its source's own colours stand for it, by their luma.
+    """The guards of a picture with an unknown colour bar: the source's own colours, sorted by luma, replace it.
 
     Args:
         fused: RGB in [0, 1], (3, H, W).

@@ -1,4 +1,4 @@
-"""The images of a case as the pipeline saw them: the fused one, and its sources on its grid."""
+"""The images of a case as the pipeline used them: the fused image, and its sources on the same grid."""
 
 import json
 import logging
@@ -33,11 +33,11 @@ class CaseImages:
 
     Attributes:
         fused: (1 or 3, ...) in [0, 1].
-        sources: A and B, (1 or 3, ...) in [0, 1]; none if they cannot be shown.
-        covered: bool (sources, ...), which voxels each source covers; None: all.
-        why_no_sources: why there are none, in a sentence.
-        uptake: of the one source of a functional modality, (1, ...) in [0, 1]; None: there is none, or two.
-        functional: 0 or 1, which source that is.
+        sources: A and B, (1 or 3, ...) in [0, 1]; empty if they cannot be shown.
+        covered: bool (sources, ...), the voxels each source covers; None: all.
+        why_no_sources: the reason, if there are no sources.
+        uptake: uptake of the only source of a functional modality, (1, ...) in [0, 1]; None if there is none, or two.
+        functional: index of that source, 0 or 1.
         color_table: its colours, see :func:`monai_s3im.transforms.colors_of`.
     """
 
@@ -51,7 +51,7 @@ class CaseImages:
 
     @property
     def lumas(self) -> tuple[MetaTensor, ...]:
-        """A, B and the fused image as the network sees and gives them, (1, ...) in [0, 1]."""
+        """A, B and the fused image as input and output of the network, (1, ...) in [0, 1]."""
         lumas = [_luma(image) for image in (*self.sources, self.fused)]
         if self.uptake is not None and self.color_table is not None and self.color_table.ndim == 3:
             lumas[self.functional] = self.uptake
@@ -66,18 +66,18 @@ def read_case_images(
 ) -> CaseImages:
     """Read the fused image of a case, and its sources through the pipeline that made it.
 
-    The sources are scaled, moved by the recorded transform, resampled onto the result's grid and coloured as they were
-    for fusing, by the transforms of the bundle's inference config with the settings of the record.
+    The sources are scaled, moved by the recorded transform, resampled onto the result's grid and coloured as for the
+    fusion, by the transforms of the bundle's inference config with the settings of the record.
 
     Args:
-        fused: the fused image; its transform, if it has one, lies beside it.
+        fused: the fused image; its transform, if any, is in the same folder.
         record: its record.
-        pair: where its sources are; None: not known.
-        color_map: the file of a colour map, of which a record has the name and the SHA256 only.
+        pair: its sources; None: not known.
+        color_map: the file of a colour map; the record has only its name and SHA256.
         max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Raises:
-        InputError: if the fused image cannot be read, or is not the one of the record.
+        InputError: if the fused image cannot be read, or does not match the record.
     """
     if sha256_of(fused) != record.fused_sha256:
         raise InputError(f"{fused.name} is not as it was written: fuse it again")
@@ -105,7 +105,7 @@ def read_case_images(
 def _aligned(
     fused: Path, record: FusionRecord, pair: Pair, color_map: str | None, max_gib: float
 ) -> dict[Hashable, Any]:
-    """The sources as they are before their luma is split off, in the array order of the result."""
+    """The sources before their luma is split off, in the array order of the result."""
     settings = {**record.recorded_settings, "register": "none", "device": "cpu", "max_gib": max_gib}
     if record.registration is not None and record.registration.file is not None:
         settings["transform"] = str(fused.with_name(record.registration.file))
@@ -140,7 +140,7 @@ def _luma(image: MetaTensor) -> MetaTensor:
 
 @lru_cache(maxsize=2)
 def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
-    """The transforms of the inference config up to where luma is split off, by settings as JSON."""
+    """The transforms of the inference config up to the split of luma; takes the settings as JSON."""
     parser = bundle_parser("inference", **json.loads(settings))
     steps = parser.get_parsed_content("preprocessing").transforms
     return tuple(takewhile(lambda step: not isinstance(step, SplitChrominanced), steps))
@@ -148,7 +148,7 @@ def _pipeline(settings: str) -> tuple[Callable[..., dict[Hashable, Any]], ...]:
 
 @contextmanager
 def _told_before() -> Iterator[None]:
-    """What the pipeline warns of is in the record: say it once."""
+    """Silence the pipeline's warnings, which are in the record already."""
     loggers = [logging.getLogger(f"monai_s3im.{name}") for name in ("formats", "transforms")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

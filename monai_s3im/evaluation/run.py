@@ -34,29 +34,30 @@ def run_quality(
     cases: int = 3,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Compare methods on pairs of pictures and write what is found.
+    """Compare methods on pairs of pictures and write the results.
 
     Args:
         source_a: folder of the MR or visible pictures.
-        source_b: folder of the others, of the same names.
+        source_b: folder of the second pictures, with the same names.
         output_dir: gets ``quality.md``, ``.tex``, ``.csv``, ``.json``, ``radar.png``, ``boxes.png``, ``montage.png``,
             and, where this network fuses, its fused pictures.
-        modality_b: of the second sources.
-        modality_a: of the first ones: both choose the weights; None: visible light for infrared, else MR.
-        methods: name -> folder of fused pictures, the own one first; none: this network fuses.
-        peers: folder of the others' folders, ``METHOD`` or ``METHOD/TASK``; one without fused pictures is left out.
-        task: that name; needed if the peers' folders are divided by task.
-        weights: of this network; None: those of the pair's task.
+        modality_b: modality of the second sources.
+        modality_a: modality of the first sources; both select the weights. None: visible light for infrared, else MR.
+        methods: name -> folder of fused pictures, the own method first; empty: this network fuses.
+        peers: folder with the other methods' folders, ``METHOD`` or ``METHOD/TASK``; those without fused pictures are
+            skipped.
+        task: the TASK in that path; needed if the peers' folders are divided by task.
+        weights: weights of this network; None: those of the pair's task.
         patient: see :func:`compare`.
         cases: rows of the montage.
-        progress: called with the name of what is at work.
+        progress: called with the name of the current step.
 
     Returns:
         The Markdown file.
 
     Raises:
-        InputError: something cannot be read, see :func:`compare`.
-        OutputError: something cannot be written.
+        InputError: an input cannot be read, see :func:`compare`.
+        OutputError: an output cannot be written.
     """
     found = dict(methods or {})
     try:
@@ -91,10 +92,10 @@ def _fuse_all(
 
 
 def peers_of(folder: Path | None, task: str | None) -> dict[str, Path]:
-    """Method -> folder of its fused pictures, ``METHOD`` or ``METHOD/TASK``; one without pictures is left out.
+    """Method -> folder of its fused pictures, ``METHOD`` or ``METHOD/TASK``; those without pictures are skipped.
 
     Raises:
-        InputError: there is no such folder, or none of it has fused pictures.
+        InputError: the folder does not exist, or no method has fused pictures.
     """
     if folder is None:
         return {}
@@ -116,7 +117,7 @@ def peers_of(folder: Path | None, task: str | None) -> dict[str, Path]:
 def _shown(
     comparison: Comparison, folders: Mapping[str, Path], source_a: Path, source_b: Path, cases: int
 ) -> dict[str, dict[str, Tensor]]:
-    """The pictures of the montage: cases spread over all, own method first, then the others by mean rank."""
+    """The pictures of the montage: evenly spread cases, the own method first, then the others by mean rank."""
     names = list(comparison.patients)
     chosen = [names[round(i)] for i in torch.linspace(0, len(names) - 1, min(cases, len(names)) + 2)[1:-1].tolist()]
     order = [name for name in sorted(comparison.values, key=comparison.mean_rank) if name not in TRIVIAL]

@@ -1,4 +1,4 @@
-"""Whether a reader sees both sources: what no usual metric says, measured on the 0..255 scale."""
+"""Whether a reader sees both sources, which no usual metric shows; measured on the 0..255 scale."""
 
 from functools import partial
 
@@ -26,9 +26,9 @@ def uneven_bone(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def rim_of_bone(fused: Tensor, sources: Tensor) -> Tensor:
-    """Difference between the outermost pixels of thick bone and its core, as a part of 255.
+    """Difference between the outermost pixels of thick bone and its core, divided by 255.
 
-    The core is what erosion by two pixels leaves of the bone; thick bone is what lies within two pixels of it.
+    The core is the bone eroded by two pixels; thick bone is everything within two pixels of the core.
     """
     bone = sources[:, 1:2] > _SATURATED
     core = _eroded(bone, 2)
@@ -52,7 +52,7 @@ def uptake_shown(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def detail_in_uptake(fused: Tensor, sources: Tensor) -> Tensor:
-    """Correlation of the high-pass of fused image and A (less its Gaussian, sigma 3 pixels) where B is above 60."""
+    """Correlation of the high-pass of fused image and A (minus a Gaussian, sigma 3 pixels) where B is above 60."""
     return _correlation(_detail(fused), _detail(sources[:, :1]), sources[:, 1:2] > _CLEAR_UPTAKE)
 
 
@@ -73,7 +73,7 @@ SHOWN: dict[str, Guard] = {
     "visible shown": Guard("correlation with visible detail", 0.60, False, partial(detail_shown, source=0)),
     "infrared shown": Guard("correlation with infrared detail", 0.60, False, partial(detail_shown, source=1)),
 }
-"""Guards by name; which are measured depends on the modality of B."""
+"""Guards by name; the modality of B decides which are measured."""
 
 _OF_MODALITY = {
     "ct": ("uneven bone", "rim", "MR in brain", "CT in brain"),
@@ -84,7 +84,7 @@ _OF_MODALITY = {
 
 
 def shown_values(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, Tensor]:
-    """What is shown of both sources.
+    """How well both sources are shown.
 
     Args:
         fused: (B, 1, H, W), 0..255.
@@ -92,13 +92,13 @@ def shown_values(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, T
         modality_b: of the second source.
 
     Returns:
-        Name in ``SHOWN`` -> tensor (B,), nan where an image has too little to measure; empty for other modalities.
+        Name in ``SHOWN`` -> tensor (B,), nan if an image has too little to measure; empty for other modalities.
     """
     return {name: SHOWN[name].values(fused, sources) for name in _OF_MODALITY.get(modality_b, ())}
 
 
 def _correlation(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-    """Pearson's correlation over a mask, (B,); nan with fewer than 20 pixels, or where an image is constant."""
+    """Pearson's correlation over a mask, (B,); nan with fewer than 20 pixels or a constant image."""
     count = mask.sum((1, 2, 3))
     centred = []
     for image in (first, second):
@@ -111,7 +111,7 @@ def _correlation(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
 
 
 def _eroded(mask: Tensor, pixels: int) -> Tensor:
-    """A mask (B, 1, H, W) without what is within some pixels of its outside; beyond the border is neither."""
+    """A mask (B, 1, H, W) eroded by some pixels; the image border does not erode it."""
     return F.max_pool2d((~mask).float(), 2 * pixels + 1, stride=1, padding=pixels) == 0
 
 

@@ -21,7 +21,7 @@ def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> 
     """Write ``quality.md``, ``quality.tex``, ``quality.csv`` (a row for each method and case) and ``quality.json``.
 
     Args:
-        comparison: what was measured; its first method is taken for the own one.
+        comparison: the measured values; the first method is the own one.
         output_dir: an existing folder.
         title: heading, such as the name of the data.
 
@@ -63,7 +63,7 @@ def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> 
 
 
 def markdown(comparison: Comparison, title: str) -> str:
-    """The tables of means, of guards, of what is shown, of the content only, and of intervals, as Markdown."""
+    """The tables of means, guards, visibility of the sources, metrics on the content, and intervals, as Markdown."""
     cases, patients = len(comparison.patients), len(set(comparison.patients.values()))
     lines = [f"# {title}", "", f"{cases} pairs of {patients} patient{'s' if patients > 1 else ''}.", ""]
     lines += _means(comparison, PAPER_METRICS)
@@ -95,7 +95,7 @@ def _is_tabled(name: str) -> bool:
 
 
 def _means(comparison: Comparison, metrics: Sequence[str]) -> list[str]:
-    """A row for each method, by mean rank, with its means and what the own method is ahead on."""
+    """A row for each method, by mean rank, with its means and the metrics on which the own method is ahead."""
     own = next(iter(comparison.values))
     titles = " | ".join(name.removesuffix(SUFFIX) for name in metrics)
     lines = [f"| method | {titles} | mean rank | {own} ahead on |", "|---" * (len(metrics) + 3) + "|"]
@@ -109,7 +109,7 @@ def _means(comparison: Comparison, metrics: Sequence[str]) -> list[str]:
 
 
 def _bounds(comparison: Comparison, table: Mapping[str, Guard | ReadingGuard], further: Sequence[str]) -> list[str]:
-    """A row for each method with its guards, those that do not hold marked."""
+    """A row for each method with its guards; those not met are marked."""
     guards = [name for name in comparison.names if name in table]
     titles = [f"{table[g].title}, {'at most' if table[g].is_upper else 'at least'} {table[g].bound:g}" for g in guards]
     lines = [f"| method | {' | '.join([*titles, *further])} |", "|---" * (1 + len(guards) + len(further)) + "|"]
@@ -121,7 +121,7 @@ def _bounds(comparison: Comparison, table: Mapping[str, Guard | ReadingGuard], f
 
 
 def _differences(comparison: Comparison) -> list[str]:
-    """A row for each other method: what the own one has more."""
+    """A row for each other method: the difference from the own one."""
     own, *others = comparison.values
     what = "patients" if comparison.has_several_patients else "images of the one patient, so too narrow,"
     lines = [

@@ -1,4 +1,4 @@
-"""A fused volume and its sources as its record says that they were fused, slice by slice."""
+"""A fused volume and its sources, slice by slice, prepared as its record says."""
 
 import logging
 from collections.abc import Hashable
@@ -28,10 +28,10 @@ _MEASURED = ("fused", "image_a", "image_b")
 
 
 def slices_with_content(paths: tuple[Path, ...], max_gib: float) -> Tensor:
-    """The axial slices of a fused volume and its sources as they were fused, those in which a source has content.
+    """The axial slices of a fused volume and its sources as fused; only slices in which a source has content.
 
     Args:
-        paths: of the fused volume, and of its sources in either order.
+        paths: paths of the fused volume and of its sources in either order.
         max_gib: most memory that one image may take.
 
     Returns:
@@ -72,7 +72,7 @@ def slices_with_content(paths: tuple[Path, ...], max_gib: float) -> Tensor:
 
 
 def _fused_luma(item: dict[Hashable, Any], record: FusionRecord | None) -> MetaTensor:
-    """The luma of a fused volume, (1, ...); where hue shows uptake, lightness was made of it and the uptake."""
+    """The luma of a fused volume, (1, ...); if hue shows uptake, it is recovered from lightness and uptake."""
     fused: MetaTensor = item["fused"]
     if fused.shape[0] == 1:
         return fused
@@ -86,10 +86,10 @@ def _fused_luma(item: dict[Hashable, Any], record: FusionRecord | None) -> MetaT
 
 
 def _in_recorded_order(paths: tuple[Path, ...], record: FusionRecord | None) -> tuple[Path, Path]:
-    """The two sources in the order of the record, by their SHA256: modality and movement are those of each source."""
+    """The two sources in the order of the record, by their SHA256, since modality and movement belong to one source."""
     fused, source_a, source_b = paths
     recorded = [record.sources[key].sha256 for key in ("image_a", "image_b")] if record else [None, None]
-    if None in recorded:  # of an early version, or sources that were no files
+    if None in recorded:  # an early version, or sources that were not files
         return source_a, source_b
     found = [sha256_of(source) for source in (source_a, source_b)]
     for source, sha256 in zip((source_a, source_b), found, strict=True):
@@ -102,10 +102,10 @@ def _in_recorded_order(paths: tuple[Path, ...], record: FusionRecord | None) -> 
 
 
 def _record_of(fused: Path) -> tuple[FusionRecord | None, NDArray[np.float64] | None]:
-    """The record beside a fused volume, and the movement of its second source.
+    """The record next to a fused volume, and the movement of its second source.
 
     Raises:
-        InputError: there is a record, and it is damaged.
+        InputError: the record is damaged.
     """
     try:
         record = FusionRecord.read(fused)
@@ -130,7 +130,7 @@ def _movement_of(record: FusionRecord) -> NDArray[np.float64] | None:
 
 
 def _color_map_of_same_luma(name: str | None) -> str | None:
-    """A colour map of a file, which is not available here, leaves the uptake as luma, as our own maps do."""
+    """Replace a map from a file, which is missing here; the luma stays the uptake, as with built-in maps."""
     return next(iter(ARCS)) if _is_file(name) else name
 
 

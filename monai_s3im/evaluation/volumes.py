@@ -1,4 +1,4 @@
-"""Look at fused volumes: the guards of pictures slice by slice, calm between the slices, and no grid of patches."""
+"""Check fused volumes: picture guards slice by slice, smoothness between slices, and no patch grid."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ ALL_GUARDS: dict[str, Guard | ReadingGuard] = {**GUARDS, **VOLUME_GUARDS, **READ
 
 @dataclass(frozen=True)
 class VolumeGuards:
-    """What was measured of one fused volume.
+    """The guard values of one fused volume.
 
     Attributes:
         name: of the pair.
         modalities: of its sources.
-        values: guard -> value, nan where there is nothing to measure.
+        values: guard -> value, nan if there is nothing to measure.
     """
 
     name: str
@@ -45,12 +45,12 @@ def volume_guards(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, 
     """The guards of a volume.
 
     Args:
-        fused: (1, H, W, D) in [0, 1], slices along the last axis as the network saw them.
+        fused: (1, H, W, D) in [0, 1], slices along the last axis, as for the network.
         sources: (2, H, W, D) in [0, 1].
-        modality_b: of the second source.
+        modality_b: modality of the second source.
 
     Returns:
-        Guard -> value: those of pictures as means over the slices that have something to measure, and those of volumes.
+        Guard -> value: picture guards as means over the slices with something to measure, then volume guards.
     """
     found: dict[str, list[Tensor]] = {}
     for start in range(0, fused.shape[-1], _SLICES_AT_ONCE):
@@ -63,14 +63,14 @@ def volume_guards(fused: Tensor, sources: Tensor, modality_b: str) -> dict[str, 
 
 
 def case_guards(images: CaseImages, record: FusionRecord) -> dict[str, float]:
-    """The guards of a case, and of colours whether uptake can be read from them.
+    """The guards of a case and, for coloured results, the readability of uptake.
 
     Args:
         images: with both sources.
         record: how they were fused.
 
     Returns:
-        Name in :data:`ALL_GUARDS` -> value, nan where there is nothing to measure.
+        Name in :data:`ALL_GUARDS` -> value, nan if there is nothing to measure.
     """
     modality_b = record.sources["image_b"].modality
     if images.fused.ndim == 3:
@@ -92,18 +92,18 @@ def run_volumes(
 
     Args:
         fused_dir: folder of ``NAME.nii.gz`` with their records, as ``s3im fuse --pairs`` writes them.
-        pairs: where their sources are.
+        pairs: the sources.
         output_dir: gets ``volumes.md``, ``volumes.json`` and ``NAME.png``, sources and fused volume in three
             planes with an enlarged region each.
-        progress: called with the name of what is at work.
+        progress: called with the name of the current step.
         color_map: the file of a colour map that the volumes were fused with; a record has only its name and SHA256.
 
     Returns:
         The Markdown file.
 
     Raises:
-        InputError: no pair has a fused volume, or a volume or its sources cannot be read.
-        OutputError: something cannot be written.
+        InputError: no pair has a fused volume, or a volume or a source cannot be read.
+        OutputError: an output cannot be written.
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def run_volumes(
             progress(pair.name)
         record = FusionRecord.read(fused)
         if record is None:
-            raise InputError(f"{fused} has no record beside it: fuse it again with s3im fuse")
+            raise InputError(f"{fused} has no record (.json): fuse it again with s3im fuse")
         images = read_case_images(fused, record, pair, str(color_map) if color_map else None)
         if images.why_no_sources:
             raise InputError(f"{pair.name}: {images.why_no_sources}")
@@ -136,7 +136,7 @@ def run_volumes(
 
 
 def _readings(images: CaseImages, record: FusionRecord) -> dict[str, float]:
-    """How well uptake can be read; nothing of a fused volume without a colour bar."""
+    """How well uptake can be read; empty for a fused volume without a colour bar."""
     if record.color_bar is None or images.uptake is None:
         return {}
     bar = torch.tensor(record.color_bar.colors, dtype=torch.float64).T / 255
@@ -161,7 +161,7 @@ def _cell(name: str, value: float) -> str:
 
 
 def _middle(image: MetaTensor, plane: str) -> Tensor:
-    """The slice in the middle, (1 or 3, rows, columns) on the 0..255 scale."""
+    """The middle slice, (1 or 3, rows, columns) on the 0..255 scale."""
     slices = ToSlices(plane)(image).as_tensor()
     return 255 * slices[..., slices.shape[-1] // 2]
 

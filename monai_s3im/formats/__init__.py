@@ -1,1 +1,1 @@
-"""Files: images of every format in and out, and how a file is written whole or not at all."""
+"""Read and write images of every format; a file is written complete or not at all."""

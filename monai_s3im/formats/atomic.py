@@ -1,4 +1,4 @@
-"""Put a file or a folder in its place whole: written beside under a temporary name, flushed to disk, renamed."""
+"""Write a file or folder atomically: under a temporary name next to it, flushed to disk, then renamed."""
 
 import errno
 import os
@@ -15,10 +15,10 @@ from monai_s3im.errors import OutputError
 from .paths import exists, isdir
 
 _PROCESSES = Path("/proc/self/ns/pid")
-_NAMESPACE = _PROCESSES.stat().st_ino if exists(_PROCESSES) else 0  # containers of one host name number theirs anew
-_TEMPORARY = f".s3im-{platform.node()}-{_NAMESPACE}-"  # then the process and a number of its own
+_NAMESPACE = _PROCESSES.stat().st_ino if exists(_PROCESSES) else 0  # containers of one host reuse process numbers
+_TEMPORARY = f".s3im-{platform.node()}-{_NAMESPACE}-"  # then the process number and a random part
 _REASONS = {
-    errno.EFBIG: ("a file may not be that large here", "raise the limit or choose another folder"),
+    errno.EFBIG: ("the file is larger than the limit here", "raise the limit or choose another folder"),
     errno.ENOSPC: ("no space left on the device", "free some space or choose another folder"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
     errno.EACCES: ("read-only folder or file", "choose a folder that you may write to"),
@@ -36,11 +36,11 @@ def write_file(path: Path, write: Callable[[Path], object], suffix: str) -> None
 
     Args:
         path: the file; its folder exists.
-        write: called with the temporary file, which is there and empty.
-        suffix: of the temporary name, for libraries that go by it.
+        write: called with the temporary file, which exists and is empty.
+        suffix: of the temporary name, for libraries that depend on it.
 
     Raises:
-        OutputError: the file cannot be written; nothing is left behind, and a file that was there is as it was.
+        OutputError: the file cannot be written; nothing is left behind, and an existing file is unchanged.
     """
     temporary = _temporary(path, suffix)
     try:
@@ -56,16 +56,16 @@ def write_file(path: Path, write: Callable[[Path], object], suffix: str) -> None
 
 
 def write_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder of files, or replace it with all that is in it.
+    """Write a folder of files, or replace it and its content.
 
     A process that is killed leaves the old folder, the new one, or none.
 
     Args:
-        path: the folder; the one above it exists.
-        write: called with the temporary folder, which is there and empty.
+        path: the folder; its parent exists.
+        write: called with the temporary folder, which exists and is empty.
 
     Raises:
-        OutputError: the folder cannot be written; nothing is left behind, and a folder that was there is as it was.
+        OutputError: the folder cannot be written; nothing is left behind, and an existing folder is unchanged.
     """
     temporary, old = _temporary(path), _temporary(path)
     try:
@@ -90,7 +90,7 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside a path, to be removed at the end; what killed processes left there goes first.
+    """A new folder next to a path, removed at the end; leftovers of killed processes are removed first.
 
     Raises:
         OSError: it cannot be made.
@@ -106,9 +106,9 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove from a folder what processes on this machine left half-written when they were killed.
+    """Remove the half-written files that killed processes of this machine left in a folder.
 
-    It stays where the folder may not be read, and on Windows, where asking whether a process is alive would end it.
+    Not done if the folder is unreadable, or on Windows, where the check for a living process would kill it.
     """
     try:
         there = list(Path(folder).iterdir()) if os.name == "posix" else []
@@ -125,7 +125,7 @@ def remove_leftovers(folder: str | Path) -> None:
 
 @contextmanager
 def marked(folder: Path) -> Iterator[Path]:
-    """Keep an empty file in a folder, made when needed: another machine that sees the file sees the same folder.
+    """Keep an empty file in a folder, created if needed: a machine that sees the file sees the same folder.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""What every reader checks: size, axes, affine and content."""
+"""Checks shared by all readers: size, axes, affine and content."""
 
 import math
 from pathlib import Path
@@ -16,7 +16,7 @@ _SMALLEST_MM, _LARGEST_MM = 1e-9, 1e9  # of a voxel; of a position
 
 
 def check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: int = 4) -> None:
-    """Refuse what is empty, or takes more memory than the limit."""
+    """Refuse an empty image, or one that needs more memory than the limit."""
     if min(shape, default=0) < 1:
         raise InputError(f"{path} has a damaged header (shape {times(shape)}): copy or export it again")
     gib = math.prod(int(n) for n in shape) * max(bytes_each, 4) / 2**30
@@ -28,7 +28,7 @@ def check_size(shape: tuple[int, ...], path: Path, max_gib: float, bytes_each: i
 
 
 def check_axes(shape: tuple[int, ...], path: Path) -> None:
-    """Refuse a frame that is not there, and several where none is named."""
+    """Refuse a frame that does not exist, and several frames if none is named."""
     if len(shape) < 2:
         raise InputError(f"{path} holds a row of values: save it as an image")
     frames, (file, chosen) = math.prod(shape[3:]), frame_of(path)
@@ -37,11 +37,11 @@ def check_axes(shape: tuple[int, ...], path: Path) -> None:
     if chosen is not None and len(shape) != 4:
         raise InputError(f"{path} names a frame, but the file is not 4D: leave #{chosen} out")
     if chosen is not None and chosen > frames:
-        raise InputError(f"{path} is not there: name one of the {frames} frames, the first as {file}#1")
+        raise InputError(f"{path} does not exist: name one of the {frames} frames, the first as {file}#1")
 
 
 def is_usable_affine(affine: NDArray[np.float64]) -> bool:
-    """Whether an affine (4 x 4, to mm) is finite and can be inverted, and its lengths are those of something real."""
+    """Whether an affine (4 x 4, to mm) is finite, invertible and of plausible size."""
     if not np.isfinite(affine).all():
         return False
     with np.errstate(invalid="ignore", over="ignore"):
@@ -51,13 +51,13 @@ def is_usable_affine(affine: NDArray[np.float64]) -> bool:
 
 
 def has_right_angles(affine: NDArray[np.float64]) -> bool:
-    """Whether the axes of an affine (4 x 4) are at right angles, to a cosine of 1e-4, as ITK asks of a NIfTI."""
+    """Whether the axes of an affine (4 x 4) are at right angles, to a cosine of 1e-4, as ITK requires for NIfTI."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= _RIGHT_ANGLE)
 
 
 def check_affine(affine: NDArray[np.float64], path: Path) -> None:
-    """Refuse an affine that :func:`is_usable_affine` does not take."""
+    """Refuse an affine that :func:`is_usable_affine` rejects."""
     if not is_usable_affine(affine):
         raise InputError(
             f"{path} has an affine that cannot be inverted: repair its header (sform and qform, or directions and "
@@ -66,7 +66,7 @@ def check_affine(affine: NDArray[np.float64], path: Path) -> None:
 
 
 def check_content(array: NDArray[Any], path: Path) -> None:
-    """Refuse infinite voxels, and an image whose voxels are all alike; NaN means no value."""
+    """Refuse infinite voxels and constant images; NaN means no value."""
     if bad := int(np.count_nonzero(np.isinf(array))):
         raise InputError(f"{path} has {bad} infinite voxels of {array.size}: replace them, for example with 0")
     present = ~np.isnan(array)

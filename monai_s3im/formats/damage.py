@@ -1,4 +1,4 @@
-"""Damage of a file as one sentence; nothing else of it reaches the user's screen."""
+"""Report damage of a file as one sentence; nothing else about it reaches the user's screen."""
 
 import logging
 import struct
@@ -23,12 +23,12 @@ _READ_ERRORS = (*_DAMAGE, struct.error, zlib.error, ImageFileError, HeaderDataEr
 
 @contextmanager
 def damage_as_input_error(path: Path, is_dicom: bool = False) -> Iterator[None]:
-    """Turn what a library raises, logs or warns about a damaged file into one InputError.
+    """Turn a library's errors, logs and warnings about a damaged file into one InputError.
 
     Args:
         path: the file.
-        is_dicom: pydicom reads it, which raises nearly every type there is; nothing of such an error is kept, since it
-            may quote the text of a tag.
+        is_dicom: whether pydicom reads it. It raises nearly every type of error; their text is dropped, since it may
+            quote a tag.
     """
     damage = Exception if is_dicom else _READ_ERRORS
     try:
@@ -46,13 +46,13 @@ def damage_as_input_error(path: Path, is_dicom: bool = False) -> Iterator[None]:
 
 
 def damaged(path: Path, kind: str) -> str:
-    """The sentence about a damaged file that should be of a kind, such as ``"DICOM"`` or ``".nii"``."""
-    return f"{path} is damaged, cut short or no {kind} file: copy or export it again"
+    """The message about a damaged file of an expected kind, such as ``"DICOM"`` or ``".nii"``."""
+    return f"{path} is damaged, cut short or not a {kind} file: copy or export it again"
 
 
 @contextmanager
 def silenced(logger: str) -> Iterator[None]:
-    """Let no message of a library's logger and no warning through: they may quote the text of a file."""
+    """Silence a library's logger and warnings, which may quote the text of a file."""
     log, nothing_passes = logging.getLogger(logger), logging.Filter("no logger")
     log.addFilter(nothing_passes)
     try:

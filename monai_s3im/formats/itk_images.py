@@ -1,4 +1,4 @@
-"""Read what ITK knows: NRRD, MetaImage and MINC 2."""
+"""Read the formats of ITK: NRRD, MetaImage and MINC 2."""
 
 import logging
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def open_itk(path: Path, max_gib: float) -> Iterator[Any]:
 
 
 def _opened(path: Path, file: Path, max_gib: float) -> Any:
-    """The same of a file that ITK reads."""
+    """The same for a file that ITK reads."""
     with damage_as_input_error(path), quiet_stderr():
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(file))
@@ -68,7 +68,7 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, ...]:
 
 
 def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
-    """How many frames a file has, from the header alone; the text is for what distinguishes them, and is empty."""
+    """The number of frames in a file, from the header alone, and a label, which is empty here."""
     try:
         with open_itk(Path(f"{path}#1"), max_gib) as reader:
             return (reader.GetSize()[3] if reader.GetDimension() == 4 else reader.GetNumberOfComponents()), ""
@@ -104,12 +104,12 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
 
 
 def _is_list(reader: Any) -> bool:
-    """Whether an NRRD says that the values of a voxel are those of several measurements."""
+    """Whether an NRRD declares several measurements per voxel."""
     return "list" in {reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("NRRD_kinds")}
 
 
 def _affine_of(reader: Any, path: Path) -> NDArray[np.float64]:
-    """Voxel index -> RAS mm, from ITK's direction cosines, spacing and origin in LPS mm; of MINC, in RAS mm."""
+    """Voxel index -> RAS mm, from ITK's direction cosines, spacing and origin in LPS mm (RAS mm for MINC)."""
     rank = reader.GetDimension()
     spatial = min(rank, 3)
     affine = np.eye(4)

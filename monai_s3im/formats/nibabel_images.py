@@ -1,4 +1,4 @@
-"""Read what nibabel knows: NIfTI, Analyze and SPM pairs (.hdr with .img), FreeSurfer's .mgz, MINC 1."""
+"""Read the formats of nibabel: NIfTI, Analyze and SPM pairs (.hdr with .img), FreeSurfer's .mgz, MINC 1."""
 
 import gzip
 import logging
@@ -21,12 +21,12 @@ from .remarks import warn
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_OFFSET = 2**26  # bytes; extensions of the header stand before it
-_MOST_TRAILING = 2**20  # bytes behind the voxels
+_LARGEST_OFFSET = 2**26  # bytes; extensions of the header come before it
+_MOST_TRAILING = 2**20  # bytes after the voxels
 _LONGEST_HEADER = 540  # bytes, of NIfTI-2
-_FLAG = 4  # bytes behind it; the first says whether extensions follow
+_FLAG = 4  # bytes after it; the first says whether extensions follow
 _LEAST_EXTENSION = 16  # bytes
-_MILLIMETRES = {1: 1e3, 2: 1.0, 3: 1e-3}  # by the code of the unit; of any other, mm is what all readers take
+_MILLIMETRES = {1: 1e3, 2: 1.0, 3: 1e-3}  # by unit code; for any other code, all readers assume mm
 _SECONDS = {8: "s", 16: "ms", 24: "us"}
 _MGH = b"\0\0\0\1"
 _GZIP = b"\x1f\x8b"
@@ -49,7 +49,7 @@ def open_image(path: Path, max_gib: float) -> Any:
         dtype = image.get_data_dtype()
         affine = _affine_of(image)
     shape = _shape_of(image)
-    is_packed = _is_packed(file)  # then all frames are read, else only the chosen one
+    is_packed = _is_packed(file)  # if packed, all frames are read, else only the chosen one
     read = shape if is_packed or min(shape, default=0) < 1 else shape[:3]
     check_size(read, path, max_gib, dtype.itemsize)
     _check_offset(image, path)
@@ -71,7 +71,7 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, ...]:
 
 
 def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
-    """How many frames a file has, from the header alone, and how far apart in time they are: ``"2 s apart"``."""
+    """The number of frames in a file, from the header alone, and their distance in time: ``"2 s apart"``."""
     try:
         image = open_image(Path(f"{path}#1"), max_gib)
     except InputError:
@@ -106,14 +106,18 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
     if not _says_where_it_lies(image):
         warn(
             logger,
-            f"{path.name} has no position (sform and qform code 0): its first axis is taken to run from "
-            "right to left, and its centre for the origin",
+            f"{path.name} has no position (sform and qform code 0): its first axis is assumed to run from "
+            "right to left, and its centre to be the origin",
         )
     return channels, _affine_of(image), 255.0 if is_rgb else None
 
 
 def _loaded(file: Path) -> Any:
-    """The image, of NIfTI by its first bytes: many are gzipped without .gz in the name, or the other way round."""
+    """Open the image.
+
+    NIfTI is recognised by its first bytes: many files are gzipped without .gz in the name, or vice
+    versa.
+    """
     if suffix_of(file) in {".mgz", ".mgh"}:
         with gzip.open(file) if _is_gzip(file) else file.open("rb") as stream:
             if stream.read(4) != _MGH:  # nibabel would leave the file open
@@ -130,10 +134,10 @@ def _class_of(header: bytes) -> Any:
 
 
 def _check_extensions(file: Path, path: Path) -> None:
-    """Refuse extensions of a NIfTI header that are longer than the room for them, before nibabel takes memory for them.
+    """Refuse NIfTI header extensions that are longer than the space for them, before nibabel allocates memory.
 
     Raises:
-        InputError: as said.
+        InputError: an extension is too long.
     """
     if suffix_of(file) not in {*NIFTI_SUFFIXES, ".hdr", ".img"}:
         return
@@ -146,7 +150,7 @@ def _check_extensions(file: Path, path: Path) -> None:
         header = kind(head[: at - _FLAG], check=False)
         offset = float(header["vox_offset"])
         if header["magic"].item()[:2] not in {b"n+", b"ni"}:
-            return  # no NIfTI: nibabel says so
+            return  # not NIfTI: nibabel reports it
         is_single = header["magic"].item().startswith(b"n+")
         if is_single and offset > _LARGEST_OFFSET:
             raise _damaged_offset(path, offset)
@@ -172,12 +176,12 @@ def _is_nifti_name(file: Path) -> bool:
 
 
 def _is_packed(file: Path) -> bool:
-    """Whether nibabel cannot read one frame alone: the file is gzipped, or its name says so."""
+    """Whether nibabel cannot read a single frame, because the file or its name is gzipped."""
     return _is_gzip(file) or file.name.lower().endswith(".gz")
 
 
 def _shape_of(image: Any) -> tuple[int, ...]:
-    """The shape as readers take it: without the channels of an RGB vector, and axes of length 1 behind the fourth."""
+    """The shape without the channels of an RGB vector, and without axes of length 1 after the fourth."""
     shape = tuple(int(extent) for extent in image.shape)
     if _is_rgb(image) and image.get_data_dtype().names is None:
         shape = shape[:3]
@@ -187,7 +191,7 @@ def _shape_of(image: Any) -> tuple[int, ...]:
 
 
 def _is_rgb(image: Any) -> bool:
-    """Whether voxels are RGB24, or as ITK writes RGB: three bytes along the fifth axis, marked as a vector."""
+    """Whether voxels are RGB24, or RGB in ITK's form: three bytes along the fifth axis, marked as a vector."""
     dtype = image.get_data_dtype()
     if dtype.names is not None:
         return True
@@ -196,7 +200,7 @@ def _is_rgb(image: Any) -> bool:
 
 
 def _affine_of(image: Any) -> NDArray[np.float64]:
-    """The affine in mm; that of the qform where the sform says it counts, and is all 0."""
+    """The affine in mm; the qform if the sform is declared valid but is all 0."""
     affine = np.asarray(image.affine, dtype=np.float64)
     header = image.header
     if isinstance(image, nib.Nifti1Pair) and not affine[:3, :3].any() and int(header["qform_code"]) > 0:
@@ -208,11 +212,11 @@ def _affine_of(image: Any) -> NDArray[np.float64]:
 def _says_where_it_lies(image: Any) -> bool:
     if isinstance(image, nib.Nifti1Pair):
         return (int(image.header["qform_code"]), int(image.header["sform_code"])) != (0, 0)
-    return not isinstance(image, nib.AnalyzeImage)  # SPM's, too: its .mat files do not travel with it
+    return not isinstance(image, nib.AnalyzeImage)  # SPM's too, since its .mat files do not travel with it
 
 
 def _check_offset(image: Any, path: Path) -> None:
-    """Refuse a header that says that the voxels begin within it, or absurdly far behind it."""
+    """Refuse a header that places the voxels inside itself, or absurdly far after it."""
     if not isinstance(image, nib.Nifti1Pair):
         return
     offset = int(image.dataobj.offset)
@@ -226,7 +230,7 @@ def _damaged_offset(path: Path, offset: float) -> InputError:
 
 
 def announced_bytes(file: Path) -> int:
-    """The bytes that a NIfTI file unpacks to, as its header says: header, extensions and voxels of all frames.
+    """The unpacked size of a NIfTI file in bytes, by its header: header, extensions and voxels of all frames.
 
     Raises:
         InputError: the header is damaged.
@@ -239,10 +243,10 @@ def announced_bytes(file: Path) -> int:
 
 
 def _decompressed(file: Path, size: int) -> bytes:
-    """The first `size` bytes of a file, unpacked if need be, after a look at all of it: the check sum is at its end.
+    """The first `size` bytes of a file, unpacked if needed, after reading all of it: the checksum is at the end.
 
     Raises:
-        InputError: much more than that comes out of it.
+        InputError: it unpacks to much more than that.
     """
     with gzip.open(file) if _is_gzip(file) else file.open("rb") as stream:
         content = stream.read(size)

@@ -1,11 +1,11 @@
-"""What the path of an image says: its format, which frame or series of it is meant, and what is there.
+"""Parse the path of an image: its format, its frame or series, and whether it exists.
 
 ``FILE#FRAME`` is one frame of a 4D volume, counted from 1; ``FOLDER#SERIES`` one of several DICOM series in a folder,
-by number, UID or description; ``FOLDER#SERIES#VOLUME`` one volume of it. A file that has such a name is itself, not a
-part of another.
+by number, UID or description; ``FOLDER#SERIES#VOLUME`` one volume of it. An existing file of such a name is taken as a
+file.
 
-What is there is asked with :func:`exists`, :func:`isfile` and :func:`isdir` in the whole package: those of ``os.path``
-say no where pathlib's raise an error, for a name that is too long or a folder that may not be searched.
+The whole package uses :func:`exists`, :func:`isfile` and :func:`isdir` of ``os.path``: they return False where pathlib
+raises an error, for a name that is too long or a folder without search permission.
 """
 
 import re
@@ -47,13 +47,13 @@ _SERIES = re.compile(r"[0-9][0-9.]*(#[0-9]+)?")
 
 
 def frame_of(path: str | Path) -> tuple[Path, int | None]:
-    """The file of ``FILE#FRAME`` and the frame; None where none is named."""
+    """The file of ``FILE#FRAME`` and the frame; None if none is named."""
     whole, part = _split(path, _FRAME)
     return whole, int(part) if part else None
 
 
 def series_of(path: str | Path) -> tuple[Path, str | None]:
-    """The folder of ``FOLDER#SERIES`` or ``FOLDER#SERIES#VOLUME`` and what follows it; None where none is named."""
+    """The folder of ``FOLDER#SERIES`` or ``FOLDER#SERIES#VOLUME`` and the part after it; None if none is named."""
     text = str(path)
     if exists(text):
         return Path(path), None
@@ -66,13 +66,13 @@ def series_of(path: str | Path) -> tuple[Path, str | None]:
 
 
 def suffix_of(path: str | Path) -> str:
-    """The suffix in lower case, '.nii.gz' taken as one; '' when it is not the suffix of a known image format."""
+    """The suffix in lower case, with '.nii.gz' as one; '' if it is not that of a known image format."""
     name = frame_of(path)[0].name.lower()
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
 
 
 def beside(image: Path, suffix: str) -> Path:
-    """The file of another suffix beside an image file, or beside the folder of a series, which may not be there yet."""
+    """The file with another suffix next to an image file or the folder of a series; it need not exist."""
     return image.with_name(f"{stem_of_file(image) if suffix_of(image) else image.name}{suffix}")
 
 

@@ -1,4 +1,4 @@
-"""Read pictures: PNG, JPEG, TIFF, BMP, with their orientation, alpha, and the bits that they use."""
+"""Read pictures: PNG, JPEG, TIFF, BMP, with orientation, alpha, and the bits in use."""
 
 import logging
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _TURNED_BY_US = {"JPEG", "MPO", "PNG"}  # Pillow turns a TIFF itself
 _DEPTHS = (8, 10, 12, 14, 16)
 _PHOTOMETRIC = 262  # tag of TIFF 6.0: 0 is white, or black
-_OVERSHOOT = 1.1  # of floating point, as splines leave it
+_OVERSHOOT = 1.1  # of floating-point values after splines
 _PNG_OF_16_BITS = 16  # in byte 24 of the file
 _COLOUR_OR_ALPHA = {2, 4, 6}  # in byte 25
 
@@ -36,7 +36,7 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, int]:
 
 
 def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
-    """How many pages a file has, from the header alone; the text is for what distinguishes them, and is empty."""
+    """The number of pages in a file, from the header alone, and a label, which is empty here."""
     with _picture(Path(f"{path}#1"), max_gib) as picture:
         return _frames_in(picture), ""
 
@@ -44,8 +44,8 @@ def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
 def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64], float | None]:
     """The pixels (1 or 3, H, W), an identity, and the largest value that they can have.
 
-    Transparent pixels lie over black. Of 16 bits the number in use (8, 10, 12, 14 or 16) gives the largest value, with
-    a warning where it is not 16; of floating-point and 32-bit pixels, that or 1, with a warning.
+    Transparent pixels are blended over black. For 16-bit pixels, the bits in use (8, 10, 12, 14 or 16) give the largest
+    value, with a warning if fewer than 16; for floating-point and 32-bit pixels, the same or 1, with a warning.
 
     Raises:
         InputError: as :func:`monai_s3im.formats.reading.read_image`.
@@ -75,14 +75,14 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
 def _picture(path: Path, max_gib: float) -> Iterator[Image.Image]:
     quiet = quiet_stderr() if suffix_of(path) in {".tif", ".tiff"} else nullcontext()
     file, chosen = frame_of(path)
-    # of a stream, not of a path: Pillow scrambles a TIFF on its side where it maps the file (13.0)
+    # from a stream, not a path: Pillow 13.0 scrambles a rotated TIFF that it memory-maps
     with damage_as_input_error(path), quiet, file.open("rb") as stream, Image.open(stream) as picture:
         check_size((picture.width, picture.height), path, max_gib)
         frames = _frames_in(picture)
         if chosen is None and frames > 1:
             raise InputError(f"{path} has {frames} frames: name the one to use, from {file}#1 to {file}#{frames}")
         if chosen is not None and chosen > frames:
-            raise InputError(f"{path} is not there: name one of the {frames} frames, the first as {file}#1")
+            raise InputError(f"{path} does not exist: name one of the {frames} frames, the first as {file}#1")
         if chosen is not None:
             picture.seek(chosen - 1)
             check_size((picture.width, picture.height), path, max_gib)
@@ -94,12 +94,12 @@ def _frames_in(picture: Image.Image) -> int:
 
 
 def _is_white_zero(picture: Any) -> bool:
-    """Whether 0 is white in a TIFF; of 8 bits Pillow sees to it."""
+    """Whether 0 is white in a TIFF; Pillow handles this for 8 bits."""
     return bool(picture.tag_v2.get(_PHOTOMETRIC) == 0)
 
 
 def _bytes_of(picture: Image.Image) -> NDArray[Any]:
-    """8-bit gray or RGB, (H, W, 1 or 3), over black where it is transparent."""
+    """8-bit gray or RGB, (H, W, 1 or 3), with transparent pixels over black."""
     is_gray = picture.mode in {"1", "L", "LA", "La"}
     has_alpha = picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
     if not has_alpha:
@@ -110,7 +110,7 @@ def _bytes_of(picture: Image.Image) -> NDArray[Any]:
 
 
 def _over_black(array: NDArray[Any], largest: int) -> NDArray[Any]:
-    """Without alpha (H, W, 1 or 3), each pixel by its own, rounded; an array without alpha as it is."""
+    """Blend alpha over black, rounded, (H, W, 1 or 3); an array without alpha is returned unchanged."""
     if array.shape[-1] not in {2, 4}:
         return array
     shown = array[..., :-1] * (array[..., -1:].astype(np.float64) / largest)
@@ -118,7 +118,7 @@ def _over_black(array: NDArray[Any], largest: int) -> NDArray[Any]:
 
 
 def _deep_png(path: Path) -> NDArray[Any] | None:
-    """A PNG of 16 bits in colour or with alpha, (H, W, channels), of which Pillow gives 8 bits; None for any other."""
+    """A 16-bit PNG in colour or with alpha, (H, W, channels), which Pillow reduces to 8 bits; None for any other."""
     file = frame_of(path)[0]
     with file.open("rb") as stream:
         header = stream.read(26)
@@ -130,7 +130,7 @@ def _deep_png(path: Path) -> NDArray[Any] | None:
 
 
 def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turned and mirrored as EXIF's Orientation says, (H, W, channels)."""
+    """Rotate and mirror by the EXIF Orientation, (H, W, channels)."""
     if orientation in {5, 6, 7, 8}:
         array = array.transpose(1, 0, 2)
     if orientation in {2, 3, 6, 7}:
@@ -145,23 +145,21 @@ def _range_of(array: NDArray[Any], path: Path) -> float:
     if array.dtype == np.uint8:
         return 255.0
     lowest, highest = float(array.min()), float(array.max())
-    if not (lowest >= 0 and highest < 2**16):  # NaN, too
+    if not (lowest >= 0 and highest < 2**16):  # also NaN
         raise InputError(f"{path} has values from {lowest:g} to {highest:g}: scale it to 0 to 1, 0 to 255 or 16 bits")
     if array.dtype.kind == "f":
         ends = (1.0, *(2.0**depth - 1 for depth in _DEPTHS))
         largest = next(end for end in ends if highest <= _OVERSHOOT * end)
-        warn(logger, f"{path.name} has pixels of floating point, up to {highest:g}: {largest:g} is taken for white")
+        warn(logger, f"{path.name} has pixels of floating point, up to {highest:g}: {largest:g} is taken as white")
         return largest
     bits = next(depth for depth in _DEPTHS if highest < 2**depth)
     if bits < 16:
-        warn(
-            logger, f"{path.name} uses {bits} of its {8 * array.dtype.itemsize} bits: {2**bits - 1} is taken for white"
-        )
+        warn(logger, f"{path.name} uses {bits} of its {8 * array.dtype.itemsize} bits: {2**bits - 1} is taken as white")
     return float(2**bits - 1)
 
 
 def _lies_on_its_side(picture: Image.Image) -> bool:
-    """Whether a picture is to be turned by a quarter, as its camera says."""
+    """Whether EXIF asks for a quarter turn."""
     if picture.format == "PNG" and "exif" not in picture.info:  # getexif() would read all of it
         return False
     return picture.format in _TURNED_BY_US and picture.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}

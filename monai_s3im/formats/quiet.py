@@ -12,9 +12,9 @@ _lock = threading.Lock()
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Send the process's standard error to nowhere: MetaIO and libtiff print there, and offer no switch.
+    """Redirect the process's standard error to nowhere: MetaIO and libtiff print there and cannot be silenced.
 
-    Python exceptions are not touched. One thread at a time, since the file descriptor belongs to the whole process.
+    Python exceptions are not affected. One thread at a time, since the file descriptor belongs to the whole process.
     """
     with _lock, Path(os.devnull).open("wb") as nowhere:
         kept = os.dup(_STDERR)

@@ -33,7 +33,7 @@ _OF_DICOM = "monai_s3im.formats.dicom"  # the logger of its modules
 
 
 def stem_of(path: str | Path) -> str:
-    """The file name without its suffix: 'x' for 'x.nii.gz', 'x_3' for 'x.nii.gz#3'; of a series its folder's name."""
+    """The file name without its suffix: 'x' for 'x.nii.gz', 'x_3' for 'x.nii.gz#3'; for a series, its folder's name."""
     return series_name(path) if is_series(path) else stem_of_file(path)
 
 
@@ -43,7 +43,7 @@ def is_volume(path: str | Path) -> bool:
 
 
 def is_image_folder(path: str | Path) -> bool:
-    """Whether the path is a folder of images; a folder that holds a DICOM series is one volume, not that."""
+    """Whether the path is a folder of images; a folder with one DICOM series counts as a volume instead."""
     return isdir(path) and not is_series(path)
 
 
@@ -58,14 +58,14 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
 
     Returns:
         float32, (1, H, W) or RGB (3, H, W) for a picture, (1, X, Y, Z) or RGB (3, X, Y, Z) in the file's own array
-        order for a volume. NIfTI slope and intercept are applied, palettes are expanded, transparent pixels lie over
-        black, and RGB with three equal channels becomes one channel. NaN in a volume stays: no value. `affine` is
+        order for a volume. NIfTI slope and intercept are applied, palettes are expanded, transparent pixels are blended
+        over black, and RGB with three equal channels becomes one channel. NaN in a volume stays: no value. `affine` is
         float64, 4 x 4, voxel index -> RAS mm (identity for a picture). `meta` holds `filename_or_obj`, `spatial_dims`,
         `space` and, for pictures and RGB volumes, `value_range`, the largest value that the bits in use can hold, such
-        as 255.0, 4095.0 or 65535.0 (see :func:`.pictures.read`); for a DICOM series `modality_tag` where it
-        says how to treat the volume, of a CT `region`, ``"head"`` or ``"body"``, where its header names one, of a SPECT
-        the `unit`, counts, and of a PET what :class:`.dicom.suv.Uptake` says, where it is known: `unit`, `suv_factor`,
-        or `suv_lacks`; and `warnings`, sentences, if there are any.
+        as 255.0, 4095.0 or 65535.0 (see :func:`.pictures.read`); for a DICOM series `modality_tag` if it determines how
+        to treat the volume, for a CT `region`, ``"head"`` or ``"body"``, if the header names one, for a SPECT the
+        `unit`, counts, and for a PET the known fields of :class:`.dicom.suv.Uptake`: `unit`, `suv_factor`, or
+        `suv_lacks`; and `warnings`, sentences, if any.
 
     Raises:
         InputError: the file is missing, a folder, of an unknown format, damaged or truncated; it has several frames
@@ -99,7 +99,7 @@ def spatial_shape_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, .
 
 
 def frames_of(path: str | Path, max_gib: float = MAX_GIB) -> tuple[int, str]:
-    """How many frames an image file has, from the header alone, and what distinguishes them, such as ``"2 s apart"``.
+    """The number of frames in an image file, from the header alone, and their label, such as ``"2 s apart"``.
 
     Raises:
         InputError: as `read_image`, as far as the header shows.

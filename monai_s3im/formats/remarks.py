@@ -1,4 +1,4 @@
-"""What a reader has to say about a file: in the log, and for the record of what is made of it."""
+"""Readers' warnings about a file, for the log and for the record of the result."""
 
 import logging
 import threading
@@ -13,8 +13,8 @@ def warn(logger: logging.Logger, sentence: str) -> None:
     """Log a warning, and keep it for :func:`remarks`.
 
     Args:
-        logger: that of the module.
-        sentence: names the file, what is odd, and what is assumed.
+        logger: of the module.
+        sentence: the file, the problem and the assumption.
     """
     logger.warning("%s", sentence)
     if (kept := _remarks.get()) is not None:
@@ -22,7 +22,7 @@ def warn(logger: logging.Logger, sentence: str) -> None:
 
 
 class _Keeper(logging.Handler):
-    """Keeps the warnings of this thread."""
+    """Collects the warnings of this thread."""
 
     def __init__(self, kept: list[str]) -> None:
         super().__init__(logging.WARNING)
@@ -35,10 +35,10 @@ class _Keeper(logging.Handler):
 
 @contextmanager
 def remarks(*loggers: str) -> Iterator[list[str]]:
-    """Collect what :func:`warn` says meanwhile; the list fills as it is said.
+    """Collect the warnings of :func:`warn` while the block runs, in the list returned.
 
     Args:
-        loggers: names of loggers whose warnings are collected as well.
+        loggers: names of further loggers whose warnings are collected.
     """
     kept: list[str] = []
     token, keeper = _remarks.set(kept), _Keeper(kept)

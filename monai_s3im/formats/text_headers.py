@@ -1,4 +1,4 @@
-"""The text headers of NRRD and MetaImage: checked before ITK sees them, and replaced where ITK would refuse them."""
+"""The text headers of NRRD and MetaImage: checked before ITK reads them, and replaced if ITK would refuse them."""
 
 import bz2
 import re
@@ -44,7 +44,7 @@ def says_where_it_lies(file: Path) -> bool:
 def check_data_files(header: Path) -> None:
     """Refuse a header that takes its voxels from outside its folder, or whose data file's name could crash ITK.
 
-    From outside it could read any file or device. ITK copies the name into a short buffer, and prints by it.
+    Otherwise it could read any file or device. ITK copies the name into a short buffer and uses it as a print format.
     """
     head, is_whole = text_header(header)
     found = _DATA_FILE.search(head)
@@ -61,16 +61,16 @@ def check_data_files(header: Path) -> None:
 
 @contextmanager
 def as_itk_reads(file: Path, max_gib: float) -> Iterator[Path]:
-    """The file, or instead of an NRRD that ITK would refuse, another header of the same voxels, for a while.
+    """The file itself, or a temporary header of the same voxels for an NRRD that ITK would refuse.
 
-    ITK has no bzip2, and of four axes it reads frames only if their axis, which has no direction, is of the kind list.
+    ITK lacks bzip2, and reads 4D frames only if their axis, which has no direction, has the kind "list".
 
     Args:
         file: NRRD or MetaImage.
-        max_gib: most memory that its voxels may take.
+        max_gib: most memory for its voxels.
 
     Raises:
-        InputError: it is damaged, or takes more than that.
+        InputError: it is damaged, or needs more than that.
     """
     head = text_header(file)[0]
     is_packed = bool(_BZIP2.search(head))
@@ -113,10 +113,10 @@ def _with_frames_as_list(head: str) -> str:
 
 
 def _unpack(data: Path, skipped: int, target: Path, file: Path, max_gib: float) -> None:
-    """Write what bzip2 has packed behind some lines of a file.
+    """Unpack the bzip2 data that follows some lines of a file.
 
     Raises:
-        InputError: it is more than the limit.
+        InputError: it exceeds the limit.
     """
     with data.open("rb") as stream, target.open("wb") as unpacked:
         for _ in range(skipped):

@@ -1,4 +1,4 @@
-"""TIFF files of several pages as volumes: the pages are slices, of the size that ImageJ notes for voxels."""
+"""Read TIFF files of several pages as volumes: pages are slices, with the voxel size that ImageJ records."""
 
 import logging
 import re
@@ -28,7 +28,7 @@ _OTHER_AXES = {"channels": r"(?:^channels=|SizeC=\")(\d+)", "frames": r"(?:^fram
 
 
 def is_stack(path: str | Path) -> bool:
-    """Whether a path is a TIFF of several pages of one size, and none of them is named (``FILE#PAGE``)."""
+    """Whether a path is a TIFF of several pages of one size, without a page named (``FILE#PAGE``)."""
     file, page = frame_of(path)
     if suffix_of(file) not in TIFF_SUFFIXES or page is not None or not isfile(file):
         return False
@@ -38,7 +38,7 @@ def is_stack(path: str | Path) -> bool:
                 return _images_of_imagej(stack) > 1
             first = stack.size
             stack.seek(1)
-            return stack.size == first  # else a picture and its thumbnail
+            return stack.size == first  # otherwise a picture and its thumbnail
     except InputError:
         return False
 
@@ -64,13 +64,13 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, int, int]:
         if (found := re.search(pattern, text, re.MULTILINE)) and int(found[1]) > 1:
             raise InputError(f"{path} has {found[1]} {axis}: save one of them as a stack, or name a page, {path}#1")
     if images > shape[2]:
-        raise InputError(f"{path} has one page, and {images} slices behind it that only ImageJ reads: save it as NRRD")
+        raise InputError(f"{path} has one page, followed by {images} slices that only ImageJ reads: save it as NRRD")
     check_size((*shape, 3 if mode in _RGB else 1), path, max_gib)
     return shape
 
 
 def frames_of(path: Path, max_gib: float) -> tuple[int, str]:
-    """One, and no text: the pages are the slices of one volume."""
+    """One frame without a label: the pages are the slices of one volume."""
     shape_of(path, max_gib)
     return 1, ""
 
@@ -83,10 +83,10 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
             sizes = _voxel_size(stack)
         image = sitk.ReadImage(str(path), imageIO="TIFFImageIO")
         array = sitk.GetArrayFromImage(image).reshape((*image.GetSize()[::-1], -1)).T
-    where = "its axes are taken to run to the left, to the back and upwards"
+    where = "its axes are assumed to run to the left, to the back and upwards"
     warn(logger, f"{path.name} has no position (TIFF has no orientation): {where}")
     if sizes is None:
-        warn(logger, f"{path.name} does not say how large its voxels are: 1 x 1 x 1 mm is taken")
+        warn(logger, f"{path.name} does not give its voxel size: 1 x 1 x 1 mm is assumed")
     affine = LPS_TO_RAS @ np.diag([*(sizes or (1.0, 1.0, 1.0)), 1.0])
     check_affine(affine, path)
     is_brightness = array.dtype == np.uint8 or len(array) > 1
@@ -94,7 +94,7 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
 
 
 def _voxel_size(stack: TiffImagePlugin.TiffImageFile) -> tuple[float, float, float] | None:
-    """In mm, (X, Y, Z); None where ImageJ has not noted all three in a unit of length."""
+    """Voxel size in mm, (X, Y, Z); None unless ImageJ has recorded all three in a unit of length."""
     unit, spacing = (re.search(rf"^{name}=(\S+)", _note(stack), re.MULTILINE) for name in ("unit", "spacing"))
     per_unit = [float(stack.tag_v2.get(tag, 0)) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
     if unit is None or unit[1] not in _MILLIMETRES or spacing is None or min(per_unit) <= 0:

@@ -44,7 +44,7 @@ def read_voxels(
 
 
 def reader_of(path: Path) -> Any:
-    """The module that reads a file: its suffix says so, of MINC its first bytes, of TIFF how many pages it has."""
+    """The module that reads a file, by its suffix (MINC: by the first bytes; TIFF: by the number of pages)."""
     if suffix_of(path) not in VOLUME_SUFFIXES:
         return tiff_stacks if tiff_stacks.is_stack(path) else pictures
     if suffix_of(path) in MINC_SUFFIXES:
@@ -54,10 +54,10 @@ def reader_of(path: Path) -> Any:
 
 
 def existing(path: str | Path) -> Path:
-    """A path at which there is a file of a known format that may be read.
+    """Check that a path is a readable file of a known format.
 
     Raises:
-        InputError: if there is none.
+        InputError: if it is not.
     """
     path, whole = Path(path), frame_of(path)[0]
     if isdir(whole):
@@ -66,13 +66,13 @@ def existing(path: str | Path) -> Path:
     try:
         whole.stat()
     except PermissionError as error:
-        raise InputError(f"{path} may not be read: ask for permission to read it") from error
+        raise InputError(f"{path} is not readable: check its permissions") from error
     except OSError as error:
         raise InputError(f"{whole} does not exist: check the path") from error
     if not suffix_of(path):
-        raise InputError(f"{path} is of no known image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}")
+        raise InputError(f"{path} has an unknown image format: convert it to one of {' '.join(IMAGE_SUFFIXES)}")
     if not os.access(whole, os.R_OK):
-        raise InputError(f"{path} may not be read: ask for permission to read it")
+        raise InputError(f"{path} is not readable: check its permissions")
     if whole.stat().st_size == 0:
         raise InputError(f"{path} is empty: copy or download it again")
     return path

@@ -1,4 +1,4 @@
-"""Write fused images and reports so that a file is either complete or not there."""
+"""Write fused images and reports: a file is either complete or missing."""
 
 import contextlib
 import errno
@@ -34,7 +34,7 @@ _ALIGNED = 2
 
 
 def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None = None) -> None:
-    """Write a fused image in the format that the suffix names.
+    """Write a fused image in the format of the suffix.
 
     | suffix          | one channel      | RGB                     |
     |-----------------|------------------|-------------------------|
@@ -42,17 +42,17 @@ def write_image(image: torch.Tensor, path: str | Path, affine: ArrayLike | None 
     | .nii .nii.gz    | float32          | RGB24, round(255 x)     |
     | .nrrd .mha      | float32          | uint8 vector, round(255 x) |
 
-    The same input gives the same bytes at every run: no time stamp is written.
+    The same input gives the same bytes on every run: no time stamp is written.
 
     Args:
         image: (1 or 3, H, W) for .png, (1 or 3, X, Y, Z) for a volume; values in [0, 1].
         path: the file to write or to replace; its folder exists.
-        affine: 4 x 4, voxel index -> RAS mm; that of `image` when None and `image` is a MetaTensor, else identity.
+        affine: 4 x 4, voxel index -> RAS mm; None: that of `image` if it is a MetaTensor, else identity.
 
     Raises:
         InputError: the suffix is none of `OUTPUT_SUFFIXES` (.jpg loses detail), or does not fit a 2D or 3D image.
         ValueError: `image` has another number of channels or values outside [0, 1], or `affine` is not 4 x 4.
-        OutputError: the file cannot be written; nothing is left behind, and a file that was there is as it was.
+        OutputError: the file cannot be written; nothing is left behind, and an existing file is unchanged.
     """
     path = Path(path)
     suffix = output_suffix(path, rank=image.ndim - 1)
@@ -74,14 +74,14 @@ def write_json(data: Any, path: str | Path) -> None:
     """Write `data` as indented UTF-8 JSON, complete or not at all.
 
     Raises:
-        TypeError, ValueError: `data` holds what JSON cannot, such as NaN; nothing is written.
+        TypeError, ValueError: `data` holds values that JSON cannot, such as NaN; nothing is written.
         OutputError: the file cannot be written; nothing is left behind.
     """
     write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 
 def write_text(text: str, path: str | Path) -> None:
-    """Write `text` as UTF-8, complete or not at all; odd bytes of a file's name as an escape.
+    """Write `text` as UTF-8, complete or not at all; undecodable bytes of file names are escaped.
 
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
@@ -93,7 +93,7 @@ def write_transform(matrix: ArrayLike, path: str | Path) -> None:
     """Write a linear transform as ITK text (.tfm), as Slicer and SimpleITK read it, complete or not at all.
 
     Args:
-        matrix: 4 x 4, LPS mm, from points of the reference to points of the image that is moved.
+        matrix: 4 x 4, LPS mm, from points of the reference to points of the moved image.
         path: the file to write or to replace; its folder exists.
 
     Raises:
@@ -116,8 +116,8 @@ def write_transform(matrix: ArrayLike, path: str | Path) -> None:
 def sha256_of(path: str | Path) -> str:
     """The SHA256 of a file's bytes, in hexadecimal.
 
-    Of one frame of a 4D file, that of the whole file. Of a DICOM series, that of the lines of its files' SHA256,
-    sorted; so it does not depend on their names.
+    For one frame of a 4D file, it is that of the whole file. For a DICOM series, it is that of the sorted lines of its
+    files' SHA256, and so does not depend on file names.
 
     Raises:
         InputError: the file cannot be read.
@@ -158,7 +158,7 @@ def output_suffix(path: Path, rank: int) -> str:
 
 
 def unit_range(image: torch.Tensor) -> NDArray[np.float32]:
-    """The values of an image as float32, after a look that they lie in [0, 1].
+    """The values of an image as float32, checked to lie in [0, 1].
 
     Raises:
         ValueError: `image` has another number of channels than 1 or 3, or values outside [0, 1].
@@ -174,7 +174,7 @@ def unit_range(image: torch.Tensor) -> NDArray[np.float32]:
 def _to_uint8(array: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Channels last, round(255 x)."""
     pixels = np.empty((*array.shape[1:], array.shape[0]), dtype=np.uint8)
-    for index in range(array.shape[1]):  # row by row, so that a volume takes no further float copy
+    for index in range(array.shape[1]):  # row by row, to avoid another float copy of a volume
         pixels[index] = np.moveaxis(np.rint(255 * array[:, index]), 0, -1)
     return pixels
 
@@ -192,7 +192,7 @@ def _write_nifti(array: NDArray[np.float32], affine: NDArray[np.float64], path: 
     image.set_sform(affine, code=_ALIGNED)
     image.set_qform(affine, code=_ALIGNED)
     if not np.allclose(image.get_qform(), affine, atol=1e-3):
-        image.set_qform(affine, code=0)  # sheared axes: a quaternion cannot hold them, so the sform alone counts
+        image.set_qform(affine, code=0)  # sheared axes do not fit a quaternion, so only the sform is valid
     image.header.set_xyzt_units("mm")
     with path.open("wb") as file:
         if path.suffix == ".gz":
@@ -220,7 +220,7 @@ def _write_itk(array: NDArray[np.float32], affine: NDArray[np.float64], path: Pa
 
 
 def write_bytes(content: bytes, path: str | Path) -> None:
-    """Write a file, beside it first, then renamed.
+    """Write a temporary file next to it, then rename.
 
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
@@ -229,12 +229,12 @@ def write_bytes(content: bytes, path: str | Path) -> None:
 
 
 def put_in_place(new: Path, folder: Path, last: str) -> None:
-    """Rename a new folder to one that is empty or not there.
+    """Rename a new folder to a path that is empty or missing.
 
-    The working folder, which would be lost, and a link stay, and get the content, with the file ``last`` in the end.
+    The working folder and links are kept and get the content instead, with the file ``last`` at the end.
 
     Raises:
-        OSError: the folder cannot be written, or holds something.
+        OSError: the folder cannot be written, or is not empty.
     """
     if folder.is_symlink() or (isdir(folder) and folder.samefile(".")):
         for child in sorted(new.iterdir(), key=lambda child: (child.name == last, child.name)):

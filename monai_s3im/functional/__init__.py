@@ -1,4 +1,4 @@
-"""Stateless functions of tensors: the mathematics that networks, losses, metrics and transforms share."""
+"""Stateless functions on tensors: the mathematics shared by networks, losses, metrics and transforms."""
 
 from .color import merge_chrominance, rgb_to_ycbcr, ycbcr_to_rgb
 from .gradient import sobel_gradient, sobel_magnitude

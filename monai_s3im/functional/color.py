@@ -1,4 +1,4 @@
-"""RGB and YCbCr: fusion works on the luma Y, and the chrominance Cb, Cr is put back (Fig. 4)."""
+"""Convert RGB and YCbCr: fusion works on the luma Y, and the chrominance Cb, Cr is restored (Fig. 4)."""
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ def rgb_to_ycbcr(image: Tensor, channel_dim: int = 0) -> Tensor:
         Tensor of the same shape: Y in [0, 1], Cb and Cr in [-0.5, 0.5].
 
     Raises:
-        ValueError: if dimension ``channel_dim`` has not 3 channels, or the values are integers.
+        ValueError: if dimension ``channel_dim`` does not have 3 channels, or the values are integers.
     """
     return _transform(image, _RGB_TO_YCBCR, channel_dim)
 
@@ -49,10 +49,10 @@ def ycbcr_to_rgb(image: Tensor, channel_dim: int = 0) -> Tensor:
         channel_dim: where the channels are.
 
     Returns:
-        RGB of the same shape. Values leave [0, 1] where luma and chrominance do not fit together.
+        RGB of the same shape. Values leave [0, 1] where luma and chrominance do not match.
 
     Raises:
-        ValueError: if dimension ``channel_dim`` has not 3 channels, or the values are integers.
+        ValueError: if dimension ``channel_dim`` does not have 3 channels, or the values are integers.
     """
     return _transform(image, _YCBCR_TO_RGB, channel_dim)
 
@@ -60,7 +60,7 @@ def ycbcr_to_rgb(image: Tensor, channel_dim: int = 0) -> Tensor:
 def merge_chrominance(chrominances: Tensor) -> Tensor:
     """Mean of several sources' chrominance, each weighted by its own saturation ``|C|``.
 
-    A gray source has zero chrominance and so no say; with one coloured source this returns that source's chrominance.
+    A gray source has zero chrominance and so zero weight; with one coloured source, its chrominance is returned.
 
     Args:
         chrominances: Cb and Cr in [-0.5, 0.5] of N sources, shape (N, 2, ...).

@@ -12,13 +12,13 @@ def sobel_gradient(image: Tensor) -> Tensor:
     strength 4.
 
     Args:
-        image: (B, C, H, W), any range; each channel is filtered by itself.
+        image: (B, C, H, W), any range; each channel is filtered separately.
 
     Returns:
         Tensor (2, B, C, H, W): along the columns (gx), along the rows (gy).
 
     Raises:
-        ValueError: if ``image`` has not four dimensions.
+        ValueError: if ``image`` does not have four dimensions.
     """
     if image.ndim != 4:
         raise ValueError(f"expected an image of shape (B, C, H, W), got {tuple(image.shape)}")
@@ -36,12 +36,12 @@ def sobel_magnitude(image: Tensor) -> Tensor:
     """Gradient magnitude ``|gx| + |gy|`` of :func:`sobel_gradient`, Eq. (6).
 
     Args:
-        image: (B, C, H, W), any range; each channel is filtered by itself.
+        image: (B, C, H, W), any range; each channel is filtered separately.
 
     Returns:
         Tensor (B, C, H, W), >= 0.
 
     Raises:
-        ValueError: if ``image`` has not four dimensions.
+        ValueError: if ``image`` does not have four dimensions.
     """
     return sobel_gradient(image).abs().sum(0)

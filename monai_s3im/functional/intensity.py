@@ -1,4 +1,4 @@
-"""What the values of a volume say: its modality, what was not measured, and the range that becomes 0 to 1."""
+"""Analyse the values of a volume: modality, padding, and the range that becomes 0 to 1."""
 
 import math
 
@@ -16,10 +16,10 @@ _MOST_SAMPLES = 10_000_000
 
 
 def guess_modality(volume: Tensor) -> Modality:
-    """Guess from the values: CT where air is a peak, bone is there and nothing lies far below air, else generic.
+    """Guess from the values: CT if air forms a peak, bone is present and nothing is far below air, else generic.
 
-    Extremes alone say nothing: an MR that splines resampled has voxels far below 0, padding may have any value, and
-    metal in a CT, too.
+    Extremes alone prove nothing: an MR resampled by splines has voxels far below 0, and padding, or metal in a CT, may
+    have any value.
 
     Args:
         volume: (1, X, Y, Z) in the file's unit; NaN where there is no value.
@@ -32,7 +32,7 @@ def guess_modality(volume: Tensor) -> Modality:
 
 
 def is_hounsfield(volume: Tensor) -> bool:
-    """Whether a CT volume holds HU: there is a peak of air around -1000 HU, or a good part lies below -500 HU, as lung.
+    """Whether a CT volume is in HU: it has a peak of air around -1000 HU, or a good part below -500 HU, like lung.
 
     Padding and NaN do not count.
 
@@ -44,7 +44,7 @@ def is_hounsfield(volume: Tensor) -> bool:
 
 
 def is_surely_ct(volume: Tensor) -> bool:
-    """Whether the values are almost certainly HU: air at -1000 stands out, and fat and bone are there.
+    """Whether the values are almost certainly HU: a clear peak of air at -1000, with fat and bone present.
 
     Args:
         volume: (1, ...) in the file's unit.
@@ -63,12 +63,12 @@ def is_surely_ct(volume: Tensor) -> bool:
 
 
 def padding_of(volume: Tensor, modality: Modality | None = None) -> list[float]:
-    """The values that stand for "not measured", such as -2000, -3024, -32768, 63536 or 65535.
+    """The values that mean "not measured", such as -2000, -3024, -32768, 63536 or 65535.
 
     Padding is a single value at either end, or two at the low end, each in at least 0.1 % of the voxels and far from
     all others: at the low end it is negative and at least 100 apart, and 500 or half of the range of all others; at the
-    high end it is at least 30,000 and twice the next one. Of a CT, -1100 and more is not padding, but air, or where the
-    CT was clipped.
+    high end it is at least 30,000 and twice the next one. In a CT, -1100 and above is not padding but air or the value
+    of clipping.
 
     Args:
         volume: (1, ...) in the file's unit; NaN where there is no value.
@@ -99,7 +99,7 @@ def _padding_in(values: NDArray[np.float32], modality: Modality | None) -> list[
 
 
 def _sampled(volume: Tensor) -> NDArray[np.float32]:
-    """The values, without NaN; of more than 10 million, every n-th."""
+    """The values without NaN; for more than 10 million, every n-th."""
     values = volume.detach().cpu().numpy().ravel()
     values = values[:: math.ceil(values.size / _MOST_SAMPLES)]
     finite = np.isfinite(values)
@@ -116,7 +116,7 @@ def _measured(volume: Tensor, modality: Modality | None = None) -> NDArray[np.fl
 
 
 def _shares(values: NDArray[np.float32]) -> tuple[float, float, float]:
-    """The parts of the values below air, between air and -500 HU, and in air."""
+    """The shares of the values below air, between air and -500 HU, and in air."""
     if not values.size:
         return 0.0, 0.0, 0.0
     lowest, highest = _AIR_HU
@@ -128,10 +128,10 @@ def _shares(values: NDArray[np.float32]) -> tuple[float, float, float]:
 def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
     """The values that become 0 and 1: the modality's window, or robust percentiles of the whole volume.
 
-    The foreground is what lies above half-way between the darkest and the mean value, both taken without outliers; that
-    leaves out air, also under bias and noise (Otsu's threshold would leave out the dark half of a head as
-    well). A CT that is not in HU is treated by percentiles. NaN and padding (:func:`padding_of`) do not count. Of more
-    than 10 million voxels, every n-th counts.
+    The foreground is everything above half-way between the darkest and the mean value, both without outliers. This
+    excludes air, even with bias and noise (Otsu's threshold would also exclude the dark half of a head). A CT that is
+    not in HU is scaled by percentiles. NaN and padding (:func:`padding_of`) do not count. For more than 10 million
+    voxels, every n-th counts.
 
     Args:
         volume: (1, ...) in the file's unit, not constant.

@@ -1,9 +1,9 @@
-"""RGB and CIELAB: lightness, and the two axes of colour by which people see equal steps as about equal."""
+"""Convert RGB and CIELAB: lightness and two colour axes, in which equal steps look about equal."""
 
 import torch
 from torch import Tensor
 
-# IEC 61966-2-1, linear sRGB to XYZ (D65); the white point is that of RGB (1, 1, 1), so that gray has a = b = 0.
+# IEC 61966-2-1, linear sRGB to XYZ (D65); the white point is that of RGB (1, 1, 1), so gray has a = b = 0.
 _RGB_TO_XYZ = (
     (0.4124564, 0.3575761, 0.1804375),
     (0.2126729, 0.7151522, 0.0721750),
@@ -23,7 +23,7 @@ def rgb_to_lab(image: Tensor, channel_dim: int = 0) -> Tensor:
         Tensor of the same shape: L* in [0, 100], a* and b* in about [-128, 128].
 
     Raises:
-        ValueError: if dimension ``channel_dim`` has not 3 channels, or the values are integers.
+        ValueError: if dimension ``channel_dim`` does not have 3 channels, or the values are integers.
 
     References:
         CIE 15:2004, Colorimetry; IEC 61966-2-1:1999, sRGB.
@@ -48,7 +48,7 @@ def lab_to_rgb(image: Tensor, channel_dim: int = 0) -> Tensor:
         RGB of the same shape. Values leave [0, 1] where sRGB has no such colour.
 
     Raises:
-        ValueError: if dimension ``channel_dim`` has not 3 channels, or the values are integers.
+        ValueError: if dimension ``channel_dim`` does not have 3 channels, or the values are integers.
     """
     lightness, a, b = _channels_first(image, channel_dim)
     y = (lightness + 16) / 116

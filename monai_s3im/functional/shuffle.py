@@ -13,11 +13,11 @@ def draw_positions(
 ) -> Tensor:
     """Draw ``draws`` times ``patch_size``² different pixel positions.
 
-    Each draw is the beginning of a random permutation of all pixels, so no position comes twice in one draw.
+    Each draw is the beginning of a random permutation of all pixels, so no position occurs twice in one draw.
 
     Args:
         num_pixels: H * W of the images.
-        patch_size: side in pixels of the image that is laid out.
+        patch_size: side of the resulting image in pixels.
         draws: M of Eq. (5).
         generator: makes the draws reproducible; the default generator of ``device`` if None.
         device: where the positions are drawn.
@@ -26,7 +26,7 @@ def draw_positions(
         int64 tensor (draws, patch_size²) with values in [0, num_pixels).
 
     Raises:
-        ValueError: if the image has fewer pixels than one draw takes.
+        ValueError: if the image has fewer pixels than one draw needs.
     """
     samples = patch_size**2
     if num_pixels < samples:

@@ -1,14 +1,14 @@
-"""Colours that show uptake by hue and anatomy by lightness, in CIELAB, and what a reader makes of them.
+"""Colours that show uptake by hue and anatomy by lightness, in CIELAB, and how a reader decodes them.
 
-A colour is made of an uptake and a fused luma, both in [0, 1]:
+A colour combines an uptake and a fused luma, both in [0, 1]:
 
-- hue: where the uptake is on an arc of hues;
-- lightness: the L* of the fused luma, brought into the range in which sRGB has the hue with a chroma that is seen;
-- chroma: that of the colour bar, or as much as sRGB has at that lightness;
-- no uptake is gray of the fused luma: chroma and range come in by a smooth step, between 2 % and 8 % of uptake.
+- hue: the position of the uptake on an arc of hues;
+- lightness: the L* of the fused luma, mapped into the range in which sRGB has the hue with a visible chroma;
+- chroma: that of the colour bar, or the most that sRGB has at that lightness;
+- zero uptake is gray of the fused luma: chroma and range fade in by a smooth step between 2 % and 8 % of uptake.
 
-The colour bar has one lightness and one chroma. So the nearest colour of the bar, in CIELAB, is that of the same hue,
-whatever the lightness of what is read, and reading is not disturbed by anatomy.
+The colour bar has constant lightness and chroma. So the nearest colour of the bar, in CIELAB, is always that of the
+same hue, and anatomy does not disturb the reading.
 """
 
 import math
@@ -28,21 +28,21 @@ _BAR_LIGHTNESS, _BAR_CHROMA = 65.0, 45.0
 _SEEN_CHROMA, _DARKEST, _LEAST_RANGE = 38.0, 20.0, 45.0
 _COLORED, _LEAST_ARC, _LARGEST_ARC, _LEAST_FORWARD = 12.0, 45.0, 310.0, 0.9
 _BISECTIONS, _LARGEST_CHROMA, _SMOOTHED = 14, 150.0, 8
-_HUES_APART = 5  # 255 entries after the first are 51 times that
+_HUES_APART = 5  # the 255 entries after the first make 51 such steps
 
 
 def hue_arc(colors: Tensor) -> tuple[float, float] | None:
-    """The hues of a colour map from low to high, if they run one way and so can show uptake without brightness.
+    """The hues of a colour map from low to high, if they are monotonic and can show uptake without brightness.
 
-    Entries of little chroma, such as the black and the white end of ``hot``, do not count.
+    Entries of low chroma, such as the black and white ends of ``hot``, do not count.
 
     Args:
         colors: RGB in [0, 1], (3, entries), from no to full uptake.
 
     Returns:
-        The first and the last hue, in degrees of CIELAB, the last as far from the first as the map runs; None for a map
-        without colours, such as ``gray``, of one hue, such as ``Blues``, of hues that run to and fro, such as
-        ``cubehelix``, or once around, such as ``hsv``.
+        The first and the last hue, in degrees of CIELAB, unwrapped along the map; None for a map without colours, such
+        as ``gray``, of one hue, such as ``Blues``, with hues that go back and forth, such as ``cubehelix``, or full
+        circle, such as ``hsv``.
     """
     first, steps = _hues_of(colors)
     arc = float(steps.sum())
@@ -51,7 +51,7 @@ def hue_arc(colors: Tensor) -> tuple[float, float] | None:
 
 
 def arc_of_bar(bar: Tensor) -> tuple[float, float] | None:
-    """The arc of which :func:`uptake_colors` made a colour bar, within a degree; None of another bar.
+    """The arc from which :func:`uptake_colors` made a colour bar, within a degree; None for any other bar.
 
     Args:
         bar: RGB in [0, 1], (3, 256).
@@ -79,8 +79,8 @@ def uptake_colors(arc: tuple[float, float]) -> tuple[Tensor, Tensor]:
         arc: first and last hue, degrees of CIELAB.
 
     Returns:
-        The bar, (3, 256), from no to full uptake, and the plane, (3, 256 uptakes, 256 lumas); RGB in [0, 1], not to be
-        written to. The bar is in whole 255ths, as a file can hold it.
+        The bar, (3, 256), from no to full uptake, and the plane, (3, 256 uptakes, 256 lumas); RGB in [0, 1], read-only.
+        The bar is in whole 255ths, as files store it.
     """
     first, last = (math.radians(hue) for hue in arc)
     hues = torch.linspace(first, last, ENTRIES, dtype=torch.float64)
@@ -89,7 +89,7 @@ def uptake_colors(arc: tuple[float, float]) -> tuple[Tensor, Tensor]:
     weight = (part**2 * (3 - 2 * part))[:, None]
     largest = _largest_chroma(hues)
     lower, upper = (end[:, None] for end in _visible_range(largest))
-    own = rgb_to_lab(uptake.expand(3, -1))[0] / 100  # of gray of each luma
+    own = rgb_to_lab(uptake.expand(3, -1))[0] / 100  # the gray of each luma
     lightness = weight * lower + (100 + weight * (upper - lower - 100)) * own
     plane = lab_to_rgb(_lab(lightness, weight * _seen_part(lightness, largest), hues[:, None]))
     of_bar = torch.full_like(weight, _BAR_LIGHTNESS)
@@ -98,10 +98,10 @@ def uptake_colors(arc: tuple[float, float]) -> tuple[Tensor, Tensor]:
 
 
 def plane_colors(plane: Tensor, uptake: Tensor, luma: Tensor) -> Tensor:
-    """The colours of uptake and luma, linearly between the entries of a plane; gray of exactly the luma below 2 %.
+    """The colours of uptake and luma, linearly between the entries of a plane; exactly the gray luma below 2 %.
 
     Args:
-        plane: of :func:`uptake_colors`.
+        plane: from :func:`uptake_colors`.
         uptake: (1, ...), clipped to [0, 1].
         luma: (1, ...), clipped to [0, 1].
 
@@ -117,7 +117,7 @@ def plane_luma(plane: Tensor, uptake: Tensor, colors: Tensor) -> Tensor:
     """The fused luma that made colours, by their lightness; the inverse of :func:`plane_colors`.
 
     Args:
-        plane: of :func:`uptake_colors`.
+        plane: from :func:`uptake_colors`.
         uptake: (1, ...) in [0, 1].
         colors: RGB in [0, 1], (3, ...).
 
@@ -133,7 +133,7 @@ def plane_luma(plane: Tensor, uptake: Tensor, colors: Tensor) -> Tensor:
 
 
 def read_uptake(colors: Tensor, bar: Tensor) -> Tensor:
-    """The uptake that a reader takes from colours: the place of the nearest colour of the bar, in CIELAB.
+    """The uptake that a reader decodes from colours: the position of the nearest colour of the bar, in CIELAB.
 
     Args:
         colors: RGB in [0, 1], (3, N).
@@ -155,7 +155,7 @@ def _lab(lightness: Tensor, chroma: Tensor, hues: Tensor) -> Tensor:
 
 
 def _largest_chroma(hues: Tensor) -> Tensor:
-    """The largest chroma that sRGB has of each hue at L* 0, 1, ... 100, (hues, 101), by bisection of every fifth."""
+    """The largest chroma of each hue in sRGB at L* 0, 1, ... 100, (hues, 101), by bisection of every fifth."""
     lightness, some = torch.arange(101, dtype=torch.float64)[None], hues[::_HUES_APART, None]
     lower = torch.zeros(len(some), 101, dtype=torch.float64)
     upper = torch.full_like(lower, _LARGEST_CHROMA)
@@ -168,7 +168,7 @@ def _largest_chroma(hues: Tensor) -> Tensor:
 
 
 def _visible_range(largest: Tensor) -> tuple[Tensor, Tensor]:
-    """The lowest and highest L* at which each hue is seen, (hues,): with the chroma 38, or what leaves 45 of L*."""
+    """The lowest and highest L* at which each hue is visible, (hues,): chroma 38, or less for a range of 45."""
     lightness = torch.arange(101, dtype=torch.float64)
     chromas = torch.arange(_SEEN_CHROMA, 0, -1, dtype=torch.float64)
     is_seen = (largest >= chromas[:, None, None]) & (lightness >= _DARKEST)  # (chromas, hues, 101)
@@ -181,7 +181,7 @@ def _visible_range(largest: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _seen_part(lightness: Tensor, largest: Tensor) -> Tensor:
-    """The chroma of the bar, or what sRGB has: (hues, n) of L* (hues, n) and the largest chroma (hues, 101)."""
+    """The chroma of the bar, limited to sRGB: (hues, n), from L* (hues, n) and the largest chroma (hues, 101)."""
     below = lightness.long().clamp(0, 99)
     found = torch.lerp(largest.gather(1, below), largest.gather(1, below + 1), lightness - below)
     return found.clamp_max(_BAR_CHROMA)

@@ -1,4 +1,4 @@
-"""One way to compute: the same bytes on every run of one machine."""
+"""Deterministic computation: the same bytes on every run of one machine."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import torch
 
 @contextmanager
 def one_way() -> Iterator[None]:
-    """Compute with one thread, deterministic algorithms and, on a GPU, full float32; then as before.
+    """Compute with one thread, deterministic algorithms and, on a GPU, full float32; restore the settings afterwards.
 
-    Where torch has no deterministic algorithm it warns, and goes on.
+    If torch has no deterministic algorithm, it warns and continues.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
     threads = torch.get_num_threads()
     mode, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(1)

@@ -25,10 +25,10 @@ _SIGNS_OF_FULL_MEMORY = (
 )  # of the CPU's and MPS' allocators
 
 _PIXELS_AT_ONCE = 2**19
-"""More at once make the network no faster on a CPU."""
+"""More pixels at once do not make the network faster on a CPU."""
 
 _BYTES_A_PIXEL = 1024
-"""About what the network takes, in float32."""
+"""Approximate memory of the network, in float32."""
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -36,23 +36,22 @@ _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": 
 class SliceWiseInferer(Inferer):
     """Run a 2D network over every slice of a volume, several slices at a time.
 
-    Whole slices are fused, at their own size, so there are no tiles and no seams. Beyond the volume itself and its
-    result, memory does not grow with the number of slices: ``slice_batch`` of them at a time go to the network, on the
-    CPU fewer of large ones. When the memory of the device, CPU or GPU, is too small for them, the batch is halved for
-    the rest of the volume, which is logged, and the work goes on.
+    Whole slices are fused at full size, so there are no tiles and no seams. Apart from the volume and its result,
+    memory does not grow with the number of slices: the network gets ``slice_batch`` at a time, on the CPU fewer if they
+    are large. If the device runs out of memory, the batch is halved for the rest of the volume, with a log message.
 
     Args:
-        slice_batch: slices that the network sees at once, at most; on the CPU no more than 2^19 pixels, or one slice.
+        slice_batch: most slices per call of the network; on the CPU at most 2^19 pixels, or one slice.
         progress: called after each batch with the number of slices done and of all slices.
-        device: where the network is, if not where the inputs are: only the slices at work are there. Between the CPU
-            and CUDA they travel while the network computes.
-        precision: ``"float32"``, or ``"bfloat16"`` or ``"float16"`` for autocast, which pays where the device computes
-            with it; the result is float32.
-        deterministic: compute one way only (:func:`one_way`), slice by slice: the same bytes whatever the number of
-            threads and ``slice_batch``, and slower.
+        device: device of the network, if different from that of the inputs; it holds only the current slices. Transfers
+            between CPU and CUDA overlap with the computation.
+        precision: ``"float32"``, or ``"bfloat16"`` or ``"float16"`` for autocast, which helps if the device supports
+            it; the result is float32.
+        deterministic: compute slice by slice with :func:`one_way`: the same bytes for any number of threads and
+            ``slice_batch``, but slower.
 
     Raises:
-        InputError: if ``precision`` is another one, or ``slice_batch`` is less than 1.
+        InputError: if ``precision`` is unknown, or ``slice_batch`` is less than 1.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class SliceWiseInferer(Inferer):
     ) -> None:
         super().__init__()
         if slice_batch < 1:
-            raise InputError(f"slice_batch is {slice_batch}: give the slices that the network sees at once, at least 1")
+            raise InputError(f"slice_batch is {slice_batch}: give the number of slices per batch, at least 1")
         if precision not in _PRECISIONS:
             raise InputError(f"the precision {precision!r} is unknown: use {', '.join(_PRECISIONS)}")
         self.slice_batch = slice_batch
@@ -87,11 +86,11 @@ class SliceWiseInferer(Inferer):
             (B, C, H, W), or (B, C, H, W, D), on the device of ``inputs``, with their metadata if they have any.
 
         Raises:
-            ValueError: if ``inputs`` has another number of dimensions, or no slice.
+            ValueError: if ``inputs`` has another number of dimensions, or no slices.
             InputError: if the network gives NaN or infinity.
             torch.OutOfMemoryError: if a single slice is too large for the device.
         """
-        sources = convert_to_tensor(inputs)  # without metadata, which cost time in every layer
+        sources = convert_to_tensor(inputs)  # without metadata, which slows every layer
         with one_way() if self.deterministic else nullcontext():
             fused = self._fuse(sources, network, *args, **kwargs)
         if not torch.isfinite(fused.sum()):
@@ -142,7 +141,7 @@ class SliceWiseInferer(Inferer):
 
 
 class _Travel:
-    """Slices of a volume to the device, and their results back, from and to the CPU while CUDA computes."""
+    """Copy slices of a volume to the device and results back; between CPU and CUDA during the computation."""
 
     def __init__(self, volume: Tensor, device: torch.device) -> None:
         self._volume, self._device = volume, device
@@ -164,7 +163,7 @@ class _Travel:
         return sent
 
     def keep(self, start: int, result: Tensor) -> None:
-        """Put (S, C, H, W) of the device where it belongs; while it comes, the one before is put."""
+        """Store a result (S, C, H, W) from the device; while it is copied, the one before is stored."""
         if self._aside is None:
             self._put(start, result)
             return
@@ -196,11 +195,11 @@ class _Travel:
 
 
 def _most_pixels(device: torch.device) -> int:
-    """Pixels that the network may see at once: what pays on a CPU, what fits into the free memory of a GPU."""
+    """Most pixels per call of the network: the useful limit on a CPU, or what fits into the free memory of a GPU."""
     if device.type == "cpu":
         return _PIXELS_AT_ONCE
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for what comes
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by PyTorch for reuse
         return (torch.cuda.mem_get_info(device)[0] + kept) // _BYTES_A_PIXEL
     return sys.maxsize
 

@@ -1,4 +1,4 @@
-"""What every fusion loss does: check its input, leave half precision, and reduce over the batch."""
+"""Shared by all fusion losses: input checks, conversion from half precision, and reduction over the batch."""
 
 from monai.utils import LossReduction
 from torch import Tensor
@@ -12,31 +12,31 @@ class FusionLoss(_Loss):
         reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"``: a value for each image, (B,).
 
     Raises:
-        ValueError: if the reduction is another.
+        ValueError: if the reduction is unknown.
     """
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=LossReduction(reduction).value)
 
     def reduced(self, values: Tensor) -> Tensor:
-        """Values of the images, (B,), as ``reduction`` says."""
+        """Reduce the values of the images, (B,)."""
         if self.reduction == "none":
             return values
         return values.sum() if self.reduction == "sum" else values.mean()
 
 
 def check_and_promote(fused: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
-    """Refuse shapes that do not belong together, and bring half precision to float32.
+    """Refuse shapes that do not match, and convert half precision to float32.
 
     Args:
         fused: (B, 1, H, W).
         sources: (B, N, H, W), N >= 2.
 
     Returns:
-        Both, in float32 or, as given, float64: half precision changes the SSIM of nearly flat windows by up to 0.45.
+        Both, in float32 or, if given so, float64: half precision changes the SSIM of nearly flat windows by up to 0.45.
 
     Raises:
-        ValueError: if the shapes are others.
+        ValueError: if the shapes differ from these.
     """
     shapes = f"fused of shape {tuple(fused.shape)} and sources of shape {tuple(sources.shape)}"
     if fused.ndim != 4 or sources.ndim != 4:

@@ -1,4 +1,4 @@
-"""Losses that keep what is bright in a source: bone, and the uptake of a hot spot."""
+"""Losses that keep bright structures of a source: bone, and uptake in hot spots."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from .base import FusionLoss, check_and_promote
 
 
 class SalientIntensityLoss(FusionLoss):
-    """Mean absolute difference to the brightest source at each pixel, ``mean |max_i I_i - I_f|``.
+    """Mean absolute difference from the brightest source at each pixel, ``mean |max_i I_i - I_f|``.
 
-    Eq. (7) draws the fused image to the mean of its sources, which makes saturated bone gray; this keeps it bright.
+    Eq. (7) pulls the fused image to the mean of its sources, which makes saturated bone gray; this keeps it bright.
     """
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ class SalientIntensityLoss(FusionLoss):
             Scalar in [0, 1]; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
@@ -31,14 +31,16 @@ class SalientIntensityLoss(FusionLoss):
 
 
 class SalientFloorLoss(FusionLoss):
-    """What the fused image lacks of a share of the brightest source: ``mean m^p max(0, s m - I_f)``, ``m = max_i I_i``.
+    """How far the fused image falls short of a share of the brightest source.
 
-    It leaves alone what is bright enough, so that it stops the centre of thick bone and the hot spot of an uptake from
-    sinking without drawing all else to the maximum.
+    ``mean m^p max(0, s m - I_f)``, ``m = max_i I_i``.
+
+    Pixels that are bright enough cost nothing. This keeps the centre of thick bone and hot spots bright, without
+    pulling everything else to the maximum.
 
     Args:
         share: s, in (0, 1].
-        power: p, the greater the less does all count that is not nearly white.
+        power: p; the larger it is, the less anything but near-white counts.
         reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
     """
 
@@ -58,7 +60,7 @@ class SalientFloorLoss(FusionLoss):
             Scalar in [0, 1]; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""What keeps findings: the contrast of each source at every scale, and flat structure where a source is saturated."""
+"""Losses that keep findings: the contrast of each source at every scale, and flat saturated solids."""
 
 import torch
 import torch.nn.functional as F
@@ -10,21 +10,21 @@ from .base import FusionLoss, check_and_promote
 
 
 class ContrastLoss(FusionLoss):
-    """What the fused image lacks of the sources' contrast at 1, 2, 4, ... pixels.
+    """How far the fused image falls short of the sources' contrast at 1, 2, 4, ... pixels.
 
     Eq. (6) on a pyramid, with direction and sign. At each level, for the Sobel gradients g_i of the sources and g of
-    the fused image, ``r_i = max(0, 1 - g . g_i / |g_i|²)`` is the share of a contrast that is missing. The
-    loss is the mean of r_i over pixels and sources, weighted by ``|g_i|² / (|g_i|² + t²)``, which is near 1 above the
-    noise, and by ``|g_i|² / sum_j |g_j|²``, which lets the stronger source decide where contrasts oppose each other. A
-    faint lesion so counts as much as the edge of bone. More contrast than that of a source costs nothing, and neither
-    does any brightness: low frequencies may move so that the contrasts of both sources fit.
+    the fused image, ``r_i = max(0, 1 - g . g_i / |g_i|²)`` is the missing share of a contrast. The loss is the mean of
+    r_i over pixels and sources, weighted by ``|g_i|² / (|g_i|² + t²)``, which is near 1 above the noise, and by
+    ``|g_i|² / sum_j |g_j|²``, which lets the stronger source win where contrasts oppose each other. A faint lesion thus
+    counts as much as the edge of bone. Extra contrast costs nothing, nor does brightness: low frequencies may shift to
+    fit the contrasts of both sources.
 
-    Where a source is saturated (250 of 255 and above), the others' contrast does not count: a white solid is what there
-    is to see.
+    Where a source is saturated (250 of 255 and above), the others' contrast does not count: a white solid should be
+    seen there.
 
     Args:
-        levels: of the pyramid, each half as large as the one before; those below 4 x 4 pixels are left out.
-        threshold: t, the Sobel strength |g| above which a contrast counts; a step of h has 4 h.
+        levels: of the pyramid, each half the size of the one before; those below 4 x 4 pixels are left out.
+        threshold: t, the Sobel strength |g| above which a contrast counts; a step of height h has 4 h.
         reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
 
     References:
@@ -47,7 +47,7 @@ class ContrastLoss(FusionLoss):
             Scalar >= 0, 1 for a flat fused image; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
@@ -74,8 +74,7 @@ class ContrastLoss(FusionLoss):
 class SolidLoss(FusionLoss):
     """Mean absolute step between neighbouring pixels that are both saturated (250 of 255 or more) in one source.
 
-    Bone that is white in CT is one solid to a reader; the texture and the rim that a fused image may take from MR there
-    look like damage.
+    White bone in CT is one solid to a reader; texture or a rim from MR there would look like damage.
     """
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
@@ -89,7 +88,7 @@ class SolidLoss(FusionLoss):
             Scalar in [0, 1]; 0 when the fused image is flat there, or nothing is saturated.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):

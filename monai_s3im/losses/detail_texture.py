@@ -25,7 +25,7 @@ class DetailTextureLoss(FusionLoss):
             Scalar >= 0; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):

@@ -7,10 +7,10 @@ from .base import FusionLoss, check_and_promote
 
 
 class DifferenceCorrelationLoss(FusionLoss):
-    """One minus the correlation of what a source has added with that source, ``mean_i (1 - r(I_f - sum_j I_j, I_i))``.
+    """One minus the correlation of each source with its contribution, ``mean_i (1 - r(I_f - sum_j I_j, I_i))``.
 
-    The sum is that of the other sources. With two it is the metric SCD: ``1 - SCD / 2``. Each variance is taken with
-    1e-4 added, so that a source without contrast has a correlation of 0 and a gradient that stays bounded.
+    The sum is over the other sources. With two sources it equals ``1 - SCD / 2``, SCD being the metric. Each variance
+    has 1e-4 added, so a source without contrast has a correlation of 0 and a bounded gradient.
 
     References:
         Aslantas and Bendes 2015, https://doi.org/10.1016/j.aeue.2015.09.004
@@ -24,10 +24,10 @@ class DifferenceCorrelationLoss(FusionLoss):
             sources: (B, N, H, W), values in [0, 1], N >= 2.
 
         Returns:
-            Scalar in (0, 2); 1 when the differences have nothing of the sources.
+            Scalar in (0, 2); 1 when the differences are uncorrelated with the sources.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):

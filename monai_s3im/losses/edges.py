@@ -1,4 +1,4 @@
-"""Losses that keep the direction of edges and not their strength alone, as Eq. (6) does."""
+"""Losses that keep the direction of edges as well as their strength; Eq. (6) keeps only strength."""
 
 import torch
 from torch import Tensor
@@ -9,13 +9,13 @@ from .base import FusionLoss, check_and_promote
 
 
 class GradientTransferLoss(FusionLoss):
-    """Mean absolute difference of the Sobel gradient vector to that of the source with the strongest edge.
+    """Mean absolute difference of the Sobel gradient vector from that of the source with the strongest edge.
 
     ``mean (|gx_f - g gx_s| + |gy_f - g gy_s|)``, s the source of the largest ``gx² + gy²`` at each pixel. Eq. (6)
-    compares strengths alone; here the direction of an edge counts too, and with it the sign of its contrast.
+    compares only strengths; here the direction of an edge counts too, and so does the sign of its contrast.
 
     Args:
-        gain: g, a little above 1 makes up for the contrast that a fit by absolute differences loses.
+        gain: g; slightly above 1 it offsets the contrast lost by fitting absolute differences.
         reduction: see :class:`~monai_s3im.losses.base.FusionLoss`.
     """
 
@@ -34,7 +34,7 @@ class GradientTransferLoss(FusionLoss):
             Scalar >= 0; with a gain of 1, 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
@@ -47,10 +47,10 @@ class GradientTransferLoss(FusionLoss):
 class EdgePreservationLoss(FusionLoss):
     """One minus a differentiable form of the edge preservation of Xydeas and Petrovic (the metric Qabf).
 
-    Strength ratio and alignment of the fused image's Sobel gradient to each source's go through the metric's two
-    sigmoids; the sources' edge strengths weigh the mean. Unlike the metric, the border is replicated, strengths are
-    ``sqrt(gx² + gy² + 1)`` on the 0..255 scale, which is smooth at 0, and alignment is taken from the angle between the
-    gradients.
+    The strength ratio and alignment of the fused image's Sobel gradient with each source's pass through the metric's
+    two sigmoids; the mean is weighted by the sources' edge strengths. Unlike the metric, the border is replicated,
+    strengths are ``sqrt(gx² + gy² + 1)`` on the 0..255 scale, which is smooth at 0, and alignment is taken from the
+    angle between the gradients.
 
     References:
         Xydeas and Petrovic 2000, https://doi.org/10.1049/el:20000267
@@ -68,7 +68,7 @@ class EdgePreservationLoss(FusionLoss):
             the fewer there are, and 1 if it is flat.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):

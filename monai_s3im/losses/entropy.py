@@ -1,4 +1,4 @@
-"""Losses of information, from differentiable histograms: mutual information, and entropy of the content."""
+"""Information losses from differentiable histograms: mutual information, and entropy of the content."""
 
 import math
 
@@ -9,10 +9,10 @@ from .base import FusionLoss, check_and_promote
 
 
 class ConditionalEntropyLoss(FusionLoss):
-    """What the fused image leaves unsaid of its sources, ``mean_i H(I_i | I_f)`` in nats.
+    """Information about the sources missing from the fused image, ``mean_i H(I_i | I_f)`` in nats.
 
     ``H(I_i | I_f) = H(I_i) - I(I_i; I_f)``, and the first term does not depend on the fused image: it falls as the
-    mutual information (the metric MI) rises. The joint histogram of each image pair shares a pixel among the two
+    mutual information (the metric MI) rises. The joint histogram of each image pair splits a pixel between the two
     nearest bins by distance, which makes it differentiable.
 
     Args:
@@ -35,7 +35,7 @@ class ConditionalEntropyLoss(FusionLoss):
             Scalar in [0, ln bins]; 0 when every source equals the fused image and all values are bin centres.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
@@ -47,10 +47,10 @@ class ConditionalEntropyLoss(FusionLoss):
 
 
 class ContentEntropyLoss(FusionLoss):
-    """What the fused image's gray levels lack of being evenly used, ``c (ln bins - H(I_f))`` in nats.
+    """How far the gray levels of the fused image are from uniform, ``c (ln bins - H(I_f))`` in nats.
 
-    The histogram (and with it the entropy H, the metric EN) is that of the content, the pixels where a source is above
-    the background; c is the share of such pixels. Noise in the black would raise EN as well, and earns nothing here.
+    The histogram (and so the entropy H, the metric EN) covers the content, the pixels where a source is above the
+    background; c is the share of such pixels. Noise in the black would also raise EN, but gains nothing here.
 
     Args:
         bins: of the histogram, their centres from 0 to 1.
@@ -71,10 +71,10 @@ class ContentEntropyLoss(FusionLoss):
             sources: (B, N, H, W), values in [0, 1], N >= 2.
 
         Returns:
-            Scalar in [0, ln bins]; 0 without content, or when the fused image uses all bins alike there.
+            Scalar in [0, ln bins]; 0 without content, or when the fused image uses all bins equally there.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):
@@ -86,7 +86,7 @@ class ContentEntropyLoss(FusionLoss):
 
 
 def _bin_shares(values: Tensor, bins: int) -> Tensor:
-    """Each value shared among the two nearest of the bins centred from 0 to 1, (..., bins)."""
+    """Split each value between the two nearest bins, centred from 0 to 1, (..., bins)."""
     centres = torch.linspace(0, 1, bins, dtype=values.dtype, device=values.device)
     return (1 - (bins - 1) * (values.clamp(0, 1)[..., None] - centres).abs()).relu()
 

@@ -69,7 +69,7 @@ class GaussianSSIMLoss(FusionLoss):
             Scalar in [0, 2]; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together, or the images are smaller than the window.
+            ValueError: if the shapes do not match, or the images are smaller than the window.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):

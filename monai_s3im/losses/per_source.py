@@ -13,7 +13,7 @@ _OF_TWO_IMAGES = ("monai.losses", "torch.nn")
 class PerSourceLoss(nn.Module):
     """A loss between two images, taken between the fused image and each source, ``sum_i w_i loss(I_f, I_i)``.
 
-    So any loss of MONAI or PyTorch that compares an image with a target becomes a fusion loss.
+    It turns any loss of MONAI or PyTorch that compares an image with a target into a fusion loss.
 
     Args:
         loss: called with the fused image, (B, 1, H, W), and one source, (B, 1, H, W).
@@ -37,10 +37,10 @@ class PerSourceLoss(nn.Module):
             sources: I_i, (B, N, H, W), values in [0, 1].
 
         Returns:
-            The weighted sum of what the loss gives, in its own shape.
+            The weighted sum of the loss values, in their own shape.
 
         Raises:
-            ValueError: if the shapes do not belong together, or there are weights for another number of sources.
+            ValueError: if the shapes or the number of weights do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         count = sources.shape[1]
@@ -52,5 +52,5 @@ class PerSourceLoss(nn.Module):
 
 
 def as_fusion_loss(loss: nn.Module) -> nn.Module:
-    """A loss for training on sources: one of MONAI or PyTorch is taken source by source, any other stays as it is."""
+    """A loss for training on sources: a loss of MONAI or PyTorch is applied per source, any other is kept."""
     return PerSourceLoss(loss) if type(loss).__module__.startswith(_OF_TWO_IMAGES) else loss

@@ -1,4 +1,4 @@
-"""The total loss of the second recipe: what the published one lacks, brightness and the direction of edges."""
+"""The total loss of the second recipe, which adds brightness and the direction of edges to the published one."""
 
 import torch
 
@@ -14,15 +14,15 @@ from .weighted_sum import WeightedSum
 
 
 class SalientFusionLoss(WeightedSum):
-    """The loss of the second recipe: what it weighs stands with each argument.
+    """The loss of the second recipe: a weighted sum, with one weight per argument.
 
     Args:
         s3im: weight of Eq. (5).
         gradient: weight of :class:`GradientTransferLoss`.
         intensity: weight of :class:`SalientIntensityLoss`.
         floor: weight of :class:`SalientFloorLoss`.
-        floor_share: share of the brightest source that it keeps.
-        floor_power: power of the brightest source that weighs it.
+        floor_share: share of the brightest source that the floor keeps.
+        floor_power: power of the brightest source that weights the floor.
         information: weight of :class:`ConditionalEntropyLoss`.
         ssim: weight of :class:`GaussianSSIMLoss`.
         edge: weight of :class:`EdgePreservationLoss`.

@@ -9,8 +9,8 @@ from .base import FusionLoss, check_and_promote
 class SmoothLoss(FusionLoss):
     """Eq. (7): the distance of the fused image to the sources, ``sum_i rms(I_i - I_f)``.
 
-    The L2 norm of the equation is taken per pixel, that is as the root mean square over an image, so that the loss does
-    not grow with the image; then the mean over the batch.
+    The L2 norm of the equation is taken per pixel, as the root mean square over an image, so the loss does not grow
+    with the image size; then the mean over the batch.
     """
 
     def forward(self, fused: Tensor, sources: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class SmoothLoss(FusionLoss):
             Scalar in [0, N]; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         fused, sources = check_and_promote(fused, sources)
         with torch.autocast(fused.device.type, enabled=False):

@@ -12,11 +12,12 @@ class StochasticSSIMLoss(FusionLoss):
     """S3IM, Eq. (5): one minus the mean SSIM of randomly rearranged pixels.
 
     M times, ``patch_size``² pixels are drawn from the whole image, the same positions for the fused image and every
-    source, laid out as a small image, and scored by the SSIM of Eq. (4) on non-overlapping k x k windows. So each
-    window compares pixels that lie far apart: structure that no local window sees.
+    source, laid out as a small image, and scored by the SSIM of Eq. (4) on non-overlapping k x k windows. Each window
+    thus compares pixels that are far apart, which no local window does.
 
-    ``loss = 1 - (S_1 + ... + S_N) / N``, S_i the mean SSIM over draws and windows of fused image and source i. In print
-    the second sum is added rather than subtracted, which would reward dissimilarity to the second source.
+    ``loss = 1 - (S_1 + ... + S_N) / N``, S_i the mean SSIM over draws and windows of fused image and source i. The
+    printed equation adds the second sum instead of subtracting it, which would reward dissimilarity to the second
+    source.
 
     Args:
         draws: M of the equation.
@@ -59,7 +60,7 @@ class StochasticSSIMLoss(FusionLoss):
             Scalar in [0, 2]; 0 when every source equals the fused image.
 
         Raises:
-            ValueError: if the shapes do not belong together or the image has fewer than ``patch_size``² pixels.
+            ValueError: if the shapes do not match or the image has fewer than ``patch_size``² pixels.
         """
         fused, sources = check_and_promote(fused, sources)
         if positions is None:

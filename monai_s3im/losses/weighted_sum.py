@@ -9,7 +9,7 @@ from .base import FusionLoss
 
 
 class WeightedSum(FusionLoss):
-    """Weighted sum of named losses that keeps its last parts for the log. What weighs 0 is left out.
+    """Weighted sum of named losses that keeps its last parts for the log. Losses of weight 0 are skipped.
 
     Args:
         terms: name -> weight and loss; the losses get the reduction of the sum.
@@ -23,7 +23,7 @@ class WeightedSum(FusionLoss):
         super().__init__(reduction)
         self.weights = {name: weight for name, (weight, _) in terms.items() if weight}
         if not self.weights:
-            raise ValueError("all weights of the loss are 0: give one that is not")
+            raise ValueError("all weights of the loss are 0: give at least one that is not")
         self.losses = nn.ModuleDict({name: terms[name][1] for name in self.weights})
         for loss in self.losses.values():
             setattr(loss, "reduction", self.reduction)  # noqa: B010 (mypy takes it for a submodule)
@@ -40,7 +40,7 @@ class WeightedSum(FusionLoss):
             Scalar, or (B,). The unweighted parts stay in ``parts`` (detached, their mean) until the next call.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         values = {name: loss(fused, sources) for name, loss in self.losses.items()}
         self.parts = {name: value.detach().mean() for name, value in values.items()}

@@ -32,25 +32,25 @@ FUSION_METRICS: dict[str, Callable[..., Tensor]] = {
 """The paper's eight metrics in its order, then SD and VIF; more is better for each."""
 
 METRIC_MEANINGS: dict[str, str] = {
-    "EN": "Entropy of the gray levels, in bits: how much the fused image holds. Noise raises it, too.",
-    "AG": "Average gradient, in gray levels per pixel: how sharp the detail is. Noise raises it, too.",
-    "MI": "Mutual information with both sources, in nats: how much of their gray levels the fused image holds.",
+    "EN": "Entropy of the gray levels, in bits: how much the fused image contains. Noise also raises it.",
+    "AG": "Average gradient, in gray levels per pixel: how sharp the detail is. Noise also raises it.",
+    "MI": "Mutual information with both sources, in nats: how much the fused image says about their gray levels.",
     "SSIM": "Structural similarity to both sources, added up; 2 would be equal to both.",
     "PSNR": "Peak signal-to-noise ratio, in dB: how little the gray levels differ from those of the sources.",
     "Qabf": "Edges of the sources that are kept in strength and direction, from 0 to 0.987.",
     "SCD": "Correlation of what each source adds with what the fused image has beyond the other, from -2 to 2.",
-    "SF": "Spatial frequency, in gray levels: how much neighbouring pixels differ. Noise raises it, too.",
+    "SF": "Spatial frequency, in gray levels: how much neighbouring pixels differ. Noise also raises it.",
     "SD": "Standard deviation, in gray levels: contrast.",
     "VIF": "Visual information of both sources that can be seen in the fused image, added up.",
 }
-"""What each metric says, in a line for a reader; definitions: docs/reference/metrics.md."""
+"""The meaning of each metric in one line; definitions: docs/reference/metrics.md."""
 
 NO_REFERENCE_METRICS = frozenset({"EN", "AG", "SF", "SD"})
-"""Those that look at the fused image alone: called as metric(fused, data_range=...)."""
+"""Metrics of the fused image only: called as metric(fused, data_range=...)."""
 
 
 _CACHE_PIXELS = 2**17
-"""On the CPU, that many pixels at a time: the intermediate maps then stay in the cache, which halves the time."""
+"""Pixels per step on the CPU: the intermediate maps then stay in the cache, which halves the time."""
 
 
 def fusion_metrics(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ def fusion_metrics(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> d
         Name -> (B,), float64 where one of the inputs is float64, float32 otherwise.
 
     Raises:
-        ValueError: if the shapes do not fit, or ``data_range`` is not positive.
+        ValueError: if the shapes do not match, or ``data_range`` is not positive.
     """
     check_shapes(fused, sources)
     batch, _, height, width = fused.shape

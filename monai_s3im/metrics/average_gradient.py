@@ -22,7 +22,7 @@ def average_gradient(fused: Tensor, data_range: float = 1.0) -> Tensor:
         a pixel is nan or infinite.
 
     Raises:
-        ValueError: if the shape is another, or ``data_range`` is not positive.
+        ValueError: if the shape differs, or ``data_range`` is not positive.
 
     References:
         Cui, Feng, Xu, Li, Chen 2015, https://doi.org/10.1016/j.optcom.2014.12.032
@@ -35,7 +35,7 @@ def average_gradient(fused: Tensor, data_range: float = 1.0) -> Tensor:
 
 
 class AverageGradientMetric(FusionMetric):
-    """AG as a MONAI metric, see :func:`average_gradient`; the sources are not looked at."""
+    """AG as a MONAI metric, see :func:`average_gradient`; the sources are not used."""
 
     def values(self, fused: Tensor, sources: Tensor) -> Tensor:  # noqa: ARG002
         """AG of each image, (B,)."""

@@ -1,4 +1,4 @@
-"""What the fusion metrics share: check of shapes, 0..255 scale, histogram levels, MONAI base class."""
+"""Shared by the fusion metrics: shape checks, 0..255 scale, histogram levels, MONAI base class."""
 
 from abc import abstractmethod
 from typing import Any
@@ -14,7 +14,7 @@ _OF_EACH_IMAGE = {MetricReduction.NONE, MetricReduction.MEAN_CHANNEL, MetricRedu
 
 
 def prepare_fused(fused: Tensor, data_range: float) -> Tensor:
-    """Check a fused batch and bring it to the 0..255 scale of the metrics.
+    """Check a fused batch and convert it to the 0..255 scale of the metrics.
 
     Args:
         fused: (B, 1, H, W), values in 0..``data_range``.
@@ -32,7 +32,7 @@ def prepare_fused(fused: Tensor, data_range: float) -> Tensor:
 
 
 def prepare_pair(fused: Tensor, sources: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
-    """Check a fused batch and its sources and bring them to the 0..255 scale of the metrics.
+    """Check a fused batch and its sources and convert them to the 0..255 scale of the metrics.
 
     Args:
         fused: (B, 1, H, W), values in 0..``data_range``.
@@ -43,7 +43,7 @@ def prepare_pair(fused: Tensor, sources: Tensor, data_range: float) -> tuple[Ten
         Both, in float64 where one of them is float64, in float32 otherwise.
 
     Raises:
-        ValueError: if the shapes do not fit, or ``data_range`` is not positive.
+        ValueError: if the shapes do not match, or ``data_range`` is not positive.
     """
     check_shapes(fused, sources)
     dtype = torch.promote_types(fused.dtype, sources.dtype)
@@ -51,7 +51,7 @@ def prepare_pair(fused: Tensor, sources: Tensor, data_range: float) -> tuple[Ten
 
 
 def check_shapes(fused: Tensor, sources: Tensor) -> None:
-    """Refuse a fused batch and sources that do not belong together.
+    """Refuse a fused batch and sources whose shapes do not match.
 
     Raises:
         ValueError: unless ``fused`` is (B, 1, H, W) and ``sources`` (B, N, H, W) with N >= 2.
@@ -77,12 +77,12 @@ def _to_gray_levels(image: Tensor, data_range: float, dtype: torch.dtype) -> Ten
 
 
 def histogram_levels(image: Tensor) -> Tensor:
-    """Round gray values, half to even, to the int32 levels 0..255; values outside are counted at the nearest end."""
+    """Round gray values, half to even, to the int32 levels 0..255; values outside are clipped."""
     return image.round().clamp_(0, GRAY_LEVELS - 1).nan_to_num_(0.0).int()
 
 
 def nan_unless_finite(values: Tensor, *images: Tensor) -> Tensor:
-    """Set the value (B,) of every image (B, C, H, W) that has a nan or infinite pixel to nan: some metrics hide it."""
+    """Set the value (B,) of each image (B, C, H, W) with a nan or infinite pixel to nan; some metrics hide it."""
     for image in images:
         values = values.where(image.isfinite().flatten(1).all(1), torch.nan)
     return values
@@ -92,7 +92,7 @@ class FusionMetric(CumulativeIterationMetric):
     """Base of the metric classes: called as ``metric(y_pred=fused, y=sources)``, one value per image is kept.
 
     ``aggregate()`` reduces the values of all images since ``reset()``, as MONAI's metrics do: images whose value is nan
-    (see each metric for when) are left out, and the result is nan if no image has a value. ``get_buffer()`` gives the
+    (each metric says when) are left out, and the result is nan if no image has a value. ``get_buffer()`` returns the
     values.
 
     Args:
@@ -117,10 +117,10 @@ class FusionMetric(CumulativeIterationMetric):
         """The metric's function on one batch, (B, 1, H, W) and (B, N, H, W) -> (B,)."""
 
     def aggregate(self, reduction: str | None = None) -> Tensor:
-        """Reduce the values of the images that have one, by ``reduction`` or by that of the metric.
+        """Reduce the values that are not nan, by ``reduction`` or the metric's own reduction.
 
         Raises:
-            ValueError: if there is no such reduction.
+            ValueError: if the reduction is unknown.
         """
         how = self.reduction if reduction is None else MetricReduction(reduction)
         values: Tensor = self.get_buffer()

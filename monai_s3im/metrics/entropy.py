@@ -24,7 +24,7 @@ def entropy(fused: Tensor, data_range: float = 1.0) -> Tensor:
         (B,), 0 to 8 bits. 0 for a constant image, nan for an image with nan or infinite pixels.
 
     Raises:
-        ValueError: if the shape is another, or ``data_range`` is not positive.
+        ValueError: if the shape differs, or ``data_range`` is not positive.
 
     References:
         Roberts, van Aardt, Ahmed 2008, https://doi.org/10.1117/1.2945910
@@ -39,7 +39,7 @@ def entropy(fused: Tensor, data_range: float = 1.0) -> Tensor:
 
 
 class EntropyMetric(FusionMetric):
-    """EN in bits as a MONAI metric, see :func:`entropy`; the sources are not looked at."""
+    """EN in bits as a MONAI metric, see :func:`entropy`; the sources are not used."""
 
     def values(self, fused: Tensor, sources: Tensor) -> Tensor:  # noqa: ARG002
         """EN of each image, (B,)."""

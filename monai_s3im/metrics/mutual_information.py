@@ -9,12 +9,12 @@ from .base import GRAY_LEVELS, FusionMetric, histogram_levels, nan_unless_finite
 
 
 def mutual_information(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
-    r"""MI, what the fused image's gray values say about each source's, in nats, summed over the sources.
+    r"""MI, the information of the fused image's gray values about each source's, in nats, summed over the sources.
 
     .. math:: MI = \sum_n I(F; S_n), \quad I(F; S) = H(F) + H(S) - H(F, S)
 
     from the joint 256 x 256 histogram of the values rounded on the 0..255 scale (half to even), natural logarithm. A
-    copy of one source has the largest value of all.
+    copy of one source has the largest possible value.
 
     Args:
         fused: (B, 1, H, W), values in 0..``data_range``; values outside are counted as the nearest end.

@@ -21,14 +21,14 @@ def peak_signal_to_noise_ratio(fused: Tensor, sources: Tensor, data_range: float
         sources: (B, N, H, W), N >= 2, same range.
         data_range: the value that stands for white.
         peak: "range" takes 255, the white of the scale. "max" takes the largest value of each fused image, as the
-            evaluator of the field does: a darker image then has a lower PSNR.
+            evaluator common in the field does: a darker image then has a lower PSNR.
 
     Returns:
         (B,) dB. +inf where the fused image equals every source (nan for peak "max" if they are black as well), -inf
         for peak "max" and a black fused image, nan for a pair with nan or infinite pixels.
 
     Raises:
-        ValueError: if the shapes do not fit, ``data_range`` is not positive, or ``peak`` is another word.
+        ValueError: if the shapes do not fit, ``data_range`` is not positive, or ``peak`` is unknown.
     """
     if peak not in ("range", "max"):
         raise ValueError(f"peak must be 'range' or 'max', got {peak!r}")

@@ -18,9 +18,9 @@ def qabf(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
     with Sobel strength g and orientation a = atan(gy / gx) of a true convolution with zero padding (a = pi/2 where
     gx = 0), G the smaller strength over the larger, A = 1 - abs(a_n - a_F) / (pi/2), weighted by the source's strength.
 
-    Where the two strengths are equal, G is the strength itself, not 1: the rule of the evaluator of the field, kept so
-    that numbers compare. On the 0..255 scale it matters for equal strengths below 1 only. Zero padding makes the image
-    border an edge.
+    Where the two strengths are equal, G is the strength itself, not 1: the rule of the evaluator common in the field,
+    kept for comparable numbers. On the 0..255 scale it matters for equal strengths below 1 only. Zero padding makes the
+    image border an edge.
 
     Args:
         fused: (B, 1, H, W), values in 0..``data_range``.

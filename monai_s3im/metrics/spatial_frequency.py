@@ -21,7 +21,7 @@ def spatial_frequency(fused: Tensor, data_range: float = 1.0) -> Tensor:
         a pixel is nan or infinite.
 
     Raises:
-        ValueError: if the shape is another, or ``data_range`` is not positive.
+        ValueError: if the shape differs, or ``data_range`` is not positive.
 
     References:
         Eskicioglu, Fisher 1995, https://doi.org/10.1109/26.477498
@@ -33,7 +33,7 @@ def spatial_frequency(fused: Tensor, data_range: float = 1.0) -> Tensor:
 
 
 class SpatialFrequencyMetric(FusionMetric):
-    """SF as a MONAI metric, see :func:`spatial_frequency`; the sources are not looked at."""
+    """SF as a MONAI metric, see :func:`spatial_frequency`; the sources are not used."""
 
     def values(self, fused: Tensor, sources: Tensor) -> Tensor:  # noqa: ARG002
         """SF of each image, (B,)."""

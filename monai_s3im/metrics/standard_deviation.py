@@ -18,13 +18,13 @@ def standard_deviation(fused: Tensor, data_range: float = 1.0) -> Tensor:
         (B,), 0 to 127.5 on the 0..255 scale. 0, to rounding, for a constant image.
 
     Raises:
-        ValueError: if the shape is another, or ``data_range`` is not positive.
+        ValueError: if the shape differs, or ``data_range`` is not positive.
     """
     return prepare_fused(fused, data_range).std((1, 2, 3), correction=0)
 
 
 class StandardDeviationMetric(FusionMetric):
-    """SD as a MONAI metric, see :func:`standard_deviation`; the sources are not looked at."""
+    """SD as a MONAI metric, see :func:`standard_deviation`; the sources are not used."""
 
     def values(self, fused: Tensor, sources: Tensor) -> Tensor:  # noqa: ARG002
         """SD of each image, (B,)."""

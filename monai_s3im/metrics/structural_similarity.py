@@ -23,10 +23,10 @@ def structural_similarity(
     Args:
         fused: (B, 1, H, W), values in 0..``data_range``.
         sources: (B, N, H, W), N >= 2, same range.
-        data_range: the value that stands for white: how the input is brought to the 0..255 scale.
-        dynamic_range: L in the formula, on the 0..255 scale. 255 is right. 2 is the "published" variant: since CDDFuse
-            many papers measured 0..255 images with L = 2 by accident, and their numbers compare with this one alone.
-            Its C2 is so small that flat regions need float64.
+        data_range: the value that stands for white: used to convert the input to the 0..255 scale.
+        dynamic_range: L in the formula, on the 0..255 scale. 255 is correct. 2 is the "published" variant: since
+            CDDFuse many papers measured 0..255 images with L = 2 by accident, and their numbers are comparable only
+            with this one. Its C2 is so small that flat regions need float64.
 
     Returns:
         (B,), at most N; N where all images are equal. nan where a side is shorter than 7 pixels.

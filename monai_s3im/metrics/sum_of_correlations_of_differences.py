@@ -7,7 +7,7 @@ from .base import FusionMetric, prepare_pair
 
 
 def sum_of_correlations_of_differences(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
-    r"""SCD: is what the fused image has beyond the other sources like this source?
+    r"""SCD: how well each source correlates with what the fused image adds to the other sources.
 
     .. math:: SCD = corr(A, F - B) + corr(B, F - A)
 
@@ -19,8 +19,8 @@ def sum_of_correlations_of_differences(fused: Tensor, sources: Tensor, data_rang
         data_range: the value that stands for white.
 
     Returns:
-        (B,), -N to N. nan where a source or a difference is constant, so also where the fused image equals one of two
-        sources: Pearson's correlation has no value there.
+        (B,), -N to N. nan where a source or a difference is constant, including a fused image that equals one of two
+        sources: Pearson's correlation is undefined there.
 
     Raises:
         ValueError: if the shapes do not fit, or ``data_range`` is not positive.

@@ -15,7 +15,7 @@ _EPS = 1e-10
 
 
 def visual_information_fidelity(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
-    r"""VIF, pixel domain, each source being the reference and the fused image its distorted copy; summed over sources.
+    r"""VIF in the pixel domain, summed over the sources, with the fused image as their distorted copy.
 
     .. math:: VIF(S, F) = \frac{\sum \log_{10} (1 + g^2 \sigma_S^2 / (\sigma_v^2 + 2))}
                               {\sum \log_{10} (1 + \sigma_S^2 / 2)}, \quad
@@ -23,8 +23,8 @@ def visual_information_fidelity(fused: Tensor, sources: Tensor, data_range: floa
 
     and nothing kept where the covariance is negative. The sums run over four scales with Gaussian windows of 17, 9, 5
     and 3 pixels, sigma a fifth of that, on the 0..255 scale without padding; before each further scale the images are
-    filtered with its window and halved. The variances are small differences of large numbers, so they are formed in
-    float64 for every input (not on MPS, which has none): float32 would cost the fourth digit.
+    filtered with its window and halved. The variances are small differences of large numbers, so they are computed in
+    float64 for every input (except on MPS, which lacks it): float32 would lose the fourth digit.
 
     Args:
         fused: (B, 1, H, W), values in 0..``data_range``.
@@ -32,9 +32,9 @@ def visual_information_fidelity(fused: Tensor, sources: Tensor, data_range: floa
         data_range: the value that stands for white.
 
     Returns:
-        (B,), at least 0; N where the fused image equals every source, more where it has more contrast. nan where a
-        source is constant (it has no information to keep) and where a side is shorter than 41 pixels (the fourth scale
-        would be empty).
+        (B,), at least 0; N if the fused image equals every source, more if it has more contrast. nan where a source is
+        constant (it has no information to keep) and where a side is shorter than 41 pixels (the fourth scale would be
+        empty).
 
     Raises:
         ValueError: if the shapes do not fit, or ``data_range`` is not positive.
@@ -60,12 +60,12 @@ def visual_information_fidelity(fused: Tensor, sources: Tensor, data_range: floa
 
 
 def _signal_to_noise(fused: Tensor, sources: Tensor, window: list[float]) -> tuple[Tensor, Tensor]:
-    """What the logarithms take at one scale, of the fused image and of the sources, (B, N, H', W') each."""
+    """The arguments of the logarithms at one scale, for the fused image and the sources, (B, N, H', W') each."""
     mean_f, mean_s = _filtered(fused, window), _filtered(sources, window)
     variance_f = _filtered(fused.square(), window).addcmul_(mean_f, mean_f, value=-1)
     variance_s = _filtered(sources.square(), window).addcmul_(mean_s, mean_s, value=-1)
     covariance = _filtered(fused * sources, window).addcmul_(mean_f, mean_s, value=-1).clamp_min_(0)
-    variance_s = threshold(variance_s, _EPS, 0.0, inplace=True)  # what rounding leaves of a flat region
+    variance_s = threshold(variance_s, _EPS, 0.0, inplace=True)  # rounding residue in flat regions
     gain = covariance / (variance_s + _EPS)
     residual = variance_f.addcmul(gain, covariance, value=-1).clamp_min_(0)
     kept = gain.square_().mul_(variance_s).div_(residual.add_(NOISE_VARIANCE))
@@ -75,7 +75,7 @@ def _signal_to_noise(fused: Tensor, sources: Tensor, window: list[float]) -> tup
 def _filtered(image: Tensor, weights: list[float], step: int = 1) -> Tensor:
     """Filter both axes without padding, and keep every step-th position: (..., H, W) -> (..., H - k + 1, W - k + 1).
 
-    Shifted copies are added: on the CPU several times faster than a convolution of one channel.
+    Adds shifted copies, which on the CPU is several times faster than a one-channel convolution.
     """
     for axis in (-2, -1):
         shifted = image.unfold(axis, len(weights), step)  # a view: k shifted copies, last

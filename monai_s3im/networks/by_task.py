@@ -17,18 +17,18 @@ if TYPE_CHECKING:  # a fusion needs no ignite, and 3D Slicer has none
 
 
 class TaskNetworks(nn.Module):
-    """Copies of one network with the weights of each task, each loaded once; a pair goes through that of its task.
+    """Copies of one network with the weights of each task, each loaded once; a pair uses the copy of its task.
 
-    Every file is checked at once. Those that come with the package are then loaded when a pair first needs them, which
-    saves most of the time that it takes to set up; others are loaded at once, since only that shows whether they fit.
+    Every file is checked immediately. Packaged weights are loaded when a pair first needs them, which saves most of the
+    set-up time; other weights are loaded immediately, since only loading shows whether they fit.
 
-    As a handler it lets an evaluator fuse each batch by the network of the batch's ``task``. It leaves alone a network
-    that something else gave its weights, such as a ``CheckpointLoader`` or a federated client.
+    As a handler it lets an evaluator fuse each batch by the network of the batch's ``task``. It does not touch a
+    network that got its weights elsewhere, such as from a ``CheckpointLoader`` or a federated client.
 
     Args:
-        network: of the weights' shape; left as it is.
+        network: with the shape of the weights; not modified.
         weights: task -> file.
-        device: where the networks are put.
+        device: device for the networks.
 
     Raises:
         InputError: as :func:`load_weights`.
@@ -51,10 +51,10 @@ class TaskNetworks(nn.Module):
 
         Args:
             image: the sources, (B, sources, H, W).
-            task: of all of them; or of each, the same for all.
+            task: one name for all of them, or a list with the same name for each.
 
         Returns:
-            What the network of the task gives.
+            The output of the task's network.
 
         Raises:
             ValueError: if the tasks differ.
@@ -62,7 +62,7 @@ class TaskNetworks(nn.Module):
         """
         tasks = {task} if isinstance(task, str) else set(task)
         if len(tasks) != 1:
-            raise ValueError(f"a batch is of one task, not of {', '.join(sorted(tasks))}")
+            raise ValueError(f"a batch must have one task, not {', '.join(sorted(tasks))}")
         chosen = tasks.pop()
         fused: Tensor = self.network_of(chosen)(image)
         if fused.device.type == "cpu" and not fused.sum().isfinite():
@@ -70,9 +70,9 @@ class TaskNetworks(nn.Module):
         return fused
 
     def attach(self, engine: "Engine") -> None:
-        """Attach to an evaluator whose network is the one given here, and whose batches have ``task``, all the same.
+        """Attach to an evaluator with the network given here and batches with a single ``task``.
 
-        They get ``fused_by``, the task of the weights that are used; without it, the weights are none of these.
+        Batches get ``fused_by``, the task of the weights used; without it, the weights came from elsewhere.
         """
         from ignite.engine import Events  # noqa: PLC0415 (see above)
 
@@ -86,7 +86,7 @@ class TaskNetworks(nn.Module):
             engine.network = self.network_of(batch["task"][0])
 
     def network_of(self, task: str) -> nn.Module:
-        """The network of a task, loaded if nothing has needed it before.
+        """The network of a task, loaded at first use.
 
         Raises:
             InputError: as :func:`load_weights`.

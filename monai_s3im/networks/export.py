@@ -1,4 +1,4 @@
-"""The network for other runtimes: TorchScript, ONNX Runtime and OpenVINO, for any size of image."""
+"""Export the network to other runtimes: TorchScript, ONNX Runtime and OpenVINO, for any image size."""
 
 import tempfile
 import warnings
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from monai_s3im.errors import InputError, OutputError
 
 EXPORT_FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "openvino": ".xml"}
-"""Formats and the suffixes of their files; OpenVINO writes its weights beside, as .bin."""
+"""Formats and their file suffixes; OpenVINO writes its weights next to it, as .bin."""
 
 _PACKAGES = "'onnx>=1.17' 'onnxruntime>=1.20' 'onnxscript>=0.5' 'openvino>=2025.0'"  # the extra export
-_REMEDY = f"install what exports and runs it: python -m pip install {_PACKAGES}"
+_REMEDY = f"install the packages for export: python -m pip install {_PACKAGES}"
 
 
 def export_network(network: nn.Module, path: str | Path) -> Path:
@@ -28,7 +28,7 @@ def export_network(network: nn.Module, path: str | Path) -> Path:
         The path.
 
     Raises:
-        InputError: if the suffix is another one, or the format's libraries are not installed.
+        InputError: if the suffix is unknown, or the format's libraries are not installed.
         OutputError: if the file cannot be written.
     """
     path = Path(path)
@@ -37,7 +37,7 @@ def export_network(network: nn.Module, path: str | Path) -> Path:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}") as folder:
             written = _WRITERS[path.suffix](network, Path(folder) / path.name)
-            for file in reversed(written):  # the weights before what refers to them
+            for file in reversed(written):  # the weights before the file that refers to them
                 file.replace(path.with_suffix(file.suffix))
     except ImportError as error:
         raise InputError(f"{path} cannot be made without {error.name}: {_REMEDY}") from error
@@ -56,7 +56,7 @@ def _write_torchscript(network: nn.Module, path: Path) -> list[Path]:
 def _write_onnx(network: nn.Module, path: Path) -> list[Path]:
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     with warnings.catch_warnings(), torch.enable_grad():
-        warnings.simplefilter("ignore")  # what the exporter says to itself
+        warnings.simplefilter("ignore")  # internal warnings of the exporter
         torch.onnx.export(
             network,
             (torch.rand(2, 2, 24, 40),),
@@ -83,7 +83,7 @@ _WRITERS = {".ts": _write_torchscript, ".onnx": _write_onnx, ".xml": _write_open
 
 
 def load_exported(path: str | Path) -> nn.Module:
-    """A network that :func:`export_network` wrote, to run on the CPU instead of the one that it was.
+    """Load a network that :func:`export_network` wrote, to run on the CPU instead of the original.
 
     ONNX files run in ONNX Runtime, .xml files in OpenVINO, in float32, on as many threads as PyTorch has.
 
@@ -103,7 +103,7 @@ def load_exported(path: str | Path) -> nn.Module:
 
 
 class _OtherRuntime(nn.Module):
-    """A network that runs elsewhere: arrays in, array out."""
+    """A network in another runtime: arrays in, array out."""
 
     def __init__(self, run: Any) -> None:
         super().__init__()

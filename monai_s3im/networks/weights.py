@@ -1,4 +1,4 @@
-"""Weights of a network, from a file."""
+"""Load the weights of a network from a file."""
 
 import hashlib
 import io
@@ -16,24 +16,24 @@ from monai_s3im.networks.nets.pyramid_fusion import PyramidFusion
 
 from .export import EXPORT_FORMATS, load_exported
 
-MANIFEST = "manifest.json"  # beside the weights of the package; written by .ci/weights.py
+MANIFEST = "manifest.json"  # next to the packaged weights; written by .ci/weights.py
 
 
 def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
-    """Load a state dict into a network, and put the network into evaluation mode.
+    """Load a state dict into a network, and set evaluation mode.
 
     Args:
         network: on any device.
-        path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code. If a manifest
-            beside it names it, as for the weights of the package, its SHA256 must be the one given there. Or a
-            whole network that :func:`~monai_s3im.networks.export_network` wrote. Weights of the default
-            :class:`~monai_s3im.networks.PyramidFusion` are known by their names, and get that network.
+        path: a file written by ``torch.save``, loaded with ``weights_only`` so it cannot run code. If a manifest next
+            to it lists it, as for the packaged weights, its SHA256 must match. Or a whole network that
+            :func:`~monai_s3im.networks.export_network` wrote. Weights of the default
+            :class:`~monai_s3im.networks.PyramidFusion` are recognised by their names and get that network.
 
     Returns:
-        The network, the pyramid network, or the one that was exported.
+        The network, the pyramid network, or the exported one.
 
     Raises:
-        InputError: if the file is missing, damaged, not the one that its manifest names, or of another network.
+        InputError: if the file is missing, damaged, different from its manifest, or of another network.
     """
     path = Path(path)
     if path.suffix in EXPORT_FORMATS.values():
@@ -47,7 +47,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{path} holds no weights of this network ({reason}): name another file, or install the package again"
+            f"{path} has no weights of this network ({reason}): name another file, or install the package again"
         ) from error
     if not all(value.isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"{path} holds NaN or infinite weights: name another file, or install the package again")
@@ -55,7 +55,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _network_for(state: Any, network: nn.Module) -> nn.Module:
-    """The network, or a pyramid network on its device where the weights are of one."""
+    """The network, or a pyramid network on its device if the weights belong to one."""
     if isinstance(network, PyramidFusion):
         return network
     pyramid = PyramidFusion()
@@ -65,32 +65,32 @@ def _network_for(state: Any, network: nn.Module) -> nn.Module:
 
 
 def is_as_shipped(path: str | Path) -> bool:
-    """Whether the manifest beside a file of weights names it; its SHA256 is then the right one.
+    """Whether the manifest next to a weights file lists it, which also verifies its SHA256.
 
     Raises:
-        InputError: if the file is missing or not the one that its manifest names, or the manifest is damaged.
+        InputError: if the file is missing or different from its manifest, or the manifest is damaged.
     """
     path = Path(path)
     return path.suffix not in EXPORT_FORMATS.values() and _read(path)[1]
 
 
 def _read(path: Path) -> tuple[bytes, bool]:
-    """The bytes of a file, and whether its manifest names it."""
+    """The bytes of a file, and whether its manifest lists it."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"no weights at {path}: name a file of weights, or install the package again") from error
+        raise InputError(f"{path} does not exist: name a weights file, or install the package again") from error
     entry = read_manifest(path.parent).get(path.name)
     if entry is not None and hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise InputError(
-            f"{path} is not the file that {MANIFEST} beside it names (its SHA256 differs): install the package again, "
-            "or give weights of your own a name of their own"
+            f"{path} is not the file that {MANIFEST} lists (its SHA256 differs): install the package again, "
+            "or rename your own weights"
         )
     return content, entry is not None
 
 
 def _check_unpacked(content: bytes) -> None:
-    """Refuse an archive that unpacks to much more than it is; ``torch.save`` does not compress."""
+    """Refuse an archive that unpacks to much more than its size; ``torch.save`` does not compress."""
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > 2 * len(content):
@@ -98,7 +98,7 @@ def _check_unpacked(content: bytes) -> None:
 
 
 def read_manifest(folder: str | Path) -> dict[str, dict[str, Any]]:
-    """What the manifest in a folder of weights says of each file; empty where there is no manifest.
+    """The manifest entries of a weights folder; empty without a manifest.
 
     Returns:
         By file name: ``sha256``, and ``answer``, the fused values of the known pair of :mod:`monai_s3im.doctor`.

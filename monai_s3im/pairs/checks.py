@@ -1,4 +1,4 @@
-"""Check all pairs before anything runs."""
+"""Check all pairs before the run."""
 
 import re
 from collections import Counter
@@ -13,15 +13,15 @@ from monai_s3im.settings import MAX_GIB
 from .lists import Pair
 
 _MOST_LINES = 20
-_LONGEST_NAME = 200  # a suffix follows
+_LONGEST_NAME = 200  # without the suffix
 _NOT_IN_A_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
 def check_pairs(pairs: Sequence[Pair], max_gib: float = MAX_GIB) -> None:
-    """Refuse the pairs if any cannot be used, and report all that is wrong together.
+    """Refuse the pairs if any cannot be used, and report all problems together.
 
     Raises:
-        InputError: there is no pair, or :func:`problems_of` finds something. The message lists the first 20 problems
+        InputError: there are no pairs, or :func:`problems_of` finds something. The message lists the first 20 problems
             and counts the rest.
     """
     if not pairs:
@@ -40,13 +40,13 @@ def problems_of(
     deep: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, list[str]]:
-    """Look at every header, and report what is wrong with which pair.
+    """Check every header, and report the problems of each pair.
 
     Args:
-        pairs: to be fused.
+        pairs: pairs to fuse.
         max_gib: most memory that one image may take.
-        deep: read the voxels as well, as a fusion does: it takes longer, and finds files that are cut short or empty.
-        progress: called after each pair with the number of pairs that were looked at.
+        deep: also read the voxels; slower, but finds files that are truncated or empty.
+        progress: called after each pair with the number of pairs checked.
 
     Returns:
         By the name of the pair, one sentence for each problem: a file is missing, unreadable or larger than `max_gib`
@@ -83,10 +83,10 @@ def _name_problems(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     for name in dict.fromkeys(pair.name for pair in pairs):
         if count[name.casefold()] > 1:
             number = count[name.casefold()]
-            text = f"{name}: {number} pairs have this name: names must differ, they name the outputs"
+            text = f"{name}: {number} pairs have this name: make names unique, they name the outputs"
             problems.append((name, text))
         if _NOT_IN_A_FILE_NAME.search(name) or name.strip() in {"", ".", ".."}:
-            problems.append((name, f"{name!r} cannot name a file: leave out path separators and special signs"))
+            problems.append((name, f"{name!r} cannot name a file: leave out path separators and special characters"))
         if len(name.encode(errors="replace")) > _LONGEST_NAME:
             problems.append((name, f"{name[:40]}... is too long to name a file: give at most {_LONGEST_NAME} letters"))
     return problems

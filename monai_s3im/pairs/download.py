@@ -1,4 +1,4 @@
-"""Fetch public data sets: checked, and complete or not there."""
+"""Download public data sets, verified and complete or not at all."""
 
 import errno
 import json
@@ -35,7 +35,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class RemoteDataset:
-    """A public data set: what it is, where it is, how it may be used and how its folders are laid out."""
+    """A public data set: description, address, terms of use and folder layout."""
 
     about: str
     url: str
@@ -45,7 +45,7 @@ class RemoteDataset:
 
 _RESEARCH_ONLY = "No licence is stated. Use it for research, cite its authors, and do not pass it on."
 
-# GitHub takes abbreviated commit ids in archive addresses as far as we know; it could not be tried where this was
+# GitHub should accept abbreviated commit ids in archive addresses; this could not be tried where this was
 # written. No SHA256 of the archives is known either: GitHub does not promise that their bytes stay the same.
 DATASETS = {
     "harvard": RemoteDataset(
@@ -67,11 +67,11 @@ DATASETS = {
 
 
 def download(url: str, path: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
-    """Downloads one file by pooch: whole and with the right sum, or not there.
+    """Downloads one file by pooch: complete and with the right checksum, or not at all.
 
     Args:
         url: http or https address.
-        path: File to write. One that is there (and has the `sha256`, where given) is not fetched again.
+        path: File to write. An existing file (with the `sha256`, if given) is not downloaded again.
         sha256: Expected SHA256 in hexadecimal.
         progress: Show a progress bar on standard error.
 
@@ -79,7 +79,7 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
         `path`.
 
     Raises:
-        InputError: Address unknown, no network, transfer broken off or wrong SHA256.
+        InputError: Address unknown, no network, interrupted transfer or wrong SHA256.
         OutputError: The file cannot be written, as when the disk is full.
     """
     path = Path(path)
@@ -95,11 +95,11 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
         raise InputError(f"{url} answered {answer.status_code} ({answer.reason}): check the address") from error
     except requests.RequestException as error:
         raise InputError(
-            f"{url} cannot be reached, or broke off ({error}): check the network and the address, and try again"
+            f"{url} cannot be reached or was interrupted ({error}): check the network and the address, and try again"
         ) from error
     except ValueError as error:
         raise InputError(
-            f"{path} from {url} has another SHA256 than {sha256}: the file there has changed or was damaged on the "
+            f"{path} from {url} does not have the SHA256 {sha256}: the file there has changed or was damaged on the "
             "way, so try again or check the expected value"
         ) from error
     except OSError as error:
@@ -110,14 +110,14 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
 
 
 class _Bar:
-    """A bar of rich, which pooch moves."""
+    """A progress bar of rich, driven by pooch."""
 
     def __init__(self, bar: Progress, name: str) -> None:
         self._bar, self._task = bar, bar.add_task(name, total=None)
 
     @property
     def total(self) -> float | None:
-        """All bytes; None: not known, as of the archives that GitHub makes."""
+        """The total in bytes; None if unknown, as for archives made by GitHub."""
         return self._bar.tasks[0].total
 
     @total.setter
@@ -125,35 +125,35 @@ class _Bar:
         self._bar.update(self._task, total=count or None)
 
     def update(self, count: int) -> None:
-        """So many more bytes have come."""
+        """Add received bytes."""
         self._bar.advance(self._task, count)
 
     def reset(self) -> None:
-        """None has come; of a transfer whose length is not known it stays as it is."""
+        """Restart the count; without effect if the length is unknown."""
         if self.total:
             self._bar.update(self._task, completed=0)
 
     def close(self) -> None:
-        """It is all there."""
+        """Finish."""
 
 
 def fetch_dataset(name: str, folder: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
-    """Fetches a public data set into a folder, after showing the terms of its use on standard error.
+    """Downloads a public data set into a folder, after showing its terms of use on standard error.
 
-    `folder/SOURCE.json` records the address, the SHA256 of the archive, the date and the terms. A folder that has it is
-    left as it is; when all but that file was deleted, the archive is fetched again and must be the same.
+    `folder/SOURCE.json` records the address, the SHA256 of the archive, the date and the terms. A folder with this file
+    is left unchanged; if everything else was deleted, the archive is downloaded again and must be the same.
 
     Args:
         name: One of `DATASETS`.
         folder: New or empty folder.
-        sha256: Expected SHA256 of the archive, where you know it.
+        sha256: Expected SHA256 of the archive, if known.
         progress: Show a progress bar.
 
     Returns:
         `folder`.
 
     Raises:
-        InputError: Unknown name, a folder that holds something else, no network, a wrong SHA256, an unsafe archive.
+        InputError: Unknown name, a folder with other content, no network, a wrong SHA256, an unsafe archive.
         OutputError: The folder cannot be written.
     """
     if name not in DATASETS:
@@ -199,10 +199,10 @@ def _recorded_sha256(source: Path, url: str) -> str | None:
 
 
 def unpack(archive: str | Path, folder: str | Path) -> None:
-    """Unpacks a ZIP file into a new folder, without the one folder around everything that GitHub adds.
+    """Unpacks a ZIP file into a new folder, without the enclosing folder that GitHub adds.
 
     Raises:
-        InputError: Not a ZIP file, damaged, with a path that leads out of the folder or a link, or too big.
+        InputError: Not a ZIP file, damaged, too big, or with a link or a path that leads out of the folder.
     """
     archive, folder = Path(archive), Path(folder)
     try:

@@ -21,13 +21,13 @@ def fusion_pairs(
     modality_a: str | None = None,
     modality_b: str | None = None,
 ) -> list[Pair]:
-    """The pairs that were asked for: two files, two folders matched by file name, or a list.
+    """The requested pairs: two files, two folders matched by file name, or a list.
 
     Args:
         image_a: file or folder.
         image_b: the same kind.
         pairs: CSV or datalist, see :func:`read_pairs`.
-        modality_a: modality of ``image_a``, where the list does not say.
+        modality_a: modality of ``image_a``, if the list does not give it.
         modality_b: modality of ``image_b``.
 
     Raises:
@@ -69,7 +69,7 @@ def inference_items(
         pairs: see :func:`fusion_pairs`.
         modality_a: see :func:`fusion_pairs`.
         modality_b: see :func:`fusion_pairs`.
-        phantom_dir: where the phantom goes.
+        phantom_dir: folder for the phantom.
         max_gib: most memory that one image may take.
 
     Raises:

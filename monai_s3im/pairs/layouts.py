@@ -1,4 +1,4 @@
-"""Find the pairs of the training data sets in the folders that they come in."""
+"""Find the pairs of the training data sets in their original folders."""
 
 import logging
 from pathlib import Path
@@ -31,23 +31,23 @@ logger = logging.getLogger(__name__)
 def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = None) -> list[Pair]:
     """The pairs of one section of a data set, with image_a the MR or visible image.
 
-    The first of these that is there counts:
-        1. the `datalist` that is asked for,
+    The first of these that exists counts:
+        1. the given `datalist`,
         2. `datalist.json`,
         3. the Harvard collection: `datalist_CT+SPECT-MRI.json`, or the folders CT-MRI and SPECT-MRI, the two that the
-           paper trains on (PET-MRI where it is alone, or when it is the `dataset_dir`),
+           paper trains on (PET-MRI if it is the only one, or is the `dataset_dir`),
         4. the only `datalist*.json`,
-        5. one set of Harvard, or RoadScene, by its folders. Folders without a `train` are all training.
+        5. one set of Harvard, or RoadScene, by its folders. Without a `train` folder, all pairs are for training.
 
     Args:
         dataset_dir: the folder of the data set.
         section: 'training', 'validation' or 'test'.
-        datalist: file name in `dataset_dir`, or a path; a list that is named so may name files anywhere, one that is
-            found only files in `dataset_dir`.
+        datalist: file name in `dataset_dir`, or a path; a list given this way may name files anywhere, a list found in
+            the folder only files in `dataset_dir`.
 
     Raises:
-        InputError: the folder is missing, empty or of no known layout, lacks the section, or has several datalists of
-            which none goes first; or a datalist cannot be read, or one that was found leads out of the folder.
+        InputError: the folder is missing, empty or in an unknown layout, lacks the section, or has several datalists
+            without precedence; or a datalist cannot be read, or one found in the folder leads out of it.
     """
     folder = Path(dataset_dir)
     if section not in SECTIONS:
@@ -75,7 +75,7 @@ def _section_pairs(folder: Path, section: str) -> list[Pair]:
     if not present and _two_folders(folder):
         present = {"training": folder}
     if not present:
-        raise InputError(f"{folder} is empty or of no known layout: give the folder of {_KNOWN}")
+        raise InputError(f"{folder} is empty or in an unknown layout: give the folder of {_KNOWN}")
     if section not in present:
         raise InputError(
             f"{folder} has no {section} pairs, only {', '.join(present)}: move some subjects to a folder "
@@ -83,7 +83,7 @@ def _section_pairs(folder: Path, section: str) -> list[Pair]:
         )
     folders = _two_folders(present[section])
     if folders is None:
-        raise InputError(f"{present[section]} is of no known layout: give the folder of {_KNOWN}")
+        raise InputError(f"{present[section]} is in an unknown layout: give the folder of {_KNOWN}")
     modalities = [known_modality(sub.name) for sub in folders]
     pairs, unpaired = match_folders(*folders, *(found.name if found else None for found in modalities))
     if unpaired:
@@ -92,7 +92,7 @@ def _section_pairs(folder: Path, section: str) -> list[Pair]:
 
 
 def _two_folders(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of image_a and image_b, whatever the case of their names."""
+    """The folders of image_a and image_b, by names in any case."""
     there = {sub.name.lower(): sub for sub in folder.iterdir() if isdir(sub)}
     found = [(a.lower(), b.lower()) for a, b in _FOLDERS_A_B if a.lower() in there and b.lower() in there]
     return (there[found[0][0]], there[found[0][1]]) if len(found) == 1 else None

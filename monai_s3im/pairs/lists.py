@@ -1,4 +1,4 @@
-"""Lists of pairs of images to fuse, from a file or from two folders."""
+"""Read lists of pairs of images to fuse, from a file or two folders."""
 
 import os
 from collections import Counter
@@ -22,14 +22,14 @@ _LONGEST_PATH, _LONGEST_NAME = 1024, 255
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images of one subject, and the name that their fused image will have.
+    """Two images of one subject, and the name of their fused image.
 
     Attributes:
         name: unique among the pairs; names the outputs.
-        image_a: the file whose grid the fused image has (the MR or visible one in the known data sets).
+        image_a: the file whose grid the fused image gets (the MR or visible one in the known data sets).
         image_b: the other file.
-        modality_a: a name of `monai_s3im.modalities.MODALITIES`; None where the user did not name it: then it is
-            recognised when the image is read.
+        modality_a: a name of `monai_s3im.modalities.MODALITIES`; None if not given: then it is recognised when the
+            image is read.
         modality_b: the same for `image_b`.
     """
 
@@ -41,21 +41,20 @@ class Pair:
 
 
 def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
-    """Read a list of pairs; the files it names are not looked at (see `pair_checks.check_pairs`).
+    """Read a list of pairs; the files it names are not checked (see `pair_checks.check_pairs`).
 
     Args:
         path: a table (.csv, or .tsv and .txt) with the header `name,image_a,image_b,modality_a,modality_b`, of which
-            only `image_a` and `image_b` are needed and further columns are left alone; or a MONAI (Decathlon) datalist
-            in JSON, whose items have `image_a` and `image_b`, or `image` with a list of the two; or a folder with one
-            of them. Relative paths in it are relative to its folder. A list that is named may name files
-            anywhere; one that is found in a folder only files below it. A pair without a name is named after image_a;
-            where that is not unique, see :func:`uniquely_named`.
+            only `image_a` and `image_b` are required and other columns are ignored; or a MONAI (Decathlon) datalist in
+            JSON, whose items have `image_a` and `image_b`, or `image` with a list of the two; or a folder with one of
+            them. Relative paths in it are relative to its folder. A list given by name may name files anywhere, a list
+            found in a folder only files below it. A pair without a name is named after image_a; for names that are not
+            unique, see :func:`uniquely_named`.
         section: 'training', 'validation' or 'test' ('testing') of a datalist; all when None.
 
     Raises:
-        InputError: there is no such file, the folder holds none or several, a column or value is missing, the file is
-            not a table or JSON text, the section is not there, there is no pair, or a list that was found in a folder
-            leads out of it.
+        InputError: the file does not exist, the folder has none or several, a column, value or section is missing, the
+            file is not a table or JSON text, it has no pairs, or a list found in a folder leads out of it.
     """
     path = Path(path)
     if isdir(path):
@@ -77,12 +76,12 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
 
 
 def inside(folder: Path, datalist: Path, pairs: list[Pair]) -> list[Pair]:
-    """The pairs, if all their files are below a folder by their names; links are followed wherever they lead.
+    """The pairs, if the names of all their files are below a folder; links may lead anywhere.
 
     Args:
-        folder: what the user named.
-        datalist: the list that was found there.
-        pairs: of the list.
+        folder: the folder that the user named.
+        datalist: the list found there.
+        pairs: the pairs of the list.
 
     Raises:
         InputError: if an image is elsewhere.
@@ -92,7 +91,7 @@ def inside(folder: Path, datalist: Path, pairs: list[Pair]) -> list[Pair]:
         for image in (pair.image_a, pair.image_b):
             if not Path(os.path.abspath(image)).is_relative_to(root):  # noqa: PTH100
                 raise InputError(
-                    f"{datalist} leads out of its folder, to {image}: if that is meant, name the list itself, "
+                    f"{datalist} leads out of its folder, to {image}: if this is intended, name the list itself, "
                     "not its folder"
                 )
     return pairs
@@ -104,15 +103,15 @@ def match_folders(
     """Pair the images of two folders that have the same name up to the suffix.
 
     Returns:
-        The pairs in the order of their names, and the images of either folder that have no partner.
+        The pairs sorted by name, and the images of either folder without a partner.
 
     Raises:
-        InputError: a folder is missing, two images of one folder have the same stem, or there is no pair.
+        InputError: a folder is missing, two images of one folder have the same stem, or there are no pairs.
     """
     files_a, files_b = images_by_stem(Path(folder_a)), images_by_stem(Path(folder_b))
     common = sorted(files_a.keys() & files_b.keys())
     if not common:
-        raise InputError(f"{folder_a} and {folder_b} have no two images of the same name: name partners alike")
+        raise InputError(f"{folder_a} and {folder_b} have no two images of the same name: give partners the same name")
     pairs = [Pair(stem, files_a[stem], files_b[stem], modality_a, modality_b) for stem in common]
     unpaired = [file for files in (files_a, files_b) for stem, file in sorted(files.items()) if stem not in common]
     return pairs, unpaired
@@ -121,8 +120,8 @@ def match_folders(
 def uniquely_named(pairs: Sequence[Pair], given: Collection[str] = ()) -> list[Pair]:
     """Make names unique, except those that were `given`.
 
-    The first of these that distinguishes the pairs of one name is added: the modality of image_b ('28005_ct'), folders
-    of image_a ('p1_T1'), the name of image_b ('T1_PET'), or both. Where nothing does, the names stay as they are.
+    The first of these that distinguishes pairs of the same name is appended: the modality of image_b ('28005_ct'),
+    folders of image_a ('p1_T1'), the name of image_b ('T1_PET'), or both. If nothing does, the names stay unchanged.
     """
     count = Counter(pair.name.casefold() for pair in pairs)
     groups: dict[str, list[int]] = {}
@@ -165,7 +164,7 @@ _WAYS_TO_NAME: tuple[Callable[[Pair], str], ...] = (
 
 
 def datalist_items(pairs: Iterable[Pair]) -> list[dict[str, str | None]]:
-    """The pairs as the dictionaries that MONAI's datasets take, paths as text."""
+    """The pairs as dictionaries for MONAI's datasets, with paths as text."""
     return [
         {
             "name": pair.name,
@@ -179,7 +178,7 @@ def datalist_items(pairs: Iterable[Pair]) -> list[dict[str, str | None]]:
 
 
 def _modality(text: Any) -> str | None:
-    """The name of the modality that a list gives, or what it has instead, which is refused later."""
+    """The modality name in a list, or any other value, which is refused later."""
     found = known_modality(str(text or "")) or modality_of_name(str(text or ""))
     return found.name if found else str(text or "").strip().lower() or None
 
@@ -212,10 +211,10 @@ def _pair(row: dict[str, Any], path: Path) -> Pair:
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures, volumes and DICOM series in a folder, by their names without suffix.
+    """The pictures, volumes and DICOM series in a folder, by name without suffix.
 
     Raises:
-        InputError: it is not a folder, or has none of them, or two of one name.
+        InputError: it is not a folder, has none of them, or two of the same name.
     """
     if not isdir(folder):
         raise InputError(f"{folder} is not a folder: give a folder of images")
@@ -224,7 +223,7 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
         if file.name.startswith(".") or not (suffix_of(file) if isfile(file) else is_series(file)):
             continue
         if stem_of(file) in by_stem:
-            raise InputError(f"{folder} has {by_stem[stem_of(file)].name} and {file.name}: keep one of the two")
+            raise InputError(f"{folder} has both {by_stem[stem_of(file)].name} and {file.name}: keep one of them")
         by_stem[stem_of(file)] = file
     if not by_stem:
         raise InputError(f"{folder} has no image: put files of {' '.join(IMAGE_SUFFIXES)} there")

@@ -1,4 +1,4 @@
-"""Pair the images of one tree of folders by two patterns: by what their wildcards matched, or as BIDS names them."""
+"""Pair the images of a folder tree by two patterns: by the text their wildcards matched, or by BIDS names."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ Score = tuple[int, int, bool]
 
 @dataclass(frozen=True)
 class PatternMatch:
-    """What two patterns found.
+    """The result of two patterns.
 
     Attributes:
-        pairs: images that fit each other best.
-        ambiguous: by name of the case, one sentence that names an image and the partners between which nothing decides.
-        unpaired: images for which the other pattern has no partner.
+        pairs: images that match each other best.
+        ambiguous: case name -> a sentence that names an image and its equally good partners.
+        unpaired: images without a partner from the other pattern.
     """
 
     pairs: list[Pair]
@@ -36,36 +36,36 @@ class PatternMatch:
 def match_patterns(
     root: str | Path, pattern_a: str, pattern_b: str, modality_a: str | None = None, modality_b: str | None = None
 ) -> PatternMatch:
-    """Pair the images that two patterns find under a folder.
+    """Pair the images that two patterns find below a folder.
 
     The first of these decides:
-        1. The wildcards matched the same in both: ``case_1_0000`` with ``case_1_0001`` by ``case_*_0000`` and
+        1. The wildcards matched the same text in both: ``case_1_0000`` with ``case_1_0001`` by ``case_*_0000`` and
            ``case_*_0001``; words that name a modality, such as the folders ``anat`` and ``pet``, may differ.
         2. Subject and session are the same (``sub-XX`` and ``ses-YY``, in the file name or the name of a folder). A
-           session that only one of the two has, or that is named after the modality (``ses-mri``), does not matter.
-           Among several partners, the one with the most ``key-value`` entities in common is taken, then the one in the
-           same folder.
-        3. No subject is named, and the wildcards matched the same names of folders.
+        session that only one of them has, or that is named after the modality (``ses-mri``), is ignored. Of several
+           partners, the one with the most common ``key-value`` entities wins, then the one in the same folder.
+        3. No subject is named, and the wildcards matched the same folder names.
 
-    A pair is made where each is the other's only best partner. One image A goes with several images B if they are of
-    different sessions, tracers or contrast agents (``trc-A``, ``trc-B``) and A names none. What remains is listed,
-    never guessed. A pair is named after its common entities, such as ``sub-01_ses-1``, else after its folder or what
-    the wildcards matched, or where that is not unique after the path of its image A.
+    Two images are paired if each is the other's only best partner. One image A goes with several images B if they are
+    of different sessions, tracers or contrast agents (``trc-A``, ``trc-B``) and A names none. The rest is listed, never
+    guessed. A pair is named after its common entities, such as ``sub-01_ses-1``, else after its folder or the text the
+    wildcards matched or, if that is not unique, the path of its image A.
 
     Args:
-        root: the folder to look in.
-        pattern_a: pattern of :meth:`pathlib.Path.glob`, such as ``"**/*_T1w.nii.gz"``; it may find folders of DICOM
-            series. Hidden files and what is not an image are left out.
+        root: the folder to search.
+        pattern_a: pattern of :meth:`pathlib.Path.glob`, such as ``"**/*_T1w.nii.gz"``; it may match folders of DICOM
+            series. Hidden files and non-images are left out.
         pattern_b: the same for the partners.
         modality_a: modality of the first images.
-        modality_b: modality of the second ones.
+        modality_b: modality of the second images.
 
     Raises:
-        InputError: if the folder is missing, a pattern finds no image, both find one image, or nothing can be paired.
+        InputError: if the folder is missing, a pattern finds no image, both find the same image, or nothing can be
+            paired.
     """
     root = Path(root)
     if not isdir(root):
-        raise InputError(f"{root} is not a folder: give the folder to look in with --root")
+        raise InputError(f"{root} is not a folder: give the folder to search with --root")
     found_a, found_b = find(root, pattern_a), find(root, pattern_b)
     if both := sorted({image.path for image in found_a} & {image.path for image in found_b}):
         raise InputError(f"both patterns find {both[0]}: make them differ, for example by the suffix _T1w and _ct")
@@ -79,7 +79,7 @@ def match_patterns(
     ambiguous = {str(a.path.relative_to(root)): _fits_alike(a, others, root) for a, others in rivals.items() if others}
     told = {image for a, others in rivals.items() if others for image in (a, *others)}
     if not couples:
-        reason = next(iter(ambiguous.values()), f"no two of {len(found_a)} and {len(found_b)} images fit together")
+        reason = next(iter(ambiguous.values()), f"no two of {len(found_a)} and {len(found_b)} images match")
         raise InputError(f"nothing to pair under {root} ({reason}); see --root in docs/guides/batches.md")
     pairs = [
         Pair(name, a.path, b.path, modality_a, modality_b)
@@ -92,9 +92,9 @@ def match_patterns(
 def _best_partners(
     found_a: Sequence[Found], found_b: Sequence[Found], are_sessions_given: bool
 ) -> tuple[dict[Found, list[Found]], dict[Found, list[Found]]]:
-    """For each image, those of the other pattern that fit it best; several where they fit alike."""
+    """For each image, the best partners from the other pattern; several if they are equally good."""
     scores: dict[tuple[Found, Found], Score] = {}
-    by_name = set()  # names of folders in which the wildcards decide
+    by_name = set()  # folder names for which the wildcards decide
     for level, key in _LEVELS:
         others: dict[object, list[Found]] = {}
         for b in found_b:
@@ -145,7 +145,7 @@ def _highest(scores: dict[Found, Score]) -> list[Found]:
 def _shared(
     couples: Sequence[tuple[Found, Found]], best_a: dict[Found, list[Found]], best_b: dict[Found, list[Found]]
 ) -> list[tuple[Found, Found]]:
-    """Further couples: one image A with images B that fit no other, and are other measurements of the subject."""
+    """Further pairs: one image A with images B that match no other, and are other measurements of the subject."""
     taken, further = dict(couples), []
     paired = {b for _, b in couples}
     takers: dict[Found, list[Found]] = {}
@@ -160,12 +160,12 @@ def _shared(
 
 
 def _measurement(a: Found, b: Found) -> tuple[tuple[str, str], ...]:
-    """What B says of its session, tracer and contrast agent, and A does not."""
+    """The session, tracer and contrast agent that B names but A does not."""
     return tuple((key, b.entities[key]) for key in _OTHER_MEASUREMENTS if key in b.entities and key not in a.entities)
 
 
 def _rivals(a: Found, best: Sequence[Found], best_b: dict[Found, list[Found]], done: set[Found]) -> list[Found]:
-    """The images between which nothing decides; none where all partners have better ones."""
+    """The images with equally good partners; none if all partners have better ones."""
     if all(b in done for b in best):
         return []
     return list(best) if len(best) > 1 else [best[0], *(image for image in best_b[best[0]] if image is not a)]
@@ -173,11 +173,11 @@ def _rivals(a: Found, best: Sequence[Found], best_b: dict[Found, list[Found]], d
 
 def _fits_alike(a: Found, others: Sequence[Found], root: Path) -> str:
     named = ", ".join(str(image.path.relative_to(root)) for image in others)
-    return f"{a.path} fits {named} alike: narrow the patterns, or list the pair with --pairs"
+    return f"{a.path} matches {named} equally well: narrow the patterns, or list the pair with --pairs"
 
 
 def _names(couples: Sequence[tuple[Found, Found]], root: Path) -> list[str]:
-    """Of the ways to name the pairs, each pair by the first that no other pair shares."""
+    """Name each pair by the first scheme that no other pair shares."""
     ways = [[way(a, b, root) for a, b in couples] for way in (_short_name, _longer_name, _path_name)]
     names = [""] * len(couples)
     for candidates in ways:
@@ -190,7 +190,7 @@ def _names(couples: Sequence[tuple[Found, Found]], root: Path) -> list[str]:
 
 
 def _short_name(a: Found, b: Found, root: Path) -> str:
-    """``sub-01_ses-1``, subject and session first; without entities the folder, or what the wildcards matched."""
+    """``sub-01_ses-1``, subject and session first; without entities the folder, or the text the wildcards matched."""
     if common := [f"{key}-{value}" for key, value in a.entities.items() if b.entities.get(key) == value]:
         return "_".join(common)
     if a.path.parent == b.path.parent != root:
@@ -199,7 +199,7 @@ def _short_name(a: Found, b: Found, root: Path) -> str:
 
 
 def _longer_name(a: Found, b: Found, root: Path) -> str:
-    """What the wildcards matched, or ``sub-01_trc-A``, what they have in common and what only B says."""
+    """The text the wildcards matched, or ``sub-01_trc-A``: the common entities and those of B only."""
     if matched := _matched_name(a, b):
         return matched
     further = [f"{key}-{value}" for key, value in _measurement(a, b)]

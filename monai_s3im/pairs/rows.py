@@ -1,4 +1,4 @@
-"""The rows of a list of pairs: a table as spreadsheets write it, or a datalist as MONAI writes it."""
+"""The rows of a list of pairs: a table written by a spreadsheet, or a MONAI datalist."""
 
 import codecs
 import csv
@@ -21,18 +21,16 @@ _NEEDED = ("image_a", "image_b")
 _COLUMNS = (*_NEEDED, "modality_a", "modality_b", "name")
 _OF_A_THIRD_IMAGE = re.compile(r"(image|modality)_[c-z]")
 _SEPARATORS = ",;\t"
-_SEPARATOR_LINE = re.compile(
-    r'"?sep=(.)"?[\s,;]*$', re.IGNORECASE
-)  # the first line of Excel, which says what separates
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\s,;]*$', re.IGNORECASE)  # Excel's first line, which names the separator
 
 logger = logging.getLogger(__name__)
 
 
 def text_of(path: Path) -> str:
-    """The text of a list, UTF-8 or the UTF-16 that Excel writes as "Unicode text", without its byte order mark.
+    """The text of a list, in UTF-8 or UTF-16 (Excel's "Unicode text"), without its byte order mark.
 
     Raises:
-        InputError: there is no such file, it may not be read, or it is of another encoding.
+        InputError: the file does not exist, is not readable, or has another encoding.
     """
     try:
         content = path.read_bytes()
@@ -43,18 +41,18 @@ def text_of(path: Path) -> str:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: check the path") from error
     except PermissionError as error:
-        raise InputError(f"{path} may not be read: ask for permission to read it") from error
+        raise InputError(f"{path} is not readable: check its permissions") from error
     except (OSError, UnicodeError) as error:
         raise InputError(f"{path} cannot be read as text: save it as UTF-8") from error
     return text
 
 
 def table_rows(text: str, path: Path) -> list[dict[str, Any]]:
-    """The rows of a table by the names of its columns; what has no name or is empty at the end is left out.
+    """The rows of a table by column name; columns without a name and trailing empty cells are left out.
 
     Raises:
-        InputError: the columns image_a or image_b are missing, a column seems to be misspelt or is there twice, or a
-            row has a value without a column, or lacks an image.
+        InputError: the columns image_a or image_b are missing, a column seems misspelt or occurs twice, or a row has a
+            value without a column, or lacks an image.
     """
     lines = [line for line in text.splitlines() if line.strip(f" {_SEPARATORS}")]
     separator = max(_SEPARATORS, key=lines[0].count) if lines else ","
@@ -82,10 +80,10 @@ def _check_header(header: list[str], path: Path) -> None:
         meant = get_close_matches(unclear[0], _COLUMNS, n=1)[0]
         raise InputError(
             f"{path} has unknown columns {', '.join(unclear)[:MOST_TOLD]}: rename {unclear[0][:MOST_TOLD]} to {meant}, "
-            "or to what cannot be mistaken for it"
+            "or to a clearly different name"
         )
     if further:
-        logger.info("%s: columns that are left alone: %s", path, ", ".join(further)[:MOST_TOLD])
+        logger.info("%s: ignored columns: %s", path, ", ".join(further)[:MOST_TOLD])
 
 
 def _row(header: list[str], cells: list[str], path: Path) -> dict[str, Any]:
@@ -94,13 +92,13 @@ def _row(header: list[str], cells: list[str], path: Path) -> dict[str, Any]:
     if lost or {*_NEEDED} & {*header[len(cells) :]}:
         raise InputError(
             f"{path} has a row of {len(cells)} cells under {sum(map(bool, header))} columns "
-            f"({str(cells)[:MOST_TOLD]}): put what holds a separator in quotes"
+            f"({str(cells)[:MOST_TOLD]}): quote cells that contain a separator"
         )
     return {name: cell for name, cell in zip(named, cells, strict=False) if name in _COLUMNS}
 
 
 def section_named(section: str | None) -> str | None:
-    """The section that a name stands for, such as 'test' for the 'testing' of MONAI."""
+    """The section for a name, such as 'test' for MONAI's 'testing'."""
     return section if section is None else _OTHER_NAMES.get(section, section)
 
 
@@ -108,8 +106,7 @@ def datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str, 
     """The items of a datalist, or of one of its sections, with ``image_a`` and ``image_b``.
 
     Raises:
-        InputError: it is not JSON, has no section or not this one, or an item is not an object or has more than two
-            images.
+        InputError: it is not JSON, lacks sections or this one, or an item is not an object or has more than two images.
     """
     try:
         content = json.loads(text)
@@ -136,7 +133,7 @@ def datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str, 
 
 
 def _named_images(item: dict[str, Any], path: Path) -> dict[str, Any]:
-    """An item whose two images, if they are in one list, as MONAI has them, are named."""
+    """Name the two images of an item that has them in one list, as MONAI does."""
     images = item.get("image")
     if not isinstance(images, list) or {*_NEEDED} & item.keys():
         return item

@@ -18,7 +18,7 @@ def training_items(
         dataset_dir: folder of the data set; None: the head phantom, which is written to ``phantom_dir`` first.
         section: ``"training"`` or ``"validation"``.
         datalist: name of the datalist in ``dataset_dir``; found by the folder's layout if None.
-        phantom_dir: where the phantom goes.
+        phantom_dir: folder for the phantom.
 
     Returns:
         Items for a MONAI dataset.

@@ -1,4 +1,4 @@
-"""The images that a pattern finds below a folder, each with the text that its wildcards matched."""
+"""Find the images that match a pattern below a folder, each with the text that its wildcards matched."""
 
 import re
 from collections import Counter
@@ -14,9 +14,9 @@ from monai_s3im.modalities import known_modality
 
 _ENTITY = re.compile(r"([A-Za-z]+)-([A-Za-z0-9]+)")
 _OF_FOLDERS = ("sub", "ses")
-_NUMBERED = ("run", "echo", "flip", "inv", "split", "chunk")  # BIDS: an index, which may have leading zeros
+_NUMBERED = ("run", "echo", "flip", "inv", "split", "chunk")  # BIDS: indices, which may have leading zeros
 _KINDS_OF_DATA = ("anat", "func", "dwi", "fmap", "perf")  # folders of BIDS; its pet is a modality already
-_TIMES = ("t1", "t2")  # points in time as often as weightings
+_TIMES = ("t1", "t2")  # often points in time, not weightings
 _WILDCARD = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]")
 _BETWEEN_WORDS = re.compile(r"[_\-. ]+")
 
@@ -27,12 +27,12 @@ class Found:
 
     Attributes:
         path: a file, or the folder of a DICOM series.
-        matched: what each wildcard matched, a suffix left out; None where that is not clear.
-        alike: the same without the words that name a modality, and without what is empty then: equal in
-            ``p1/CT/CT_1`` and ``p1/PET/PET_1``.
-        folders: those of ``alike`` that stand in the names of folders, as far as they matched anything.
-        entities: ``key-value`` pairs of the file name, and subject and session of its folders; a session that is
-            named after a modality (``ses-mri``) is none.
+        matched: the text of each wildcard, without a suffix; None if ambiguous.
+        alike: the same without words that name a modality and without empty parts: equal for ``p1/CT/CT_1`` and
+            ``p1/PET/PET_1``.
+        folders: the non-empty parts of ``alike`` in folder names.
+        entities: ``key-value`` pairs of the file name, and subject and session of its folders; a session named after a
+            modality (``ses-mri``) does not count.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class Found:
 
 
 def find(root: Path, pattern: str) -> list[Found]:
-    """The images that a pattern finds; hidden files and what is not an image (such as a sidecar) are left out.
+    """The images that a pattern finds; hidden files and non-images (such as sidecars) are left out.
 
     Args:
-        root: the folder to look in.
-        pattern: of :meth:`pathlib.Path.glob`. It may find folders of DICOM series, or the slices in them, which stand
+        root: the folder to search.
+        pattern: of :meth:`pathlib.Path.glob`. It may match folders of DICOM series, or the slices in them, which stand
             for their folder.
 
     Raises:
@@ -101,7 +101,7 @@ def _described(image: Path, root: Path, matches: re.Pattern[str], path: Path, is
         spans = [match.span(index + 1) for index in range(matches.groups)]
         inside = [index for index, (start, _) in enumerate(spans) if start >= last]
         texts = [text.strip("/") for text in match.groups()]
-        if is_slice:  # the name of a slice says nothing of its series
+        if is_slice:  # the name of a slice does not identify its series
             texts = [text for index, text in enumerate(texts) if index not in inside]
             inside = []
         matched = tuple(
@@ -123,7 +123,7 @@ def _is_kind(word: str) -> bool:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """A regular expression for the path below the root, a group for each wildcard."""
+    """A regular expression for the path below the root, with a group for each wildcard."""
     parts = Path(pattern).parts
     text = ""
     for index, part in enumerate(parts):
@@ -156,7 +156,7 @@ def _of_one_name(part: str) -> str:
 
 
 def _entities(file: Path, root: Path) -> dict[str, str]:
-    """The ``key-value`` entities of a file name, and those of its folders that name subject and session."""
+    """The ``key-value`` entities of a file name, plus subject and session from its folders."""
     found = {}
     for folder in file.relative_to(root).parts[:-1]:
         match = _ENTITY.fullmatch(folder)
@@ -172,6 +172,6 @@ def _entities(file: Path, root: Path) -> dict[str, str]:
 
 
 def _session(label: str) -> str:
-    """The session without the modality that it is named after: none of ``mri``, ``01`` of ``pet01``."""
+    """The session without the modality in its name: nothing for ``mri``, ``01`` for ``pet01``."""
     words: Sequence[str] = re.findall(r"[A-Za-z]+|[0-9]+", label)
     return "".join(words[1:]) if words and words[0].isalpha() and _is_kind(words[0]) else label

@@ -1,7 +1,7 @@
-"""The anatomy of the head phantom: which tissue lies where in the head frame.
+"""The anatomy of the head phantom: the tissue at each point of the head frame.
 
 The brain is that of the template, deformed to the individual; skull, face and lesions are painted around and into it.
-What is painted later lies over what was painted before.
+Later paint covers earlier paint.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from .subject import PINEAL, TEMPLATE_CENTRE_MM, TEMPLATE_SCALE, VENTRICLES, Sub
 from .template import template
 
 BRAIN = ("csf", "grey matter", "white matter", "deep nuclei")
-STEM_END_MM = -66.0  # where the template ends; the spinal cord goes on
+STEM_END_MM = -66.0  # end of the template; the spinal cord continues
 
 
 def paint_head(canvas: Canvas, points: Points, subject: Subject) -> None:
@@ -57,7 +57,7 @@ def _paint_inside(
 
 
 def _paint_brain(canvas: Canvas, p: Points, in_template: Tensor, cranium: Tensor, subject: Subject) -> None:
-    """Inside the skull: CSF, the petrous ridges, and the grey and white matter of the template over them."""
+    """Inside the skull: CSF, the petrous ridges, and over them the template's grey and white matter."""
     canvas.paint("csf", cranium)
     canvas.paint_part(p.z < -25, paint_petrous, p)
     centre = torch.tensor(VENTRICLES[0])[:, None]
@@ -74,7 +74,7 @@ def _paint_brain(canvas: Canvas, p: Points, in_template: Tensor, cranium: Tensor
 
 
 def _deep_nuclei(p: Points) -> Tensor:
-    """Where grey matter is that of the thalamus, the lentiform and the caudate nucleus: 1 there, 0 elsewhere."""
+    """Weight of the deep nuclei (thalamus, lentiform and caudate nucleus): 1 there, 0 elsewhere."""
     thalamus = ellipsoid(p, (11, -2, 1), (11, 15, 10), paired=True)
     lentiform = ellipsoid(p, (23, 17, -6), (10, 19, 12), paired=True)
     caudate = union(rod(p, (11, 32, 0), (13, 18, 12), (8, 6)), rod(p, (13, 18, 12), (17, -2, 16), (6, 5)))

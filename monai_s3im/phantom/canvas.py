@@ -1,4 +1,4 @@
-"""What the head phantom is painted with: tissues, soft shapes, and the canvas that one goes over the other on.
+"""The painting tools of the head phantom: tissues, soft shapes, and the canvas.
 
 Every shape is a signed distance in mm (negative inside). A voxel on a boundary belongs to both tissues in proportion
 (partial volume).
@@ -14,7 +14,7 @@ Point = tuple[float, float, float]
 
 
 class Tissue(NamedTuple):
-    """What the scanners see of one tissue: its label and CT (HU), T1, T2, SPECT and PET values (arbitrary units)."""
+    """The label of one tissue and its CT (HU), T1, T2, SPECT and PET values (arbitrary units)."""
 
     label: int
     ct: float
@@ -94,12 +94,12 @@ def within(*distances: Tensor) -> Tensor:
 
 
 class Canvas:
-    """Points that are painted with one tissue after the other, each over the ones before.
+    """Points painted with one tissue after another, each over the ones before.
 
     Args:
         points: Number of points n.
         softness_mm: Width of a boundary, about one voxel.
-        modalities: What is painted: fields of `Tissue`.
+        modalities: The fields of `Tissue` to paint.
     """
 
     def __init__(self, points: int, softness_mm: float, modalities: tuple[str, ...]) -> None:
@@ -110,7 +110,7 @@ class Canvas:
         self.softness_mm = softness_mm
 
     def paint_part(self, where: Tensor, painter: Callable[..., None], *fields: Points | Tensor) -> None:
-        """Lets `painter(canvas, *fields)` work on the points of a mask only."""
+        """Applies `painter(canvas, *fields)` to the points of a mask only."""
         index = where.nonzero()[:, 0]
         if len(index) == 0:
             return
@@ -140,11 +140,11 @@ class Canvas:
 
         Args:
             tissues: k names.
-            fractions: (k, n), in [0, 1], at most 1 together; what they leave keeps what was painted before.
+            fractions: (k, n), in [0, 1], at most 1 in sum; the rest keeps the earlier paint.
         """
         colors = torch.tensor([self.colors[tissue] for tissue in tissues])
         self.values.mul_(1 - fractions.sum(dim=0))
-        for color, fraction in zip(colors, fractions, strict=True):  # a matrix product rounds by its size
+        for color, fraction in zip(colors, fractions, strict=True):  # a matrix product rounds by size
             self.values.addcmul_(color[:, None], fraction)
         most, which = fractions.max(dim=0)
         labels = torch.tensor([TISSUES[tissue].label for tissue in tissues], dtype=torch.uint8)[which]

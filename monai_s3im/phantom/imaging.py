@@ -1,8 +1,8 @@
-"""The imaging of the head phantom: one seeded head, seen by CT, T1, T2, SPECT and PET.
+"""The imaging of the head phantom: one seeded head in CT, T1, T2, SPECT and PET.
 
-Values of the tissues before blur and noise. They are typical ones from general knowledge, not those of a scanner: CT
-in HU, MR in arbitrary units of at most 1000 (T1- and T2-weighted at 1.5 to 3 T), uptake relative to white matter
-(SPECT as a perfusion tracer, PET as FDG).
+Tissue values before blur and noise. They are typical values from general knowledge, not measured by a scanner: CT in
+HU, MR in arbitrary units of at most 1000 (T1- and T2-weighted at 1.5 to 3 T), uptake relative to white matter (SPECT as
+a perfusion tracer, PET as FDG).
 
 | tissue        |    CT |   T1 |  T2 | SPECT | PET | | tissue        |   CT |  T1 |  T2 | SPECT | PET |
 |---------------|------:|-----:|----:|------:|----:|-|---------------|-----:|----:|----:|------:|----:|
@@ -54,8 +54,8 @@ class HeadPhantom:
     Args:
         volumes: "ct" (HU), "t1", "t2", "spect", "pet" as float32 and "labels" as uint8 (`phantom.canvas.TISSUES`),
             each a MetaTensor (1, X, Y, Z) with the affine from voxel to RAS mm.
-        landmarks: Centre in RAS mm of "right_eye", "left_eye", "pineal" (a calcification) and of the "tumour" and
-            "haemorrhage" that this head has: one of them or both.
+        landmarks: Centre in RAS mm of "right_eye", "left_eye", "pineal" (a calcification), and of "tumour" and
+            "haemorrhage", of which a head has one or both.
     """
 
     volumes: dict[str, MetaTensor]
@@ -75,8 +75,8 @@ def head_phantom(
         shape: Voxels along x (to the right), y (to the front) and z (to the top).
         spacing_mm: Voxel size in mm along each axis.
         seed: The individual: geometry, lesions and noise. Not negative.
-        oblique_deg: Turns the grid, not the head, about the left-right axis, as a tilted scan does.
-        modalities: Which of "ct", "t1", "t2", "spect" and "pet" to make; fewer take less time and are the same.
+        oblique_deg: Rotates the grid, not the head, about the left-right axis, like a tilted scan.
+        modalities: Which of "ct", "t1", "t2", "spect" and "pet" to make; fewer take less time and have the same values.
 
     Raises:
         InputError: A size or a spacing that is not positive, a negative seed, or an unknown modality.
@@ -84,10 +84,10 @@ def head_phantom(
     if len(shape) != 3 or min(shape) < 1 or len(spacing_mm) != 3 or min(spacing_mm) <= 0 or seed < 0:
         raise InputError(
             f"A phantom of shape {shape}, spacing {spacing_mm} mm and seed {seed} cannot be made: "
-            "give three positive sizes, three positive spacings and a seed of 0 or more."
+            "give three positive sizes, three positive spacings and a seed of 0 or more"
         )
     if unknown := [name for name in modalities if name not in IMAGING]:
-        raise InputError(f"A phantom has no {unknown[0]}: choose from {', '.join(IMAGING)}.")
+        raise InputError(f"A phantom has no {unknown[0]}: choose from {', '.join(IMAGING)}")
     affine = _affine(shape, spacing_mm, oblique_deg)
     subject = draw_subject(seed)
     made = tuple(name for name in IMAGING if name in modalities)
@@ -122,7 +122,7 @@ def _paint(
     subject: Subject,
     modalities: tuple[str, ...],
 ) -> tuple[Tensor, Tensor]:
-    """Tissue values (C, X, Y, Z) without blur and noise, and labels (X, Y, Z), slab by slab to stay in the cache."""
+    """Tissue values (C, X, Y, Z) without blur and noise, and labels (X, Y, Z), computed in slabs that fit the cache."""
     matrix = torch.as_tensor(affine, dtype=torch.float32)
     to_head = subject.rotation.T / subject.scale[:, None]
     values, labels = torch.empty(len(modalities), *shape), torch.empty(shape, dtype=torch.uint8)
@@ -159,7 +159,7 @@ def _blurs(shape: Sequence[int], spacing_mm: tuple[float, ...], fwhm_mm: float) 
 
 def _ct(values: Tensor, name: str, spacing_mm: tuple[float, ...], generator: torch.Generator) -> Tensor:
     squares = [float((m**2).sum(dim=1).median()) for m in _blurs(values.shape, spacing_mm, FWHM_MM[name])]
-    left = float(np.prod(squares)) ** 0.5  # of the deviation of white noise, after the blur
+    left = float(np.prod(squares)) ** 0.5  # share of the deviation of white noise after the blur
     noise = torch.randn(values.shape, generator=generator) * (CT_NOISE_HU / left)
     return gaussian_blur(values + noise, spacing_mm, FWHM_MM[name])
 

@@ -1,4 +1,4 @@
-"""What lies around the brain of the head phantom, in the proportions of a typical adult: scalp, skull, face, spine."""
+"""The surroundings of the phantom's brain, in the proportions of a typical adult: scalp, skull, face, spine."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ FACE_DOWN_MM = 8.0
 
 
 def _dome(p: Points) -> Tensor:
-    """A smooth egg a little inside the vault, flat below: what is well inside it is the base of the skull."""
+    """A smooth egg slightly inside the vault, flat below; bone well inside it is the base of the skull."""
     x, z = p.x / (1 - 0.10 * (p.y / 86).clamp(-1, 1)), p.z * (1 + 0.375 * (p.z < 0))
     return ellipsoid(Points.at(x, p.y, z), (0, 0, 0), (64, 82, 66))
 
@@ -69,7 +69,7 @@ def paint_face(canvas: Canvas, p: Points, still: Points, texture: Tensor) -> Non
 
 
 def paint_eyes(canvas: Canvas, still: Points) -> None:
-    """The eyeballs, over the roof of the orbit where that is low."""
+    """The eyeballs, painted over the roof of the orbit where that is low."""
     canvas.paint("muscle", ellipsoid(still, EYE, (13.2, 13.2, 13.2), paired=True))
     canvas.paint("vitreous", ellipsoid(still, EYE, (11.8, 11.8, 11.8), paired=True))
     canvas.paint("muscle", ellipsoid(still, (EYE[0], EYE[1] + 9, EYE[2]), (4.5, 2.2, 4.5), paired=True))  # lens
@@ -88,7 +88,7 @@ def _paint_base(canvas: Canvas, p: Points, texture: Tensor) -> None:
 
 
 def paint_petrous(canvas: Canvas, p: Points) -> None:
-    """The petrous ridges, where they reach into the skull between temporal lobes and cerebellum."""
+    """The petrous ridges that reach into the skull between temporal lobes and cerebellum."""
     canvas.paint("petrous bone", _petrous(Points.at(p.x, p.y, p.z + FACE_DOWN_MM)))
 
 
@@ -97,7 +97,7 @@ def _petrous(p: Points) -> Tensor:
 
 
 def paint_spine(canvas: Canvas, p: Points) -> None:
-    """The foramen magnum and what goes through it: vertebrae, CSF and the spinal cord."""
+    """The foramen magnum with vertebrae, CSF and spinal cord."""
     top = (0, -26, -68)
     canvas.paint("cortical bone", rod(p, (0, -30, -86), (0, -36, -125), (15, 17), paired=False))
     canvas.paint("csf", rod(p, top, (0, -36, -125), (10, 8), paired=False))

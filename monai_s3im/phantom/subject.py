@@ -1,7 +1,7 @@
 """The individual of the head phantom: its size, pose, shape and lesions, drawn from a seed.
 
 The HEAD FRAME is in mm with x to the right, y to the front, z to the top and its origin near the middle of the brain.
-The template is larger than a typical brain, so it lies in the head frame at 92 % of its size.
+The template is larger than a typical brain, so it is scaled to 92 % in the head frame.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ TEMPLATE_SCALE = 0.92
 TEMPLATE_CENTRE_MM = (0.0, -17.0, 6.0)  # MNI: the origin of the head frame
 EYE = (31.0, 68.0, -40.0)
 PINEAL = (0.0, -9.0, -4.0)
-VENTRICLES = ((0.0, 2.0, 11.0), 24.0)  # what grows and shrinks with them: centre and reach, mm
+VENTRICLES = ((0.0, 2.0, 11.0), 24.0)  # region that scales with them: centre and reach, mm
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One individual: what differs between heads, drawn from a seed.
+    """The individual properties of a head, drawn from a seed.
 
     Args:
         rotation: (3, 3) head frame to world.
@@ -31,9 +31,9 @@ class Subject:
         scale: (3,) size of the head along its own axes, about 1.
         skull_mm: Thickness of the skull.
         scalp_mm: Thickness of the fat under the scalp.
-        atrophy: Weight of cerebrospinal fluid against tissue, about 1: more widens the sulci.
+        atrophy: Weight of cerebrospinal fluid against tissue, about 1: more of it widens the sulci.
         ventricle: Size of the ventricles, about 1.
-        lesions: Centre (head frame, mm) and radius (mm) of "tumour" and "haemorrhage", where there is one.
+        lesions: Centre (head frame, mm) and radius (mm) of "tumour" and "haemorrhage", if present.
         noise: Smooth fields (4, D, H, W): displacement (mm, three) and fine texture.
     """
 

@@ -1,7 +1,8 @@
 """The real anatomy in the head phantom: tissue maps of the ICBM 152 nonlinear symmetric template (2009a).
 
 The maps are the mean of 152 heads, in MNI space: mm, x to the right, y to the front, z to the top, origin at the
-anterior commissure. `LICENSE-ICBM152` beside them holds their notice and references; `.ci/head_template.py` made them.
+anterior commissure. `LICENSE-ICBM152` in the same folder has their notice and references; `.ci/head_template.py` made
+them.
 """
 
 from functools import cache
@@ -22,7 +23,7 @@ class Lattice(NamedTuple):
 
     Args:
         values: (C, D, H, W), x along the last axis.
-        origin_mm: (3,) place of the first voxel: x, y, z.
+        origin_mm: (3,) position of the first voxel: x, y, z.
         spacing_mm: Between voxels.
     """
 
@@ -42,7 +43,7 @@ class Lattice(NamedTuple):
 
 @cache
 def template() -> tuple[Lattice, Lattice]:
-    """The probabilities of grey and of white matter, and the distance in mm to the inner skull, negative inside."""
+    """The probabilities of grey and white matter, and the distance in mm to the inner skull, negative inside."""
     with np.load(FILE) as stored:
         tissues = torch.from_numpy(stored["tissues"]).float() / 255
         cranium = (torch.from_numpy(stored["cranium"]).float()[None] - CRANIUM_ZERO) / CRANIUM_PER_MM

@@ -26,16 +26,16 @@ from monai_s3im.modalities import FUNCTIONAL, MODALITIES
 from .imaging import HeadPhantom, head_phantom
 
 MARKER = "phantom.json"
-EDITION = 2  # to be raised when the same arguments give other pictures
+EDITION = 2  # raise it when the same arguments give different pictures
 PICTURE = 256
 SLICE_GRID = (192, 192, 30)
 SLICE_SPACING_MM = (1.2, 1.2, 3.0)
-SLICE_MARGIN = 4  # slices at either end that are not written: SPECT is blurred into them
-VOLUMES_WORK = 6  # what the volumes take, in heads of slices
-PARTNERS = ("ct", "spect")  # of T1, slice by slice in turn
+SLICE_MARGIN = 4  # slices left out at either end, into which SPECT is blurred
+VOLUMES_WORK = 6  # cost of the volumes, in heads of slices
+PARTNERS = ("ct", "spect")  # of T1, alternating by slice
 _COLORS_OF_PICTURES = "afmhot"  # of matplotlib; pseudo-colour as in the atlas of the paper
 SLICE_MODALITIES = {"t1": "mr", "ct": "ct", "spect": "spect"}  # volume: modality
-COARSE_GRIDS = {"pet": ((54, 60, 34), 3.2), "spect": ((44, 50, 26), 4.0)}  # size, spacing in mm: less than the head
+COARSE_GRIDS = {"pet": ((54, 60, 34), 3.2), "spect": ((44, 50, 26), 4.0)}  # size, spacing in mm: smaller than the head
 
 
 def write_phantom(
@@ -50,7 +50,7 @@ def write_phantom(
 
     Pictures are PNG, 256 x 256 pixels of 0.9 mm, 8 bit, front up and the patient's right on the left. CT has the brain
     window, SPECT is RGB in the colours of its modality. Subjects in `validation` (the last quarter) are not in
-    `training`. A folder that holds the same phantom already is left as it is.
+    `training`. A folder that already has the same phantom is left unchanged.
 
     Args:
         folder: The folder to write: new, empty, or written by this function before.
@@ -59,13 +59,13 @@ def write_phantom(
         seed: Of the whole set, 0 or more.
         volumes: Also write CT, T1, T2, SPECT and PET of the first subject as NIfTI, with `volumes/pairs.csv`. SPECT and
             PET have coarser grids that cover less than the head.
-        progress: Is called before each step with what comes and how much of the whole is done, 0 to 1.
+        progress: Called before each step with its name and the fraction done, 0 to 1.
 
     Returns:
         The path of `datalist.json`.
 
     Raises:
-        InputError: An argument out of range, or a folder that holds something else.
+        InputError: An argument out of range, or a folder with other content.
         OutputError: The folder cannot be written; nothing is left behind.
     """
     folder = Path(folder)
@@ -73,7 +73,7 @@ def write_phantom(
     if subjects < 2 or not 1 <= slices_per_subject <= most or seed < 0:
         raise InputError(
             f"{subjects} subjects of {slices_per_subject} slices with seed {seed} cannot be written to {folder}: "
-            f"give 2 subjects or more, 1 to {most} slices and a seed of 0 or more."
+            f"give 2 subjects or more, 1 to {most} slices and a seed of 0 or more"
         )
     made_of = {
         "phantom": EDITION,
@@ -100,19 +100,19 @@ def write_phantom(
     except OutputError:
         raise
     except OSError as error:
-        if _holds(folder, made_of):  # another process was quicker
+        if _holds(folder, made_of):  # another process was faster
             return folder / "datalist.json"
         raise OutputError(
-            f"{folder} cannot be written ({error.strerror}): choose a folder that you may write to, with free space."
+            f"{folder} cannot be written ({error.strerror}): choose a folder that you may write to, with free space"
         ) from error
     return folder / "datalist.json"
 
 
 def _holds(folder: Path, made_of: dict[str, Any]) -> bool:
-    """Whether the phantom is there already.
+    """Whether the phantom already exists.
 
     Raises:
-        InputError: The folder holds something else.
+        InputError: The folder has other content.
     """
     if not exists(folder) or (isdir(folder) and not any(folder.iterdir())):
         return False
@@ -121,7 +121,7 @@ def _holds(folder: Path, made_of: dict[str, Any]) -> bool:
             return True
     except (OSError, ValueError):
         pass
-    raise InputError(f"{folder} holds other files or another phantom: name a new folder or empty this one.")
+    raise InputError(f"{folder} holds other files or another phantom: name a new folder or empty this one")
 
 
 def _subject_seed(seed: int, subject: int) -> int:
@@ -135,7 +135,7 @@ def _write_set(
         (folder / name).mkdir(parents=True)
     sections: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
     first_validation = subjects - max(1, subjects // 4)
-    with ThreadPoolExecutor(2) as pool:  # much of a head is drawn by one core
+    with ThreadPoolExecutor(2) as pool:  # much of a head is computed on one core
         heads = pool.map(lambda subject: _head_of_slices(_subject_seed(seed, subject)), range(subjects))
         for subject in range(subjects):
             progress(f"slices of head {subject + 1} of {subjects}", subject)

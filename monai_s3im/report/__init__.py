@@ -1,4 +1,4 @@
-"""The report of a batch: one HTML file that needs nothing else, no network either."""
+"""The report of a batch: one self-contained HTML file that needs no network."""
 
 import base64
 import gzip
@@ -36,13 +36,13 @@ from .strips import Strip
 logger = logging.getLogger(__name__)
 
 FUSED_BYTES = 3_000_000
-"""The most that the fused volume of a case adds to a page."""
+"""Most bytes that the fused volume of a case adds to a page."""
 
 SOURCE_BYTES = 1_000_000
-"""The most that each of its sources adds."""
+"""Most bytes that each of its sources adds."""
 
 TOTAL_BYTES = 100_000_000
-"""The most that all volumes add to a page; further cases have no viewer."""
+"""Most bytes that all volumes add to a page; further cases have no viewer."""
 
 _HERE = Path(__file__).parent
 
@@ -53,10 +53,10 @@ class GuardLine:
 
     Attributes:
         name: short.
-        title: what is measured.
+        title: the measured quantity.
         value: rounded.
         bound: ``"at most 2"``.
-        holds: whether the bound is kept.
+        holds: whether the bound is met.
     """
 
     name: str
@@ -68,19 +68,19 @@ class GuardLine:
 
 @dataclass(frozen=True)
 class Card:
-    """What the page shows of a case beside its row.
+    """The details that the page shows for a case in addition to its row.
 
     Attributes:
         case: the case.
-        montage: the picture as WebP in base64; None: there is none.
+        montage: the picture as WebP in base64; None: no picture.
         size: its width and height.
-        description: what it shows.
-        note: why something is not shown.
-        volumes: those of the viewer by name; empty: no viewer.
-        images: what the viewer gets for each volume, by the same names.
+        description: description of the picture.
+        note: reason why something is not shown.
+        volumes: volumes of the viewer by name; empty: no viewer.
+        images: display options of each volume, by the same names.
         guards: guards and readability of uptake.
-        rating: what a reader has said of the case.
-        is_rating_old: whether that was about an earlier fused image.
+        rating: the reader's rating of the case.
+        is_rating_old: whether the rating belongs to an earlier fused image.
     """
 
     case: Case
@@ -105,16 +105,15 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` into the output folder of a batch, complete or not at all.
 
-    It is made of what is there, ``summary.csv``, the records, the fused images and ``ratings.json``, and of the sources
-    of the pairs.
-    A case that cannot be shown is listed with the reason; it does not stop the others.
+    It is made from ``summary.csv``, the records, the fused images, ``ratings.json``, and the sources of the pairs. A
+    case that cannot be shown is listed with the reason; it does not stop the others.
 
     Args:
         output_dir: the folder.
-        pairs: where the sources are; of a case that is not among them the fused image alone is shown.
-        color_map: the file of a colour map that the batch was fused with; a record has only its name and SHA256.
+        pairs: the sources; for a case without a pair only the fused image is shown.
+        color_map: the file of the batch's colour map; a record has only its name and SHA256.
         max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
-        progress: called with the cases done and all cases.
+        progress: called with the numbers of cases done and of all cases.
 
     Returns:
         The file.
@@ -151,7 +150,7 @@ def write_report(
 
 
 def _card(case: Case, pair: Pair | None, color_map: str | None, max_gib: float, bytes_left: int) -> Card:
-    """Draw a case, or write why it cannot be drawn."""
+    """Draw a case, or give the reason why it cannot be drawn."""
     output = case.result.output
     if output is None or case.record is None:
         return Card(case, note="Its record is gone or damaged: fuse it again.")
@@ -221,7 +220,7 @@ def _is_uptake(images: CaseImages, index: int) -> bool:
 
 
 def _range_of(record: FusionRecord, key: str) -> tuple[float, float]:
-    """The values that became 0 and 1; (0, 1) where the range is compressed, so that no value can be read back."""
+    """The values that became 0 and 1; (0, 1) if the range is compressed and values cannot be recovered."""
     source = record.sources[key]
     is_compressed = source.modality == "ct" and {source.ct_window, record.settings.window} & set(CT_KNEES)
     lower, upper = (0.0, 1.0) if is_compressed else source.intensity_range
@@ -229,7 +228,7 @@ def _range_of(record: FusionRecord, key: str) -> tuple[float, float]:
 
 
 def _viewer_images(images: CaseImages, case: Case) -> dict[str, dict[str, Any]]:
-    """What the viewer shows each volume with; see FusionViewer.show in viewer.js."""
+    """The display options of each volume; see FusionViewer.show in viewer.js."""
     record = case.record
     if record is None:
         return {}
@@ -255,7 +254,7 @@ def _viewer_images(images: CaseImages, case: Case) -> dict[str, dict[str, Any]]:
 
 
 def _page(folder: Path, batch: ReportedBatch, cards: Iterator[Card]) -> Iterator[str]:
-    """The text of the page, piece by piece, so that no two cases are in memory at once."""
+    """The text of the page in pieces, with one case in memory at a time."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -303,5 +302,5 @@ def _text(value: Any) -> str:
 
 
 def _csp_hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline element of that text."""
+    """The Content-Security-Policy source of an inline element with this text."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

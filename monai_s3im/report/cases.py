@@ -1,4 +1,4 @@
-"""What a report is about: the cases of a batch as its output folder holds them, and how their metrics compare."""
+"""The cases of a report, read from the output folder of a batch, and the comparison of their metrics."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -18,12 +18,12 @@ _SIGMA_OF_MAD = 0.6745  # median absolute deviation of a normal distribution, in
 
 Attention = Literal["failed", "warning", "outlier", "clear"]
 ATTENTIONS: tuple[Attention, ...] = ("failed", "warning", "outlier", "clear")
-"""What a case calls for, the most urgent first; clear: no warnings, no outliers."""
+"""The states of a case, most urgent first; clear: no warnings, no outliers."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """The values of one metric in a group of like cases.
+    """The values of one metric in a group of similar cases.
 
     Attributes:
         values: finite.
@@ -37,10 +37,10 @@ class Distribution:
         return median(self.values)
 
     def is_outlier(self, value: float) -> bool:
-        """Whether a value is far from the median, as robustly as that: modified z-score above 3.5.
+        """Whether a value is far from the median: a modified z-score above 3.5.
 
-        The score is 0.6745 (x - median) / MAD, MAD being the median absolute deviation. None is an outlier among fewer
-        than 8 values, or where more than half are equal.
+        The score is 0.6745 (x - median) / MAD, MAD being the median absolute deviation. Fewer than 8 values, or values
+        of which more than half are equal, have no outliers.
 
         References:
             B. Iglewicz, D. C. Hoaglin: How to Detect and Handle Outliers. ASQC Quality Press, 1993.
@@ -57,8 +57,8 @@ class Case:
 
     Attributes:
         result: its row of the summary.
-        record: how it was made; None if it failed, or the record is gone.
-        outliers: names of metrics that are far from those of like cases.
+        record: how it was made; None if it failed, or the record is missing.
+        outliers: metrics far from those of similar cases.
     """
 
     result: CaseResult
@@ -67,33 +67,33 @@ class Case:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the record warns of, else the summary."""
+        """The warnings of the record, else of the summary."""
         return tuple(self.record.warnings if self.record else self.result.warnings)
 
     @property
     def attention(self) -> Attention:
-        """What the case calls for."""
+        """The state of the case."""
         if self.result.status == "failed":
             return "failed"
         return "warning" if self.warnings else "outlier" if self.outliers else "clear"
 
     @property
     def kind(self) -> str:
-        """What is fused: ``"MR + CT volumes"``, empty if not known; metrics are compared among cases of one kind."""
+        """The kind of pair: ``"MR + CT volumes"``, empty if unknown; metrics are compared within one kind."""
         if self.record is None or self.result.output is None:
             return ""
         what = "volumes" if is_volume(self.result.output) else "pictures"
         return f"{self.modality('image_a')} + {self.modality('image_b')} {what}"
 
     def modality(self, key: str) -> str:
-        """The modality of a source, as it is written in messages; empty if not known."""
+        """The label of a source's modality; empty if unknown."""
         name = self.record.sources[key].modality if self.record else ""
         return MODALITIES[name].label if name in MODALITIES else name
 
 
 @dataclass(frozen=True)
 class ReportedBatch:
-    """The cases of a batch, those that call for a look first, and the distributions of their metrics.
+    """The cases of a batch, the most urgent first, and the distributions of their metrics.
 
     Attributes:
         cases: all.
@@ -105,7 +105,7 @@ class ReportedBatch:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many cases call for what."""
+        """The number of cases in each state."""
         return {attention: sum(case.attention == attention for case in self.cases) for attention in ATTENTIONS}
 
 
@@ -113,7 +113,7 @@ def read_batch(output_dir: Path) -> ReportedBatch:
     """Read the cases of a batch from its output folder: ``summary.csv`` and the records.
 
     Raises:
-        InputError: if there is no summary, or it is that of something else.
+        InputError: if the summary is missing, or no batch wrote it.
     """
     cases = [Case(result, _record_of(result)) for result in read_summary(output_dir)]
     groups: dict[str, list[Case]] = {}
@@ -125,7 +125,7 @@ def read_batch(output_dir: Path) -> ReportedBatch:
 
 
 def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:
-    """What the records of all fused cases have in common beside their sources, and the weights of each task."""
+    """The common settings and versions in all records, and the weights of each task."""
     records = [case.record for case in cases if case.record is not None]
     first, *others = [record.shared for record in records] or [{}]
     weights = {f"weights of {record.task or 'all'}": record.weights_sha256 for record in records}
@@ -133,13 +133,13 @@ def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:
 
 
 def _record_of(result: CaseResult) -> FusionRecord | None:
-    """The record of a case; None where there is none, or it cannot be used."""
+    """The record of a case; None if it is missing or unusable."""
     if result.output is None:
         return None
     try:
         record = FusionRecord.read(result.output)
-        json.dumps(record and record.as_json(), ensure_ascii=False).encode()  # half a character cannot stand on a page
-    except ValueError:  # InputError too
+        json.dumps(record and record.as_json(), ensure_ascii=False).encode()  # a page cannot contain half a character
+    except ValueError:  # includes InputError
         return None
     return (
         record

@@ -21,7 +21,7 @@ _CHECK_PIXELS = 33
 _GAP = 6
 _HEADER = 30
 _BAR_PIXELS = 384
-_HEAD = 0.1  # brighter than this belongs to the head
+_HEAD = 0.1  # brighter voxels belong to the head
 _QUALITY = 82
 _OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
 _LIGHT, _DIM = (235, 235, 235), (150, 170, 190)
@@ -36,7 +36,7 @@ class Montage:
     Attributes:
         webp: the picture, WebP.
         size: width and height in pixels.
-        description: what it shows, in a sentence.
+        description: a sentence for the alternative text.
     """
 
     webp: bytes
@@ -47,14 +47,14 @@ class Montage:
 def montage(images: CaseImages, titles: tuple[str, str], color_bar: ColorBar | None = None) -> Montage:
     """Draw a case, in its true proportions.
 
-    Volumes are cut in the axial, the coronal and the sagittal plane of their grid through the centre of the head, or of
-    what both sources cover of it. Axial and coronal planes have the patient's right on the left, sagittal ones the
+    Volumes are cut in the axial, coronal and sagittal planes of their grid through the centre of the head, or of the
+    part of it that both sources cover. Axial and coronal planes have the patient's right on the left, sagittal ones the
     front; letters show it.
 
     Args:
         images: on one grid.
         titles: of the columns A and B.
-        color_bar: what the colours mean; it is drawn below.
+        color_bar: the colour scale, drawn below.
     """
     columns = [*titles, "fused", "checkerboard of A and B"] if images.sources else ["fused"]
     volumes = [*images.sources, images.fused]
@@ -75,7 +75,7 @@ def montage(images: CaseImages, titles: tuple[str, str], color_bar: ColorBar | N
 
 
 def _centre(images: CaseImages) -> list[float]:
-    """The mean voxel of the head where all sources cover it, else of the head, else of the volume."""
+    """The centre voxel of the head where all sources cover it, else of the head, else of the volume."""
     head = images.fused.as_tensor().amax(0) > _HEAD
     overlap = head if images.covered is None else head & images.covered.as_subclass(torch.Tensor).all(0)
     for mask in (overlap, head):
@@ -106,7 +106,7 @@ def _plane_row(volumes: Sequence[MetaTensor], plane: str, at: Sequence[float]) -
 def _row(
     cuts: Sequence[Pixels], pixel_mm: tuple[float, float], letters: Sequence[str] | None, field_mm: float
 ) -> list[Image.Image]:
-    """Tiles of one row, sources first, in one scale: ``field_mm`` becomes ``TILE_PIXELS``."""
+    """Tiles of one row, sources first, at one scale: ``field_mm`` becomes ``TILE_PIXELS``."""
     rows, columns = cuts[0].shape[:2]
     scale = TILE_PIXELS / field_mm
     size = (max(1, round(columns * pixel_mm[1] * scale)), max(1, round(rows * pixel_mm[0] * scale)))
@@ -125,7 +125,7 @@ def _checkerboard(first: Image.Image, second: Image.Image) -> Image.Image:
 
 
 def _draw_letters(tile: Image.Image, letters: Sequence[str]) -> None:
-    """Write left, right, top and bottom at the edges."""
+    """Write the labels of left, right, top and bottom at the edges."""
     (width, height), font = tile.size, ImageFont.load_default(15)
     places = [
         (3, height // 2, "lm"),
@@ -139,7 +139,7 @@ def _draw_letters(tile: Image.Image, letters: Sequence[str]) -> None:
 
 
 def _sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Image.Image:
-    """Tiles in columns below their titles, each in the middle of its place, on black."""
+    """Tiles in columns below their titles, each centred in its cell, on black."""
     width = max(TILE_PIXELS, *(tile.width for row in rows for tile in row))
     heights = [row[0].height for row in rows]
     size = (len(titles) * (width + _GAP) + _GAP, _HEADER + sum(heights) + _GAP * len(rows))
@@ -156,7 +156,7 @@ def _sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Imag
 
 
 def _with_bar(sheet: Image.Image, color_bar: ColorBar) -> Image.Image:
-    """The sheet with the colour bar below, its ends and their unit beside it."""
+    """The sheet with the colour bar below it, labelled with both ends and the unit."""
     wider = Image.new("RGB", (sheet.width, sheet.height + _HEADER))
     wider.paste(sheet)
     colors = Image.fromarray(np.array(color_bar.colors, dtype=np.uint8)[None])

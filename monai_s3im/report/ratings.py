@@ -1,4 +1,4 @@
-"""What a reader thinks of the cases of a report: ``ratings.json`` beside ``report.html``."""
+"""A reader's ratings of the cases of a report: ``ratings.json`` next to ``report.html``."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,19 +11,19 @@ from monai_s3im.formats.writing import write_json
 
 VERDICTS = ("good", "doubtful", "bad")
 MOST_LETTERS = 2000
-"""Of a note."""
+"""Longest note, in letters."""
 
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class Rating:
-    """A reader's word on a case.
+    """A reader's rating of a case.
 
     Attributes:
-        rating: one of :data:`VERDICTS`; empty where there is a note only.
+        rating: one of :data:`VERDICTS`; empty if there is only a note.
         note: text.
-        fused_sha256: of the fused image that was looked at.
+        fused_sha256: of the fused image that was rated.
         rated_at: date and time, ISO 8601.
     """
 
@@ -39,10 +39,10 @@ def ratings_path(folder: Path) -> Path:
 
 
 def parse_ratings(content: Any, names: Iterable[str]) -> dict[str, Rating]:
-    """Ratings by the name of the case, from the content of the file; cases that are not among ``names`` are left out.
+    """Ratings by case name, from the content of the file; cases not in ``names`` are left out.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the content is not ratings.
     """
     if not isinstance(content, Mapping) or not isinstance(content.get("ratings"), Mapping):
         raise ValueError("it has no ratings")
@@ -59,10 +59,10 @@ def _parsed(entry: Any, name: str) -> Rating:
 
 
 def read_ratings(folder: Path, names: Iterable[str]) -> dict[str, Rating]:
-    """The ratings beside a report by the name of the case; none where there is no file.
+    """The ratings next to a report, by case name; empty without a file.
 
     Raises:
-        InputError: the file is damaged or something else.
+        InputError: the file is damaged or has other content.
     """
     path = ratings_path(folder)
     try:
@@ -70,11 +70,11 @@ def read_ratings(folder: Path, names: Iterable[str]) -> dict[str, Rating]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be used ({str(error)[:200]}): correct it, or move it away") from error
+        raise InputError(f"{path} cannot be used ({str(error)[:200]}): correct or remove it") from error
 
 
 def write_ratings(folder: Path, ratings: Mapping[str, Rating]) -> Path:
-    """Write the ratings beside the report, complete or not at all.
+    """Write the ratings next to the report, complete or not at all.
 
     Raises:
         OutputError: the file cannot be written.

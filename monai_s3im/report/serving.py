@@ -1,4 +1,4 @@
-"""Show a report in the browser of this machine, and save its ratings beside it."""
+"""Show a report in the browser of this machine, and save its ratings next to it."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def serve_report(folder: Path, started: Callable[[str], None], port: int = 0) -> None:
-    """Serve ``report.html`` of a folder on loopback until interrupted; what is rated goes to ``ratings.json`` there.
+    """Serve ``report.html`` of a folder on loopback until interrupted; ratings are saved to ``ratings.json`` there.
 
     Args:
         folder: the output folder of a batch, with its report.
@@ -30,7 +30,7 @@ def serve_report(folder: Path, started: Callable[[str], None], port: int = 0) ->
         port: 0: a free one.
 
     Raises:
-        InputError: if there is no report, or the port is taken.
+        InputError: if the report is missing, or the port is taken.
     """
     page = folder / "report.html"
     if not isfile(page):
@@ -52,7 +52,7 @@ def report_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
 
 
 class ReportHandler(BaseHTTPRequestHandler):
-    """Answers for the report and the ratings, and for nothing else.
+    """Serves only the report and the ratings.
 
     Attributes:
         folder: of the report.
@@ -67,12 +67,12 @@ class ReportHandler(BaseHTTPRequestHandler):
         if not self._is_from_here():
             return
         if urlsplit(self.path).path not in {"/", "/report.html"}:
-            self._answer(HTTPStatus.NOT_FOUND, "There is only the report here.")
+            self._answer(HTTPStatus.NOT_FOUND, "Only the report is served here.")
             return
         try:
             self._answer(HTTPStatus.OK, (self.folder / "report.html").read_bytes(), "text/html; charset=utf-8")
         except OSError:
-            self._answer(HTTPStatus.NOT_FOUND, "The report is gone: write it again with s3im report.")
+            self._answer(HTTPStatus.NOT_FOUND, "The report is missing: write it again with s3im report.")
 
     def do_PUT(self) -> None:
         """The ratings, all of them."""
@@ -81,7 +81,7 @@ class ReportHandler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if self.path != "/ratings.json" or not length.isdigit() or int(length) > _MOST_BYTES:
             self.close_connection = True
-            self._answer(HTTPStatus.BAD_REQUEST, "This is not the ratings of the report.")
+            self._answer(HTTPStatus.BAD_REQUEST, "These are not the ratings of the report.")
             return
         try:
             ratings = parse_ratings(json.loads(self.rfile.read(int(length))), self.names)
@@ -94,12 +94,12 @@ class ReportHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, "saved")
 
     def _is_from_here(self) -> bool:
-        """No other name that points here, and no page of another site."""
+        """Refuse other host names and pages of other sites."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         is_own = urlsplit(f"//{host}").hostname in _LOOPBACK and origin in {None, f"http://{host}"}
         if not is_own:
             self.close_connection = True
-            self._answer(HTTPStatus.FORBIDDEN, "The report is served to this machine alone.")
+            self._answer(HTTPStatus.FORBIDDEN, "The report is served to this machine only.")
         return is_own
 
     def _answer(self, status: HTTPStatus, content: str | bytes, kind: str = "text/plain; charset=utf-8") -> None:
@@ -116,5 +116,5 @@ class ReportHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-        """Not to the terminal."""
+        """Keep requests out of the terminal."""
         logger.debug(format, *arguments)

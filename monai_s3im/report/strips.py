@@ -1,4 +1,4 @@
-"""A metric of a case among those of like cases, as a small drawing."""
+"""A small plot of a case's metric among those of similar cases."""
 
 from dataclasses import dataclass
 from statistics import quantiles
@@ -11,7 +11,7 @@ _MARGIN = 6.0
 
 @dataclass(frozen=True)
 class Strip:
-    """The places in a strip plot, ``WIDTH`` x 22: a tick for each value, a box around the middle half.
+    """The coordinates of a strip plot, ``WIDTH`` x 22: a tick for each value, a box around the middle half.
 
     Attributes:
         distribution: the values.
@@ -20,7 +20,7 @@ class Strip:
     distribution: Distribution
 
     def place(self, value: float) -> float:
-        """Where a value is."""
+        """The position of a value."""
         low, high = min(self.distribution.values), max(self.distribution.values)
         part = (value - low) / (high - low) if high > low else 0.5
         return round(_MARGIN + part * (WIDTH - 2 * _MARGIN), 1)
@@ -32,7 +32,7 @@ class Strip:
 
     @property
     def box(self) -> tuple[float, float]:
-        """Where the middle half begins and ends."""
+        """The start and end of the middle half."""
         values = self.distribution.values
         if len(values) < 2:
             return self.place(values[0]), self.place(values[0])

@@ -1,4 +1,4 @@
-"""Training: what the trainer and the evaluator of the bundle need beside MONAI."""
+"""Training: components of the bundle's trainer and evaluator that MONAI lacks."""
 
 from .checks import check_sources
 from .prepare_batch import PrepareFusionBatch

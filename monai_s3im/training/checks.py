@@ -1,4 +1,4 @@
-"""What is wrong with a training before its first step."""
+"""Checks before the first step of a training."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ def check_sources(network: nn.Module, keys: Sequence[str]) -> None:
     """Refuse a network for another number of sources.
 
     Args:
-        network: where it has no ``in_channels``, it is taken as it is.
-        keys: the sources that are joined along the channels.
+        network: not checked if it has no ``in_channels``.
+        keys: the sources that are concatenated along the channels.
 
     Raises:
         InputError: if the numbers differ.
@@ -20,6 +20,6 @@ def check_sources(network: nn.Module, keys: Sequence[str]) -> None:
     channels = getattr(network, "in_channels", None)
     if isinstance(channels, int) and channels != len(keys):
         raise InputError(
-            f"the network takes {channels} sources, and the data has {len(keys)} ({', '.join(map(str, keys))}): set "
+            f"the network takes {channels} sources, but the data has {len(keys)} ({', '.join(map(str, keys))}): set "
             f"network_def#in_channels to {len(keys)}"
         )

@@ -27,27 +27,28 @@ logger = logging.getLogger(__name__)
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
-    """The checkpoint of the highest iteration in a folder; None where there is none."""
+    """The checkpoint of the highest iteration in a folder; None if there is none."""
     checkpoints = Path(folder).glob("checkpoint_iteration=*.pt")
     return max(checkpoints, key=lambda path: int(path.stem.partition("=")[2]), default=None)
 
 
 class ResumableCheckpoints:
-    """Save the state of training after each epoch and when it is interrupted; continue from it when asked to.
+    """Save the state of training after each epoch and when it is interrupted; resume from it on request.
 
-    Each checkpoint is written beside and renamed, so that a killed process leaves the one before it whole. The random
-    numbers of an epoch depend on the seed and the epoch only, so that training that was killed and continues from the
-    end of an epoch ends with the very weights of an undisturbed one.
+    Each checkpoint is written to a temporary file and renamed, so a killed process leaves the previous one intact. The
+    random numbers of an epoch depend only on the seed and the epoch: training that is killed and resumed at the end of
+    an epoch gives exactly the weights of an uninterrupted run.
 
     Args:
-        folder: where the checkpoints are.
+        folder: folder of the checkpoints.
         state: objects with ``state_dict``, by name: network, optimizer, trainer, learning-rate schedule.
-        resume: ``"latest"`` for the latest checkpoint in ``folder``, or the path of one; None starts anew.
-        keep: checkpoints that are kept, 1 or more; older ones are removed.
-        seed: of all epochs; None: random numbers as they come.
+        resume: ``"latest"`` for the latest checkpoint in ``folder``, or the path of one; None starts from the
+            beginning.
+        keep: number of checkpoints to keep, 1 or more; older ones are removed.
+        seed: base seed of all epochs; None: unseeded.
 
     Raises:
-        InputError: if none is to be kept.
+        InputError: if ``keep`` is less than 1.
     """
 
     def __init__(
@@ -70,16 +71,16 @@ class ResumableCheckpoints:
     def run(self, trainer: Trainer) -> None:
         """Run the trainer from the beginning or from the checkpoint to resume from.
 
-        Whatever ends the run early, an interruption by the user too, leaves a checkpoint of the last finished
-        iteration; or of the epoch before, if the validation of an epoch was not finished; or none, in the first
-        iteration.
+        A run that ends early, also by the user, leaves a checkpoint of the last finished iteration; or of the previous
+        epoch, if the validation was not finished; or none, in the first iteration.
 
         Raises:
-            InputError: if the folder has checkpoints of an earlier training that is not to be continued with.
+            InputError: if the folder has checkpoints of an earlier training, and ``resume`` is not set.
         """
         if not self.resume and (earlier := latest_checkpoint(self.folder)):
             raise InputError(
-                f"{earlier} is of an earlier training: continue with it by resume latest, or choose another output_dir"
+                f"{earlier} belongs to an earlier training: continue it with resume latest, or choose another "
+                "output_dir"
             )
         for folder in (self.folder, self.folder.parent):
             remove_leftovers(folder)
@@ -92,7 +93,7 @@ class ResumableCheckpoints:
             trainer.run()
         except BaseException:
             is_epoch_over = trainer.state.iteration == trainer.state.epoch * (trainer.state.epoch_length or 0)
-            if trainer.state.iteration > self._start + 1 and not is_epoch_over:  # what fails at once leaves nothing
+            if trainer.state.iteration > self._start + 1 and not is_epoch_over:  # an immediate failure leaves nothing
                 self.save(trainer)
             if latest_checkpoint(self.folder):
                 logger.warning("training ended early; continue with resume from %s", self.folder)
@@ -105,13 +106,13 @@ class ResumableCheckpoints:
             set_determinism(seed)
             set_rnd(
                 engine.data_loader.dataset, (seed + 104_729 * idist.get_rank()) % MAX_SEED
-            )  # each process its crops
+            )  # different crops in each process
 
     def load(self, engine: Engine) -> None:
         """Load the checkpoint that ``resume`` names.
 
         Raises:
-            InputError: if there is none, or it is damaged, or of another network, recipe, data set or batch size.
+            InputError: if it is missing, damaged, or of another network, recipe, data set or batch size.
         """
         path = latest_checkpoint(self.folder) if self.resume == "latest" else Path(str(self.resume))
         if path is None or not isfile(path):
@@ -124,7 +125,7 @@ class ResumableCheckpoints:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             if lacking := self.state.keys() - checkpoint.keys():
                 raise ValueError(
-                    f"it has no {' and '.join(sorted(lacking))}: it is of another recipe, or of weights alone"
+                    f"it has no {' and '.join(sorted(lacking))}: it belongs to another recipe, or has only weights"
                 )
             Checkpoint.load_objects(to_load=self.state, checkpoint=checkpoint)
         except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
@@ -133,8 +134,8 @@ class ResumableCheckpoints:
             ) from error
         if batches != engine.state.epoch_length:
             raise InputError(
-                f"{path} has {engine.state.epoch_length} batches an epoch, and now there are {batches}: resume with "
-                "the same data and batch_size, or begin anew from its weights"
+                f"{path} has {engine.state.epoch_length} batches per epoch, but now there are {batches}: resume with "
+                "the same data and batch_size, or start from its weights"
             )
         if rate != self._learning_rate():
             logger.warning("the learning rate is that of the checkpoint, %g, not %g", self._learning_rate(), rate)
@@ -143,7 +144,7 @@ class ResumableCheckpoints:
         engine.state.max_epochs = max_epochs
         logger.info("continues from %s", path)
         if engine.state.iteration >= (max_epochs or 0) * batches:
-            logger.warning("it has been trained for %d epochs already: give more to go on", engine.state.epoch)
+            logger.warning("it has already been trained for %d epochs: give more to continue", engine.state.epoch)
 
     def _note_start(self, engine: Engine) -> None:
         self._start = engine.state.iteration
@@ -157,10 +158,10 @@ class ResumableCheckpoints:
         return float(group.get("initial_lr", group["lr"]))
 
     def save(self, engine: Engine) -> None:
-        """Save the state now, and remove what is older than the last ``keep``; of several processes, the first does.
+        """Save the state now, and remove all but the last ``keep``; with several processes, only the first does this.
 
         Raises:
-            OutputError: if it cannot be written; the checkpoint before it is whole.
+            OutputError: if it cannot be written; the previous checkpoint stays intact.
         """
         if idist.get_rank() > 0:
             return
@@ -174,7 +175,7 @@ class ResumableCheckpoints:
 
 
 def _stretch(schedule: CosineAnnealingLR, epochs: int) -> None:
-    """Let a schedule end after another number of epochs, with the rate that a training of that many has now."""
+    """Adapt a schedule to a new number of epochs, with the rate that a training of this length has now."""
     schedule.T_max = epochs
     part = (1 + math.cos(math.pi * min(schedule.last_epoch, epochs) / epochs)) / 2
     for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
@@ -184,8 +185,8 @@ def _stretch(schedule: CosineAnnealingLR, epochs: int) -> None:
 class BestModel:
     """Save the network's weights whenever the validator's key metric is the best so far.
 
-    Which of two values is better, the validator says (``metric_cmp_fn``; MONAI's default is the larger). Without a key
-    metric, the weights of the last epoch are kept.
+    The validator decides which of two values is better (``metric_cmp_fn``; by MONAI's default, the larger). Without a
+    key metric, the weights of the last epoch are kept.
 
     Args:
         path: the file of weights, a state dict.

@@ -13,18 +13,18 @@ from monai_s3im.networks import S3IMFusion
 
 logger = logging.getLogger(__name__)
 
-_NEGATIVE = -0.5  # a correlation that is no longer chance
+_NEGATIVE = -0.5  # a correlation beyond chance
 
 
 class UprightStart:
     """Flip the sign of the network's output if training begins with a negative of its sources.
 
-    Random weights give a negative as often as not, and Eq. (6), which compares strengths of gradients, is content to
-    stay there. tanh is odd, so the negated last convolution gives exactly the negated image. Any other
-    start is left as it is, and so is a resumed training.
+    Random weights give a negative about half of the time, and Eq. (6), which compares gradient strengths, does not
+    correct it. tanh is odd, so the negated last convolution gives exactly the negated image. Any other start, and
+    resumed training, is left unchanged.
 
     Args:
-        network: the one that is trained; another than :class:`S3IMFusion` is left as it is.
+        network: the trained network; unchanged unless it is an :class:`S3IMFusion`.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -35,7 +35,7 @@ class UprightStart:
         engine.add_event_handler(Events.ITERATION_STARTED(once=1), self)
 
     def __call__(self, engine: Engine) -> None:
-        """Look at the first batch, of all processes together."""
+        """Check the first batch, over all processes."""
         if not isinstance(self.network, S3IMFusion):
             return
         last = list(self.network.reconstruction[-1].parameters())
@@ -43,7 +43,7 @@ class UprightStart:
         with torch.no_grad():
             fused, mean = self.network(sources), sources.mean(dim=1, keepdim=True)
             fused, mean = (image - image.mean(dim=(2, 3), keepdim=True) for image in (fused, mean))
-            covariance = (fused * mean).sum().item()  # within the images: that between them can be of the other sign
+            covariance = (fused * mean).sum().item()  # within images; between images the sign can differ
             if idist.all_reduce(covariance) < 0:
                 for parameter in last:
                     parameter.neg_()
@@ -51,11 +51,11 @@ class UprightStart:
 
 
 class NegativeImageWarning:
-    """Warn when the network has learned a negative of the sources, from which training does not come back.
+    """Warn when the network has learned a negative of the sources, from which training does not recover.
 
-    The detail texture of Eq. (6) compares strengths of gradients and is as content with a negative. The mean
-    correlation of the network's output with the mean of its sources decides: it is near -1 for a negative, and near 0
-    while the network gives next to nothing, as after the first epochs.
+    The detail texture of Eq. (6) compares gradient strengths and accepts a negative as well. The criterion is the mean
+    correlation of the network's output with the mean of its sources: near -1 for a negative, and near 0 while the
+    output is almost empty, as after the first epochs.
     """
 
     def __init__(self) -> None:
@@ -67,14 +67,14 @@ class NegativeImageWarning:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def look(self, engine: Engine) -> None:
-        """Correlate what the network gave, before it is clipped, with its sources."""
+        """Correlate the network's output, before clipping, with its sources."""
         images = (engine.state.output["pred"], engine.state.output["image"].mean(dim=1, keepdim=True))
         fused, sources = (convert_to_tensor(image).double().flatten(1) for image in images)
         fused, sources = (image - image.mean(dim=1, keepdim=True) for image in (fused, sources))
         self._correlations.append(torch.cosine_similarity(fused, sources, dim=1).cpu())
 
     def __call__(self, _engine: Engine) -> None:
-        """Look at the mean of all images, and warn."""
+        """Check the mean over all images, and warn."""
         value = float(torch.cat(self._correlations).mean()) if self._correlations else 0.0
         self._correlations.clear()
         if value < _NEGATIVE:

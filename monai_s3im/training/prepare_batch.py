@@ -1,4 +1,4 @@
-"""From a batch of the data loader to the network and the loss."""
+"""Prepare batches of the data loader for the network and the loss."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class PrepareFusionBatch(PrepareBatch):
-    """Return the sources twice: as the network's input and as the loss's target, for fusion has no ground truth."""
+    """Return the sources twice, as the network's input and as the loss's target, since fusion has no ground truth."""
 
     def __call__(
         self,

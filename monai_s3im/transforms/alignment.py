@@ -1,4 +1,4 @@
-"""All sources on one grid."""
+"""Resample all sources onto one grid."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
@@ -26,7 +26,7 @@ _VOXELS_AT_ONCE = 2**22
 
 
 def on_same_grid(image: MetaTensor, reference: MetaTensor) -> bool:
-    """Whether two volumes have the same shape, and no voxel of one is more than 0.001 mm from its like in the other."""
+    """Whether two volumes have the same shape, with all corresponding voxels within 0.001 mm."""
     if image.shape[1:] != reference.shape[1:]:
         return False
     corners = np.array([[*corner, 1.0] for corner in product(*((0.0, extent - 1.0) for extent in image.shape[1:]))])
@@ -37,20 +37,20 @@ def on_same_grid(image: MetaTensor, reference: MetaTensor) -> bool:
 def resample_onto(
     image: MetaTensor, reference: MetaTensor, device: str | torch.device = "cpu", mode: str = "bilinear"
 ) -> tuple[MetaTensor, torch.Tensor]:
-    """Bring a volume onto another's grid by interpolation in mm.
+    """Resample a volume onto another's grid by interpolation in mm.
 
-    The field of view of a volume reaches to the outer faces of its outermost voxels: half a voxel beyond their centres,
-    where the value of the outermost voxel goes on.
+    The field of view of a volume extends to the outer faces of its outermost voxels, half a voxel beyond their centres,
+    with the value of the outermost voxel.
 
     Args:
         image: (C, X, Y, Z) with affine, RAS mm.
         reference: (C', X', Y', Z') with affine; only its grid counts.
-        device: a CUDA device computes by torch, the CPU by ITK: the values differ by rounding.
-        mode: ``"bilinear"`` (that is MONAI's word for linear, in three dimensions too) or ``"nearest"``.
+        device: a CUDA device uses torch, the CPU uses ITK; the values differ by rounding.
+        mode: ``"bilinear"`` (MONAI's word for linear, also in 3D) or ``"nearest"``.
 
     Returns:
         The volume (C, X', Y', Z'), float32, 0 outside its field of view, and a bool mask (1, X', Y', Z') of the voxels
-        whose centre lies in its field of view.
+        with their centre in its field of view.
     """
     if on_same_grid(image, reference):
         return image, _everywhere(reference)
@@ -79,7 +79,7 @@ def _resample_by_itk(
 def _resample_by_torch(
     image: MetaTensor, reference: MetaTensor, device: torch.device, mode: str = "bilinear"
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same on another device, some rows of the grid at a time; the results are on the CPU."""
+    """The same on another device, in blocks of rows; the results are on the CPU."""
     volume, extents = image.as_tensor().float().to(device)[None], image.shape[1:]
     to_image = torch.linalg.solve(image.affine.cpu().double(), reference.affine.cpu().double()).to(device)
     rows, *others = (torch.arange(extent, dtype=torch.float64, device=device) for extent in reference.shape[1:])
@@ -99,12 +99,12 @@ def _resample_by_torch(
 
 
 def _everywhere(grid: MetaTensor) -> torch.Tensor:
-    """A bool mask (1, X, Y, Z) of all voxels of a grid, which share one place in memory."""
+    """A bool mask (1, X, Y, Z) of all voxels of a grid, sharing one memory cell."""
     return torch.ones(1, dtype=torch.bool).expand(1, *grid.shape[1:])
 
 
 def itk_image(volume: torch.Tensor, affine: torch.Tensor) -> sitk.Image:
-    """A volume (X, Y, Z) on the CPU with its affine (RAS mm) as an ITK image whose first axis is Z, in RAS mm too."""
+    """A volume (X, Y, Z) on the CPU with its affine (RAS mm) as an ITK image with Z as first axis, also in RAS mm."""
     itk = sitk.GetImageFromArray(volume.numpy())
     origin, spacing, direction = itk_geometry(affine)
     itk.SetOrigin(origin)
@@ -125,30 +125,31 @@ def _size(image: MetaTensor) -> str:
 
 
 class AlignSourcesd(MapTransform, InvertibleTransform):
-    """Bring the sources onto the grid of the result, in slices of one plane, clipped to [0, 1].
+    """Resample the sources onto the grid of the result, in slices of one plane, clipped to [0, 1].
 
     A source with ``meta["knee"]`` is compressed above it, see :func:`.ct_window.compress_`.
 
-    Pictures must have one size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool mask
-    (sources, rows, columns, slices) of the voxels that each source covers, where not all cover all; a source does not
-    cover a voxel where its ``meta["no_data"]`` is true. ``grid_affine`` and ``slice_affine`` are added, the affine of
-    the result's grid before and after reordering, and ``reference_key``, the key of the source that the grid is of.
+    Pictures must have the same size. For volumes the result is (C, rows, columns, slices); ``covered`` is added, a bool
+    mask (sources, rows, columns, slices) of the voxels that each source covers, unless all cover everything; a source
+    does not cover voxels where its ``meta["no_data"]`` is true. Also added are ``grid_affine`` and ``slice_affine``,
+    the affine of the result's grid before and after reordering, and ``reference_key``, the key of the source with this
+    grid.
 
-    ``Invertd`` with one of the sources as ``orig_keys`` brings a result of that grid onto the grid that this source
-    had: the voxels of the reference in their own order, without interpolation; those of another source resampled.
+    ``Invertd`` with one of the sources as ``orig_keys`` returns a result to this source's original grid: for the
+    reference by reordering, without interpolation; for another source by resampling.
 
     Args:
         keys: sources, normalised; A, B and further ones.
-        reference: whose grid the result has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
+        reference: grid of the result: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
         spacing: voxel size in mm, one or three along the reference's array axes, as a number, a sequence or text such
-            as ``"1x1x2"``: the result then has the reference's axes and field of view in that voxel size.
+            as ``"1x1x2"``: the result keeps the reference's axes and field of view.
         plane: see :class:`ToSlices`; ``"in-plane"`` is that of the reference.
-        device: where volumes are resampled, see :func:`resample_onto`.
-        max_gib: most memory that a volume of that voxel size may take.
+        device: device for resampling, see :func:`resample_onto`.
+        max_gib: most memory for a volume of that voxel size.
 
     Raises:
-        InputError: if an argument is unusable, a picture meets a volume, pictures differ in size, or volumes do not
-            overlap.
+        InputError: if an argument is unusable, a picture is paired with a volume, pictures differ in size, or volumes
+            do not overlap.
     """
 
     def __init__(
@@ -176,8 +177,8 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
         for key in self.keys:
             if result[key].ndim != first.ndim:
                 raise InputError(
-                    f"{self._name(result, self.keys[0])} and {self._name(result, key)} do not fit, one is a picture, "
-                    "the other a volume: pair two of a kind"
+                    f"{self._name(result, self.keys[0])} and {self._name(result, key)} do not match, one is a picture, "
+                    "the other a volume: pair two of the same kind"
                 )
         return self._check_pictures(result) if first.ndim == 3 else self._align_volumes(result)
 
@@ -188,7 +189,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
             if result[key].shape[1:] != size:
                 raise InputError(
                     f"{self._name(result, first)} is {_size(result[first])} pixels and {self._name(result, key)} "
-                    f"{_size(result[key])}: bring them into register and to one size first, as docs/faq.md shows"
+                    f"{_size(result[key])}: register them and make them the same size first, as docs/faq.md shows"
                 )
             result[key] = result[key].clamp(0, 1)
         return result
@@ -202,7 +203,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
         grid = to_slices.grid(reference)
         fields = [_everywhere(grid)] * len(volumes)
         is_there = [on_same_grid(to_slices.grid(volume), grid) for volume in volumes]
-        for index in sorted(range(len(volumes)), key=is_there.__getitem__):  # resampling first: it takes most memory
+        for index in sorted(range(len(volumes)), key=is_there.__getitem__):  # resampling first, which needs most memory
             key, volume = self.keys[index], volumes[index]
             if is_there[index]:
                 moved, field = to_slices(volume), fields[index]
@@ -214,9 +215,9 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
             if not field.any():
                 raise InputError(
                     f"{self._name(result, key)} and {self._name(result, self.keys[chosen])} do not overlap in space: "
-                    "check that they are of one patient and in one coordinate system, and register them"
+                    "check that they show one patient in one coordinate system, and register them"
                 )
-            moved.as_tensor().clamp_(0, 1)  # in memory of its own
+            moved.as_tensor().clamp_(0, 1)  # in its own memory
             if (knee := moved.meta.pop("knee", None)) is not None:  # after resampling, which is linear in HU
                 compress_(moved.as_tensor(), knee)
             result[key] = self._traced(moved, volume, is_resampled=not is_there[index])
@@ -234,7 +235,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
         return traced
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring back what this transform has aligned, and what has its traces, such as a result of the sources."""
+        """Undo the alignment, for sources and for results that carry its trace."""
         result = dict(data)
         for key, image in data.items():
             if isinstance(image, MetaTensor) and any(map(self._transforms_match, image.applied_operations)):
@@ -252,7 +253,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
         return like(reorder(image.as_tensor(), axes), image, affine)
 
     def _resampled_mask(self, mask: MetaTensor, grid: MetaTensor, to_slices: ToSlices) -> torch.Tensor:
-        """A bool mask (1, X, Y, Z) on the grid of the slices; what lies half in it, does."""
+        """A bool mask (1, X, Y, Z) on the grid of the slices; voxels at least half inside count."""
         if on_same_grid(to_slices.grid(mask), grid):
             return to_slices(mask).as_tensor()
         values = MetaTensor(mask.as_tensor().float(), affine=mask.affine)

@@ -1,4 +1,4 @@
-"""What probably is a mistake, said before the result is looked at."""
+"""Warn of probable mistakes in a pair or its options."""
 
 import logging
 from collections.abc import Hashable, Mapping
@@ -30,10 +30,9 @@ class CautionSourcesd(MapTransform):
 
     Args:
         keys: two sources, normalised, each with ``meta["modality"]``.
-        reference: whose grid the result has, as for :class:`monai_s3im.transforms.AlignSourcesd`.
-        spacing: the voxel size of the result, if one was asked for; then its grid is what was wanted.
-        of_volumes: further settings that have an effect on volumes only, by name; see
-            :class:`monai_s3im.settings.FusionSettings`.
+        reference: grid of the result, as for :class:`monai_s3im.transforms.AlignSourcesd`.
+        spacing: the requested voxel size of the result; if given, its grid is intended.
+        of_volumes: further settings that only affect volumes, by name; see :class:`monai_s3im.settings.FusionSettings`.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class CautionSourcesd(MapTransform):
             return []
         names = [_name(data, key) for key in self.keys]
         if names[0] == names[1]:
-            return [f"{names[0]} is image A and image B: name two images"]
+            return [f"{names[0]} is both image A and image B: name two images"]
         return [f"{names[0]} and {names[1]} are the same image: name two images"]
 
     def _two_uptakes(self, data: Mapping[Hashable, MetaTensor]) -> list[str]:
@@ -79,7 +78,7 @@ class CautionSourcesd(MapTransform):
         shown = " and ".join(
             f"{_name(data, key)} ({MODALITIES[name].label})" for key, name in zip(self.keys, modalities, strict=True)
         )
-        return [f"{shown} both show uptake, and neither can be read where they mix: fuse each with an MR or CT"]
+        return [f"{shown} both show uptake, and neither is readable where they mix: fuse each with an MR or CT"]
 
     def _coarse_grid(self, data: Mapping[Hashable, MetaTensor]) -> list[str]:
         images = [data[key] for key in self.keys]
@@ -98,7 +97,7 @@ class CautionSourcesd(MapTransform):
         return [f"{name} gives the grid, {_in_mm(size)}: {lost}; choose the finer grid (--reference finer)"]
 
     def _without_effect(self, data: Mapping[Hashable, MetaTensor]) -> list[str]:
-        """Options that were chosen and change nothing for these images."""
+        """Chosen options without effect on these images."""
         if all(image.ndim == 3 for image in data.values()):
             idle, reason = self.changed, "they are pictures"
         else:

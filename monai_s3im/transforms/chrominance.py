@@ -1,4 +1,4 @@
-"""Colour: the luma is fused, then uptake or chrominance is put back (Fig. 4)."""
+"""Colour: the luma is fused, then uptake or chrominance is restored (Fig. 4)."""
 
 from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any
@@ -19,12 +19,12 @@ from .notes import COLOR_BAR
 
 
 class SplitChrominanced(MapTransform):
-    """Replace each source with colour by its luma, and keep what is needed to put the chrominance back.
+    """Replace each coloured source by its luma, and keep the data to restore the chrominance.
 
-    A source has colour by its three channels (RGB), or by a table (:class:`ColorMapd`). Of one source with a table, and
-    no other with colour, that is ``uptake`` (1, ...), its values, and ``color_table``; else
-    ``chrominance`` (2, ...), of all sources together. Where a source does not cover a voxel (``covered``, one mask for
-    each key), it has no say.
+    A source has colour by its three channels (RGB), or by a table (:class:`ColorMapd`). If one source has a table and
+    no other has colour, the data are ``uptake`` (1, ...), its values, and ``color_table``; otherwise ``chrominance``
+    (2, ...), combined from all sources. A source does not count at voxels it does not cover (``covered``, one mask for
+    each key).
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -56,7 +56,7 @@ def _table_of(image: MetaTensor) -> Tensor | None:
 
 
 def _luma_of_uptake(uptake: Tensor, table: Tensor) -> Tensor:
-    """The luma of the map; of a table for each luma, the uptake itself."""
+    """The luma of the map, or the uptake itself if the table has an axis of lumas."""
     if table.ndim == 3:
         return uptake
     luma = torch.empty_like(uptake)
@@ -66,7 +66,7 @@ def _luma_of_uptake(uptake: Tensor, table: Tensor) -> Tensor:
 
 
 def _luma_and_chrominance(image: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Y (1, ...) and Cb, Cr (2, ...), each in memory of its own."""
+    """Y (1, ...) and Cb, Cr (2, ...), each in its own memory."""
     luma, chrominance = (image.new_empty(channels, *image.shape[1:]) for channels in (1, 2))
     for part, y, cbcr in slabs(image, luma, chrominance):
         ycbcr = rgb_to_ycbcr(part if table is None else colors_of(part, table))
@@ -76,15 +76,16 @@ def _luma_and_chrominance(image: Tensor, table: Tensor | None) -> tuple[Tensor, 
 
 
 class JoinSourcesd(MapTransform):
-    """Join the sources along the channels as ``image``, which has the metadata of the first.
+    """Concatenate the sources along the channels as ``image``, with the metadata of the first.
 
-    Where a source does not cover a voxel of a slice (``covered``), ``image`` has the value of its nearest voxel in the
-    slice: the network would take the end of a field of view for an edge, and draw a bright line there.
+    Where a source does not cover a voxel of a slice (``covered``), ``image`` has the value of the nearest covered voxel
+    in the slice. Otherwise the network would treat the end of the field of view as an edge, and draw a bright line
+    there.
 
     Args:
         keys: sources, (1, ...), all of one size.
-        keep: leave the sources in the dictionary, where ``Invertd`` looks for what was done to them (``orig_keys``).
-            False: take each out of the dictionary that is given as soon as it is copied, which saves its memory.
+        keep: keep the sources in the dictionary, where ``Invertd`` needs their traces (``orig_keys``). False: remove
+            each from the given dictionary once it is copied, to save memory.
     """
 
     def __init__(self, keys: KeysCollection, keep: bool = True) -> None:
@@ -95,7 +96,7 @@ class JoinSourcesd(MapTransform):
         """Join."""
         first = with_meta(data[self.keys[0]])
         image = torch.empty(len(self.keys), *first.shape[1:], dtype=first.dtype, device=first.device)
-        joined = like(image, first)  # of the same memory
+        joined = like(image, first)  # shares the memory
         del first
         for index, key in enumerate(self.keys):
             image[index] = convert_to_tensor(data[key] if self.keep else data.pop(key))[0]
@@ -105,7 +106,7 @@ class JoinSourcesd(MapTransform):
 
 
 def _extend(slices: Tensor, covered: Tensor) -> None:
-    """Give each voxel that is not covered the value of the nearest one in its slice that is; both (H, W[, slices])."""
+    """Give each uncovered voxel the value of the nearest covered one in its slice; both (H, W[, slices])."""
     for index in range(slices.shape[2] if slices.ndim == 3 else 1):
         values, inside = (x[..., index] if x.ndim == 3 else x for x in (slices, covered))
         if not inside.any() or inside.all():
@@ -119,15 +120,14 @@ def _extend(slices: Tensor, covered: Tensor) -> None:
 
 
 class FillUncoveredd(MapTransform):
-    """Clip the fused luma to [0, 1], and let no source speak where it is not.
+    """Clip the fused luma to [0, 1], and replace it where a source is missing.
 
-    Where not every source covers a voxel (``covered``), the result is the source that does, the brightest of several,
-    and 0 where none does. The sources and ``covered`` are taken out of the dictionary that is given, and it is
-    returned: the memory of whole volumes is free for what comes after.
+    Where not every source covers a voxel (``covered``), the result is the brightest source that does, or 0. The sources
+    and ``covered`` are removed from the given dictionary, which is returned; this frees the memory of whole volumes.
 
     Args:
         keys: fused luma (1, ...).
-        image_key: the sources, (N, ...), as the network saw them.
+        image_key: the sources, (N, ...), as given to the network.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
@@ -148,13 +148,13 @@ class FillUncoveredd(MapTransform):
 
 
 class RestoreChrominanced(MapTransform):
-    """Put the colour back: the chrominance, or the hue of uptake.
+    """Restore the colour: the chrominance, or the hue of uptake.
 
-    ``chrominance``, or ``uptake`` and ``color_table``, are taken out of the dictionary that is given; it is returned.
+    ``chrominance``, or ``uptake`` and ``color_table``, are removed from the given dictionary, which is returned.
 
     Args:
         keys: fused luma (1, ...) in [0, 1].
-        gray: leave the chrominance out.
+        gray: omit the colour.
     """
 
     def __init__(self, keys: KeysCollection, gray: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The colour of uptake: a colour map by its hues alone, or by its chrominance; no colour where there is no uptake."""
+"""The colour of uptake: by the hues of a colour map, or by its chrominance; no colour without uptake."""
 
 import logging
 import math
@@ -29,15 +29,15 @@ from .notes import COLOR_BAR, with_note, with_warnings
 logger = logging.getLogger(__name__)
 
 ARCS = {"magenta-gold": (-30.0, 80.0)}
-"""Our own colour maps: first and last hue, degrees of CIELAB. That of the table of modalities stays in order for people
-with deuteranopia or protanopia, too (``docs/draw/colors.py``)."""
+"""Built-in colour maps: first and last hue, degrees of CIELAB. The default map also stays in order for people with
+deuteranopia or protanopia (``docs/draw/colors.py``)."""
 
 
 FULL_COLOR = 0.25
-"""From this part of the range on, uptake has the full colour of its map; from 0 on, the colour comes in smoothly."""
+"""Above this part of the range, uptake has the full colour of its map; below it, the colour fades in smoothly."""
 
 _FULL_HUE = 0.08
-_LEAST_ANATOMY = 0.94  # measured: 0.95 to 0.99 of maps that keep the guard of anatomy, 0.89 to 0.92 of the others
+_LEAST_ANATOMY = 0.94  # measured: 0.95 to 0.99 for maps that meet the anatomy guard, 0.89 to 0.92 for the others
 _REMEDY = f"use {next(iter(ARCS))}, plasma or inferno"
 _FEWEST_ROWS = 256
 _BAR_ENTRIES = 256
@@ -47,14 +47,15 @@ _VOXELS_AT_ONCE = 2**18
 class ColorMap(Transform):
     """Show a scalar image by the luma and the chrominance of a colour map, in YCbCr.
 
-    - Luma is that of the map, where it is one of matplotlib's that is black at 0 and only brightens (afmhot, inferno).
-      Else (viridis, jet, hot, which is dark red at 0, a file) it is the uptake itself, and the map gives the hue alone.
-    - Chrominance is that of the map, weighted by the smooth step ``3 t^2 - 2 t^3``, ``t = uptake / 0.25`` up to 1: none
-      at 0, full from a quarter of the range on. So no uptake leaves no colour, whatever the map has at 0.
+    - Luma is that of the map if it is a matplotlib map that is black at 0 and only brightens (afmhot, inferno).
+      Otherwise (viridis, jet, hot, which is dark red at 0, a file) it is the uptake itself, and the map gives only the
+      hue.
+    - Chrominance is that of the map, weighted by the smooth step ``3 t^2 - 2 t^3``, ``t = uptake / 0.25`` up to 1: zero
+      at 0, full from a quarter of the range on. So zero uptake has no colour, whatever the map has at 0.
 
     Args:
         name: a colour map of :data:`ARCS` or of matplotlib, or a text file of 256 or more rows of R G B, from no to
-            full uptake: 0 to 255, or 0 to 1 where no value is larger than 1.
+            full uptake: 0 to 255, or 0 to 1 if no value exceeds 1.
 
     Raises:
         InputError: if it is neither, or the file cannot be used.
@@ -73,7 +74,7 @@ class ColorMap(Transform):
     def __call__(self, image: MetaTensor) -> MetaTensor:
         """Map (1, ...) in [0, 1] to RGB (3, ...), linearly between the entries of the table.
 
-        RGB leaves [0, 1] where luma and chrominance do not fit together; its luma does not.
+        RGB leaves [0, 1] where luma and chrominance do not match; its luma does not.
         """
         return in_color(like(convert_to_tensor(image), with_meta(image), color_table=self.table))
 
@@ -81,8 +82,8 @@ class ColorMap(Transform):
 def colors_of(values: Tensor, table: Tensor) -> Tensor:
     """The colours (3, ...) of values (1, ...), clipped to [0, 1], linearly between entries of a table.
 
-    A table is (3, entries), or (3, uptakes, lumas), see :func:`monai_s3im.functional.uptake_colors`; the luma of a
-    value is the value itself then.
+    A table is (3, entries), or (3, uptakes, lumas), see :func:`monai_s3im.functional.uptake_colors`; then the luma of a
+    value is the value itself.
     """
     if table.ndim == 3:
         return plane_colors(table, values, values)
@@ -96,7 +97,7 @@ def colors_of(values: Tensor, table: Tensor) -> Tensor:
 
 
 def in_color(image: MetaTensor) -> MetaTensor:
-    """RGB (3, ...) of an image that has a table of colours in its metadata; another image as it is."""
+    """RGB (3, ...) of an image with a colour table in its metadata; any other image unchanged."""
     table = image.meta.get("color_table")
     if table is None:
         return image
@@ -107,7 +108,7 @@ def in_color(image: MetaTensor) -> MetaTensor:
 
 
 def slabs(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of images (C, rows, ...), few at a time: what is computed of them takes little memory."""
+    """Blocks of the same rows of images (C, rows, ...), small enough to save memory."""
     rows = max(1, _VOXELS_AT_ONCE // images[0][0, 0].numel())
     return zip(*(image.split(rows, dim=1) for image in images), strict=True)
 
@@ -136,11 +137,11 @@ def _colors_of_file(path: Path) -> Tensor:
     try:
         lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
         rows = [re.split(r"[\s,;]+", line) for line in lines if line and not line.startswith("#")]
-        if rows and rows[0][0].isalpha():  # what the columns are
+        if rows and rows[0][0].isalpha():  # column titles
             del rows[0]
         colors = np.array(rows).astype(np.float64)
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-        raise InputError(f"{path} holds no colour map: {remedy}") from error
+        raise InputError(f"{path} is not a colour map: {remedy}") from error
     if colors.ndim != 2 or colors.shape[1] != 3 or len(colors) < _FEWEST_ROWS:
         raise InputError(f"{path} has a table of shape {colors.shape}: {remedy}")
     if not (colors.min() >= 0 and colors.max() <= 255):
@@ -154,12 +155,12 @@ def _brightens_from_black(luma: Tensor) -> bool:
 
 
 class Colors(NamedTuple):
-    """How uptake is coloured.
+    """The colouring of uptake.
 
     Attributes:
         bar: the colour bar, RGB in [0, 1], (3, entries).
-        table: as :func:`colors_of` takes it.
-        remark: what the user should know of the map; None: nothing.
+        table: colour table for :func:`colors_of`.
+        remark: a warning about the map; None if there is none.
     """
 
     bar: Tensor
@@ -168,12 +169,12 @@ class Colors(NamedTuple):
 
 
 def colors_by(name: str, color_model: str) -> Colors:
-    """The colours of a map in a colour model.
+    """Build the colours of a map in a colour model.
 
     Args:
         name: as :class:`ColorMap`.
         color_model: ``"lab"``: the hues of the map, evenly spaced, with lightness left to anatomy; ``"ycbcr"``: as
-            :class:`ColorMap`, also for a map whose hues cannot show uptake.
+            :class:`ColorMap`; also used for a map whose hues cannot show uptake.
 
     Raises:
         InputError: as :class:`ColorMap`.
@@ -183,24 +184,24 @@ def colors_by(name: str, color_model: str) -> Colors:
         if arc is not None:
             bar, plane = uptake_colors(arc)
             hidden = (
-                f"the colour map {Path(name).name} hides anatomy: some of its hues are seen only where they are light, "
-                f"so that lightness depends on uptake; {_REMEDY}"
+                f"the colour map {Path(name).name} hides anatomy: some of its hues are visible only at high lightness, "
+                f"so lightness depends on uptake; {_REMEDY}"
             )
             return Colors(bar, plane, None if _shows_anatomy(plane) else hidden)
     table = ColorMap(name).table
     remark = (
-        f"the colour map {Path(name).name} is not fit for fusion: it shows uptake by brightness or repeats its hues, "
-        f"so that uptake cannot be read from the fused colours; {_REMEDY}"
+        f"the colour map {Path(name).name} is unsuitable for fusion: it shows uptake by brightness or repeats its "
+        f"hues, so uptake cannot be read from the fused colours; {_REMEDY}"
     )
     mixed = (
-        "by the colour model ycbcr uptake and anatomy share the brightness, so that uptake cannot be read from the "
+        "by the colour model ycbcr uptake and anatomy share the brightness, so uptake cannot be read from the "
         "fused colours: leave --color-model out, or compare with the PET or SPECT itself"
     )
     return Colors(table.clamp(0, 1), table, remark if color_model == "lab" else mixed)
 
 
 def _shows_anatomy(plane: Tensor) -> bool:
-    """Whether lightness follows the luma at all uptakes that have their full colour, by Pearson's correlation."""
+    """Whether lightness follows the luma at all fully coloured uptakes, by Pearson's correlation."""
     begin = math.ceil(_FULL_HUE * plane.shape[1])
     lightness = rgb_to_lab(plane[:, begin:].double())[0]
     luma = torch.linspace(0, 1, plane.shape[2], dtype=torch.float64).expand_as(lightness)
@@ -208,18 +209,18 @@ def _shows_anatomy(plane: Tensor) -> bool:
 
 
 class ColorMapd(MapTransform):
-    """Give a source that colour is to show its colours, as ``meta["color_table"]``.
+    """Give the source to be coloured its colours, as ``meta["color_table"]``.
 
-    The voxels stay as they are: three channels would take three times the memory, and :class:`SplitChrominanced` makes
-    of values and table what it needs.
+    The voxels are unchanged, since three channels would need three times the memory; :class:`SplitChrominanced` uses
+    the values and the table.
 
     - ``color="auto"``: scalar volumes of a functional modality (PET, SPECT). Pictures get no table: a gray picture of
-      uptake has lost its unit, and a coloured one has its colours.
-    - ``color="b"``: the last source alone, volume or picture, whatever its modality. Where two gray contrasts oppose
-      each other, such as those of a lesion in T1 and FLAIR, hue shows the second one.
+      uptake has lost its unit, and a coloured one already has colours.
+    - ``color="b"``: only the last source, volume or picture, whatever its modality. If two gray contrasts oppose each
+      other, such as those of a lesion in T1 and FLAIR, hue shows the second one.
 
-    In the model ``"lab"`` hue shows uptake and lightness anatomy, see :func:`monai_s3im.functional.uptake_colors`.
-    Where a second source has colour, the colours of both are mixed, and that needs ``"ycbcr"``.
+    In the model ``"lab"`` hue shows uptake and lightness anatomy, see :func:`monai_s3im.functional.uptake_colors`. If a
+    second source has colour, the colours of both are mixed, which requires ``"ycbcr"``.
 
     Args:
         keys: normalised sources with ``meta["modality"]``, A and B.
@@ -228,7 +229,7 @@ class ColorMapd(MapTransform):
         color: ``"auto"`` or ``"b"``.
 
     Raises:
-        InputError: if the colour map or the model cannot be used, or ``color`` is another.
+        InputError: if the colour map or the model cannot be used, or ``color`` is unknown.
     """
 
     def __init__(
@@ -243,10 +244,10 @@ class ColorMapd(MapTransform):
         self.colors = {model: colors_by(str(color_map), model) for model in COLOR_MODELS} if color_map else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Colour; the colour bar, and what is wrong with the map, are noted.
+        """Colour; the colour bar and warnings about the map are noted.
 
         Raises:
-            InputError: if B is to be shown by colour, and a source has colours of its own.
+            InputError: if B should be shown by colour, but a source already has colours.
         """
         result = dict(data)
         images = {key: with_meta(result[key]) for key in self.keys}
@@ -279,11 +280,11 @@ def _refuse_colors(images: Mapping[Hashable, MetaTensor]) -> None:
     for key, image in images.items():
         if image.shape[0] == 3:
             file = image.meta.get("filename_or_obj") or key
-            raise InputError(f"{file} has colours of its own, and color b needs gray sources: leave color at auto")
+            raise InputError(f"{file} already has colours, but color b needs gray sources: leave color at auto")
 
 
 def _bar_of(image: MetaTensor, bar: Tensor) -> dict[str, Any]:
-    """The colour bar as the record has it."""
+    """The colour bar in the form of the record."""
     evenly = colors_of(torch.linspace(0, 1, _BAR_ENTRIES)[None], bar)
     colors = (255 * evenly).round().to(torch.uint8).T.tolist()
     unit = str(image.meta.get("unit") or "")

@@ -1,8 +1,8 @@
-"""The window of a CT by what it shows: the brain window for a head, the soft-tissue window for anything else.
+"""Choose the window of a CT by its content: the brain window for a head, the soft-tissue window for anything else.
 
-Below, "tissue" is what is denser than -500 HU, "lung" is -950 to -500 HU, "fat" -150 to -30 HU. A head is known by
-its cranial cavity: brain, which holds no fat, in a ring of bone in the axial slices. No other part of the body has such
-a ring around so much of its volume. All of it is measured on blocks of about 3 mm.
+Below, "tissue" is denser than -500 HU, "lung" is -950 to -500 HU, "fat" -150 to -30 HU. A head is recognised by its
+cranial cavity: brain, which contains no fat, in a ring of bone in the axial slices. No other body part has such a ring
+around so much of its volume. All measurements use blocks of about 3 mm.
 """
 
 import math
@@ -21,31 +21,31 @@ from torch.nn import functional
 Mask = NDArray[np.bool_]
 
 _BLOCK_MM = 3.0
-_TISSUE_HU, _BONE_HU = -500.0, 150.0  # bone in blocks that hold some brain as well
+_TISSUE_HU, _BONE_HU = -500.0, 150.0  # bone in blocks that include some brain
 _LUNG_HU, _FAT_HU, _BRAIN_HU = (-950.0, -500.0), (-150.0, -30.0), (0.0, 100.0)
-_CUT_OFF = 0.25  # share of tissue along the border of a slice: there, lung may leave the field of view as well
-_TABLE_MM, _SUTURE_MM, _AIRWAY_MM = 4.0, 6.0, 6.0  # thinner things are taken away, closed, taken away
+_CUT_OFF = 0.25  # share of tissue along the border of a slice, above which lung may also be cut off
+_TABLE_MM, _SUTURE_MM, _AIRWAY_MM = 4.0, 6.0, 6.0  # thinner structures are removed, closed, removed
 _LEAST_CAVITY_CM2 = 15.0  # a sinus or a spinal canal is smaller
-_LEAST_CAVITY = 0.15  # of what is shown; measured: 0.2 to 0.5 of a head, 0.12 of jaw and skull base, 0 of a body
+_LEAST_CAVITY = 0.15  # of the body shown; measured: 0.2 to 0.5 in a head, 0.12 in jaw and skull base, 0 in a body
 _LARGEST_HEAD_CM2 = 450.0  # usual: 200 to 300
-_LUNG_OF_A_HEAD = 0.05  # at most, of what a header calls a head: sinuses and mastoid cells
+_LUNG_OF_A_HEAD = 0.05  # at most, if the header says head: sinuses and mastoid cells
 _LARGEST_BRAIN_ML = 2500.0
 _FAT_OF_BRAIN, _BONE_OF_BRAIN, _LUNG_OF_BRAIN = 0.05, 0.02, 0.01  # at most, of a brain without its skull
 
 
 @dataclass(frozen=True)
 class CTContent:
-    """What a CT shows.
+    """The content of a CT.
 
     Attributes:
         region: ``"head"`` or ``"body"``.
         window: the window for it, a name of :data:`monai_s3im.modalities.CT_WINDOWS`.
         area_cm2: cross-section of the body in axial slices, the 90th percentile.
-        length_mm: how much of the body is in the field of view, along its long axis.
-        brain: share of the body that lies in a cranial cavity, 0 to 1.
+        length_mm: length of the body in the field of view, along its long axis.
+        brain: share of the body inside a cranial cavity, 0 to 1.
         lung: share of the body that is lung, 0 to 1.
         fat: share of the body that is fat, 0 to 1.
-        named: the region that the header names; None: none.
+        named: the region named by the header, if any.
     """
 
     region: str
@@ -65,13 +65,13 @@ class CTContent:
 
 
 def compress_(values: torch.Tensor, knee: float) -> torch.Tensor:
-    """Keep what lies below a knee linear, and compress what lies above it, in place.
+    """Keep values below a knee linear, and compress those above it, in place.
 
-    With ``t = values / knee``, ``u(t) = t / 2`` up to 1 and ``1 - 1 / (2 t)`` above: both meet at 1/2 with the slope
-    1/2, so that the window takes the lower half and all beyond it the upper one. The result is ``u(t) / u(1 / knee)``.
+    With ``t = values / knee``, ``u(t) = t / 2`` up to 1 and ``1 - 1 / (2 t)`` above: both meet at 1/2 with slope 1/2,
+    so the window takes the lower half and everything above it the upper half. The result is ``u(t) / u(1 / knee)``.
 
     Args:
-        values: any shape, in [0, 1]; is changed.
+        values: any shape, in [0, 1]; modified.
         knee: in (0, 1).
 
     Returns:
@@ -88,23 +88,23 @@ def compress_(values: torch.Tensor, knee: float) -> torch.Tensor:
 def ct_content(
     volume: torch.Tensor | NDArray[np.number], spacing: Sequence[float] | None = None, named: str | None = None
 ) -> CTContent:
-    """What a CT volume shows, and the window for it.
+    """Determine the content of a CT volume, and the window for it.
 
-    The body is the largest connected piece of tissue, without the table, and what it encloses. Padding (-2000, -3024)
-    counts as air. What a header says decides where the content does not: it says head of what has no cranial cavity and
-    neither lung nor the cross-section of a trunk, or body of soft tissue without a skull.
+    The body is the largest connected piece of tissue, without the table, and everything it encloses. Padding (-2000,
+    -3024) counts as air. The header decides only if the content does not: if it says head for a volume without cranial
+    cavity, lung or the cross-section of a trunk, or body for soft tissue without a skull.
 
     Args:
         volume: (X, Y, Z) or (1, X, Y, Z) in HU.
-        spacing: voxel size in mm along X, Y, Z, where Z is the long axis of the body; None: both from the affine
-            (RAS mm) of a MetaTensor.
+        spacing: voxel size in mm along X, Y, Z, Z being the long axis of the body; None: both from the affine (RAS mm)
+            of a MetaTensor.
         named: ``"head"`` or ``"body"``, if a header says so, see :func:`monai_s3im.modalities.region_named`.
 
     Returns:
-        The content; of a volume without tissue, an empty body.
+        The content; for a volume without tissue, an empty body.
 
     Raises:
-        ValueError: if the volume has another shape, or there is neither a spacing nor an affine.
+        ValueError: if the volume has another shape, or neither a spacing nor an affine is given.
     """
     tensor = volume.as_tensor() if isinstance(volume, MetaTensor) else torch.as_tensor(volume)
     tensor = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
@@ -162,7 +162,7 @@ def _content(hu: NDArray[np.float32], size: Sequence[float], named: str | None) 
 
 
 def _body(hu: NDArray[np.float32], size: Sequence[float]) -> Mask:
-    """The largest piece of tissue, with what it encloses in each slice, and with lung cut off by the field of view."""
+    """The largest piece of tissue, with everything it encloses in each slice and lung cut off by the field of view."""
     pieces = _labels(_opened(hu > _TISSUE_HU, _TABLE_MM, size))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
@@ -181,7 +181,7 @@ def _body(hu: NDArray[np.float32], size: Sequence[float]) -> Mask:
 
 
 def _cranial_cavity(hu: NDArray[np.float32], bone: Mask, size: Sequence[float]) -> Mask:
-    """What rings of bone enclose in each slice and is brain by its density."""
+    """Voxels inside rings of bone in each slice with the density of brain."""
     rings = ~_grown(~_grown(bone, _SUTURE_MM, size), _SUTURE_MM, size)
     cavity = np.zeros_like(rings)
     for index, (ring, values) in enumerate(zip(rings, hu, strict=True)):
@@ -206,23 +206,23 @@ def _within(hu: NDArray[np.float32], limits: tuple[float, float]) -> Mask:
 def _labels(mask: Mask) -> NDArray[np.uint32]:
     """The connected pieces of a slice or of all slices, numbered from 1; 0 elsewhere."""
     components = sitk.ConnectedComponentImageFilter()
-    components.SetNumberOfThreads(1)  # for a slice, more take longer
+    components.SetNumberOfThreads(1)  # slower with more, for a slice
     labels: NDArray[np.uint32] = sitk.GetArrayFromImage(components.Execute(sitk.GetImageFromArray(mask.view(np.uint8))))
     return labels
 
 
 def _border(values: NDArray[Any]) -> NDArray[Any]:
-    """What lies along the four sides of a slice."""
+    """The values along the four sides of a slice."""
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
 def _opened(mask: Mask, thickness_mm: float, size: Sequence[float]) -> Mask:
-    """Without what is thinner than about twice that in the slice."""
+    """Remove structures thinner than about twice that in the slice."""
     return _grown(~_grown(~mask, thickness_mm, size), thickness_mm, size)
 
 
 def _grown(mask: Mask, millimetres: float, size: Sequence[float]) -> Mask:
-    """Larger by that on each side in the slice."""
+    """Grow by that on each side in the slice."""
     radii = [round(millimetres / step) for step in (size[1], size[0])]
     slices = torch.from_numpy(mask).float()[:, None]
     grown = functional.max_pool2d(slices, [2 * radius + 1 for radius in radii], stride=1, padding=radii)

@@ -1,4 +1,4 @@
-"""Which grid a fused volume has: that of a source, or the source's field of view in another voxel size."""
+"""The grid of a fused volume: that of a source, or the source's field of view in another voxel size."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def parse_spacing(spacing: str | float | Sequence[float] | None) -> tuple[float,
         Three sizes, or None for None and ``""``.
 
     Raises:
-        InputError: if it is neither one nor three positive numbers.
+        InputError: if it is not one or three positive numbers.
     """
     if spacing is None or spacing == "":
         return None
@@ -46,28 +46,28 @@ def voxel_sizes(affine: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np
 
 
 def finer_of(volumes: Sequence[MetaTensor]) -> int:
-    """Which volume has the smallest voxels (mm^3); the first of equal ones."""
+    """The index of the volume with the smallest voxels (mm^3); the first of equal ones."""
     sizes = [float(np.prod(voxel_sizes(volume.affine))) for volume in volumes]
     return next(index for index, size in enumerate(sizes) if size <= min(sizes) * (1 + 1e-6))
 
 
 def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], max_gib: float = MAX_GIB) -> MetaTensor:
-    """A grid with the axes, the centre and the field of view of a volume, in another voxel size.
+    """A grid with the axes, centre and field of view of a volume, in another voxel size.
 
     The number of voxels along an axis is the extent over the voxel size, rounded, and at least 1, so the field of view
-    is met to a quarter of a voxel on either side, and every voxel's centre lies in it. Of axes that are not at right
-    angles, as those of a tilted gantry, the grid has the nearest ones that are, and is as large as to hold all of it.
+    matches to a quarter of a voxel on either side, and contains every voxel's centre. If the axes are not at right
+    angles, as with a tilted gantry, the grid uses the nearest orthogonal axes and encloses the whole volume.
 
     Args:
         volume: (C, X, Y, Z) with affine, RAS mm.
         spacing: voxel size in mm along each array axis.
-        max_gib: most memory that a volume of this grid may take, as float32.
+        max_gib: most memory for a volume of this grid, as float32.
 
     Returns:
-        (1, X', Y', Z') without content (its voxels share one place in memory), with affine.
+        (1, X', Y', Z') without content (its voxels share one memory cell), with affine.
 
     Raises:
-        InputError: if the grid had more voxels than that.
+        InputError: if the grid would exceed that.
     """
     affine, size = np.asarray(volume.affine.cpu(), dtype=np.float64), np.array(volume.shape[1:])
     centre = affine[:3, :3] @ ((size - 1) / 2) + affine[:3, 3]

@@ -1,4 +1,4 @@
-"""From the file's unit to [0, 1], by modality, one range for a whole volume."""
+"""Scale from the file's unit to [0, 1], by modality, with one range for a whole volume."""
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
@@ -33,34 +33,34 @@ from .meta import like, with_meta
 
 Window = str | Sequence[float]
 
-_LEAST_PART, _LARGEST_PART = 0.005, 100.0  # of a range in the extent of the values, without a warning
+_LEAST_PART, _LARGEST_PART = 0.005, 100.0  # width of a range relative to that of the values, without a warning
 
 logger = logging.getLogger(__name__)
 
 
 class NormalizeModality(Transform):
-    """Scale an image so that its modality's range becomes [0, 1].
+    """Scale an image to map its modality's range to [0, 1].
 
-    Pictures and RGB are divided by the largest value that their type can hold (``meta["value_range"]``). Volumes are
-    scaled by their modality's window or percentiles, one range for the volume. Values are not clipped here: the map is
-    linear, so that resampling afterwards is resampling of the file's values.
+    Pictures and RGB are divided by the largest value of their type (``meta["value_range"]``). Volumes are scaled by
+    their modality's window or percentiles, one range for the volume. Values are not clipped here: the map is linear, so
+    later resampling is equivalent to resampling the file's values.
 
-    Padding (:func:`monai_s3im.functional.padding_of`) becomes the lowest of the other values: background. NaN is no
-    value: the voxel is not covered. There the result has background too, beside voxels with a value their mean, and
-    ``meta["no_data"]``, a bool mask (1, X, Y, Z), shows where.
+    Padding (:func:`monai_s3im.functional.padding_of`) becomes background, the lowest of the other values. NaN means
+    that the voxel is not covered. Such voxels also become background or, next to voxels with a value, their mean;
+    ``meta["no_data"]``, a bool mask (1, X, Y, Z), marks them.
 
     Args:
-        modality: name of the modality; if None, the first that is known of: ``meta["modality_tag"]`` (DICOM's CT, MR,
-            PT, NM or US), what is written about the file (:func:`monai_s3im.recognition.recognise`), and the values
-            (:func:`monai_s3im.functional.guess_modality`). A name that the values contradict does not count. Which one
-            it was is logged; a warning says where none is known, or the values contradict what was given.
-        window: range in HU of a CT, see :func:`monai_s3im.modalities.ct_window`: it is applied to every CT, with a
-            warning if that is not in HU. ``"auto"``, or None: by content, the brain window for a head and the
-            soft-tissue window for anything else, see :func:`ct_content`; which one is logged. Then robust percentiles
-            replace the window where a CT is not in HU, with a warning.
+        modality: name of the modality; if None, the first known of: ``meta["modality_tag"]`` (DICOM's CT, MR, PT, NM or
+            US), sidecar, name and folders of the file (:func:`monai_s3im.recognition.recognise`), and the values
+            (:func:`monai_s3im.functional.guess_modality`). A name that the values contradict does not count. The origin
+            is logged; a warning says if no modality is known, or the values contradict the given one.
+        window: range in HU of a CT, see :func:`monai_s3im.modalities.ct_window`: applied to every CT, with a warning if
+            it is not in HU. ``"auto"``, or None: by content, the brain window for a head and the soft-tissue window for
+            anything else, see :func:`ct_content`; the choice is logged. If a CT is not in HU, robust percentiles
+            replace this window, with a warning.
         limits: the values that become 0 and 1, ``"0,6"`` or two numbers in the unit of the image; for any modality, and
             for pictures, instead of the above.
-        option: the name of the option that names the modality, for messages.
+        option: the option for the modality, for messages.
 
     Raises:
         InputError: if the modality, the window or the limits are unusable.
@@ -85,16 +85,16 @@ class NormalizeModality(Transform):
 
         Args:
             image: (C, H, W) or (C, X, Y, Z) in the file's unit, not constant; NaN where a volume has no value. A plain
-                tensor or array has no metadata: it is treated as a volume.
-            name: what to call an image that comes from no file.
-            partner: the file of the other image of the pair, if there is one.
+                tensor or array has no metadata and is treated as a volume.
+            name: name for an image that is not from a file.
+            partner: the file of the other image of the pair, if any.
 
         Returns:
             The same shape, float32; ``meta`` gains ``modality``, ``modality_from`` (``"user"``, ``"dicom"``,
             ``"sidecar"``, ``"name"``, ``"folder"``, ``"values"`` or ``"nothing"``), ``modality_given``,
             ``modality_guessed``, ``intensity_range``, ``ct_window``, the name of the window if it was chosen by
-            content, ``unit`` of a CT in HU, unless it has one, ``knee``, from which part of the range on
-            :func:`.ct_window.compress_` is to compress it, and ``warnings``, sentences, to those that it has.
+            content, ``unit`` of a CT in HU, unless it has one, ``knee``, the part of the range above which
+            :func:`.ct_window.compress_` compresses it, and ``warnings``, sentences, added to existing ones.
 
         Raises:
             InputError: if no value lies between the limits.
@@ -119,7 +119,7 @@ class NormalizeModality(Transform):
             ct_window_name, warnings = None, _doubts_of(self.limits, image, name)
         else:
             window, ct_window_name, warnings = self._window_of(image, modality, name)
-        if ct_window_name:  # MONAI batches no None
+        if ct_window_name:  # MONAI cannot batch None
             described["ct_window"] = ct_window_name
         if self.knee is not None and window is not None and window == self.window:
             described["knee"] = (self.knee - window[0]) / (window[1] - window[0])
@@ -130,7 +130,7 @@ class NormalizeModality(Transform):
         return _scaled(values, window or intensity_range(image, modality), image, described)
 
     def _modality_of(self, image: MetaTensor, name: str, partner: str | Path | None) -> tuple[Modality, str, list[str]]:
-        """The modality, what says so, and warnings."""
+        """The modality, its origin, and warnings."""
         tagged = modality_of_dicom(str(image.meta.get("modality_tag", "")))
         file = _file_of(image)
         said = recognise(file, partner) if self.modality is None and tagged is None and file else None
@@ -142,11 +142,11 @@ class NormalizeModality(Transform):
         contradicts = not is_picture and named.window is None and named.name != "generic" and is_surely_ct(image)
         like_a_ct = "but its values are HU, with air at -1000"
         if contradicts and origin in {"name", "folder"}:
-            sentence = f"{name} is named like {named.label}, {like_a_ct}, and it is taken for CT"
+            sentence = f"{name} is named like {named.label}, {like_a_ct}, and it is treated as CT"
             return MODALITIES["ct"], "values", [_warned(f"{sentence}: name its modality ({self._how_to_name})")]
         if said is not None:
             by = {"sidecar": said.text, "name": "its name", "folder": f"its folder {said.text}"}[said.by]
-            logger.info("%s is taken for %s by %s: name its modality if that is wrong", name, named.label, by)
+            logger.info("%s is treated as %s by %s: name its modality if that is wrong", name, named.label, by)
         if contradicts:
             return named, origin, [_warned(f"{name} is named {named.label}, {like_a_ct}: check its modality")]
         return named, origin, []
@@ -156,9 +156,9 @@ class NormalizeModality(Transform):
             return MODALITIES["generic"], "nothing", []
         found = guess_modality(image)
         if found.name != "generic":
-            logger.info("%s is taken for %s by its values: name its modality if that is wrong", name, found.label)
+            logger.info("%s is treated as %s by its values: name its modality if that is wrong", name, found.label)
             return found, "values", []
-        sentence = f"{name} is of no known modality, neither header, name nor values say it, and gets no colour"
+        sentence = f"{name} has an unknown modality (not given by header, name or values) and gets no colour"
         return found, "nothing", [_warned(f"{sentence}: name its modality ({self._how_to_name})")]
 
     @property
@@ -181,24 +181,24 @@ class NormalizeModality(Transform):
 
 
 def _named_window(window: Window | None) -> Window | None:
-    """The window; None where it is to be chosen by content."""
+    """The window; None to choose it by content."""
     return None if isinstance(window, str) and window == AUTO_WINDOW else window
 
 
 def _file_of(image: MetaTensor) -> str | None:
-    """The file that an image is, or that the user read it from."""
+    """The file of an image, or the file that the user read it from."""
     file = image.meta.get("filename_or_obj") or image.meta.get("read_from")
     return str(file) if file else None
 
 
 def _warned(sentence: str) -> str:
-    """The sentence, which is logged as a warning, too."""
+    """Log the sentence as a warning and return it."""
     logger.warning("%s", sentence)
     return sentence
 
 
 def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> list[str]:
-    """A warning where limits hardly fit the values, as those of another unit do.
+    """A warning if limits barely fit the values, as with another unit.
 
     Raises:
         InputError: if no value lies between them.
@@ -214,7 +214,7 @@ def _doubts_of(limits: tuple[float, float], image: MetaTensor, name: str) -> lis
         raise InputError(f"{reported}, shows none of them: give it in their unit{in_suv}")
     if _LEAST_PART <= (upper - lower) / (highest - lowest) <= _LARGEST_PART:
         return []
-    return [_warned(f"{reported}, is far from these: check that it is in their unit{in_suv}")]
+    return [_warned(f"{reported}, is far from them: check that it is in their unit{in_suv}")]
 
 
 def _scaled(values: Tensor, range_: tuple[float, float], image: MetaTensor, described: dict[str, Any]) -> MetaTensor:
@@ -223,7 +223,7 @@ def _scaled(values: Tensor, range_: tuple[float, float], image: MetaTensor, desc
 
 
 def _filled(values: Tensor, modality: Modality, name: str) -> tuple[Tensor, Tensor | None]:
-    """The values with background for padding and NaN; and where NaN was, None if nowhere."""
+    """The values with background for padding and NaN, and the mask of NaN, None if empty."""
     padding = padding_of(values, modality)
     no_data = values.isnan()
     is_missing = bool(no_data.any())
@@ -236,7 +236,7 @@ def _filled(values: Tensor, modality: Modality, name: str) -> tuple[Tensor, Tens
     if padding:
         part = 100 * float(is_padding.float().mean())
         listed = " and ".join(f"{value:g}" for value in padding)
-        logger.info("%s: %s is taken for padding (%.2g %% of the voxels) and becomes background", name, listed, part)
+        logger.info("%s: %s is treated as padding (%.2g %% of the voxels) and becomes background", name, listed, part)
     values = values.masked_fill(is_padding, background)
     if not is_missing:
         return values, None
@@ -261,9 +261,9 @@ class NormalizeModalityd(MapTransform):
 
     Args:
         keys: images.
-        modality_keys: where the modality's name of each image is; missing or empty: see :class:`NormalizeModality`.
+        modality_keys: key of each image's modality name; missing or empty: see :class:`NormalizeModality`.
         window: range in HU of a CT; None: by content, see :class:`NormalizeModality`.
-        ranges: of each image, the limits of :class:`NormalizeModality`; None: of none.
+        ranges: for each image, the limits of :class:`NormalizeModality`; None: no limits.
     """
 
     def __init__(

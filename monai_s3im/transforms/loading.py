@@ -26,17 +26,18 @@ logger = logging.getLogger(__name__)
 
 
 class LoadSourcesd(MapTransform):
-    """Read each source with :func:`read_image`; take a tensor or an array as it is.
+    """Read each source with :func:`read_image`; use tensors and arrays directly.
 
-    A volume that comes as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit, NaN for no value. The
-    affine of a plain tensor or array is the identity, as in MONAI: voxels of 1 mm. A
-    picture, (1 or 3, H, W), and an RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer
-    type, or up to ``meta["value_range"]``.
+    A volume given as a tensor, (1, X, Y, Z), has an affine (RAS mm) and its modality's unit, with NaN for no value. The
+    affine of a plain tensor or array is the identity, as in MONAI: voxels of 1 mm. A picture, (1 or 3, H, W), and an
+    RGB volume, (3, X, Y, Z), are in [0, 1], or up to the largest value of an integer type, or up to
+    ``meta["value_range"]``.
 
     Args:
         keys: sources, paths or tensors.
-        max_gib: most memory that one image may take, by its header; larger ones are refused before they are read.
-        unit: ``"file"``, or ``"suv"``: a PET is multiplied by its ``meta["suv_factor"]``, and ``meta["unit"]`` says so.
+        max_gib: most memory for one image, by its header; larger images are refused before reading.
+        unit: ``"file"``, or ``"suv"``: a PET is multiplied by its ``meta["suv_factor"]``, and ``meta["unit"]`` is
+            updated.
 
     Raises:
         InputError: if the unit is unknown.
@@ -54,7 +55,7 @@ class LoadSourcesd(MapTransform):
 
         Raises:
             InputError: as :func:`read_image`, for tensors too; or a source is neither a path nor a tensor; or the unit
-                is SUV, and the headers of a PET lack what that takes, or none of the sources is a PET with headers.
+                is SUV, but the headers of a PET do not suffice, or no source is a PET with headers.
         """
         result = dict(data)
         for key in self.keys:
@@ -71,27 +72,27 @@ class LoadSourcesd(MapTransform):
 
     @staticmethod
     def _in_suv(images: dict[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
-        """Those that are PET in SUV, the others as they are."""
+        """Convert PET to SUV; the others are unchanged."""
         names = {key: image.meta.get("filename_or_obj", key) for key, image in images.items()}
         for key, image in images.items():
             if lacks := image.meta.get("suv_lacks"):
                 raise InputError(f"{names[key]} cannot be given in SUV, its header {lacks}: leave the unit out")
         if not any("suv_factor" in image.meta for image in images.values()):
             raise InputError(
-                f"{' and '.join(map(str, names.values()))} cannot be given in SUV, which takes the headers of a PET in "
-                "DICOM: give the series, or leave the unit out, if the values are SUV already"
+                f"{' and '.join(map(str, names.values()))} cannot be given in SUV, which needs the headers of a PET in "
+                "DICOM: give the series, or leave the unit out if the values are already SUV"
             )
         return {key: in_suv(image) for key, image in images.items()}
 
 
 class CompareSeriesd(MapTransform):
-    """Warn of two DICOM series of different patients or frames of reference; see :func:`series_remarks`.
+    """Warn of DICOM series of different patients or frames of reference; see :func:`series_remarks`.
 
     The sentences are added to ``warnings``, see :mod:`.notes`.
 
     Args:
-        keys: sources, of which those from files have them.
-        is_moved: the second is brought into register with the first, so that its frame of reference may be another.
+        keys: sources; only those from DICOM files are compared.
+        is_moved: whether the second is registered to the first, and may have another frame of reference.
     """
 
     def __init__(self, keys: KeysCollection, is_moved: bool = False) -> None:
@@ -109,7 +110,7 @@ class CompareSeriesd(MapTransform):
 
 
 def in_suv(image: MetaTensor) -> MetaTensor:
-    """An image in standardised uptake by body weight, if its ``meta["suv_factor"]`` is known; else as it is.
+    """An image in standardised uptake by body weight if its ``meta["suv_factor"]`` is known; else unchanged.
 
     Args:
         image: (1, X, Y, Z), in the unit of its file.
@@ -121,7 +122,7 @@ def in_suv(image: MetaTensor) -> MetaTensor:
 
 
 def _checked(image: MetaTensor, key: str) -> MetaTensor:
-    """A tensor as :func:`read_image` would give it: float32 on the CPU, with content, its metadata its own."""
+    """A tensor in the form of :func:`read_image`: float32 on the CPU, checked, with its own metadata."""
     if image.ndim not in {3, 4} or image.shape[0] not in {1, 3}:
         raise InputError(
             f"{key} has shape {tuple(image.shape)}: give a picture (1 or 3, H, W) or a volume (1 or 3, X, Y, Z)"
@@ -137,7 +138,7 @@ def _checked(image: MetaTensor, key: str) -> MetaTensor:
     affine = image.affine.detach().cpu().double()
     if not is_usable_affine(affine.numpy()):
         raise InputError(f"{key} has an affine that cannot be inverted: give it that of its voxels, to RAS mm")
-    read_from = image.meta.get("filename_or_obj")  # its name may say the modality; the values may not be the file's
+    read_from = image.meta.get("filename_or_obj")  # its name may give the modality; the values may differ from the file
     meta: dict[str, Any] = {"read_from": str(read_from)} if isinstance(read_from, str | Path) and str(read_from) else {}
     if is_measured:
         meta |= {name: image.meta[name] for name in ("unit", "suv_factor", "suv_lacks") if name in image.meta}

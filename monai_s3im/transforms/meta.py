@@ -1,4 +1,4 @@
-"""What a tensor carries beside its values."""
+"""The metadata of tensors."""
 
 from collections.abc import Collection
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def with_meta(image: Tensor | np.ndarray[Any, Any]) -> MetaTensor:
-    """A MetaTensor as it is; a plain tensor or array as one whose affine is the identity: 1 mm, RAS."""
+    """A MetaTensor unchanged; a plain tensor or array as a MetaTensor with identity affine (1 mm, RAS)."""
     return image if isinstance(image, MetaTensor) else MetaTensor(convert_to_tensor(image))
 
 
@@ -22,14 +22,14 @@ def like(
     without: Collection[str] = (),
     **added: Any,
 ) -> MetaTensor:
-    """Values with the metadata and the applied operations of an image, so that ``Invertd`` can go back from them.
+    """Values with the metadata and applied operations of an image, which ``Invertd`` can then undo.
 
     Args:
         values: plain tensor.
-        image: whose metadata they get.
-        affine: their own; None: that of the image.
-        without: names in the metadata that are left out.
-        **added: names in the metadata that are new or replaced.
+        image: source of the metadata.
+        affine: of the values; None: that of the image.
+        without: metadata keys to leave out.
+        **added: metadata to add or replace.
     """
     left_out = {*without, "affine"} if affine is not None else without
     meta = {name: value for name, value in image.meta.items() if name not in left_out}

@@ -1,4 +1,4 @@
-"""A movement: the matrix that takes points of the reference to the like points of the other volume."""
+"""A movement: the matrix from points of the reference to the corresponding points of the other volume."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 
 
 def matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
-    """A linear ITK transform of three dimensions as a matrix, (4, 4), in its own coordinates."""
+    """A linear ITK transform of three dimensions as a matrix, (4, 4), in its coordinates."""
     matrix = np.eye(4)
     matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
     for axis in range(3):
@@ -35,12 +35,12 @@ def affine_transform(matrix: NDArray[np.float64]) -> sitk.AffineTransform:
 
 
 def ras_to_lps(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same movement, (4, 4), between LPS (ITK, DICOM) and RAS (NIfTI, here); both ways."""
+    """The same movement, (4, 4), between LPS (ITK, DICOM) and RAS (NIfTI, here); in either direction."""
     return np.asarray(_LPS @ matrix @ _LPS)
 
 
 def moved_by(movement: NDArray[np.float64], image: MetaTensor) -> MetaTensor:
-    """Bring a volume to where a reference lies: the same voxels with another affine.
+    """Move a volume to a reference: the same voxels with another affine.
 
     Args:
         movement: (4, 4), from points of the reference to points of the image, RAS mm.
@@ -51,7 +51,7 @@ def moved_by(movement: NDArray[np.float64], image: MetaTensor) -> MetaTensor:
 
 
 def read_movement(path: str | Path) -> NDArray[np.float64]:
-    """Read a linear transform as ITK, SimpleITK, Slicer, elastix and ANTs write it (.tfm, .txt, .mat, .h5).
+    """Read a linear transform written by ITK, SimpleITK, Slicer, elastix or ANTs (.tfm, .txt, .mat, .h5).
 
     Args:
         path: the file; it maps points of the reference to points of the other volume, LPS mm.
@@ -60,15 +60,15 @@ def read_movement(path: str | Path) -> NDArray[np.float64]:
         (4, 4), the same in RAS mm.
 
     Raises:
-        InputError: if the file is missing or damaged, or the transform is not linear, not of three dimensions, or
-            cannot be inverted, or moves by more than a kilometre, or scales a thousandfold.
+        InputError: if the file is missing or damaged, or the transform is not linear, not 3D, not invertible, or moves
+            by more than a kilometre or scales a thousandfold.
     """
     if not isfile(path):
         raise InputError(f"{path} is not a file: give the transform as a .tfm file")
     try:
         transform = sitk.ReadTransform(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path} is damaged or no ITK transform: save it again as .tfm") from error
+        raise InputError(f"{path} is damaged or not an ITK transform: save it again as .tfm") from error
     kind = transform.Downcast().GetName()
     if transform.GetDimension() != 3:
         raise InputError(f"{path} holds a {kind} of {transform.GetDimension()} dimensions: give one of 3")

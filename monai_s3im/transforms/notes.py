@@ -1,7 +1,7 @@
-"""What the transforms note about a pair on its way to the record: its sources, movement, warnings, colour bar.
+"""Notes that transforms collect about a pair for the record: sources, movement, warnings, colour bar.
 
-A note is JSON text, for it passes MONAI's DataLoader and engine as an item of a batch: their collation refuses None (a
-source without a file), transposes lists, and decollation loses an empty one. Text comes out as it went in.
+A note is JSON text, because it passes through MONAI's DataLoader and engine as an item of a batch: collation refuses
+None (a source without a file) and transposes lists, and decollation loses empty ones. Text is not changed.
 """
 
 import json
@@ -13,12 +13,12 @@ _KINDS = {PROVENANCE: dict, REGISTRATION: list, WARNINGS: list, COLOR_BAR: dict}
 
 
 def noted(data: Mapping[Hashable, Any], name: str) -> Any:
-    """What is noted under a name: a dictionary for ``PROVENANCE`` and ``COLOR_BAR``, else a list."""
+    """The note of a name: a dictionary for ``PROVENANCE`` and ``COLOR_BAR``, else a list."""
     return json.loads(data[name]) if name in data else _KINDS[name]()
 
 
 def with_note(data: Mapping[Hashable, Any], name: str, content: Any) -> dict[Hashable, Any]:
-    """The data with a note in place of the one of that name."""
+    """The data with the note of that name replaced."""
     return {**data, name: json.dumps(content)}
 
 

@@ -1,4 +1,4 @@
-"""Where the fused image goes, and a check, before anything is read, that it may be written there."""
+"""The path of the fused image, and an early check that it can be written."""
 
 import json
 import tempfile
@@ -21,7 +21,7 @@ _RECORD_WITHIN_S = 2.0  # after its image, even on a busy machine
 
 
 def output_of(data: Mapping[Hashable, Any], folder: Path, dicom: bool, is_picture: bool) -> Path:
-    """Where the fused image of an item goes; see :class:`.SaveFusedd`."""
+    """The path of an item's fused image; see :class:`.SaveFusedd`."""
     if data.get("output"):
         return Path(data["output"])
     if dicom:
@@ -32,19 +32,19 @@ def output_of(data: Mapping[Hashable, Any], folder: Path, dicom: bool, is_pictur
 def check_output(
     path: Path, rank: int, sources: Iterable[str | Path], dicom: bool = False, overwrite: bool = False
 ) -> None:
-    """Refuse, before anything is computed, an output that could not be written.
+    """Refuse, before any computation, an output that could not be written.
 
     Args:
-        path: where the fused image is written.
+        path: of the fused image.
         rank: 2 for a picture, 3 for a volume.
         sources: files that the output must not overwrite.
         dicom: the output is a DICOM series; see :func:`check_series_output`.
-        overwrite: a file that is there may be replaced, even if it is not a fused image.
+        overwrite: an existing file may be replaced, even if it is not a fused image.
 
     Raises:
         InputError: if the suffix does not fit the image, or the output is one of the sources.
-        OutputError: if the output is a folder, or its folder can be neither written to nor made, or a file that is
-            there, or the JSON file beside it, is none of ours.
+        OutputError: if the output is a folder, its folder cannot be written or created, or an existing file, or the
+            JSON file next to it, is not a result of a fusion.
     """
     if dicom:
         check_series_output(path, sources)
@@ -68,12 +68,12 @@ def check_output(
 
 
 def _has_record(path: Path) -> bool:
-    """Whether a file has its record; another batch that has just written the file is about to write the record too."""
+    """Whether a file has its record; waits a moment, since another batch may be about to write the record."""
     while not exists(record_path(path)):
         try:
             age = time.time() - path.stat().st_mtime
         except FileNotFoundError:
-            return True  # that batch has removed it: nothing to replace
+            return True  # the other batch has removed it: nothing to replace
         if not 0 <= age < _RECORD_WITHIN_S:
             return False
         time.sleep(0.02)
@@ -86,15 +86,15 @@ def _check_file_output(path: Path, rank: int, sources: Iterable[str | Path]) -> 
     output_suffix(path, rank)
     for source in (frame_of(source)[0] for source in sources):
         if exists(path) and exists(source) and path.samefile(source):
-            raise InputError(f"{path} is itself to be fused and would be overwritten: choose another output")
+            raise InputError(f"{path} is one of the inputs and would be overwritten: choose another output")
 
 
 def _check_record(path: Path) -> None:
-    """Refuse to replace what is not a record of ours, such as the sidecar of a conversion from DICOM."""
+    """Refuse to replace a JSON file that is not one of our records, such as the sidecar of a DICOM conversion."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return  # none, or one that is damaged
+        return  # no record, or a damaged one
     if not is_record(content):
         raise OutputError(
             f"{path} exists and is not a fusion record; the record of this fusion would replace it: choose another "
@@ -105,14 +105,14 @@ def _check_record(path: Path) -> None:
 class CheckOutputd(MapTransform):
     """Refuse, before anything is read, an output that could not be written; see :func:`check_output`.
 
-    The output is that of :class:`.SaveFusedd`; where ``data`` has neither ``output`` nor ``name``, or its ``output`` is
-    None, there is none.
+    The output is that of :class:`.SaveFusedd`; if ``data`` has neither ``output`` nor ``name``, or its ``output`` is
+    None, nothing is written.
 
     Args:
-        keys: sources, paths or tensors; the first says whether the output is a picture.
+        keys: sources, paths or tensors; the first determines whether the output is a picture.
         output_dir: as for :class:`.SaveFusedd`.
         dicom: as for :class:`.SaveFusedd`.
-        overwrite: as for :func:`check_output`; ``data["overwrite"]`` says so for one pair.
+        overwrite: as for :func:`check_output`; ``data["overwrite"]`` sets it for one pair.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What an item of a data list may leave to us: how its sources are named, and its name."""
+"""Complete an item of a data list: the names of its sources, and its own name."""
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -18,9 +18,10 @@ _WANTED = "give image_a and image_b, or image with a list of the two or as a ten
 class PairItemd(MapTransform):
     """Give an item its two sources and a name.
 
-    ``image`` with a list of the two becomes the sources, and ``modality`` with a list their modalities. So does an
-    array or tensor ``image`` (2, ...), or (..., 2) if its ``original_channel_dim`` says so, as programs have it that
-    load images themselves. An item without ``name`` has that of its first source's file, without suffix, or ``fused``.
+    ``image`` with a list of the two becomes the sources, and ``modality`` with a list their modalities. An array or
+    tensor ``image`` (2, ...), or (..., 2) by its ``original_channel_dim``, as from programs that load images
+    themselves, is split as well. An item without ``name`` gets that of its first source's file, without suffix, or
+    ``fused``.
 
     Args:
         keys: sources, such as ``image_a`` and ``image_b``.
@@ -30,7 +31,7 @@ class PairItemd(MapTransform):
         """Complete the item.
 
         Raises:
-            InputError: if it has no two sources.
+            InputError: if it lacks a source.
         """
         result = dict(data)
         for name in ("image", "modality"):
@@ -47,7 +48,7 @@ class PairItemd(MapTransform):
         return result
 
     def _parts_of(self, image: Any) -> Any:
-        """The sources of an image that has a channel for each; anything else as it is."""
+        """The sources of an image with one channel for each; anything else unchanged."""
         if not isinstance(image, torch.Tensor | np.ndarray) or image.ndim < 3:
             return image
         count = len(self.keys)

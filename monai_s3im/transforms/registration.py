@@ -1,4 +1,4 @@
-"""Bring the sources into register: an estimated or a given movement goes into the affine, no voxel is touched."""
+"""Register the sources: an estimated or given movement changes the affine only, not the voxels."""
 
 import logging
 from collections.abc import Hashable, Mapping
@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 
 class Register(Transform):
-    """Bring a volume into register with a reference by changing its affine, so that it is interpolated only once.
+    """Register a volume to a reference by changing its affine, so it is interpolated only once.
 
     Args:
         kind: ``"rigid"`` or ``"affine"``: the movement of the largest mutual information, see
-            :class:`MattesInformation`; ``"none"``: none, the fields of view are looked at only.
-        movement: (4, 4), from points of the reference to points of the image, RAS mm; applied in place of an estimate.
+            :class:`MattesInformation`; ``"none"``: no movement, only the fields of view are checked.
+        movement: (4, 4), from points of the reference to points of the image, RAS mm; applied instead of an estimate.
 
     Raises:
         InputError: if the kind is unknown.
@@ -48,12 +48,12 @@ class Register(Transform):
 
         Args:
             image: (1 or 3, X, Y, Z), normalised, with affine, RAS mm.
-            reference: of the same kind.
+            reference: in the same form.
 
         Returns:
             The same voxels. ``meta`` gains ``registration``: its ``kind``, the ``matrix_lps`` from the reference's
-            points to the image's (LPS mm, as in a .tfm file), the ``mutual_information`` in nats, and ``faults``, what
-            speaks against it, in sentences.
+            points to the image's (LPS mm, as in a .tfm file), the ``mutual_information`` in nats, and ``faults``,
+            reasons to doubt it, in sentences.
         """
         if self.kind == "none":
             faults = overlap_faults(reference, image)
@@ -80,19 +80,19 @@ class Register(Transform):
 
 
 class RegisterSourcesd(MapTransform, InvertibleTransform):
-    """Bring each further source into register with the first, and warn of a pair that does not fit.
+    """Register each further source to the first, and warn of a pair that does not match.
 
-    ``registration`` is added, a list with what :class:`Register` says of each further source and the ``file`` of a
-    given transform; and ``warnings``, a list of sentences; see :mod:`.notes`. Pictures are taken to be registered.
-    ``Invertd`` gives what has the place of a moved source the place that the source had.
+    ``registration`` is added, a list with the result of :class:`Register` for each further source and the ``file`` of a
+    given transform; and ``warnings``, a list of sentences; see :mod:`.notes`. Pictures are assumed to be registered.
+    ``Invertd`` moves images on a moved source's grid back to its original position.
 
     Args:
         keys: sources, normalised.
         register: ``"none"``, ``"rigid"`` or ``"affine"``.
-        transform: an ITK file, see :func:`read_movement`; it is applied, and nothing estimated.
+        transform: an ITK file, see :func:`read_movement`; applied instead of an estimate.
 
     Raises:
-        InputError: if ``register`` is unknown, the file cannot be used, or pictures are to be registered.
+        InputError: if ``register`` is unknown, the file cannot be used, or registration of pictures is requested.
     """
 
     def __init__(self, keys: KeysCollection, register: str = "none", transform: str | Path | None = None) -> None:
@@ -129,7 +129,7 @@ class RegisterSourcesd(MapTransform, InvertibleTransform):
         return with_warnings(with_note(result, REGISTRATION, found), warnings)
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Put back what this transform has moved, and what has its traces."""
+        """Undo the movement, for sources and for results that carry its trace."""
         result = dict(data)
         for key, image in data.items():
             if isinstance(image, MetaTensor) and any(map(self._transforms_match, image.applied_operations)):

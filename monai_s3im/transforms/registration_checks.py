@@ -1,4 +1,4 @@
-"""Whether two volumes fit, before and after registration: what to warn of."""
+"""Warnings about a pair of volumes before and after registration."""
 
 from collections.abc import Callable
 from itertools import product
@@ -9,18 +9,18 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 _LEAST_OVERLAP = 0.25
-_MOST_DEGREES, _MOST_WAY, _MOST_STRETCH = 45.0, 0.6, 1.25  # the way: of the size of what is shown
+_MOST_DEGREES, _MOST_WAY, _MOST_STRETCH = 45.0, 0.6, 1.25  # the way: relative to the size of the object
 _SHIFT_MM, _HEAD_MM = 4.0, 150.0
 _MOST_KEPT = 0.93
 _POINTS = 32
 
 
 def overlap_of_views(reference: MetaTensor, image: MetaTensor) -> float:
-    """The volume that two fields of view share, as a part of the smaller one, 0 to 1.
+    """The overlap of two fields of view, as a share of the smaller one, 0 to 1.
 
     Args:
         reference: (C, X, Y, Z) with affine, RAS mm; only its grid counts.
-        image: of the same kind.
+        image: in the same form.
     """
     extents = [np.array(volume.shape[1:]) for volume in (reference, image)]
     affines = [np.asarray(volume.affine.cpu()) for volume in (reference, image)]
@@ -38,14 +38,14 @@ def overlap_faults(reference: MetaTensor, image: MetaTensor) -> list[str]:
     overlap = overlap_of_views(reference, image)
     if overlap >= _LEAST_OVERLAP:
         return []
-    return [f"hardly overlap in space: they share {100 * overlap:.0f} % of the smaller field of view"]
+    return [f"barely overlap in space: they share {100 * overlap:.0f} % of the smaller field of view"]
 
 
 def shift_of(extent_mm: float, *images: MetaTensor) -> float:
-    """How far to shift for :func:`sharpness_faults`: 4 mm for a head, less for what is smaller, but at least a voxel.
+    """The shift for :func:`sharpness_faults`: 4 mm for a head, less for smaller objects, but at least a voxel.
 
     Args:
-        extent_mm: size of what is shown, see :func:`.mattes_information.extent_of`.
+        extent_mm: size of the object, see :func:`.mattes_information.extent_of`.
         images: volumes with affine, RAS mm.
     """
     voxels = [abs(float(torch.linalg.det(image.affine[:3, :3].cpu().double()))) for image in images]
@@ -55,10 +55,10 @@ def shift_of(extent_mm: float, *images: MetaTensor) -> float:
 def sharpness_faults(
     value: Callable[[NDArray[np.float64]], float], movement: NDArray[np.float64], shift_mm: float = _SHIFT_MM
 ) -> list[str]:
-    """Say when two volumes match barely better at a movement than when shifted from there.
+    """Warn when two volumes match barely better at a movement than when shifted from there.
 
-    Of one head, the mutual information falls by 11 to 32 % when shifted by 4 mm; of two different heads by 4 % (MR, CT
-    and PET).
+    For one head, the mutual information falls by 11 to 32 % when shifted by 4 mm; for two different heads by 4 % (MR,
+    CT and PET).
 
     Args:
         value: the mutual information of a movement.
@@ -74,19 +74,19 @@ def sharpness_faults(
     if here > 0 and float(np.mean(beside)) <= _MOST_KEPT * here:
         return []
     than = f"when shifted by {shift_mm:.2g} mm"
-    return [f"match barely better than {than}: they may be of different people, or have little in common"]
+    return [f"match barely better than {than}: they may show different people, or have little in common"]
 
 
 def plausibility_faults(movement: NDArray[np.float64], centre: NDArray[np.float64], extent_mm: float) -> list[str]:
-    """Say what is implausible about a movement.
+    """Warn of an implausible movement.
 
-    It turns by more than 45 degrees, moves by more than 0.6 of the size of what is shown (100 mm for a head), stretches
+    It rotates by more than 45 degrees, moves by more than 0.6 of the size of the object (100 mm for a head), stretches
     by more than a quarter, or mirrors.
 
     Args:
         movement: (4, 4), RAS mm.
-        centre: (3,), the point whose way counts as the translation, mm.
-        extent_mm: size of what is shown, see :func:`.mattes_information.extent_of`.
+        centre: (3,), the point whose displacement counts as the translation, mm.
+        extent_mm: size of the object, see :func:`.mattes_information.extent_of`.
     """
     left, stretch, right = np.linalg.svd(movement[:3, :3])
     rotation = left @ right

@@ -1,4 +1,4 @@
-"""The last transform of fusing: write the fused image, and beside it how it was made."""
+"""The last transform of a fusion: write the fused image and its record."""
 
 import logging
 import shutil
@@ -43,13 +43,13 @@ def pipeline_settings(
     transform: str | Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """What made a fused image, for the record beside it: versions, weights and settings.
+    """The versions, weights and settings of a fusion, for its record.
 
     Args:
-        weights: task -> file of weights, of which the name and the SHA256 are recorded.
-        color_map: name, or file, of which the name and the SHA256 are recorded.
-        transform: file, of which the name and the SHA256 are recorded.
-        **settings: further settings, as they are.
+        weights: task -> weights file; its name and SHA256 are recorded.
+        color_map: name, or file whose name and SHA256 are recorded.
+        transform: file whose name and SHA256 are recorded.
+        **settings: further settings, recorded unchanged.
     """
     return {
         "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},
@@ -65,11 +65,11 @@ def pipeline_settings(
 class DescribeSourcesd(MapTransform):
     """Add ``provenance``: the file, SHA256, modality and intensity range of each source.
 
-    ``ct_window`` is the name of the CT window that was chosen by content, else null. What the sources' ``meta`` warns
-    of is added to ``warnings``; see :mod:`.notes`.
+    ``ct_window`` is the name of the CT window chosen by content, else null. Warnings in the sources' ``meta`` are added
+    to ``warnings``; see :mod:`.notes`.
 
     Args:
-        keys: sources, normalised; a source that came as a tensor has no file.
+        keys: sources, normalised; a source given as a tensor has no file.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -97,18 +97,18 @@ class DescribeSourcesd(MapTransform):
 class SaveFusedd(MapTransform):
     """Write the fused image, the estimated movement (NAME.tfm), and then a JSON file that records how it was made.
 
-    A record whose ``fused_sha256`` is that of the image therefore shows that the image is complete and its own.
+    A record whose ``fused_sha256`` matches the image therefore proves that the image is complete and belongs to it.
+    :class:`CheckOutputd` checks that the output can be written, before the sources are read.
 
-    That the output may be written is for :class:`CheckOutputd` to see, before the sources are read.
-
-    The image goes to ``data["output"]`` if that is given, else to ``output_dir/NAME.png`` (pictures),
+    The image goes to ``data["output"]`` if given, else to ``output_dir/NAME.png`` (pictures),
     ``output_dir/NAME.nii.gz`` (volumes) or ``output_dir/NAME/`` (DICOM series), NAME from ``data["name"]``.
 
     Args:
         keys: fused images, (1 or 3, ...) in [0, 1].
-        output_dir: folder; made when needed.
-        settings: what to record beside the sources, see :func:`pipeline_settings`; of ``weights``, task -> ``file`` and
-            ``sha256``, those of ``data["fused_by"]``; where the data has no such task, they came from elsewhere.
+        output_dir: folder, created if needed.
+        settings: the record's content besides the sources, see :func:`pipeline_settings`; of ``weights``, task ->
+            ``file`` and ``sha256``, the entry of ``data["fused_by"]`` is used; without this key, the weights came from
+            elsewhere.
         dicom: write a DICOM series in the study of the first source that is one; see :func:`write_series`.
     """
 
@@ -130,7 +130,7 @@ class SaveFusedd(MapTransform):
 
         Raises:
             InputError: if the suffix of ``output`` does not fit the image.
-            OutputError: if a file cannot be written; then none is left.
+            OutputError: if a file cannot be written; nothing is left behind.
         """
         result = dict(data)
         for key in self.keys:
@@ -151,11 +151,11 @@ class SaveFusedd(MapTransform):
         return result
 
     def _save(self, image: MetaTensor, path: Path, data: Mapping[Hashable, Any]) -> None:
-        """Write the image, and then what belongs to it, or leave none of them."""
+        """Write the image and the files that belong to it, or none of them."""
         sources, registration = noted(data, PROVENANCE), _registration_of(data)
         movement = movement_path(path)
         estimates = [found for found in (registration, _registration_before(path)) if _is_estimate(found)]
-        is_given = registration is not None and registration.file == movement.name  # and so the user's
+        is_given = registration is not None and registration.file == movement.name  # the user's file
         files_of_ours = [record_path(path), *([movement] if estimates and not is_given else [])]
         settings = self._settings_of(data)
         self._write(image, path, data, sources, settings)
@@ -182,9 +182,9 @@ class SaveFusedd(MapTransform):
             raise
 
     def _refuse_a_second(self, path: Path, sources: list[str | None]) -> None:
-        """Two pairs of one name would leave one file."""
+        """Refuse two pairs of the same name, which would write one file."""
         if self._written.setdefault(path, sources) != sources:
-            raise OutputError(f"{path} has been written for another pair: give each pair a name of its own")
+            raise OutputError(f"{path} has been written for another pair: give each pair a unique name")
 
     def _settings_of(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
         """The settings with the weights of this pair's task."""
@@ -207,52 +207,52 @@ class SaveFusedd(MapTransform):
         files = {key: source["file"] for key, source in sources.items() if source["file"]}
         series = {key: Path(file) for key, file in files.items() if is_series(file)}
         is_moved = any(movement["kind"] != "none" for movement in noted(data, REGISTRATION))
-        frame_of = next(iter(sources)) if is_moved else data["reference_key"]  # image B is moved into the space of A
+        frame_of = next(iter(sources)) if is_moved else data["reference_key"]  # image B was moved into the space of A
         if not is_moved and frame_of not in series:
-            frame_of = next(iter(series))  # in register as they are: the space of both
+            frame_of = next(iter(series))  # already registered: the space of both
         modalities = [source["modality"] for source in sources.values()]
         write_series(image, path, series, frame_of if frame_of in series else None, modalities, settings)
 
 
 def _source_of(source: Mapping[str, Any]) -> SourceRecord:
-    """What there is to record of a source: of its file, the name."""
+    """The record of a source, with only the name of its file."""
     return SourceRecord(**{**source, "file": Path(source["file"]).name if source["file"] else None})
 
 
 def _doubts_of(image: MetaTensor, path: Path) -> list[str]:
-    """A warning where a NIfTI is going to have axes that most programs refuse."""
+    """A warning if a NIfTI will have axes that most programs refuse."""
     is_nifti = suffix_of(path) in NIFTI_SUFFIXES
     if image.ndim == 3 or not is_nifti or has_right_angles(image.affine.cpu().double().numpy()):
         return []
     doubt = (
-        f"{path.name} has axes that are not at right angles, as the image that gives the grid (a tilted gantry?): ITK, "
-        "and with it 3D Slicer, does not open such a NIfTI; choose a spacing, which makes them straight, or the other "
+        f"{path.name} has axes that are not at right angles, like the image that gives the grid (a tilted gantry?): "
+        "ITK, and so 3D Slicer, does not open such a NIfTI; choose a spacing, which makes them straight, or the other "
         "image as reference"
     )
     return [doubt]
 
 
 def _fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record from settings as :func:`pipeline_settings` gives them."""
+    """The fields of a record from the settings of :func:`pipeline_settings`."""
     recorded = {name: settings[name] for name in RECORDED if name in settings}
     others = {name: value for name, value in settings.items() if name not in recorded}
     return {"settings": FusionSettings(**recorded), **others}
 
 
 def _color_bar_of(data: Mapping[Hashable, Any], image: MetaTensor) -> ColorBar | None:
-    """What the colours mean; None of a gray image, and of one whose colours are its own."""
+    """The colour bar; None for a gray image, and for one that keeps its own colours."""
     found = noted(data, COLOR_BAR)
     return ColorBar(**found) if found and image.shape[0] == 3 else None
 
 
 def _registration_of(data: Mapping[Hashable, Any]) -> RegistrationRecord | None:
-    """What there is to record of how the second source was moved."""
+    """The record of how the second source was moved."""
     found = noted(data, REGISTRATION)
     return RegistrationRecord(**found[0]) if found and found[0]["kind"] != "none" else None
 
 
 def _registration_before(path: Path) -> RegistrationRecord | None:
-    """What an earlier record beside the output says."""
+    """The content of an earlier record next to the output."""
     try:
         record = FusionRecord.read(path)
     except InputError:
@@ -261,5 +261,5 @@ def _registration_before(path: Path) -> RegistrationRecord | None:
 
 
 def _is_estimate(registration: RegistrationRecord | None) -> bool:
-    """Whether a movement is of our own making, and so its file, which may be replaced or removed."""
+    """Whether a movement was estimated here, so its file may be replaced or removed."""
     return registration is not None and registration.kind in {"rigid", "affine"}

@@ -1,4 +1,4 @@
-"""Volumes as slices of an anatomical plane, and back: axes are permuted and flipped, nothing is resampled."""
+"""Reorder volumes into slices of an anatomical plane and back, by permuting and flipping axes without resampling."""
 
 from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any
@@ -17,14 +17,14 @@ from monai_s3im.errors import InputError
 from .meta import like, with_meta
 
 PLANES = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
-"""Axis codes of the slice layout: rows run to the first letter, columns to the second, slices to the third.
+"""Axis codes of the slice layout: directions of rows, columns and slices.
 
-Axial and coronal slices have the patient's right on the left side of the picture, as radiologists look at them.
+Axial and coronal slices have the patient's right on the left side of the picture, as in radiology.
 """
 
 
 def plane_of_volume(affine: torch.Tensor) -> str:
-    """The anatomical plane that a volume was stored in: that of its first two array axes.
+    """The anatomical plane in which a volume was stored: that of its first two array axes.
 
     Args:
         affine: (4, 4), voxel index to RAS mm.
@@ -34,12 +34,13 @@ def plane_of_volume(affine: torch.Tensor) -> str:
 
 
 class ToSlices(Transform):
-    """Reorder a volume's axes into slices of a plane: (C, rows, columns, slices). A permutation, nothing is resampled.
+    """Reorder a volume's axes into slices of a plane, (C, rows, columns, slices), without resampling.
 
-    Each array axis goes to the anatomical direction that it is nearest to, for oblique volumes too.
+    Each array axis maps to its nearest anatomical direction, also in oblique volumes.
 
     Args:
-        plane: ``"axial"``, ``"coronal"``, ``"sagittal"``, or ``"in-plane"`` for the plane that the volume is stored in.
+        plane: ``"axial"``, ``"coronal"``, ``"sagittal"``, or ``"in-plane"`` for the plane in which the volume is
+            stored.
 
     Raises:
         InputError: if the plane is unknown.
@@ -51,14 +52,14 @@ class ToSlices(Transform):
         self.plane = plane
 
     def __call__(self, volume: MetaTensor) -> MetaTensor:
-        """Reorder (C, X, Y, Z) with its affine into slices, in memory of their own."""
+        """Reorder (C, X, Y, Z) with its affine into slices, in their own memory."""
         volume = with_meta(volume)
         to_array = self._to_array(volume)
         slices = reorder(volume.as_tensor(), to_array[:3, :3].T)
         return like(slices, volume, _affine_of(volume) @ to_array)
 
     def grid(self, volume: MetaTensor) -> MetaTensor:
-        """The grid of the slices without content, (1, rows, columns, slices) whose voxels share one place in memory."""
+        """The grid of the slices without content, (1, rows, columns, slices), with voxels sharing one memory cell."""
         to_array = self._to_array(volume)
         shape = [volume.shape[1 + int(old)] for old in to_array[:3, :3].abs().argmax(dim=0)]
         return like(torch.zeros(1).expand(1, *shape), volume, _affine_of(volume) @ to_array)
@@ -66,7 +67,7 @@ class ToSlices(Transform):
     def _to_array(self, volume: MetaTensor) -> torch.Tensor:
         """The matrix, (4, 4), from an index in the slices to the index in the array."""
         plane = plane_of_volume(volume.affine.cpu()) if self.plane == "in-plane" else self.plane
-        orientation = nib.io_orientation(_affine_of(volume).numpy())  # by array axis: which of R, A, S; 1 or -1
+        orientation = nib.io_orientation(_affine_of(volume).numpy())  # by array axis: index of R, A, S; 1 or -1
         to_array = np.zeros((4, 4))
         to_array[3, 3] = 1
         for new, (world, sign) in enumerate(nib.orientations.axcodes2ornt(PLANES[plane])):
@@ -83,7 +84,7 @@ def _affine_of(volume: MetaTensor) -> torch.Tensor:
 def reorder(array: torch.Tensor, axes: NDArray[np.float64] | torch.Tensor) -> torch.Tensor:
     """Apply a signed permutation, (new, old) with entries -1, 0, 1, to the axes after the first.
 
-    The result is contiguous and the only copy that is made, also where axes are flipped.
+    The result is contiguous and the only copy made, even if axes are flipped.
     """
     signs = np.asarray(axes)
     old = np.abs(signs).argmax(axis=1)
@@ -97,14 +98,13 @@ def reorder(array: torch.Tensor, axes: NDArray[np.float64] | torch.Tensor) -> to
 
 
 class RestoreGridd(MapTransform):
-    """Bring slices back into the array order and affine of the reference: the exact inverse of :class:`ToSlices`.
+    """Return slices to the array order and affine of the reference: the exact inverse of :class:`ToSlices`.
 
-    Pictures keep their order. Each image is let go as soon as it is copied: the dictionary that is given is changed,
-    and returned.
+    Pictures keep their order. Each image is freed once it is copied: the given dictionary is modified and returned.
 
     Args:
-        keys: images in the layout of :class:`AlignSourcesd`, (C, rows, columns, slices), with ``grid_affine`` and
-            ``slice_affine`` beside them.
+        keys: images in the layout of :class:`AlignSourcesd`, (C, rows, columns, slices), together with ``grid_affine``
+            and ``slice_affine``.
     """
 
     def __call__(self, data: MutableMapping[Hashable, Any]) -> MutableMapping[Hashable, Any]:
@@ -123,13 +123,13 @@ class RestoreGridd(MapTransform):
 
 
 class RandSliced(Randomizable, MapTransform):
-    """Take one slice of a volume, (C, H, W, D) to (C, H, W); a picture stays as it is.
+    """Take one slice of a volume, (C, H, W, D) to (C, H, W); a picture is unchanged.
 
-    The slice is drawn from those with content in every channel, or, with ``random=False``, is the middle one of them.
+    The slice is drawn from those with content in every channel; with ``random=False``, it is the middle one of them.
 
     Args:
         keys: images in the layout of :class:`AlignSourcesd`.
-        random: draw, or take the middle slice.
+        random: draw at random, or take the middle slice.
     """
 
     def __init__(self, keys: KeysCollection, random: bool = True) -> None:

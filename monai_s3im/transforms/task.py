@@ -1,4 +1,4 @@
-"""Which weights a pair is fused with, by its modalities."""
+"""Choose the weights of a pair by its modalities."""
 
 import logging
 from collections.abc import Collection, Hashable, Mapping
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class ChooseTaskd(Transform):
-    """Add ``task``, the name of the task that gives the pair its weights.
+    """Add ``task``, the name of the task whose weights the pair gets.
 
-    Where several are to choose from, it is that of the pair's modalities, which are read from ``provenance``; where
-    only one is, that one, with one of ``warnings`` (see :mod:`.notes`) if it does not fit the modalities.
+    With several tasks, it follows from the pair's modalities in ``provenance``; with only one, that one is used, with
+    one of ``warnings`` (see :mod:`.notes`) if it does not match the modalities.
 
     Args:
         tasks: names to choose from, see :func:`monai_s3im.modalities.task_weights`.
@@ -32,7 +32,7 @@ class ChooseTaskd(Transform):
         """Choose.
 
         Raises:
-            InputError: if the modalities belong to no task together.
+            InputError: if no task has this pair of modalities.
         """
         result = dict(data)
         sources = noted(result, PROVENANCE).values()

@@ -1,4 +1,4 @@
-"""The viewer of the report and of the web page: NiiVue, what is drawn around it, and volumes small enough for it."""
+"""The viewer of the report and the web page: NiiVue, its controls, and volumes small enough for it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ __all__ = ["LIBRARY", "LICENCE", "SCRIPT", "STYLE", "ViewerVolume", "viewer_volu
 
 _HERE = Path(__file__).parent
 LIBRARY = _HERE / "niivue" / "niivue.umd.js"
-"""NiiVue as it comes from npm."""
+"""NiiVue, unchanged from npm."""
 
 LICENCE = _HERE / "niivue" / "LICENSE"
 SCRIPT = _HERE / "viewer.js"

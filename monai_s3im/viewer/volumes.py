@@ -1,4 +1,4 @@
-"""The volumes that the viewer shows, small enough to be part of a page."""
+"""Volumes for the viewer, small enough to be part of a page."""
 
 import base64
 import gzip
@@ -23,7 +23,7 @@ class ViewerVolume:
     Attributes:
         base64: gzipped NIfTI of uint8 or RGB24, in base64.
         voxel_mm: its voxel size in mm along each axis.
-        is_reduced: whether it is coarser than the volume that it was made of.
+        is_reduced: whether it is coarser than the original volume.
     """
 
     base64: str
@@ -34,12 +34,13 @@ class ViewerVolume:
 def viewer_volume(
     volume: MetaTensor, most_bytes: int, intensity_range: tuple[float, float] = (0.0, 1.0)
 ) -> ViewerVolume:
-    """Make a volume small enough: 8 bit, and in larger voxels if need be.
+    """Make a volume small enough: 8 bit, with larger voxels if needed.
 
     Args:
         volume: (1 or 3, X, Y, Z) in [0, 1], with affine.
-        most_bytes: of its base64.
-        intensity_range: the values that became 0 and 1: the viewer shows values in their unit; not for colour.
+        most_bytes: largest size of its base64.
+        intensity_range: the values that became 0 and 1, with which the viewer shows values in their unit; not for
+            colour.
     """
     own_mm = _voxel_mm(volume)
     voxels = min(volume[0].numel(), 4 * most_bytes // volume.shape[0])
@@ -59,10 +60,10 @@ def _voxel_mm(volume: MetaTensor) -> NDArray[np.float64]:
 
 
 def _shape_of(shape: Sequence[int], voxel_mm: NDArray[np.float64], voxels: int) -> list[int]:
-    """The shape of at most that many voxels, if there can be: the finest axes are made coarser first."""
+    """A shape of at most that many voxels, if possible; the finest axes are coarsened first."""
     extent_mm = np.array(shape) * voxel_mm
     finest, coarsest = 0.0, float(extent_mm.max())
-    for _ in range(40):  # bisect for the voxel size in mm that no axis is finer than
+    for _ in range(40):  # bisect for the finest allowed voxel size in mm
         middle = (finest + coarsest) / 2
         fits = np.minimum(shape, np.ceil(extent_mm / middle)).prod() <= voxels
         finest, coarsest = (finest, middle) if fits else (middle, coarsest)
@@ -71,7 +72,7 @@ def _shape_of(shape: Sequence[int], voxel_mm: NDArray[np.float64], voxels: int) 
 
 
 def _resized(volume: MetaTensor, shape: Sequence[int]) -> MetaTensor:
-    """The same field of view in fewer voxels: means of what lies in each."""
+    """The same field of view in fewer voxels, by averaging."""
     affine = volume.affine.cpu().double()
     ratio = torch.tensor(volume.shape[1:]).double() / torch.tensor(shape)
     to_old = torch.diag(torch.cat([ratio, torch.ones(1)]))
@@ -81,7 +82,7 @@ def _resized(volume: MetaTensor, shape: Sequence[int]) -> MetaTensor:
 
 
 def _nifti(volume: MetaTensor, intensity_range: tuple[float, float]) -> bytes:
-    """A gzipped NIfTI of 8 bit, the same bytes at every run."""
+    """A gzipped 8-bit NIfTI, the same bytes on every run."""
     levels = (255 * volume.as_tensor().clamp(0, 1)).round().to(torch.uint8).movedim(0, -1).contiguous().numpy()
     voxels = levels[..., 0] if levels.shape[-1] == 1 else levels.view(_RGB24)[..., 0]
     image = nib.Nifti1Image(voxels, volume.affine.cpu().numpy())

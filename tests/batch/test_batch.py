@@ -286,7 +286,7 @@ def bad_volumes(folder):
         "empty": "empty.nii.gz has no content",
         "far": "do not overlap",
         "missing": "missing.nii.gz does not exist",
-        "unreadable": "unreadable.nii.gz may not be read",
+        "unreadable": "unreadable.nii.gz is not readable",
     }
 
 

@@ -224,7 +224,7 @@ def test_an_image_that_a_node_does_not_see_is_named(tmp_path):
     settle = partial(batch._settle, output_dir=tmp_path, resume=False, metrics=False)
     result = batch._settle_on_node(settle, FakeFuser(), Pair("one", picture, tmp_path / "b.png"))
     assert result.status == "failed"
-    assert result.error.startswith(f"{tmp_path / 'b.png'} is not there on ")
+    assert result.error.startswith(f"{tmp_path / 'b.png'} does not exist on ")
     assert result.error.endswith(": put it on a file system that all nodes share")
 
 
@@ -239,7 +239,7 @@ def test_a_node_takes_one_frame_of_a_file_and_one_series_of_a_folder(tmp_path):
     result = batch._settle_on_node(settle, Fuser(device="cpu", reference="b"), pair)
     assert (result.status, result.error) == ("fused", None)
     gone = batch._settle_on_node(settle, FakeFuser(), Pair("two", tmp_path / "study#1.2.9", tmp_path / "mr.nii#2"))
-    assert gone.error.startswith(f"{tmp_path / 'mr.nii#2'} is not there on ")
+    assert gone.error.startswith(f"{tmp_path / 'mr.nii#2'} does not exist on ")
 
 
 @pytest.mark.parametrize(

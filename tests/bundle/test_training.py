@@ -209,7 +209,7 @@ def test_an_epoch_whose_validation_is_interrupted_is_repeated(tiny_dataset, tmp_
 def test_an_earlier_training_is_not_mixed_with_a_new_one(tiny_dataset, tmp_path):
     training(tiny_dataset, tmp_path).run()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.pt")}
-    with pytest.raises(InputError, match=r"is of an earlier training: continue with it by resume latest, or choose"):
+    with pytest.raises(InputError, match=r"belongs to an earlier training: continue it with resume latest, or choose"):
         training(tiny_dataset, tmp_path, seed=5).run()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.pt")} == before
 

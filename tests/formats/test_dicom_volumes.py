@@ -192,7 +192,7 @@ def test_one_volume_of_a_4d_series_is_chosen_by_its_number(tmp_path, volume, cau
     np.testing.assert_array_equal(planes_in(f"{folder / 'i000.dcm'}#2"), volume + 1)
     assert len(series_files(f"{folder}#2")) == 6
     assert series_name(f"{folder}#3#2") == "mr_3_2"
-    assert "is not there" in refusal_of(f"{folder}#3#4")
+    assert "does not exist" in refusal_of(f"{folder}#3#4")
 
 
 def test_slices_with_times_of_their_own_are_one_volume(tmp_path, volume):

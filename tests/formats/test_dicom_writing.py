@@ -325,13 +325,13 @@ def test_an_earlier_series_is_replaced_and_other_folders_are_not(tmp_path, mr):
 
 
 REFUSED = {
-    "a file's name": ("out.nii.gz", "mr", "is the name of a file, and a DICOM series is a folder"),
-    "a source": ("mr", "mr", "mr is itself to be fused and would be overwritten"),
-    "a file": ("file", "mr", "file is a file, and a DICOM series is a folder"),
+    "a file's name": ("out.nii.gz", "mr", "is a file name, but a DICOM series is a folder"),
+    "a source": ("mr", "mr", "mr is one of the inputs and would be overwritten"),
+    "a file": ("file", "mr", "file is a file, but a DICOM series is a folder"),
     "no DICOM": (
         "out",
         "a.nii.gz",
-        "a.nii.gz are no DICOM series, and a fused series belongs to the study of one: give",
+        "a.nii.gz are not DICOM series, and a fused series belongs to the study of one: give",
     ),
     "no study": (
         "out",

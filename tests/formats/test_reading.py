@@ -360,7 +360,7 @@ def test_a_frame_that_is_not_there_is_refused(tmp_path, capfd):
     frames = np.random.default_rng(6).normal(size=(4, 5, 6, 7)).astype(np.float32)
     nib.save(nib.Nifti1Image(frames, OBLIQUE), tmp_path / "a.nii.gz")
     nib.save(nib.Nifti1Image(frames[..., 0], OBLIQUE), tmp_path / "b.nii.gz")
-    assert_refused(tmp_path / "a.nii.gz#8", "is not there", "of the 7 frames", capfd=capfd)
+    assert_refused(tmp_path / "a.nii.gz#8", "does not exist", "of the 7 frames", capfd=capfd)
     assert_refused(tmp_path / "b.nii.gz#1", "is not 4D", "leave #1 out", capfd=capfd)
     with pytest.raises(InputError, match=r"c\.nii\.gz does not exist"):
         read_image(tmp_path / "c.nii.gz#1")
@@ -372,7 +372,7 @@ def test_a_page_of_a_tiff_stack_is_read_where_it_is_named(tmp_path, gray, capfd)
     first.save(tmp_path / "a.tif", save_all=True, append_images=others)
     for number, page in enumerate(pages, start=1):
         np.testing.assert_array_equal(read_image(f"{tmp_path}/a.tif#{number}")[0].numpy(), page)
-    assert_refused(Path(f"{tmp_path}/a.tif#4"), "is not there", capfd=capfd)
+    assert_refused(Path(f"{tmp_path}/a.tif#4"), "does not exist", capfd=capfd)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_the_bits_or_the_range_in_use_say_what_is_white(tmp_path, values, value_
     np.testing.assert_array_equal(image[0].numpy(), values.reshape(6, 5))
     assert image.meta["value_range"] == value_range
     (warning,) = image.meta["warnings"]
-    assert f"{value_range:g} is taken for white" in warning
+    assert f"{value_range:g} is taken as white" in warning
     assert warning in caplog.text
 
 

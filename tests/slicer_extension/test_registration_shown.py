@@ -243,7 +243,7 @@ def test_what_the_library_only_logs_and_what_was_guessed_is_warned_of_too(logic,
     guessed, not_in_hu, unknown = run.warnings
     assert guessed.startswith("The modality of 'Series 3' is not known")
     assert not_in_hu.startswith("'CT of water' is not in HU")
-    assert unknown.startswith("'Series 3' is of no known modality")
+    assert unknown.startswith("'Series 3' has an unknown modality")
     assert set(run.warnings) <= set(run.log)
 
 

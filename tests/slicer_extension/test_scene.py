@@ -230,9 +230,7 @@ def test_a_coloured_volume_of_unknown_modality_is_taken_for_uptake(scene, add_vo
 def test_two_colours_are_warned_of(logic, scene, add_volume):
     pet = show_in(add_volume("PET", VOXELS), a_table(scene, COLORS).GetID())
     spect = show_in(add_volume("SPECT", VOXELS), a_table(scene, COLORS[::-1]).GetID())
-    assert logic.warnings(pet, spect) == [
-        "Both volumes are shown in colour: the colours of 'SPECT' are taken for both."
-    ]
+    assert logic.warnings(pet, spect) == ["Both volumes are shown in colour: the colours of 'SPECT' are used for both."]
     assert logic.warnings(pet, spect, FusionSettings(color_map="hot")) == []
 
 

@@ -102,9 +102,9 @@ def test_a_file_of_rows_from_0_to_1_is_the_same_map_as_one_from_0_to_255(tmp_pat
     [
         ("short.lut", b"0 0 0\n" * 255, r"short.lut has a table of shape \(255, 3\): give a text file of 256 or more"),
         ("alpha.lut", b"0 0 0 0\n" * 256, r"alpha.lut has a table of shape \(256, 4\)"),
-        ("ragged.lut", b"0 0 0\n1 2\n" * 256, "ragged.lut holds no colour map"),
-        ("words.lut", b"red green blue\n" * 256, "words.lut holds no colour map"),
-        ("table.npy", b"\x93NUMPY\x01\x00\xff\xfe" * 300, "table.npy holds no colour map"),
+        ("ragged.lut", b"0 0 0\n1 2\n" * 256, "ragged.lut is not a colour map"),
+        ("words.lut", b"red green blue\n" * 256, "words.lut is not a colour map"),
+        ("table.npy", b"\x93NUMPY\x01\x00\xff\xfe" * 300, "table.npy is not a colour map"),
         ("empty.lut", b"", "empty.lut has a table of shape"),
         ("bright.lut", b"0 0 256\n" * 256, "bright.lut has values outside 0 to 255"),
         ("dark.lut", b"0 0 -1\n" * 256, "dark.lut has values outside 0 to 255"),
@@ -194,7 +194,7 @@ def test_the_bar_of_ycbcr_has_the_colours_of_the_map():
 def test_a_map_that_is_not_fit_is_drawn_by_its_chrominance_with_a_warning(caplog):
     bar, warnings = noted_bar(color_map="gray")
     assert len(warnings) == 1
-    assert warnings[0].startswith("the colour map gray is not fit for fusion")
+    assert warnings[0].startswith("the colour map gray is unsuitable for fusion")
     assert warnings[0] in caplog.text
     assert bar["colors"] == noted_bar(color_map="gray", color_model="ycbcr")[0]["colors"]
     assert noted_bar(color_map="hot")[1] == []

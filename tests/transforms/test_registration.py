@@ -274,7 +274,7 @@ def test_a_damaged_or_missing_transform_gets_one_sentence(tmp_path, content):
     with pytest.raises(InputError, match="is not a file"):
         read_movement(tmp_path / "given.tfm")
     (tmp_path / "given.tfm").write_bytes(content)
-    with pytest.raises(InputError, match="damaged or no ITK transform"):
+    with pytest.raises(InputError, match="damaged or not an ITK transform"):
         Fuser(device="cpu", transform=tmp_path / "given.tfm")
 
 

@@ -139,7 +139,7 @@ def test_what_the_command_refuses_is_refused_by_its_sentence(tmp_path: Path, vox
 def test_a_volume_cut_short_is_refused(data: Path) -> None:
     path = data / "a.nii"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(FileError, match=r"^a\.nii is damaged, cut short or no \.nii file: copy or export it again$"):
+    with pytest.raises(FileError, match=r"^a\.nii is damaged, cut short or not a \.nii file: copy or export it again$"):
         check_volume(path, MEGABYTE)
 
 

@@ -132,7 +132,7 @@ def test_an_empty_page_says_what_to_do(page: Any, film: Callable[[], None]) -> N
 def test_a_file_that_is_no_volume_is_refused_on_the_page(page: Any, tmp_path: Path, film: Callable[[], None]) -> None:
     (tmp_path / "DOE_JOHN.nii.gz").write_text("no volume")
     drop(page, tmp_path / "DOE_JOHN.nii.gz")
-    page.get_by_role("alert").filter(has_text="DOE_JOHN.nii.gz is damaged, cut short or no .nii.gz file").wait_for()
+    page.get_by_role("alert").filter(has_text="DOE_JOHN.nii.gz is damaged, cut short or not a .nii.gz file").wait_for()
     assert page.get_by_role("region", name="Series and volumes").is_hidden()
     film()
 

@@ -1,1 +1,1 @@
-"""DICOM: the series of a folder, their slices as a volume, the study they belong to, and a series written into it."""
+"""DICOM: find series in folders, read their slices as a volume, and write a fused series into the study."""

@@ -1,6 +1,6 @@
-"""A list of the series below a folder, and of the volumes in each, for those who look for one.
+"""List the series below a folder, and the volumes in each.
 
-Descriptions are shown here, where they are asked for; they are in no log, message or record.
+Only this list shows descriptions, on request; no log, message or record contains them.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Entry:
     """A series, or one volume of a 4D one.
 
     Attributes:
-        name: what to give for it as an image, ``FOLDER#SERIES`` or ``FOLDER#SERIES#VOLUME``.
-        description: of the series; or what distinguishes the volume from the others.
+        name: how to name it as an image, ``FOLDER#SERIES`` or ``FOLDER#SERIES#VOLUME``.
+        description: of the series, or the label that distinguishes the volume from the others.
         modality: the tag, if it is a known one.
-        size: columns x rows x slices; or why it cannot be read.
+        size: columns x rows x slices, or why it cannot be read.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Entry:
 
 
 def catalogue_of(path: Path) -> list[Entry]:
-    """The series below a folder, or of the medium whose DICOMDIR is given, sorted by number.
+    """The series below a folder, or of the medium with the given DICOMDIR, sorted by number.
 
     Raises:
-        InputError: there is none, or the folder may not be read.
+        InputError: there are none, or the folder is unreadable.
     """
     folder = path.parent if isfile(path) else path
     series = series_below(folder)

@@ -1,4 +1,4 @@
-"""Open DICOM files, those in the deflated transfer syntax too, of which no more is unpacked than is needed."""
+"""Open DICOM files, including deflated ones, which are unpacked only as far as needed."""
 
 import io
 import zlib
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 MOST_OF_A_HEADER = 2**24
-"""Bytes of a header: those that are larger are of no image."""
+"""Largest header in bytes; no image has a larger one."""
 
 _DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 _SYNTAX = b"\x02\0\x10\0UI" + len(_DEFLATED).to_bytes(2, "little") + _DEFLATED
@@ -19,11 +19,11 @@ _LARGEST_META = 2**16  # bytes
 
 @contextmanager
 def opened(file: Path, most: int = MOST_OF_A_HEADER) -> Iterator[BinaryIO]:
-    """A file to read; a deflated one as if it had been written without (PS3.5 A.5).
+    """Open a file; a deflated one reads as if written uncompressed (PS3.5 A.5).
 
     Args:
         file: the file.
-        most: bytes that are unpacked of a deflated file.
+        most: largest number of bytes to unpack from a deflated file.
     """
     with file.open("rb") as stream:
         first = stream.read(_START + 12)

@@ -1,4 +1,4 @@
-"""What a header says of one of its frames: functional groups, and the vectors of nuclear medicine."""
+"""Read a header's values for one frame: functional groups, and the vectors of nuclear medicine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +7,13 @@ from pydicom.dataset import Dataset
 
 
 def groups_of(header: Dataset, frame: int) -> list[Dataset]:
-    """The functional groups of a frame, its own before those of all frames."""
+    """The functional groups of a frame: per-frame groups before shared ones."""
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
     return [*per_frame[frame : frame + 1], *(header.get("SharedFunctionalGroupsSequence") or ())[:1]]
 
 
 def items_of(groups: Sequence[Dataset], sequence: str) -> list[Dataset]:
-    """What a sequence has in any of the groups, the first item of each."""
+    """The first item of a sequence in each of the groups."""
     return [item for group in groups for item in (group.get(sequence) or ())[:1]]
 
 
@@ -25,6 +25,6 @@ def vector_of(header: Dataset, name: str, frame: int) -> int | None:
 
 
 def words_of(value: Any) -> list[str]:
-    """The values of a tag with text, in capitals."""
+    """The values of a text tag, in capitals."""
     values = [value] if isinstance(value, str) else list(value or ())
     return [str(each).upper() for each in values]

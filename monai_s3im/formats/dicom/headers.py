@@ -1,8 +1,8 @@
 """The headers of the DICOM files below a folder, each read once.
 
-A file is DICOM by its first bytes, whatever its name. What was read is kept for the last few folders, and is read again
-when a file's size or time changes. Most of the values are converted, and so checked, only of the series that is used:
-see :func:`convert_values`.
+A file is recognised as DICOM by its first bytes, whatever its name. Headers of the last few folders are cached, and
+read again when a file's size or time changes. Most values are converted, and so checked, only for the series that is
+used: see :func:`convert_values`.
 """
 
 import logging
@@ -48,7 +48,7 @@ _PRIVATE_CREATORS = (0x00190010, 0x20010010)
 _TAGS = [*map(Tag, _HEADER_TAGS), *map(Tag, _PRIVATE_CREATORS + _PRIVATE_B_VALUES)]
 _IDENTITY = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber")
 _COUNTS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored")
-_RAW_SUFFIX = ".img"  # of slices from GE and Agfa, and of Analyze's and NIfTI's voxels
+_RAW_SUFFIX = ".img"  # slices of GE and Agfa, and voxels of Analyze and NIfTI
 _KEPT_FOLDERS = 4
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")  # little endian
 _VALUE_REPRESENTATIONS = (b"UL", b"UI", b"OB", b"CS", b"DA", b"TM", b"SH", b"LO", b"LT", b"ST", b"PN", b"SQ", b"US")
@@ -60,9 +60,9 @@ class BadFile:
 
     Attributes:
         file: which.
-        reason: what is wrong with it, and what to do.
-        series: SeriesInstanceUID, where it was read nevertheless.
-        is_dicom: False where neither its bytes nor their absence look like a DICOM file.
+        reason: the problem and the remedy.
+        series: SeriesInstanceUID, if it could still be read.
+        is_dicom: False if neither its bytes nor their absence look like a DICOM file.
     """
 
     file: Path
@@ -76,9 +76,9 @@ class Scan:
     """The DICOM files below a folder.
 
     Attributes:
-        images: those with pixels, and their headers.
-        others: kinds of those without.
-        bad: those that cannot be used.
+        images: files with pixels, and their headers.
+        others: kinds of the files without pixels.
+        bad: files that cannot be used.
         by_series: the images by series, once they were sorted.
     """
 
@@ -95,16 +95,16 @@ _lock = Lock()
 
 
 def may_be_dicom(file: Path) -> bool:
-    """Whether the name says that it is DICOM, or the first bytes do, unless the name is one of another format."""
+    """Whether the name or the first bytes mark it as DICOM, unless the name is of another format."""
     if file.suffix.lower() in DICOM_SUFFIXES:
         return True
-    if suffix_of(file) == _RAW_SUFFIX:  # voxels may begin with anything
+    if suffix_of(file) == _RAW_SUFFIX:  # voxels can start with any bytes
         return _first_bytes(file)[128:] == b"DICM"
     return not suffix_of(file) and looks_like_dicom(file)
 
 
 def looks_like_dicom(file: Path) -> bool:
-    """Whether the first bytes are those of a DICOM file, with a preamble or without one."""
+    """Whether the first bytes are those of a DICOM file, with or without a preamble."""
     first = _first_bytes(file)
     return first[128:] == b"DICM" or _has_no_preamble(first)
 
@@ -118,17 +118,17 @@ def _first_bytes(file: Path) -> bytes:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of its subfolders, sorted, without hidden ones; links to folders are not followed.
+    """The visible files of a folder and its subfolders, sorted; links to folders are not followed.
 
     Raises:
-        InputError: the folder may not be read.
+        InputError: the folder is unreadable.
     """
 
     def refuse(error: OSError) -> None:
         if error.filename and Path(error.filename) != folder:
-            logger.warning("%s may not be read, and is left out", error.filename)
+            logger.warning("%s is not readable and is left out", error.filename)
             return
-        raise InputError(f"{folder} may not be read: ask for permission to read it") from error
+        raise InputError(f"{folder} is not readable: check its permissions") from error
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -138,10 +138,10 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def scan(folder: Path) -> Scan:
-    """Read the headers of all DICOM files below a folder, or take those that were read before.
+    """Read the headers of all DICOM files below a folder, or use the cached ones.
 
     Raises:
-        InputError: the folder may not be read.
+        InputError: the folder is unreadable.
     """
     states = {file: file.stat() for file in files_below(folder)}
     stamps = {file: (state.st_size, state.st_mtime_ns) for file, state in states.items()}
@@ -172,12 +172,12 @@ def scan(folder: Path) -> Scan:
 
 
 def read_header(file: Path, tags: Iterable[Any], force: bool = False) -> Dataset:
-    """Some tags of a file, converted now, so that damage shows here.
+    """Some tags of a file, converted at once to detect damage.
 
     Args:
         file: the file.
         tags: names or numbers.
-        force: read a file without a preamble, too.
+        force: also read a file without a preamble.
 
     Raises:
         InputError: the file is damaged.
@@ -187,7 +187,7 @@ def read_header(file: Path, tags: Iterable[Any], force: bool = False) -> Dataset
 
 
 def _converted(header: Dataset) -> Dataset:
-    """The header with its values as they are meant: pydicom converts each when it is first asked for."""
+    """The header with converted values; pydicom converts each at first access."""
     for element in header.iterall():
         _ = element.value
     return header
@@ -218,17 +218,17 @@ def _has_no_preamble(first: bytes) -> bool:
 
 
 def convert_values(file: Path, header: Dataset) -> None:
-    """Convert all values of a header: pydicom does that when one is first asked for, and may raise, warn or log then.
+    """Convert all values of a header now. Pydicom does so at first access, and may then raise, warn or log.
 
     Raises:
-        InputError: a value cannot be converted: the file is damaged.
+        InputError: a value cannot be converted, so the file is damaged.
     """
     if not any(isinstance(element, RawDataElement) for element in header.values()):
-        return  # they were before
+        return  # already converted
     with damage_as_input_error(file, is_dicom=True):
         _converted(header)
         for name in _COUNTS:
-            int(header.get(name) or 0)  # a damaged file has text there
+            int(header.get(name) or 0)  # text in a damaged file
 
 
 def _outcome(file: Path) -> _Outcome:
@@ -244,7 +244,7 @@ def _outcome(file: Path) -> _Outcome:
             for name in _IDENTITY:
                 _ = header.get(name)
             if "Rows" in header:
-                header.buffer = None  # what was unpacked of a deflated file
+                header.buffer = None  # free the unpacked bytes of a deflated file
                 return header
             stored = pydicom.uid.UID(str(header.file_meta.get("MediaStorageSOPClassUID", "")))
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What distinguishes the planes of a DICOM file: echo, b-value, time and others."""
+"""The values that distinguish the planes of a DICOM file: echo, b-value, time and others."""
 
 import math
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ NM_VECTORS = {  # vectors of nuclear medicine: a value for each frame
     "time slice": "TimeSliceVector",
 }
 CATEGORIES = ("dose of", "image type", "echo time", "echo", "b-value", "direction", "inversion time", "flip angle")
-"""Marks by which slices are sorted into volumes before those of time."""
+"""Marks that sort slices into volumes before times do."""
 TIMES = (*NM_VECTORS, "time", "stack", "trigger time", "acquisition")
-"""Marks that are times, in the order in which they are tried."""
+"""Marks that are times, in the order tried."""
 RANKS = ("time", "trigger time", "image index", "acquisition time", "acquisition", "instance number")
-"""Marks whose order at each position gives the volume a slice belongs to."""
+"""Marks whose order at each position determines the volume of a slice."""
 _KNOWN_TYPES = frozenset(
     {"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY", "W", "F", "WATER", "FAT", "IP", "OP", "IN_PHASE"}
     | {"OUT_PHASE", "PHASE_MAP", "ADC", "TRACEW", "FA", "DIFFUSION", "T1", "T2", "AXIAL", "MPR", "MIN_IP", "MAX_IP"}
@@ -50,16 +50,16 @@ _KNOWN_TYPES = frozenset(
 
 
 def type_of(mark: str) -> str:
-    """An image type as it may be shown: vendors write free text there, so only known words are."""
+    """An image type for display: only known words, since vendors write free text there."""
     words = [word for word in mark.split("\\") if word in _KNOWN_TYPES]
     return "\\".join(words) or "other"
 
 
 def marks_of(header: Dataset, groups: Sequence[Dataset], frame: int) -> dict[str, Any]:
-    """The marks of a frame, by name; those that are not known are left out.
+    """The marks of a frame, by name; unknown ones are left out.
 
     Args:
-        header: of the file.
+        header: header of the file.
         groups: functional groups of the frame, see :func:`.frames.groups_of`.
         frame: counted from 0.
     """
@@ -120,6 +120,6 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """A number where it is one; else text, that is compared and never shown."""
+    """A number if possible; else text, which is compared but never shown."""
     number = _number(value)
     return str(value) if number is None else number

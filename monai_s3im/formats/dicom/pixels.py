@@ -23,7 +23,7 @@ _PIXEL_TAGS = """
     ExtendedOffsetTableLengths
 """.split()  # noqa: SIM905 (as a list it fills a page)
 
-_MOST_PIXELS = 2**32  # bytes that are unpacked of a deflated file
+_MOST_PIXELS = 2**32  # most bytes to unpack from a deflated file
 
 
 def stored_values(file: Path, header: Dataset) -> NDArray[Any]:
@@ -31,7 +31,7 @@ def stored_values(file: Path, header: Dataset) -> NDArray[Any]:
 
     Args:
         file: the file.
-        header: of it; more pixels than it says are not unpacked.
+        header: its header; no more pixels than it declares are unpacked.
 
     Raises:
         InputError: the file is damaged or cut short.
@@ -53,9 +53,9 @@ def _bytes_of(header: Dataset) -> int:
 
 
 def is_padding(stored: NDArray[Any], header: Dataset) -> NDArray[np.bool_] | None:
-    """Where stored values are padding: PixelPaddingValue, up to PixelPaddingRangeLimit; None if the file has none.
+    """Mask of padding: PixelPaddingValue up to PixelPaddingRangeLimit; None if the file declares none.
 
-    The two tags are compared by their bits: headers write -2000 as 63536, and the other way round.
+    The two tags are compared by their bits: headers may write -2000 as 63536 and vice versa.
 
     Args:
         stored: as :func:`stored_values` gives them.
@@ -75,12 +75,12 @@ def is_padding(stored: NDArray[Any], header: Dataset) -> NDArray[np.bool_] | Non
 
 
 def fill_padding(planes: list[NDArray[np.float32]], is_hounsfield: bool) -> None:
-    """Give padding, which is NaN, the value of background, in place.
+    """Replace padding (NaN) by the background value, in place.
 
     Args:
         planes: values of one volume.
-        is_hounsfield: it is a CT in HU, so that background is air, -1000; else it is 0, or the smallest value of the
-            rest if that is below 0.
+        is_hounsfield: whether it is a CT in HU with air, -1000, as background; else background is 0, or the smallest
+            other value if negative.
     """
     if not any(np.isnan(plane).any() for plane in planes):
         return
@@ -91,7 +91,7 @@ def fill_padding(planes: list[NDArray[np.float32]], is_hounsfield: bool) -> None
 
 
 def _decompressed(image: pydicom.FileDataset) -> NDArray[Any]:
-    """Decode by GDCM a copy that has the pixels only, so that GDCM applies no slope of its own."""
+    """Decode a copy with only the pixels by GDCM, which would otherwise apply a slope."""
     image.PixelData = _one_fragment_a_frame(image)
     image.SOPClassUID = SecondaryCaptureImageStorage
     image.SOPInstanceUID = pydicom.uid.generate_uid()
@@ -106,7 +106,7 @@ def _decompressed(image: pydicom.FileDataset) -> NDArray[Any]:
 
 
 def _one_fragment_a_frame(image: pydicom.FileDataset) -> bytes:
-    """Compressed frames that are cut into several fragments are put together: GDCM takes a fragment for a frame."""
+    """Join the fragments of each compressed frame: GDCM takes every fragment as a frame."""
     frames = int(image.get("NumberOfFrames") or 1)
     offsets = None
     if "ExtendedOffsetTable" in image:

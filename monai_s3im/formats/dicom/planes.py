@@ -1,4 +1,4 @@
-"""The planes of pixels in a DICOM file: where each is stored, where it lies and what its values mean."""
+"""The planes of pixels in a DICOM file: storage, position and meaning of the values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +31,12 @@ _GROUP_OF = {  # functional group of a multi-frame file: the only places that co
 
 @dataclass(frozen=True)
 class Plane:
-    """One plane of pixels: where it is stored, where it lies (LPS mm), what its values mean.
+    """One plane of pixels: storage, position (LPS mm) and meaning of the values.
 
     Attributes:
-        extent: mm that the plane stands for along its normal; 0 where the file does not say.
-        marks: what may distinguish it from another plane at the same position.
-        is_step_guessed: how far it is from the next one is not in the file, and its thickness was taken.
+        extent: thickness in mm along the normal; 0 if the file does not give it.
+        marks: values that may distinguish it from another plane at the same position.
+        is_step_guessed: whether the file lacks the distance to the next plane, so the thickness is used.
     """
 
     file: Path
@@ -59,7 +59,7 @@ def planes_of(file: Path, header: Dataset) -> list[Plane]:
     """The planes of a file.
 
     Raises:
-        InputError: a tag is missing or cannot be used, the frames have no position each, or they are no slices.
+        InputError: a tag is missing or unusable, the frames lack positions, or they are not slices.
     """
     _check_pixels(file, header)
     frames = _frames(file, header)
@@ -70,18 +70,18 @@ def planes_of(file: Path, header: Dataset) -> list[Plane]:
     elif header.get("Modality") == "RTDOSE" and not per_frame:
         return _planes_of_dose(file, header, frames)
     elif frames > 1 and len(per_frame) != frames:
-        raise InputError(f"{file} has {frames} frames without a position of each: convert it to NIfTI first")
+        raise InputError(f"{file} has {frames} frames without positions: convert it to NIfTI first")
     return [_plane(file, header, frame, is_nm) for frame in range(frames)]
 
 
 def _planes_of_dose(file: Path, header: Dataset, frames: int) -> list[Plane]:
     """The planes of a dose grid, with values in Gy: PS3.3 C.8.8.3.
 
-    GridFrameOffsetVector has how far each frame is from ImagePositionPatient, along the normal; or the z of each, if it
-    does not begin with 0.
+    GridFrameOffsetVector holds the distance of each frame from ImagePositionPatient along the normal, or the z of each
+    frame if it does not begin with 0.
     """
     if header.get("DoseUnits") == "RELATIVE":
-        raise InputError(f"{file} has a dose in percent of another: give one in Gy")
+        raise InputError(f"{file} has a dose in percent: give one in Gy")
     scaling = _numbers(file, [header], "DoseGridScaling", 1)[0]
     plane = replace(_plane(file, header, 0, is_nm=False), slope=scaling, intercept=0.0)
     if frames == 1:
@@ -101,7 +101,7 @@ def _planes_of_dose(file: Path, header: Dataset, frames: int) -> list[Plane]:
 
 
 def samples_of(header: Dataset) -> int:
-    """Values of a pixel: 1, or 3 for colour."""
+    """Values per pixel: 1, or 3 for colour."""
     return int(header.get("SamplesPerPixel") or 1)
 
 
@@ -127,7 +127,7 @@ def _check_pixels(file: Path, header: Dataset) -> None:
 
 
 def _check_reconstruction(file: Path, header: Dataset, frames: int) -> None:
-    """Refuse frames of nuclear medicine that are no slices: PS3.3 C.8.4.9.1.1, third value of ImageType."""
+    """Refuse frames of nuclear medicine that are not slices: PS3.3 C.8.4.9.1.1, third value of ImageType."""
     types = words_of(header.get("ImageType"))
     third = types[2] if len(types) > 2 else ""
     if third.startswith("RECON"):
@@ -138,7 +138,7 @@ def _check_reconstruction(file: Path, header: Dataset, frames: int) -> None:
             "reconstructed slices"
         )
     raise InputError(
-        f"{file} has {frames} frames that are no reconstructed slices (the image type is not RECON TOMO): give the "
+        f"{file} has {frames} frames that are not reconstructed slices (the image type is not RECON TOMO): give the "
         "series of the reconstructed slices"
     )
 
@@ -184,7 +184,7 @@ def _plane(file: Path, header: Dataset, frame: int, is_nm: bool) -> Plane:
 
 
 def _slice_index(file: Path, header: Dataset, frame: int) -> int:
-    """Which slice a frame of a reconstruction is, from 0."""
+    """The slice number of a frame of a reconstruction, from 0."""
     index = vector_of(header, "SliceVector", frame)
     if index is not None:
         return index - 1

@@ -1,7 +1,7 @@
 """Read a DICOM series as one volume.
 
-Nothing but numbers, the modality, and whether a head is shown, is taken from the tags: no name, identifier, date or
-description of a patient can reach a result, a record, a log or a message.
+Only numbers, the modality, and whether a head is shown are taken from the tags. No patient name, identifier, date or
+description can reach a result, record, log or message.
 """
 
 import logging
@@ -27,9 +27,9 @@ from .volumes import Volume, volumes_of
 
 logger = logging.getLogger(__name__)
 
-_AIR_BELOW_HU = -500.0  # an intercept below it says that values are in HU
+_AIR_BELOW_HU = -500.0  # a lower intercept means values in HU
 _LISTED = 8  # volumes in a message
-_BESIDE = 3  # times as many slices has a volume as there are of other grids, if those are left out
+_BESIDE = 3  # other grids are left out if the volume has this many times their slices
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Chosen:
         headers: of the files of its series.
         planes: its slices.
         stack: where they lie.
-        remarks: what is to be said about it.
+        remarks: remarks for the user.
     """
 
     headers: dict[Path, Dataset]
@@ -50,14 +50,14 @@ class _Chosen:
 
     @property
     def header(self) -> Dataset:
-        """Of its first file."""
+        """The header of its first file."""
         return self.headers[self.planes[0].file]
 
 
 def is_series(path: str | Path) -> bool:
-    """Whether the path is a folder with DICOM files, one of them ``FOLDER#SERIES``, or a DICOM file.
+    """Whether the path is a folder with DICOM files, one of its series (``FOLDER#SERIES``), or a DICOM file.
 
-    A folder of subfolders is one only if these hold one series together: else it is a study, or a folder of cases.
+    A folder of subfolders counts only if they together hold one series; else it is a study or a folder of cases.
     """
     folder, chosen = series_of(path)
     if isdir(folder):
@@ -77,13 +77,13 @@ def series_name(path: str | Path) -> str:
 
 
 def series_folder(path: str | Path) -> Path:
-    """The folder that the files of a series lie in."""
+    """The folder of the files of a series."""
     folder, _ = series_of(path)
     return folder if isdir(folder) else folder.parent
 
 
 def series_files(path: str | Path) -> list[Path]:
-    """The files of a series, or of the one volume of it that is meant, in the order of their names.
+    """The files of a series, or of the selected volume in it, sorted by name.
 
     Raises:
         InputError: as :func:`read_series`, as far as the headers show which files belong to the series.
@@ -92,7 +92,7 @@ def series_files(path: str | Path) -> list[Path]:
 
 
 def series_headers(path: str | Path) -> dict[Path, Dataset]:
-    """The headers that were read of :func:`series_files`, in the order of their names.
+    """The headers of :func:`series_files`, sorted by file name.
 
     Raises:
         InputError: as :func:`series_files`.
@@ -111,7 +111,7 @@ def series_shape(path: str | Path) -> tuple[int, int, int]:
 
 
 def series_region(path: str | Path) -> str | None:
-    """``"head"`` or ``"body"``, by the first of its tags of the body part and descriptions that names one; else None.
+    """``"head"`` or ``"body"``, from the first tag (body part, then descriptions) that names one; else None.
 
     Raises:
         InputError: as :func:`read_series`, as far as the headers show.
@@ -125,26 +125,24 @@ def read_series(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float
     """Read a series as one volume.
 
     Slices are sorted by their position along the normal. Stored values become real ones by the slope and intercept of
-    each slice. Pixel padding becomes background: -1000 in a CT in HU, else 0. Slices that are shifted against each
-    other by a tilted gantry, that lie unevenly, or of which single ones are missing, are resampled onto an even,
-    orthogonal grid, and a warning says so.
+    each slice. Pixel padding becomes background: -1000 in a CT in HU, else 0. Slices that are shifted by a tilted
+    gantry, unevenly spaced, or have single gaps are resampled onto an even, orthogonal grid, with a warning.
 
     Args:
-        path: folder with the files of a series, which may go on in subfolders; ``FOLDER#SERIES`` where there are
-            several, by number, UID or description; ``FOLDER#SERIES#VOLUME``, counted from 1, for one volume of a 4D
-            series, and ``FOLDER#VOLUME`` where that is the only series; or one of the files, which stands for its
-            series, ``FILE#VOLUME``.
+        path: folder with the files of a series, also in subfolders; ``FOLDER#SERIES`` for one of several, by number,
+            UID or description; ``FOLDER#SERIES#VOLUME``, counted from 1, for one volume of a 4D series, or
+            ``FOLDER#VOLUME`` if it is the only series; or any file of the series, with ``FILE#VOLUME`` for one volume.
 
     Returns:
         The values (1 or 3, X, Y, Z), X along the rows of pixels; the affine, voxel index -> LPS mm; the modality tag,
-        if it is one of `DICOM_CODES` of the modalities; and for a secondary capture in gray or RGB, whose values mean
-        nothing but brightness, the largest that its type can hold.
+        if it is one of `DICOM_CODES` of the modalities; and for a secondary capture in gray or RGB, whose values are
+        only brightness, the largest value of its type.
 
     Raises:
-        InputError: there is no image, or several series and none is chosen; a file is damaged or lacks a tag; slices
-            differ in size or direction, lie at one position (4D) and no volume is chosen, or are missing; frames of
-            nuclear medicine are not reconstructed; pixels are inverted, or in colour and no secondary capture of 8-bit
-            RGB.
+        InputError: there is no image, or several series of which none is chosen; a file is damaged or lacks a tag;
+            slices differ in size or direction, lie at one position (4D) and no volume is chosen, or are missing; frames
+            of nuclear medicine are not reconstructed; pixels are inverted, or in colour but not a secondary capture of
+            8-bit RGB.
     """
     path = Path(path)
     chosen = _chosen(path)
@@ -165,7 +163,7 @@ def _files_in(folder: Path) -> list[Path]:
     try:
         return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and isfile(file)]
     except OSError as error:
-        raise InputError(f"{folder} may not be read: ask for permission to read it") from error
+        raise InputError(f"{folder} is not readable: check its permissions") from error
 
 
 def _chosen(path: Path) -> _Chosen:
@@ -181,7 +179,7 @@ def _chosen(path: Path) -> _Chosen:
     if series.volume is not None and not (is_clear and series.is_guess):
         volume, beside = _numbered(path, series, volumes), []
         if series.is_guess:
-            remarks.append(f"{path} is taken for the volume of that number ({volume.label}) of its only series")
+            remarks.append(f"{path} is read as the volume of that number ({volume.label}) of its only series")
     elif not is_clear:
         raise InputError(f"{path} is 4D and has {len(volumes)} volumes: {_listing(series, volumes)}")
     stack = _stack(volume, path)
@@ -196,7 +194,7 @@ def _chosen(path: Path) -> _Chosen:
 
 
 def _values(chosen: _Chosen) -> list[NDArray[np.float32]]:
-    """Of each slice, (1 or 3, columns, rows); NaN where there is padding."""
+    """The values of each slice, (1 or 3, columns, rows); NaN in padding."""
     file, pixels, values = None, np.empty(0), []
     for plane in chosen.planes:
         if plane.file != file:
@@ -232,10 +230,10 @@ def _listing(series: Series, volumes: list[Volume]) -> str:
 
 
 def _left_out(path: Path, volume: Volume, beside: list[Plane], stack: SliceStack) -> str:
-    """The sentence about images that are not slices of the volume.
+    """The remark about images that are not slices of the volume.
 
     Raises:
-        InputError: slices are missing in the volume, so that they may well be some of it.
+        InputError: the volume has gaps, which these images might fill.
     """
     main = volume.planes[0]
     sizes = sorted({f"{plane.size[0]} x {plane.size[1]}" for plane in (main, *beside)})
@@ -251,7 +249,7 @@ def _left_out(path: Path, volume: Volume, beside: list[Plane], stack: SliceStack
 
 
 def _value_range(header: Dataset) -> float | None:
-    """The largest value of a type that holds brightness; None where values are measured ones."""
+    """The largest value of the type if values are brightness; None if they are measurements."""
     if samples_of(header) > 1:
         return 255.0
     is_capture = header.get("SOPClassUID") == SecondaryCaptureImageStorage and header.get("Modality") not in DICOM_CODES

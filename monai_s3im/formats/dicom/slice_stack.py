@@ -1,4 +1,4 @@
-"""From slices that lie where their scanner put them to one volume on an even, orthogonal grid."""
+"""Assemble slices at their scanner positions into one volume on an even, orthogonal grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from monai_s3im.errors import InputError
 
 SAME_POSITION_MM = 0.01
-"""Slices closer than this along their normal lie at one position."""
+"""Slices closer than this along their normal share a position."""
 
 _UNEVEN = 0.02  # of a step: positions in headers are rounded
 _SHIFTED = 0.25  # of a pixel
@@ -20,16 +20,16 @@ _LARGEST_GAP = 2.0 + _UNEVEN  # steps: one slice is missing
 
 @dataclass(frozen=True)
 class SliceStack:
-    """Where the slices of a series lie on the grid of their volume.
+    """The positions of the slices of a series on the grid of their volume.
 
     Attributes:
-        order: (N,), which slice is the first along the normal, which the second, ...
-        depths: (N,), where each lies along the normal, in steps of the grid.
-        shifts: (N, 2), by how many columns and rows each is shifted within the grid.
+        order: (N,), indices of the slices sorted along the normal.
+        depths: (N,), position of each along the normal, in steps of the grid.
+        shifts: (N, 2), shift of each within the grid, in columns and rows.
         shape: (X, Y, Z), columns, rows and slices of the grid.
         affine: 4 x 4, voxel index -> LPS mm; its axes are orthogonal.
-        remarks: what is to be said about slices that have to be resampled.
-        missing: how many slices are missing between others.
+        remarks: remarks about slices that have to be resampled.
+        missing: number of slices missing between others.
     """
 
     order: NDArray[np.intp]
@@ -50,25 +50,25 @@ def stack_slices(
     extents: NDArray[np.float64],
     name: str,
 ) -> SliceStack:
-    """Sort slices along their normal, and lay an even, orthogonal grid through them.
+    """Sort slices along their normal, and fit an even, orthogonal grid to them.
 
-    Slices that lie within 2 % of a step and a quarter of a pixel of such a grid are taken as they are. Of others the
-    grid takes the smallest step that is usual among them and has planes where the slices of that step lie; it is
-    widened where a tilted gantry shifts the slices against each other. A slice is missing where two others lie further
-    apart than that step and than they are thick.
+    Slices within 2 % of a step and a quarter of a pixel of such a grid are used unchanged. For others, the grid has the
+    smallest common step, with planes at the slices of that step; it is widened if a tilted gantry shifts the slices
+    against each other. A slice is missing where two neighbours are further apart than that step and than their
+    thickness.
 
     Args:
         positions: (N, 3), centre of the first pixel of each slice, LPS mm.
         orientation: (6,), directions of a row and of a column of pixels.
         spacing: mm from column to column, and from row to row.
         size: number of columns, and of rows.
-        step_of_one: mm to the next slice, for a series of one slice.
-        extents: (N,), thickness of each slice in mm; 0 where it is not known: the smaller gap beside it is taken.
-        name: of the series, for messages.
+        step_of_one: mm to the next slice, for a series with a single slice.
+        extents: (N,), thickness of each slice in mm; 0 if unknown: the smaller adjacent gap is used.
+        name: name of the series, for messages.
 
     Raises:
-        InputError: the directions are not orthogonal, several slices lie at one position, more than one slice is
-            missing at a place, or a single slice has no thickness.
+        InputError: the directions are not orthogonal, several slices share a position, more than one slice is missing
+            in a gap, or a single slice has no thickness.
     """
     axes = _axes(orientation, name)
     along = positions @ axes.T
@@ -82,7 +82,7 @@ def stack_slices(
         shifts = np.zeros_like(shifts)
     else:
         if (np.ptp(shifts, axis=0) > size).any():
-            raise InputError(f"{name} has slices that do not lie above each other: give the slices of one volume")
+            raise InputError(f"{name} has slices that are not stacked above each other: give the slices of one volume")
         degrees = np.degrees(np.arctan2(np.linalg.norm((shifts[-1] - shifts[0]) * spacing), np.ptp(heights)))
         remarks = (*remarks, f"its slices are shifted against each other (gantry tilt of {degrees:.1f} degrees)")
         first = shifts.min(axis=0)
@@ -98,14 +98,14 @@ def stack_slices(
 
 
 def volume_of(slices: Sequence[NDArray[np.float32]], stack: SliceStack) -> NDArray[np.float32]:
-    """Bring slices onto the grid of their stack by linear interpolation.
+    """Interpolate slices linearly onto the grid of their stack.
 
     Args:
-        slices: (columns, rows) each, in the order that the positions had.
-        stack: where they lie.
+        slices: (columns, rows) each, in the order of the positions.
+        stack: their positions.
 
     Returns:
-        (X, Y, Z); where no slice reaches, the smallest value of all.
+        (X, Y, Z); voxels outside all slices get the smallest value.
     """
     lowest = min(float(pixels.min()) for pixels in slices)
     laid = [
@@ -123,7 +123,7 @@ def volume_of(slices: Sequence[NDArray[np.float32]], stack: SliceStack) -> NDArr
 
 
 def _axes(orientation: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """Unit vectors of the columns, of the rows and of the normal, one a row."""
+    """Unit vectors of the columns, the rows and the normal, one per row."""
     row, column = orientation[:3], orientation[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if not np.allclose(lengths, 1, atol=0.01) or abs(row @ column) > 1e-3:
@@ -149,7 +149,7 @@ def _check_distinct(heights: NDArray[np.float64], name: str) -> None:
 def _depths(
     heights: NDArray[np.float64], step_of_one: float | None, extents: NDArray[np.float64], name: str
 ) -> tuple[NDArray[np.float64], float, tuple[str, ...], int]:
-    """Depth of each slice in steps of an even grid, the step in mm, what is to be said, how many slices are missing."""
+    """Depth of each slice in steps of an even grid, the step in mm, remarks, and the number of missing slices."""
     if len(heights) == 1:
         if step_of_one is None:
             raise InputError(f"{name} has one slice, and no SliceThickness: export the whole series")
@@ -165,18 +165,18 @@ def _depths(
     widest = int(np.argmax(gaps / whole))
     if gaps[widest] > _LARGEST_GAP * whole[widest]:
         raise InputError(
-            f"{name} lacks slices: one gap is {gaps[widest]:.2f} mm where slices lie {whole[widest]:.2f} mm apart: "
+            f"{name} lacks slices: one gap is {gaps[widest]:.2f} mm although slices are {whole[widest]:.2f} mm apart: "
             "export or copy the whole series"
         )
     depths = (heights - heights[_anchor(gaps, step)]) / step
     depths += np.ceil(-depths[0] - _UNEVEN)
     missing = int(np.count_nonzero(gaps > 1.5 * whole))
-    found = f"{missing} of its slices are missing" if missing else "its slices lie unevenly"
+    found = f"{missing} of its slices are missing" if missing else "its slices are unevenly spaced"
     return depths, step, (f"{found} (steps of {gaps.min():.2f} to {gaps.max():.2f} mm)",), missing
 
 
 def _nearer_gap(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each slice the smaller of the gaps beside it, for the first and the last that of their neighbour."""
+    """For each slice the smaller of its adjacent gaps; the first and the last take their neighbour's."""
     if len(gaps) < 2:
         return np.repeat(gaps, 2)
     nearer = np.minimum(gaps[:-1], gaps[1:])
@@ -184,7 +184,7 @@ def _nearer_gap(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _usual_step(gaps: NDArray[np.float64]) -> float:
-    """The smallest step that is there twice in a row, or in a tenth of all; if there is none the median."""
+    """The smallest step that occurs twice in a row, or in a tenth of all; otherwise the median."""
     for gap in np.sort(gaps):
         alike = np.abs(gaps - gap) <= _ALIKE * gap
         in_a_row = bool((alike[1:] & alike[:-1]).any())
@@ -194,7 +194,7 @@ def _usual_step(gaps: NDArray[np.float64]) -> float:
 
 
 def _anchor(gaps: NDArray[np.float64], step: float) -> int:
-    """The first slice of the longest run of usual steps: there the grid has planes where slices lie."""
+    """The first slice of the longest run of usual steps; the grid planes are aligned to it."""
     best, longest, start = 0, 0, 0
     for index, gap in enumerate(gaps):
         if abs(gap - step) > _ALIKE * step:
@@ -207,7 +207,7 @@ def _anchor(gaps: NDArray[np.float64], step: float) -> int:
 def _shifted(
     pixels: NDArray[np.float32], shift: NDArray[np.float64], size: tuple[int, int], outside: float
 ) -> NDArray[np.float32]:
-    """Move by part of a pixel with linear interpolation, into a larger frame."""
+    """Shift by a fraction of a pixel with linear interpolation, into a larger frame."""
     if pixels.shape == size and not shift.any():
         return pixels
     for axis in (0, 1):
@@ -218,7 +218,7 @@ def _shifted(
         widths[axis] = (whole, room)
         moved = np.pad(pixels, widths, constant_values=outside)
         if part > 1e-6:
-            before = np.roll(moved, 1, axis)  # the frame has room: what comes round is outside
+            before = np.roll(moved, 1, axis)  # the frame has a margin for what wraps around
             moved = (1 - part) * moved + part * before
         pixels = moved.astype(np.float32)
     return pixels

@@ -1,4 +1,4 @@
-"""Whose a fused series is and what it is made of: patient, study and references, copied from the sources' headers."""
+"""Patient, study and source references of a fused series, copied from the sources' headers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,12 +41,12 @@ _OF_THE_SERIES = (
 
 @dataclass(frozen=True)
 class SourceSeries:
-    """A series that a volume is made of.
+    """A series that is a source of a volume.
 
     Attributes:
-        path: as it was given.
+        path: path as given.
         header: patient, study and series, from its first file.
-        images: for each of its files, an item that refers to it.
+        images: a reference item for each of its files.
     """
 
     path: Path
@@ -58,7 +58,7 @@ def read_source_series(path: Path) -> SourceSeries:
     """Read the headers of a series.
 
     Raises:
-        InputError: as :func:`.series.series_files`; or a file lacks a UID that is to be referred to.
+        InputError: as :func:`.series.series_files`; or a file lacks a UID that a reference needs.
     """
     headers: list[Dataset] = []
     images = []
@@ -76,9 +76,9 @@ def read_source_series(path: Path) -> SourceSeries:
 
 
 def study_of(series: Iterable[SourceSeries]) -> Dataset:
-    """Patient and study of the first series, references to all, and whether one was ever compressed with loss.
+    """Patient and study of the first series, references to all series, and whether any had lossy compression.
 
-    All images of all series are named as sources of each slice: the scaling of the intensities is that of the volume.
+    All images of all series are sources of each slice, since intensities are scaled over the whole volume.
     """
     series = list(series)
     first = series[0].header
@@ -110,9 +110,9 @@ def study_of(series: Iterable[SourceSeries]) -> Dataset:
 
 
 def series_remarks(path: Path, other: Path, is_moved: bool) -> list[str]:
-    """What speaks against fusing two series, in sentences that quote nothing of their headers.
+    """Reasons against fusing two series, in sentences that quote nothing from their headers.
 
-    They have not the same PatientID; or, where none is moved, not the same FrameOfReferenceUID.
+    Their PatientID differs or, if neither is moved, their FrameOfReferenceUID.
 
     Raises:
         InputError: as :func:`monai_s3im.formats.dicom.series.series_files`.
@@ -126,12 +126,12 @@ def series_remarks(path: Path, other: Path, is_moved: bool) -> list[str]:
     remarks = []
     if patient != other_patient:
         remarks.append(
-            f"{path.name} and {other.name} name different patients: make sure that they are of one before you use the "
-            "result"
+            f"{path.name} and {other.name} have different patient IDs: make sure that they show one "
+            "patient before you use the result"
         )
     if not is_moved and frame and other_frame and frame != other_frame:
         remarks.append(
-            f"{path.name} and {other.name} lie in different frames of reference, so that nothing says that they are in "
+            f"{path.name} and {other.name} have different frames of reference, so they may not be in "
             "register: look at the result before you use it, or register them"
         )
     return remarks

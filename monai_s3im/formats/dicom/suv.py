@@ -1,7 +1,7 @@
-"""In what unit a PET series is stored, and its factor to standardised uptake (SUV) by body weight, from its headers.
+"""The stored unit of a PET series, and its factor to standardised uptake (SUV) by body weight, from its headers.
 
-SUV = activity concentration (Bq/ml) x weight (g) / dose (Bq) at the time that the activity is corrected to, a
-millilitre taken for a gram. Philips writes counts, and factors of its own to SUV or to Bq/ml. Sources: PS3.3 C.8.9.1
+SUV = activity concentration (Bq/ml) x weight (g) / dose (Bq) at the time to which the activity is corrected, with a
+millilitre counted as a gram. Philips writes counts, with private factors to SUV or Bq/ml. Sources: PS3.3 C.8.9.1
 (Units, DecayCorrection), C.8.22 (enhanced PET), and the profile of the Quantitative Imaging Biomarkers Alliance for
 FDG-PET.
 """
@@ -37,12 +37,12 @@ _TIME = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{
 
 @dataclass(frozen=True)
 class Uptake:
-    """What the values of a PET series mean.
+    """The meaning of the values of a PET series.
 
     Attributes:
         unit: of the values as stored: ``"Bq/ml"``, ``"counts"`` or ``"SUV"``; None: another.
-        suv_factor: by what they are multiplied for SUV, in g/ml; None: the headers lack what that takes.
-        suv_lacks: what they lack, to go on after "its header"; ``""`` where there is a factor.
+        suv_factor: the factor from values to SUV, in g/ml; None if the headers do not suffice.
+        suv_lacks: what is missing, phrased to follow "its header"; ``""`` if there is a factor.
     """
 
     unit: str | None
@@ -51,7 +51,7 @@ class Uptake:
 
 
 class _LacksError(Exception):
-    """What a header lacks for SUV."""
+    """A header lacks something needed for SUV."""
 
 
 def uptake_of(path: str | Path) -> Uptake:
@@ -67,7 +67,7 @@ def uptake_of(path: str | Path) -> Uptake:
     first, *others = scanned
     headers = [_more_of(first)]
     units = _units(headers[0])
-    if units == "CNTS":  # Philips's factors stand in each file
+    if units == "CNTS":  # Philips's factors are in each file
         headers += [_more_of(file) for file in others]
     unit = _UNITS.get(units)
     if unit == SUV and str(headers[0].get("SUVType") or "BW").upper() != "BW":
@@ -79,13 +79,13 @@ def uptake_of(path: str | Path) -> Uptake:
 
 
 def _more_of(file: Path) -> Dataset:
-    """The tags that only SUV needs."""
+    """The tags needed only for SUV."""
     tags: list[Any] = [*_TAGS, _PHILIPS_CREATOR, _PHILIPS_SUV, _PHILIPS_ACTIVITY, *_GE_SCAN_START]
     return read_header(file, tags, force=True)
 
 
 def _units(header: Dataset) -> str:
-    """The tag Units; of an enhanced file RescaleType, of the frames together."""
+    """The tag Units; for an enhanced file, RescaleType, common to all frames."""
     shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     of_frames = (shared.get("PixelValueTransformationSequence") or [Dataset()])[0]
     return str(header.get("Units") or of_frames.get("RescaleType") or "").upper()
@@ -95,12 +95,12 @@ def _factor(units: str, headers: Sequence[Dataset], scanned: Sequence[Dataset]) 
     """The factor to SUV.
 
     Args:
-        units: the tag of that name.
-        headers: what only SUV needs, of the first file; where the unit is counts, of all.
+        units: the tag Units.
+        headers: the tags needed only for SUV, of the first file, or of all files if the unit is counts.
         scanned: headers of all files, with their times.
 
     Raises:
-        _LacksError: if the headers lack what it takes.
+        _LacksError: if the headers do not suffice.
     """
     first = headers[0]
     if (corrected := first.get("CorrectedImage")) and "ATTN" not in corrected:
@@ -134,7 +134,7 @@ def _common(headers: Sequence[Dataset], tag: tuple[int, int]) -> float | None:
 
 
 def _dose(header: Dataset, scanned: Sequence[Dataset]) -> float:
-    """The activity injected, at the time that the activity in the image is corrected to, in Bq."""
+    """The injected activity, at the time to which the image's activity is corrected, in Bq."""
     drugs = list(header.get("RadiopharmaceuticalInformationSequence") or ())
     if len(drugs) > 1:
         raise _LacksError("names several radiopharmaceuticals")
@@ -174,12 +174,12 @@ def _injection(drug: Dataset, start: datetime) -> datetime:
     if injected is None:
         raise _LacksError("lacks RadiopharmaceuticalStartTime")
     if injected > start:
-        raise _LacksError("has an injection behind the scan")
+        raise _LacksError("has an injection time after the scan")
     return injected
 
 
 def _scan_start(header: Dataset, scanned: Sequence[Dataset]) -> datetime | None:
-    """When the scan began: the time of the series, unless that is later, as of a series that was made afterwards."""
+    """When the scan began: the earlier of series and acquisition time, since a derived series is timed later."""
     acquired = [
         _time(each.get("AcquisitionDateTime"))
         or _time(f"{each.get('AcquisitionDate') or ''}{each.get('AcquisitionTime') or ''}")
@@ -210,7 +210,7 @@ def _positive(value: Any) -> float | None:
 
 
 def _time(text: Any) -> datetime | None:
-    """From DICOM's YYYYMMDDHHMMSS.FFFFFF; what follows, the offset from UTC, is the same for all times of a series."""
+    """Parse DICOM's YYYYMMDDHHMMSS.FFFFFF; the UTC offset after it is ignored, as all times of a series share it."""
     found = _TIME.match(str(text or ""))
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The DICOM series below a folder: which there are, and which one is meant."""
+"""Find the DICOM series below a folder, and select the one meant."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,11 +31,11 @@ class Series:
     """The files of one series.
 
     Attributes:
-        folder: that they were looked for in.
-        files: with their headers, in the order of their names.
-        volume: the number of the volume that was asked for, from 1; None: the only one.
-        is_guess: that number may have been meant for the series.
-        remarks: what is to be said about files that were left out.
+        folder: the folder searched.
+        files: with their headers, sorted by name.
+        volume: the requested volume, from 1; None: the only one.
+        is_guess: whether that number may have meant the series.
+        remarks: remarks about files that were left out.
     """
 
     folder: Path
@@ -58,11 +58,11 @@ def find_series(path: Path) -> Series:
     """The one series that a path means; see :func:`.series.read_series`.
 
     Raises:
-        InputError: there is none, or several and none is chosen, or a file that belongs to it is damaged.
+        InputError: there is none, there are several and none is chosen, or a file of it is damaged.
     """
     folder, chosen = series_of(path)
     if not exists(folder):
-        raise InputError(f"{folder} does not exist, or may not be read: check the path")
+        raise InputError(f"{folder} does not exist or is not readable: check the path")
     only = folder if isfile(folder) and not is_directory_of_media(folder) else None
     folder = folder.parent if isfile(folder) else folder
     found = scan(folder)
@@ -87,13 +87,13 @@ def find_series(path: Path) -> Series:
 
 
 def is_spread(folder: Path) -> bool:
-    """Whether the files below a folder are those of one series that an export has spread over several subfolders."""
+    """Whether the files below a folder are one series, spread over subfolders by an export."""
     firsts = []
     for place in sorted(place for place in folder.iterdir() if isdir(place) and not place.name.startswith(".")):
         first = next((file for file in files_below(place) if may_be_dicom(file)), None)
         if first is not None:
             firsts.append(first)
-        if len(firsts) == 2:  # cases have a series each: no more need be read
+        if len(firsts) == 2:  # two series: a folder of cases, no need to read on
             break
     try:
         uids = {read_header(file, ["SeriesInstanceUID"], force=True).get("SeriesInstanceUID") for file in firsts}
@@ -103,10 +103,10 @@ def is_spread(folder: Path) -> bool:
 
 
 def refuse_tree(folder: Path) -> None:
-    """Name the series below a folder that is none itself.
+    """Raise an error that names the series below a folder, if it is not a series itself.
 
     Raises:
-        InputError: there are series below it.
+        InputError: the folder has series below it.
     """
     if any(map(may_be_dicom, files_below(folder))) and (found := series_below(folder)):
         raise InputError(
@@ -116,17 +116,17 @@ def refuse_tree(folder: Path) -> None:
 
 
 def _what(bad: BadFile) -> str:
-    return "cannot be read" if bad.is_dicom else "is not a DICOM file, in spite of its name"
+    return "cannot be read" if bad.is_dicom else "is not a DICOM file despite its name"
 
 
 def _uid_of(header: Dataset) -> str:
-    """SeriesInstanceUID, or what stands for it where a program has removed it."""
+    """SeriesInstanceUID, or a substitute if a program has removed it."""
     uid = str(header.get("SeriesInstanceUID") or "")
     return uid or f"none {header.get('StudyInstanceUID', '')} {header.get('SeriesNumber', '')}"
 
 
 def _by_uid(found: Scan) -> dict[str, Files]:
-    """The images by series, the values of the first converted; the same image twice is one."""
+    """The images by series, without duplicates; the values of each first image are converted."""
     if found.by_series is not None:
         return found.by_series
     series: dict[str, Files] = {}
@@ -148,7 +148,7 @@ def _by_uid(found: Scan) -> dict[str, Files]:
 
 
 def _is_there(file: Path, header: Dataset, others: Files) -> bool:
-    """Whether one of the images of the same UID is the same: some programs give one UID to all."""
+    """Whether an image of the same UID has the same content: some programs give all images one UID."""
     for each, values in [(file, header), *others] if others else []:
         convert_values(each, values)
     return any(all(header.get(name) == other.get(name) for name in _SAME_IMAGE) for _, other in others)
@@ -174,7 +174,7 @@ def _no_image(path: Path, others: Iterable[str]) -> InputError:
 
 
 def _only(path: Path, folder: Path, found: Scan, series: dict[str, Files]) -> Files:
-    """The series of which there are files in the folder itself, with those in its subfolders."""
+    """The series with files in the folder itself, including their files in subfolders."""
     here = {uid: files for uid, files in series.items() if any(file.parent == folder for file, _ in files)} or series
     if not here:
         reason = next((bad.reason for bad in found.bad if bad.is_dicom), None)
@@ -198,7 +198,7 @@ def _named(path: Path, folder: Path, chosen: str, found: Scan, series: dict[str,
         raise InputError(
             f"{path} is several DICOM series, choose one as {folder}#UID: {listing(matching, with_uid=True)}"
         )
-    if chosen.isdigit() and len(series) == 1:  # of one 4D series it is the volume
+    if chosen.isdigit() and len(series) == 1:  # with one 4D series, it is the volume
         return Series(folder, next(iter(series.values())), int(chosen), is_guess=bool(matching))
     if not matching:
         raise InputError(f"{path} has no series {chosen}, but: {listing(series)}")
@@ -218,13 +218,13 @@ def _matching(series: dict[str, Files], chosen: str) -> dict[str, Files]:
 
 
 def listing(found: dict[str, Files], with_uid: bool = False) -> str:
-    """Number, modality, count and size of series; not what they are called, which may be about a patient."""
+    """Number, modality, count and size of series; no descriptions, which may identify a patient."""
     lines = [
         f"#{files[0][1].get('SeriesNumber') or uid} {kind_of(files[0][1])}, {len(files)} files of "
         f"{files[0][1].get('Columns')} x {files[0][1].Rows}"
         for uid, files in found.items()
     ]
     numbers = [line.split()[0] for line in lines]
-    if with_uid or len(set(numbers)) < len(numbers):  # numbers that say nothing: UIDs instead
+    if with_uid or len(set(numbers)) < len(numbers):  # ambiguous numbers: UIDs instead
         lines = [f"#{uid} {line.split(maxsplit=1)[1]}" for uid, line in zip(found, lines, strict=True)]
     return "; ".join(sorted(lines))

@@ -1,4 +1,4 @@
-"""Copied tags made valid: what a source writes against the standard is set right, left empty or left out."""
+"""Make copied tags valid: values that violate the standard are corrected, emptied or left out."""
 
 import re
 
@@ -22,11 +22,11 @@ _CHARACTER_SET = re.compile(r"ISO[-_ ]?IR[-_ ]?([0-9]+)", re.IGNORECASE)
 def make_valid(study: Dataset, never_absent: frozenset[str]) -> None:
     """Make the tags of patient, study and series that were copied from a source valid, in place.
 
-    Name and number of the patient and the study's UID stay as they are, as archives sort by them.
+    Patient name, patient ID and study UID stay unchanged, because archives sort by them.
 
     Args:
         study: the tags.
-        never_absent: those that are left empty instead of out.
+        never_absent: tags that are emptied instead of left out.
     """
     _correct_character_set(study)
     for element in list(study):
@@ -53,7 +53,7 @@ def make_valid(study: Dataset, never_absent: frozenset[str]) -> None:
 
 
 def _correct_character_set(study: Dataset) -> None:
-    """Write a misspelt name as the standard does; the bytes of the texts stay as they are."""
+    """Correct the name of a misspelt character set; the bytes of the texts stay unchanged."""
     names = study.get("SpecificCharacterSet")
     if not names:
         study.pop("SpecificCharacterSet", None)
@@ -77,7 +77,7 @@ def _is_valid(vr: str, value: object) -> bool:
 
 
 def _is_corrected(element: pydicom.DataElement) -> bool:
-    """Whether a date or time of old files, or small letters, could be written as the standard does."""
+    """Whether an old-style date or time, or lower-case text, could be rewritten to the standard."""
     text = str(element.value).strip()
     corrected = {"DA": text.replace(".", "").replace("-", ""), "TM": text.replace(":", ""), "CS": text.upper()}
     if element.VR not in corrected or not _is_valid(element.VR, corrected[element.VR]):
@@ -87,7 +87,7 @@ def _is_corrected(element: pydicom.DataElement) -> bool:
 
 
 def _settle_laterality(study: Dataset) -> None:
-    """Laterality is there, if only empty, unless the part of the body has no left and right one."""
+    """Add Laterality, if only empty, unless the body part is unpaired."""
     part = str(study.get("BodyPartExamined") or "")
     if not part:
         study.pop("BodyPartExamined", None)
@@ -98,7 +98,7 @@ def _settle_laterality(study: Dataset) -> None:
 
 
 def _settle_animal(study: Dataset) -> None:
-    """What the standard asks for of an animal: at least empty."""
+    """Add the tags that the standard requires for an animal, at least empty."""
     if not (study.get("PatientSpeciesDescription") or study.get("PatientSpeciesCodeSequence")):
         return
     for name in _OF_ANIMALS:

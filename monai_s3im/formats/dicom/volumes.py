@@ -1,4 +1,4 @@
-"""The volumes that the planes of a series make: one, or several of echoes, phases, energy windows, acquisitions."""
+"""Sort the planes of a series into volumes: one, or several (echoes, phases, energy windows, acquisitions)."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
@@ -16,7 +16,7 @@ from .planes import Plane
 from .slice_stack import SAME_POSITION_MM
 
 _SAME = 1e-3  # of directions, and of mm between pixels
-_OVERLAPPING = 0.75  # of a slice's thickness: slices closer than this are not of one acquisition, if they say so
+_OVERLAPPING = 0.75  # of a slice's thickness: closer slices belong to different acquisitions, if their tags agree
 _INTERLEAVED = ("image type", "echo time", "b-value", "time", "stack", "acquisition")
 _DOSES = frozenset({"PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "FRACTION", "BEAM", "BRACHY", "FRACTION_SESSION"})
 _UNITS = {"echo time": " ms", "inversion time": " ms", "trigger time": " ms", "flip angle": " degrees"}
@@ -28,7 +28,7 @@ class Volume:
 
     Attributes:
         planes: which.
-        label: what distinguishes it from the others, in numbers: 'echo time 90 ms'; '' where there is no other.
+        label: how it differs from the others, in numbers: 'echo time 90 ms'; '' if it is the only one.
     """
 
     planes: tuple[Plane, ...]
@@ -38,18 +38,18 @@ class Volume:
 def volumes_of(planes: Iterable[Plane], name: str) -> list[list[Volume]]:
     """Sort the planes of a series by grid, and those of each grid by volume.
 
-    Planes are of one grid if they have the same size, direction and distance of pixels. Those at the same position are
-    of several volumes; and so are those of two acquisitions that lie between each other, closer than they are thick.
+    Planes share a grid if they have the same size, direction and pixel spacing. Planes at the same position belong to
+    different volumes, as do those of two interleaved acquisitions that are closer than their thickness.
 
     Args:
-        planes: of one series.
-        name: of the series, for messages.
+        planes: the planes of one series.
+        name: name of the series, for messages.
 
     Returns:
-        For each grid, that with most planes first, its volumes in the order of what distinguishes them.
+        For each grid, the one with most planes first, its volumes in the order of their labels.
 
     Raises:
-        InputError: planes are at one position, and nothing distinguishes them.
+        InputError: planes share a position, and nothing distinguishes them.
     """
     grids: list[list[Plane]] = []
     for plane in planes:
@@ -63,7 +63,7 @@ def volumes_of(planes: Iterable[Plane], name: str) -> list[list[Volume]]:
 
 
 def _volumes_beside(planes: list[Plane], name: str) -> list[Volume]:
-    """The volumes of a grid beside the main one; one where nothing separates them, as of localizers."""
+    """The volumes of a further grid; one volume if nothing separates the planes, as with localizers."""
     try:
         return _volumes_on(planes, name)
     except InputError:
@@ -108,7 +108,7 @@ def _heights(planes: list[Plane]) -> NDArray[np.float64]:
 
 
 def _places(heights: NDArray[np.float64]) -> list[int]:
-    """The number of each plane's position along the normal."""
+    """The index of each plane's position along the normal."""
     order = np.argsort(heights, kind="stable")
     steps = np.concatenate([[0], np.diff(heights[order]) >= SAME_POSITION_MM])
     places = np.empty(len(heights), dtype=int)
@@ -117,12 +117,12 @@ def _places(heights: NDArray[np.float64]) -> list[int]:
 
 
 def _separates(keys: list[tuple[Any, ...]], finer: list[tuple[Any, ...]], places: list[int]) -> bool:
-    """Whether planes at one position that were of one key are so no longer."""
+    """Whether a new mark separates planes that shared a position and a key."""
     return len(set(zip(finer, places, strict=True))) > len(set(zip(keys, places, strict=True)))
 
 
 def _are_volumes(keys: list[tuple[Any, ...]], places: list[int]) -> bool:
-    """Whether the groups are large enough for volumes: on average half of the positions or more."""
+    """Whether the groups are large enough for volumes: on average at least half of the positions."""
     return len(set(keys)) * len(set(places)) <= 2 * len(keys)
 
 
@@ -131,7 +131,7 @@ def _is_told_apart(keys: list[tuple[Any, ...]], places: list[int]) -> bool:
 
 
 def _first_rank(planes: list[Plane], keys: list[tuple[Any, ...]], places: list[int]) -> tuple[str, list[int]] | None:
-    """A mark by whose order the planes at each position can be distinguished, and each plane's place in that order."""
+    """A mark whose order distinguishes the planes at each position, and each plane's place in that order."""
     together: dict[tuple[tuple[Any, ...], int], list[int]] = defaultdict(list)
     for index, group in enumerate(zip(keys, places, strict=True)):
         together[group].append(index)
@@ -139,7 +139,7 @@ def _first_rank(planes: list[Plane], keys: list[tuple[Any, ...]], places: list[i
     for (key, _), members in together.items():
         by_key[key].add(len(members))
     if any(len(counts) > 1 for counts in by_key.values()):
-        return None  # some are missing: which ones, their order does not show
+        return None  # some are missing, and the order does not show which
     for mark in RANKS:
         values = [plane.marks.get(mark) for plane in planes]
         if any(len({values[index] for index in members} - {None}) < len(members) for members in together.values()):
@@ -167,7 +167,7 @@ def _refusal(planes: list[Plane], places: list[int], name: str) -> InputError:
 
 
 def _interleaved(planes: list[Plane], heights: NDArray[np.float64]) -> list[Volume]:
-    """The volumes of slices that all lie at positions of their own: one, unless several acquisitions interleave."""
+    """The volumes of slices at distinct positions: one, unless several acquisitions interleave."""
     extents = [plane.extent for plane in planes if plane.extent > 0]
     if len(planes) < 4 or not extents:
         return [Volume(tuple(planes))]
@@ -185,7 +185,7 @@ def _interleaved(planes: list[Plane], heights: NDArray[np.float64]) -> list[Volu
 
 
 def _overlap(keys: list[tuple[Any, ...]], heights: NDArray[np.float64]) -> bool:
-    """Whether there are groups of two slices or more that all lie in the range of another."""
+    """Whether groups of two or more slices all fall within the range of another group."""
     groups: dict[Hashable, list[float]] = defaultdict(list)
     for key, height in zip(keys, heights, strict=True):
         groups[key].append(float(height))
@@ -199,7 +199,7 @@ def _overlap(keys: list[tuple[Any, ...]], heights: NDArray[np.float64]) -> bool:
 
 
 def _runs(planes: list[Plane], heights: NDArray[np.float64]) -> list[tuple[int]] | None:
-    """For each plane, how often the instance numbers had turned back to the other end of the stack before it."""
+    """For each plane, how often the instance numbers had returned to the start of the stack before it."""
     numbers = [plane.marks.get("instance number") for plane in planes]
     if None in numbers or len(set(numbers)) < len(planes):
         return None

@@ -1,8 +1,8 @@
 """Write a fused volume as a DICOM series in the patient's study.
 
 Each slice is a Secondary Capture with the Image Plane module (PS3.3 A.8.1, C.7.6.2); docs/guides/dicom.md says why.
-Patient and study are those of a source, and nothing of them goes into a name, a log or a message. The same volume of
-the same sources gives the same bytes: UIDs come from the content, and dates from the study.
+Patient and study come from a source, and never appear in a name, log or message. The same volume from the same sources
+gives the same bytes: UIDs derive from the content, and dates from the study.
 """
 
 import hashlib
@@ -39,38 +39,38 @@ _PRODUCT = "S3IMFusion"
 _FILE_NAME = re.compile(r"[0-9]{4,}\.dcm")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _LETTERS = (("R", "L"), ("A", "P"), ("F", "H"))  # against and along the x, y and z axis of LPS
-_UPRIGHT = ("PFR", "LFP", "LPH")  # where rows, columns and slices run to, for slices across x, y and z
+_UPRIGHT = ("PFR", "LFP", "LPH")  # directions of rows, columns and slices, for slices across x, y and z
 _LARGEST_NUMBER = 2**31 - 1
 _LONGEST_TEXT = 1024
 
 
 def check_series_output(folder: Path, sources: Iterable[str | Path]) -> None:
-    """Refuse, before anything is computed, a series that could not be written, or would replace something else.
+    """Refuse, before any computation, a series that could not be written or would replace other files.
 
     Args:
-        folder: where the series is written.
-        sources: files and series that are to be fused.
+        folder: folder for the series.
+        sources: files and series to fuse.
 
     Raises:
-        InputError: no source is a DICOM series, one lacks a UID that the new series refers to, the folder is one of
-            them, or has a file's name.
-        OutputError: there is a file of that name, or a folder with other files than a series that was written here.
+        InputError: no source is a DICOM series, one lacks a UID that the new series needs, or the folder is a source or
+            has a file's name.
+        OutputError: a file of that name exists, or the folder has files other than an earlier fused series.
     """
     paths = [Path(source) for source in sources]
     if suffix_of(folder):
-        raise InputError(f"{folder} is the name of a file, and a DICOM series is a folder: name a folder")
+        raise InputError(f"{folder} is a file name, but a DICOM series is a folder: name a folder")
     folders = [series_folder(path) for path in paths if is_series(path)]
     if any(exists(folder) and folder.samefile(other) for other in folders if exists(other)):
-        raise InputError(f"{folder} is itself to be fused and would be overwritten: choose another output")
+        raise InputError(f"{folder} is one of the inputs and would be overwritten: choose another output")
     if isfile(folder):
-        raise OutputError(f"{folder} is a file, and a DICOM series is a folder: name a folder")
+        raise OutputError(f"{folder} is a file, but a DICOM series is a folder: name a folder")
     if isdir(folder) and not all(_is_ours(file) for file in folder.iterdir()):
         raise OutputError(f"{folder} has files that are not of an earlier fused series: choose another folder")
     series = [path for path in paths if is_series(path)]
     if not series:
         named = " and ".join(map(str, paths)) or "tensors"
         raise InputError(
-            f"{named} are no DICOM series, and a fused series belongs to the study of one: give at least one of the "
+            f"{named} are not DICOM series, and a fused series belongs to the study of one: give at least one of the "
             "sources as DICOM, or leave DICOM output out"
         )
     for each in series:
@@ -87,22 +87,22 @@ def write_series(
 ) -> None:
     """Write a volume as Secondary Captures ``0001.dcm``, ``0002.dcm``, ..., one for each plane of the third array axis.
 
-    Gray is stored as round(65535 x), RGB as round(255 x). Planes are turned and ordered as one looks at them: the
-    patient's right at the left of axial and coronal ones, the front at the left of sagittal ones, the head up.
+    Gray is stored as round(65535 x), RGB as round(255 x). Planes are oriented for viewing: the patient's right on the
+    left of axial and coronal planes, the front on the left of sagittal ones, the head up.
 
     Args:
         image: (1 or 3, X, Y, Z) in [0, 1] with affine, RAS mm.
-        folder: is written, or replaced with all that is in it; see :func:`check_series_output`.
-        sources: the DICOM series it is made of, by name; the first gives patient and study.
-        frame_of: the name of the series in whose frame of reference the volume lies; None: in none of them.
-        modalities: what was fused, for the description.
-        settings: how it was made, for the description.
+        folder: folder to write or replace; see :func:`check_series_output`.
+        sources: the source DICOM series by name; the first gives patient and study.
+        frame_of: name of the series whose frame of reference the volume has; None: of none.
+        modalities: modalities fused, for the description.
+        settings: settings used, for the description.
 
     Raises:
         InputError: a source cannot be read or lacks a UID, or the axes of the volume are not at right angles.
-        OutputError: the folder cannot be written; nothing is left behind, and what was there is as it was.
+        OutputError: the folder cannot be written; nothing is left behind, and existing content is unchanged.
     """
-    with silenced("pydicom"):  # it logs text of the sources, such as a character set that it does not know
+    with silenced("pydicom"):  # it logs text of the sources, such as an unknown character set
         series = {name: read_source_series(path) for name, path in sources.items()}
         pixels, affine = _upright_slices(image, folder)
         title = "+".join(modality.upper() for modality in modalities)
@@ -118,7 +118,7 @@ def _common(
     affine: NDArray[np.float64],
     derivation: str,
 ) -> Dataset:
-    """What all slices have in common."""
+    """The tags that all slices share."""
     common = study_of(series.values())
     common.update(_equipment())
     common.update(_image_plane(affine))
@@ -148,7 +148,7 @@ def _is_ours(file: Path) -> bool:
 
 def _equipment() -> Dataset:
     found, purpose, item = Dataset(), Dataset(), Dataset()
-    found.Modality, found.ConversionType = "OT", "WSD"  # a fused value is not HU, no SUV and no MR signal
+    found.Modality, found.ConversionType = "OT", "WSD"  # a fused value is not HU, SUV or MR signal
     item.Manufacturer, item.ManufacturerModelName = f"The {_PRODUCT} developers", _PRODUCT
     item.SoftwareVersions = f"monai-s3im {__version__}"
     found.update(item)
@@ -163,7 +163,7 @@ def _equipment() -> Dataset:
 
 
 def _series_number(study: SourceSeries) -> int:
-    """1000 on from the first source's, so that it stands behind the study's own series; text there counts as 0."""
+    """The first source's series number plus 1000, to sort after the study's own series; text counts as 0."""
     text = str(study.header.get("SeriesNumber") or "").strip()
     number = int(text) if _NUMBER.fullmatch(text) else 0
     return 1000 + (number if 0 <= number <= _LARGEST_NUMBER - 1000 else 0)
@@ -213,7 +213,7 @@ def _image_plane(affine: NDArray[np.float64]) -> Dataset:
 
 
 def _decimals(values: NDArray[np.float64]) -> list[str]:
-    """Text of 16 letters at most; a cosine of 1e-200, of which GDCM makes NaN, is 0."""
+    """Text of at most 16 letters; a cosine of 1e-200, which GDCM reads as NaN, becomes 0."""
     return [format_number_as_ds(value) for value in (values.round(12) + 0.0).tolist()]
 
 
@@ -233,7 +233,7 @@ def _write_slices(common: Dataset, pixels: NDArray[Any], affine: NDArray[np.floa
     common.file_meta = FileMetaDataset()
     common.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     common.SOPClassUID, common.SOPInstanceUID = SecondaryCaptureImageStorage, common.SeriesInstanceUID
-    plane = pydicom.dcmread(io.BytesIO(_encoded(common)))  # the long sequences stay bytes, and are written as they are
+    plane = pydicom.dcmread(io.BytesIO(_encoded(common)))  # the long sequences stay bytes and are written unchanged
     for index, values in enumerate(pixels):
         plane.InstanceNumber = index + 1
         plane.SOPInstanceUID = generate_uid(entropy_srcs=[common.SeriesInstanceUID, str(index + 1)])
@@ -245,7 +245,7 @@ def _write_slices(common: Dataset, pixels: NDArray[Any], affine: NDArray[np.floa
 
 
 def _encoded(image: Dataset) -> bytes:
-    """The bytes of a file, in memory: pydicom would hide the cause of an OSError, such as a full disk."""
+    """The bytes of a file, in memory; pydicom would hide the cause of an OSError, such as a full disk."""
     stream = io.BytesIO()
     image.save_as(stream, enforce_file_format=True)
     return stream.getvalue()

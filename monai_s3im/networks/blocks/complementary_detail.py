@@ -9,13 +9,13 @@ from .recording import must_keep
 class ComplementaryDetail(nn.Module):
     """Two branches, 3x3 and 5x5, that exchange their features after each stage.
 
-    In each stage both branches see the concatenation of both branches' features, and each adds what it found to what it
-    had (the skip connection).
+    In each stage each branch takes the concatenated features of both, and adds its result to its own features (the skip
+    connection).
 
     Args:
         in_channels: channels of the hybrid features F.
         channels: channels of each branch.
-        stages: how often the branches exchange features.
+        stages: number of exchanges between the branches.
 
     Raises:
         ValueError: if ``stages`` is less than 1.

@@ -1,7 +1,7 @@
 """Rules that join the features of the branches. A new rule is a class with this interface and a test.
 
-Where a rule is linear in the features, and says so by ``is_linear``, the network joins the branches and what the global
-correlation adds to them apart, the latter while it is still small.
+If a rule is linear in the features (``is_linear``), the network joins the branches and the output of the global
+correlation separately, the latter before it is upsampled.
 """
 
 from typing import Final

@@ -34,7 +34,7 @@ class TransformerUnit(nn.Module):
         self.mlp = MLPBlock(hidden_size=dim, mlp_dim=mlp_ratio * dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Let the tokens see each other.
+        """Relate the tokens to each other.
 
         Args:
             tokens: (B, N, dim).
@@ -48,11 +48,11 @@ class TransformerUnit(nn.Module):
 
 
 class GlobalCorrelation(nn.Module):
-    """Adds to each branch what the whole image says about it.
+    """Adds global context to each branch.
 
     The branches' features are cut into patches, each patch becomes a token, Transformer units relate the tokens, and
-    the result comes back as a smooth map by bilinear interpolation, which leaves no grid at the borders of patches. A
-    depthwise convolution over the grid of tokens encodes position, and holds for every image size.
+    the result is upsampled by bilinear interpolation, which leaves no grid at patch borders. A depthwise convolution
+    over the grid of tokens encodes position for any image size.
 
     Args:
         channels: channels of all branches together.
@@ -83,13 +83,13 @@ class GlobalCorrelation(nn.Module):
         return features + self.spread(self.relate(features), features)
 
     def relate(self, features: Tensor) -> Tensor:
-        """What the whole image says about each patch.
+        """The global context of each patch.
 
         Args:
             features: (B, channels, H, W), any H and W.
 
         Returns:
-            Tensor (B, channels, rows, columns), one value for each patch, the last ones padded.
+            Tensor (B, channels, rows, columns), one value per patch; the last patches are padded.
         """
         grid = self.to_tokens(self._whole_patches(features))  # (B, dim, rows, columns)
         grid = grid + self.position(grid)
@@ -97,20 +97,20 @@ class GlobalCorrelation(nn.Module):
         return self.to_channels(tokens.transpose(1, 2).reshape(grid.shape))
 
     def spread(self, grid: Tensor, features: Tensor) -> Tensor:
-        """A smooth map from values for each patch.
+        """Upsample values per patch to a smooth map.
 
         Args:
             grid: (B, C, rows, columns), any C.
-            features: whose height and width the map gets, (B, channels, H, W).
+            features: (B, channels, H, W); the map gets their height and width.
 
         Returns:
             Tensor (B, C, H, W).
         """
         side = self.patch_size
-        if is_compiled() and not is_written_as_onnx():  # cuts nothing off, which torch.export would hold to be a limit
+        if is_compiled() and not is_written_as_onnx():  # crops nothing, which torch.export would record as a constraint
             height, width = features.shape[-2:]
             return torch.ops.aten.upsample_bilinear2d(grid, [height, width], False, float(side), float(side))
-        if is_compiled():  # one more than needed, so that there is something to cut off for every size
+        if is_compiled():  # one more than needed, so every size has something to crop
             grid = F.pad(grid, (0, 1, 0, 1), mode="replicate")
         size = [grid.shape[-2] * side, grid.shape[-1] * side]
         smooth = F.interpolate(grid, size=size, mode="bilinear", align_corners=False)
@@ -118,7 +118,7 @@ class GlobalCorrelation(nn.Module):
 
     def _whole_patches(self, features: Tensor) -> Tensor:
         height, width, side = features.shape[-2], features.shape[-1], self.patch_size
-        if is_compiled():  # by one amount for every size: the patches leave out what is too much
+        if is_compiled():  # by the same amount for every size: the patches ignore the excess
             return F.pad(features, (0, side - 1, 0, side - 1), mode="replicate")
         below, right = -height % side, -width % side
         if not is_recorded() and below == 0 and right == 0:

@@ -4,9 +4,9 @@ import torch
 
 
 def is_recorded() -> bool:
-    """Whether the operations are recorded, for every size of image: traced, exported or compiled.
+    """Whether the operations are being recorded for any image size: traced, exported or compiled.
 
-    What holds for one size, or is quick in eager mode alone, has no place in a record.
+    Code for one size, or fast only in eager mode, must not be recorded.
     """
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return False
@@ -14,22 +14,22 @@ def is_recorded() -> bool:
 
 
 def is_compiled() -> bool:
-    """Whether the operations are recorded by torch.export or torch.compile, which hold a record to what was seen."""
+    """Whether torch.export or torch.compile is recording, which turns observed sizes into constraints."""
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return False
     return torch.compiler.is_compiling()
 
 
 def is_written_as_onnx() -> bool:
-    """Whether the record becomes an ONNX file, whose operators do not know all that PyTorch's do."""
+    """Whether the recording becomes an ONNX file, whose operators support less than PyTorch's."""
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return False
     return torch.onnx.is_in_onnx_export()
 
 
 def must_keep() -> bool:
-    """Whether features must stay as they are, for gradients or a record; else they may be overwritten.
+    """Whether features must be kept, for gradients or a recording; else they may be overwritten.
 
-    On a CPU, new memory for features takes longer than the arithmetic that fills it.
+    On a CPU, allocating memory for features takes longer than computing them.
     """
     return torch.is_grad_enabled() or is_recorded()

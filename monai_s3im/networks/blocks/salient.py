@@ -8,7 +8,7 @@ from .recording import must_keep
 
 
 def _largest_neighbour(response: Tensor) -> Tensor:
-    """Max-pool 3x3 with stride 1; without gradients as a maximum of shifts, three times as quick on a CPU."""
+    """Max-pool 3x3 with stride 1; without gradients as a maximum of shifts, three times as fast on a CPU."""
     if response.is_cuda or must_keep():
         return F.max_pool2d(response, kernel_size=3, stride=1, padding=1)
     rows = response.clone()

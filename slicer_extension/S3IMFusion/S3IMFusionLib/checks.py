@@ -42,7 +42,7 @@ def remarks_on(pair: Pair, settings: FusionSettings) -> list[str]:
     tables = [source.colors for source in pair if source.colors is not None]
     if len(tables) == 2 and settings.color_map is None and not np.array_equal(*tables):
         told.append(
-            _("Both volumes are shown in colour: the colours of '{name}' are taken for both.").format(name=pair[1].name)
+            _("Both volumes are shown in colour: the colours of '{name}' are used for both.").format(name=pair[1].name)
         )
     return told
 
