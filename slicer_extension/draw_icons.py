@@ -15,7 +15,7 @@ GROUND, BONE, BLUE, ORANGE = (27, 40, 56), (255, 250, 232), (64, 140, 224), (240
 
 
 def icon(size: int) -> Image.Image:
-    """A head in axial section: its ring of bone around two halves, A and B, and in bright what both give."""
+    """A head in axial section: its ring of bone around two halves, A and B, with the common result in bright."""
     fine = size * FINE
     picture = Image.new("RGBA", (fine, fine), (0, 0, 0, 0))
     draw = ImageDraw.Draw(picture)

@@ -20,7 +20,7 @@ from slicer.ScriptedLoadableModule import (
 
 
 class S3IMFusion(ScriptedLoadableModule):
-    """What Slicer shows of the module before it is opened."""
+    """The metadata that Slicer shows before the module is opened."""
 
     def __init__(self, parent: object) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -44,14 +44,14 @@ class S3IMFusion(ScriptedLoadableModule):
 
 
 def registerFusionLayout() -> None:
-    """Registers the fusion view with Slicer, so that a scene that was saved in it can be opened before the module."""
+    """Registers the fusion view with Slicer, so scenes saved in it can be opened before the module."""
     scene = slicer.mrmlScene
     register_layout(scene)
     scene.AddObserver(scene.EndImportEvent, lambda caller, _event: show_registered(caller))
 
 
 def registerDICOMExport() -> None:
-    """Offers fused volumes in File > Export to DICOM; a Slicer without its DICOM module has no such thing."""
+    """Offers fused volumes in File > Export to DICOM, if Slicer has its DICOM module."""
     with suppress(ImportError):
         from S3IMFusionLib.dicom_plugin import register
 
@@ -76,7 +76,7 @@ class S3IMFusionWidget(FusionWidget):
         return S3IMFusionLogic()
 
     def onReload(self) -> None:
-        """Reloads the parts too, for the developer."""
+        """Also reloads the submodules, for developers."""
         for name in [name for name in sys.modules if name.startswith("S3IMFusionLib.")]:
             del sys.modules[name]
         FusionWidget.onReload(self)
@@ -84,9 +84,9 @@ class S3IMFusionWidget(FusionWidget):
 
 
 class S3IMFusionLogic(FusionLogic, ScriptedLoadableModuleLogic):
-    """The logic of Slicer's scene; see :class:`S3IMFusionLib.logic.FusionLogic` for what it can do.
+    """The logic of Slicer's scene; see :class:`S3IMFusionLib.logic.FusionLogic` for its methods.
 
-    FusionLogic comes first: Slicer's base classes pass on to ``super().__init__()`` without arguments.
+    FusionLogic comes first: Slicer's base classes call ``super().__init__()`` without arguments.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class S3IMFusionTest(ScriptedLoadableModuleTest):
         self.test_the_sample_pair_is_fused()
 
     def test_the_sample_pair_is_fused(self) -> None:
-        """The fused volume has the grid of A. Without torch in Slicer's Python it says so and ends."""
+        """The fused volume has the grid of A. The test is skipped without torch in Slicer's Python."""
         from S3IMFusionLib.install import missing_packages
 
         missing = missing_packages(Path(__file__).parent / "Resources" / "requirements.txt")

@@ -1,4 +1,4 @@
-"""The parts of the S3IMFusion module."""
+"""The submodules of the S3IMFusion module."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a volume node says of its modality, and how Slicer shows it."""
+"""The modality of a volume node, and its display in Slicer."""
 
 from typing import Any
 
@@ -11,26 +11,26 @@ _TABLE = library_module("modalities")
 _RECOGNITION = library_module("recognition")
 
 FUNCTIONAL = _TABLE.FUNCTIONAL
-"""Modalities that are shown in colour."""
+"""Modalities shown in colour."""
 
 _DICOM_MODALITY = "DICOM.Modality"
 _COLORS = 256
 
 
 def guess_modality(node: Any, partner: Any = None) -> str | None:
-    """The modality that :func:`modality_said` finds; None if nothing says it."""
+    """The modality that :func:`modality_said` finds; None if unknown."""
     return modality_said(node, partner)[0]
 
 
 def modality_said(node: Any, partner: Any = None) -> tuple[str | None, str]:
-    """The modality of a node by its DICOM attributes, else as the library recognises names; and what says it.
+    """The modality of a node and its origin: from DICOM attributes, else recognised by the library from names.
 
     Args:
         node: the node.
-        partner: the node that it is to be fused with; a folder that holds the files of both says nothing.
+        partner: the other node of the pair; a folder with the files of both does not count.
 
     Returns:
-        The modality and what says it, ``"dicom"``, ``"name"``, ..., as in a record; None and ``"values"`` if nothing.
+        The modality and its origin, ``"dicom"``, ``"name"``, ..., as in a record; None and ``"values"`` if unknown.
     """
     tag = node.GetAttribute(_DICOM_MODALITY)
     hierarchy, item = hierarchy_item(node)
@@ -45,7 +45,7 @@ def modality_said(node: Any, partner: Any = None) -> tuple[str | None, str]:
 
 
 def _file_of(node: Any) -> str | None:
-    """The file that a node was loaded from, or saved to; None without one."""
+    """The file from which a node was loaded or to which it was saved; None without one."""
     storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
     return (storage.GetFileName() or None) if storage is not None else None
 
@@ -78,7 +78,8 @@ def shown_window_of(node: Any) -> tuple[float, float] | None:
 def ct_range_of(record: Any) -> str:
     """The range of the CT in a fused volume, such as ``"0 to 80 HU (brain)"``, from the library's record.
 
-    Empty where no source is a CT in HU; the name is there where the range was chosen by content.
+    Empty if no
+    source is a CT in HU; the name is included if the range was chosen by content.
     """
     for source in record.sources.values():
         if source.modality == "ct":
@@ -90,7 +91,7 @@ def ct_range_of(record: Any) -> str:
 
 
 def hierarchy_item(node: Any) -> tuple[Any, int]:
-    """The subject hierarchy and the item of a node in it; None and 0 where there is none."""
+    """The subject hierarchy and the node's item in it; None and 0 without them."""
     scene = node.GetScene()
     hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
     return hierarchy, hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0

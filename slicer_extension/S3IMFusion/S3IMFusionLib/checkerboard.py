@@ -1,4 +1,4 @@
-"""A and B as a checkerboard: a volume for display alone, to see whether edges continue from field to field."""
+"""A checkerboard of A and B: a display-only volume, to check that edges continue across fields."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ FIELD_MM = 25.0
 
 
 def checkerboard_of(source_a: Any, source_b: Any, fused: Any) -> Any:
-    """Put fields of A and B, as Slicer displays them now, by turns on the grid of a fused volume.
+    """Alternate fields of A and B, as Slicer displays them now, on the grid of a fused volume.
 
     The fields are cubes of about 25 mm. The node is hidden and not saved with the scene; :func:`remove_copy` of
     ``registration.py`` removes it.
@@ -22,7 +22,7 @@ def checkerboard_of(source_a: Any, source_b: Any, fused: Any) -> Any:
     Args:
         source_a: volume node with a display node.
         source_b: the same.
-        fused: volume node whose grid and parent transform the checkerboard has.
+        fused: volume node that gives the grid and parent transform.
 
     Returns:
         The node, RGB.
@@ -43,7 +43,7 @@ def checkerboard_of(source_a: Any, source_b: Any, fused: Any) -> Any:
 
 
 def _displayed_on(source: Any, to_world: np.ndarray, dimensions: tuple[int, int, int]) -> np.ndarray:
-    """What Slicer displays of a volume, (K, J, I, 3) RGB, on a grid: linear in between, black outside."""
+    """A volume as displayed by Slicer, (K, J, I, 3) RGB, interpolated linearly on a grid, black outside."""
     to_source = np.linalg.inv(parent_matrix_of(source) @ matrix_of(source)) @ to_world
     matrix, transform, reslice = vtk.vtkMatrix4x4(), vtk.vtkTransform(), vtk.vtkImageReslice()
     matrix.DeepCopy(to_source.ravel().tolist())

@@ -1,4 +1,4 @@
-"""What speaks against fusing a pair, what is to be known of its result, and what follows from the settings."""
+"""Checks of a pair and its settings: problems that prevent a fusion, and cautions about its result."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from .settings import WINDOW_OF_DISPLAY, FusionSettings, parse_range
 
 
 def problems_of_pair(source_a: Source, source_b: Source, settings: FusionSettings) -> list[str]:
-    """What speaks against fusing two sources, each of which is fine by itself, in sentences."""
+    """Problems of a pair of individually valid sources, in sentences."""
     problems = []
     if settings.register == "none" and not do_overlap(source_a, source_b):
         problems.append(
             _(
                 "'{name_a}' and '{name_b}' do not overlap in space: "
-                "check that they are of one patient, and register them."
+                "check that they show one patient, and register them."
             ).format(name_a=source_a.name, name_b=source_b.name)
         )
     if problem := problem_of_weights(settings.weights):
@@ -31,9 +31,9 @@ def problems_of_pair(source_a: Source, source_b: Source, settings: FusionSetting
 
 
 def remarks_on(pair: Pair, settings: FusionSettings) -> list[str]:
-    """What a user should know of the result of a pair, as far as it can be seen before it is fused."""
+    """Cautions about the result of a pair, as far as known before the fusion."""
     told = [
-        _("The modality of '{name}' is not known and will be recognised by its values: choose it if you can.").format(
+        _("The modality of '{name}' is unknown and will be guessed from its values: choose it if you can.").format(
             name=source.name
         )
         for source in pair
@@ -48,7 +48,7 @@ def remarks_on(pair: Pair, settings: FusionSettings) -> list[str]:
 
 
 def problems_of_ranges(settings: FusionSettings) -> list[str]:
-    """Why the ranges of the sources cannot be used, a sentence for each."""
+    """Problems of the ranges of the sources, one sentence each."""
     problems = []
     for letter, text in (("A", settings.range_a), ("B", settings.range_b)):
         try:
@@ -56,7 +56,7 @@ def problems_of_ranges(settings: FusionSettings) -> list[str]:
         except ValueError:
             problems.append(
                 _(
-                    "The range of {letter}, '{text}', is not two numbers that run upwards: "
+                    "The range of {letter}, '{text}', is not two ascending numbers: "
                     "write it like 0,6 under Advanced, or leave it empty."
                 ).format(letter=letter, text=text)
             )
@@ -64,7 +64,7 @@ def problems_of_ranges(settings: FusionSettings) -> list[str]:
 
 
 def problem_of_weights(file: str | None) -> str | None:
-    """Why these weights cannot be used, in a sentence; None for a file that exists and for the module's own ("")."""
+    """The problem with these weights, in a sentence; None for an existing file or the module's own ("")."""
     if not file or Path(file).is_file():
         return None
     return _("The weights {file} do not exist: choose another file under Advanced, or press Clear there.").format(
@@ -81,7 +81,7 @@ def pair_of(source_a: Any, source_b: Any, settings: FusionSettings) -> Pair:
 
 
 def reference_of(pair: Pair, settings: FusionSettings) -> int:
-    """0 or 1: whose grid the result has; of equal voxels, A's."""
+    """Index of the source that gives the grid, 0 or 1; for equal voxels, A."""
     if settings.reference != "finer":
         return "ab".index(settings.reference)
     size_a, size_b = (np.prod(np.linalg.norm(source.to_world[:3, :3], axis=0)) for source in pair)
@@ -89,5 +89,5 @@ def reference_of(pair: Pair, settings: FusionSettings) -> int:
 
 
 def shown_window(pair: Pair) -> tuple[float, float] | None:
-    """The window in which Slicer shows the CT of a pair, in HU; None without a CT."""
+    """The displayed window of the CT of a pair, in HU; None without a CT."""
     return next((shown_window_of(source.shown) for source in pair if source.modality == "ct"), None)

@@ -1,4 +1,4 @@
-"""What the colours of a fused volume mean: a colour node, and its legend in the slice views."""
+"""The colour bar of a fused volume: a colour node and its legend in the slice views."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ _LEGEND = "vtkMRMLColorLegendDisplayNode"
 
 
 def show_color_bar(node: Any, bar: Any) -> None:
-    """Give a fused volume the colour bar of the library's record, or remove that of an earlier result.
+    """Give a fused volume the colour bar of the library's record, or remove an earlier one.
 
-    A legend shows the colours and the range of a display node. That of a colour volume has the range of its bytes, so a
-    further display node, which shows nothing itself, holds colours and range.
+    A legend shows the colours and the range of a display node. For a colour volume this is the range of its bytes, so a
+    second, invisible display node holds colours and range.
 
     Args:
         node: the volume, in a scene and with its own display node.
@@ -47,11 +47,11 @@ def _add_legend(node: Any, colors: Any, bar: Any) -> None:
     legend.SetAndObservePrimaryDisplayNode(scale)
     node.AddAndObserveDisplayNodeID(scale.GetID())
     node.AddAndObserveDisplayNodeID(legend.GetID())
-    legend.Modified()  # adding it to a volume does not make the views draw it
+    legend.Modified()  # adding it to a volume does not redraw the views
 
 
 def _remove(node: Any) -> None:
-    """Remove the colour node and what shows it."""
+    """Remove the colour node, its display node and legend."""
     colors = node.GetNodeReference(_ROLE)
     node.RemoveNodeReferenceIDs(_ROLE)
     if colors is None:

@@ -1,4 +1,4 @@
-"""The choice of the device to compute on: the process is asked what there is, and the window does not wait for it."""
+"""The choice of the device: the process lists the devices, and the window does not wait for it."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ class DeviceChooser:
     """Fills a combo box with the devices.
 
     Args:
-        box: QComboBox; its entries are filled in here.
-        logic: asks the process.
+        box: QComboBox; filled here.
+        logic: queries the process.
     """
 
     def __init__(self, box: Any, logic: FusionLogic) -> None:
@@ -23,10 +23,10 @@ class DeviceChooser:
         self._fill([("auto", _("Automatic")), ("cpu", _("CPU"))], "auto")
 
     def ask(self) -> bool:
-        """Ask once what there is, which starts the process.
+        """Request the devices once, which starts the process.
 
         Returns:
-            Whether an answer is awaited, so that :meth:`poll` is to be called.
+            Whether an answer is pending and :meth:`poll` should be called.
 
         Raises:
             FusionError: if the process cannot be started.
@@ -37,19 +37,19 @@ class DeviceChooser:
         return self._is_asked
 
     def poll(self, chosen: str) -> bool:
-        """Show the devices when the answer is there.
+        """Show the devices once the answer has arrived.
 
         Args:
-            chosen: the device that is chosen.
+            chosen: the chosen device.
 
         Returns:
-            Whether the answer is still awaited.
+            Whether the answer is still pending.
 
         Raises:
             FusionError: if the process has ended or cannot answer.
         """
         if self._is_asked:
-            self._is_asked = False  # and stays so after an error
+            self._is_asked = False  # also after an error
             found = self._logic.devices_found()
             if found is None:
                 self._is_asked = True
@@ -59,7 +59,7 @@ class DeviceChooser:
         return self._is_asked
 
     def forget_question(self) -> None:
-        """Await no answer: a fusion takes the replies of the process, or ended it."""
+        """Stop waiting: a fusion takes over the replies of the process, or has ended it."""
         self._is_asked = False
 
     def name_at(self, index: int) -> str | None:
@@ -67,7 +67,7 @@ class DeviceChooser:
         return self._names[index] if 0 <= index < len(self._names) else None
 
     def show(self, chosen: str) -> None:
-        """Show what is chosen; a device of another computer has an entry of its own, so that another can be chosen."""
+        """Show the choice; a device of another computer gets an extra entry."""
         if chosen not in self._names:
             self._names.append(chosen)
             label = _("{device}, not found here") if self.are_known else "{device}"

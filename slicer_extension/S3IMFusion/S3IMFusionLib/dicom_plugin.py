@@ -1,7 +1,7 @@
-"""The choice "Fused volume" in Slicer's dialog File > Export to DICOM, above that of scalar volumes.
+"""The entry "Fused volume" in Slicer's dialog File > Export to DICOM, above that for scalar volumes.
 
-Both write the full contrast. This one says derived and secondary, keeps colours, and names the source images; Slicer's
-own writes original and primary whatever it is given.
+Both write the full contrast. This one marks the series as derived and secondary, keeps colours, and refers to the
+source images; Slicer's own always writes original and primary.
 """
 
 import os
@@ -32,23 +32,23 @@ class S3IMFusionDICOMPluginClass(DICOMPlugin):
         self.loadType = "S3IMFusion"
 
     def examineForExport(self, subjectHierarchyItemID: int) -> list[Any]:  # noqa: N803 - names of Slicer
-        """What can be exported of an item of the subject hierarchy: a fused volume, or nothing."""
+        """The exportable of an item in the subject hierarchy: a fused volume, or nothing."""
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         node = hierarchy.GetItemDataNode(subjectHierarchyItemID)
         if node is None or not node.IsA("vtkMRMLScalarVolumeNode") or record_of(node) is None:
             return []
         exportable = slicer.qSlicerDICOMExportable()
         exportable.name = _("Fused volume")
-        exportable.tooltip = _("Writes a series that is marked as derived and secondary, gray or in colour.")
+        exportable.tooltip = _("Writes a series marked as derived and secondary, gray or in colour.")
         exportable.subjectHierarchyItemID = subjectHierarchyItemID
         exportable.pluginClass = NAME
-        exportable.confidence = 0.9  # the plugin of scalar volumes says 0.5
+        exportable.confidence = 0.9  # the plugin of scalar volumes has 0.5
         for name, value in series_tags_of_item(hierarchy, subjectHierarchyItemID).items():
             exportable.setTag(name, value)
         return [exportable]
 
     def export(self, exportables: Sequence[Any]) -> str:
-        """Write each into a folder of its own; return why it failed, or ''."""
+        """Write each into a separate folder; return the error, or ''."""
         for exportable in exportables:
             try:
                 _export(exportable)
@@ -58,7 +58,7 @@ class S3IMFusionDICOMPluginClass(DICOMPlugin):
 
 
 def register() -> None:
-    """Add the choice to Slicer's export; without Slicer's DICOM module nothing happens."""
+    """Add the entry to Slicer's export; without effect if Slicer has no DICOM module."""
     if not hasattr(slicer.modules, "dicomPlugins"):
         slicer.modules.dicomPlugins = {}
     slicer.modules.dicomPlugins[NAME] = S3IMFusionDICOMPluginClass
@@ -87,13 +87,13 @@ def _export(exportable: Any) -> None:
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    """A folder that is not there yet: that of an earlier export may hold a series of another scene."""
+    """A new folder, since that of an earlier export may hold a series of another scene."""
     names = chain([name], (f"{name}_{number}" for number in count(2)))
     return next(parent / name for name in names if not os.path.lexists(parent / name))
 
 
 def _complete(tags: dict[str, str], hierarchy: Any, item: int) -> None:
-    """Take from the study and patient above what the dialog, which looks no further than two items up, left empty."""
+    """Fill empty tags from the study and patient above; the dialog looks only two items up."""
     for level in (PATIENT_LEVEL, STUDY_LEVEL):
         above = hierarchy.GetItemAncestorAtLevel(item, level)
         for name, value in tags.items():
@@ -101,7 +101,7 @@ def _complete(tags: dict[str, str], hierarchy: Any, item: int) -> None:
 
 
 def _pixels_of(node: Any) -> tuple[np.ndarray, tuple[float, float]]:
-    """The voxels as DICOM holds them, and their window and level."""
+    """The voxels in DICOM form, with window and level."""
     voxels, display = voxels_of(node), node.GetDisplayNode()
     window = (display.GetWindow(), display.GetLevel()) if display is not None else (float(FULL_SCALE), FULL_SCALE / 2)
     if voxels.ndim == 4:
@@ -120,7 +120,7 @@ def _derivation(node: Any) -> str:
 
 
 def _source_headers(node: Any) -> list[Any]:
-    """Headers of the DICOM images that the sources were loaded from, those that Slicer's database has."""
+    """Headers of the sources' DICOM images, as far as Slicer's database has them."""
     import pydicom
 
     wanted = ["StudyInstanceUID", "SOPClassUID", "SOPInstanceUID", "AccessionNumber", "ReferringPhysicianName"]

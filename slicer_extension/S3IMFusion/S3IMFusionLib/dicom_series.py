@@ -1,6 +1,6 @@
-"""Write voxels as a DICOM series of Secondary Captures that says that it was derived from other images.
+"""Write voxels as a DICOM series of Secondary Captures, marked as derived from other images.
 
-Slicer's own exporter writes every series as original and primary. Only numpy and pydicom are needed, which come with
+Slicer's own exporter writes every series as original and primary. It needs only numpy and pydicom, which come with
 Slicer (pydicom 2.4 in Slicer 5.8 and 5.10, 3 in later ones).
 """
 
@@ -39,20 +39,20 @@ def write_series(
     """Write one file for each plane K, ``0001.dcm`` and so on.
 
     Args:
-        folder: is made; it must not exist.
+        folder: to create; it must not exist.
         voxels: (K, J, I) of whole numbers in [0, 65535], or (K, J, I, 3) uint8, RGB.
         ijk_to_ras: (4, 4), RAS mm, with axes at right angles.
         window: width and level of gray voxels, in their unit.
-        tags: values by keyword: of patient, study and series. UIDs that are missing or empty are made.
-        derivation: how the voxels were made, for a reader.
-        sources: SOP class and instance UID of each image that they were made of.
+        tags: values by keyword, for patient, study and series. Missing or empty UIDs are generated.
+        derivation: text that describes how the voxels were made.
+        sources: SOP class and instance UID of each source image.
 
     Returns:
         The files.
 
     Raises:
-        FusionError: if the axes are not at right angles, the folder is there, or a file cannot be written; then
-            what was made is removed.
+        FusionError: if the axes are not at right angles, the folder exists, or a file cannot be written; partial output
+            is removed.
     """
     import pydicom
 
@@ -60,7 +60,9 @@ def write_series(
     steps = np.linalg.norm(to_lps[:3, :3], axis=0)
     axes = to_lps[:3, :3] / steps
     if np.abs(axes.T @ axes - np.eye(3)).max() > _RIGHT_ANGLE:
-        raise FusionError(_("the volume's axes are not at right angles, which DICOM cannot hold: resample it first"))
+        raise FusionError(
+            _("the volume's axes are not at right angles, which DICOM cannot represent: resample it first")
+        )
     common = _series_of(tags, derivation, sources)
     _add_plane(common, axes, steps)
     _add_format(common, voxels, window)

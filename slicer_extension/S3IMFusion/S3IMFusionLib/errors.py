@@ -2,7 +2,7 @@
 
 
 class FusionError(RuntimeError):
-    """A fusion that cannot be started, or did not come to its end; the scene is as it was."""
+    """A fusion cannot be started, or has failed; the scene is unchanged."""
 
 
 class FusionCancelledError(FusionError):

@@ -1,4 +1,4 @@
-"""Translation of what the user reads: Slicer's where there is one, else the text as it is written."""
+"""Translation of texts for the user: Slicer's if available, else the original text."""
 
 try:
     from slicer.i18n import tr as _

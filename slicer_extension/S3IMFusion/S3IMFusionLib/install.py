@@ -1,8 +1,8 @@
-"""The Python packages that the fusion needs: asked for when they are needed, and nothing else is replaced unasked.
+"""Install the Python packages for the fusion on demand, and replace nothing else without asking.
 
-Torch comes from the PyTorch extension, which picks the build that fits the graphics card. The others come from PyPI
-through Slicer's own installer. All that is installed already is held to its version; what has to change is named in a
-question, with the packages and extensions that use it.
+Torch comes from the PyTorch extension, which picks the build for the graphics card. The others come from PyPI through
+Slicer's own installer. Installed packages keep their versions; necessary changes are listed in a question, with the
+packages and extensions that use them.
 """
 
 import logging
@@ -40,7 +40,7 @@ MOST_QUESTIONS = 5
 
 
 def missing_packages(requirements: Path) -> list[str]:
-    """The requirements that are not met, as pip writes them; torch first.
+    """The unmet requirements in pip's notation, torch first.
 
     Args:
         requirements: a requirements file; lines with ``#`` are comments.
@@ -49,22 +49,23 @@ def missing_packages(requirements: Path) -> list[str]:
 
 
 def ensure_packages(requirements: Path, show: Show = logging.info) -> bool:
-    """Asks for all that is missing, and installs it.
+    """Asks to install missing packages, and installs them.
 
-    Under testing nothing is asked and nothing installed.
+    In testing mode it neither asks nor installs.
 
     Args:
         requirements: a requirements file.
-        show: is given each text for the status line.
+        show: receives each text for the status line.
 
     Returns:
-        Whether all is there; False if the user declined, and then nothing was changed by what was declined.
+        Whether all packages are installed; False if the user declined, in which case the declined packages are
+        unchanged.
 
     Raises:
-        DependencyError: if there is no PyTorch for this computer, the PyTorch extension is needed and not there, or an
-            installation failed.
+        DependencyError: if there is no PyTorch for this computer, the PyTorch extension is missing, or an installation
+            failed.
     """
-    installed_versions()  # what was installed since Slicer's start
+    installed_versions()  # includes packages installed since Slicer's start
     missing = missing_packages(requirements)
     if not missing:
         return True
@@ -90,11 +91,11 @@ def ensure_packages(requirements: Path, show: Show = logging.info) -> bool:
 
 
 def upgrade_packages(requirements: Path, show: Show = logging.info) -> bool:
-    """Installs what is missing, and the newest versions that fit of what is there; PyTorch only if it is too old.
+    """Installs missing packages and upgrades the others to the newest allowed versions; PyTorch only if too old.
 
     Args:
         requirements: a requirements file.
-        show: is given each text for the status line.
+        show: receives each text for the status line.
 
     Returns:
         False if the user declined.
@@ -107,7 +108,7 @@ def upgrade_packages(requirements: Path, show: Show = logging.info) -> bool:
     lines = _lines(requirements)
     packages = "\n".join(_entry(line) for line in lines)
     question = _(
-        "The newest versions within these ranges are downloaded from the Internet, where there are newer ones:\n\n"
+        "Newer versions within these ranges, if there are any, are downloaded from the Internet:\n\n"
         "{packages}\n\nAll other packages keep their versions. Upgrade now?"
     )
     return _confirm(question.format(packages=packages)) and _install(lines, show, "--upgrade")
@@ -126,7 +127,7 @@ def _lines(requirements: Path) -> list[str]:
 
 
 def _check_platform() -> None:
-    """Raises DependencyError where no PyTorch can be had: the last for Intel packages on a Mac is 2.2.2."""
+    """Raises DependencyError if no PyTorch is available: the last for Intel packages on a Mac is 2.2.2."""
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         message = _(
             "This Slicer is the Intel package for the Mac, for which the last PyTorch is 2.2.2; S3IMFusion needs 2.8 "
@@ -136,10 +137,10 @@ def _check_platform() -> None:
 
 
 def _check_not_in_use() -> None:
-    """Raises DependencyError where a PyTorch that has to be replaced is loaded into this Slicer."""
+    """Raises DependencyError if this Slicer has loaded a PyTorch that must be replaced."""
     if "torch" in sys.modules and version_of("torch"):
         message = _(
-            "PyTorch {version} is too old for S3IMFusion, and is in use in this Slicer, so that it cannot be upgraded "
+            "PyTorch {version} is too old for S3IMFusion and in use in this Slicer, so it cannot be upgraded "
             "now: restart Slicer, open S3IMFusion first and apply again."
         )
         raise DependencyError(message.format(version=version_of("torch")))
@@ -168,7 +169,7 @@ def _question(missing: list[str]) -> str:
             packages="\n".join(_entry(line) for line in missing)
         ),
         _(
-            "They are downloaded from the Internet into Slicer's own Python, once. All packages that are not named "
+            "They are downloaded from the Internet into Slicer's own Python, once. All packages not named "
             "here keep their versions. "
         ),
     ]
@@ -176,16 +177,13 @@ def _question(missing: list[str]) -> str:
         parts.append(_("PyTorch is large (200 MB to 3 GB); this can take some minutes. "))
     if replaced:
         parts.append(
-            _(
-                "What is replaced is replaced for the named packages and extensions, too: restart Slicer before you "
-                "use them. "
-            )
+            _("The replacement also affects the named packages and extensions: restart Slicer before you use them. ")
         )
     return "".join([*parts, _("\n\nInstall them now?")])
 
 
 def _entry(line: str) -> str:
-    """One line of a question: the requirement, and whom it concerns if it replaces something."""
+    """One line of a question: the requirement and, if it replaces something, who is affected."""
     name = requirement(line).name
     text = _("{requirement}, with torchvision, by the PyTorch extension") if line == TORCH else "{requirement}"
     text = "  • " + text.format(requirement=torch_to_install() if line == TORCH else line)
@@ -197,7 +195,7 @@ def _entry(line: str) -> str:
 
 
 def _users(name: str) -> str:
-    """Who else uses an installed package, as far as the metadata says it."""
+    """The other users of an installed package, according to metadata."""
     extensions = extensions_with_torch() if is_of_torch(name) or name in {"monai", "einops"} else []
     users = [*requirers_of(name), *(_("extension {name}").format(name=name) for name in extensions)]
     return _(", which may be used by: {users}").format(users=", ".join(users)) if users else ""
@@ -220,7 +218,7 @@ def _install(lines: list[str], show: Show, *options: str) -> bool:
 
 
 def _until_it_fits(free: Iterable[str], install: Callable[[set[str]], None]) -> bool:
-    """Installs; where installed packages stand in the way, asks whether they may be replaced, and tries again."""
+    """Installs; if installed packages conflict, asks to replace them, and tries again."""
     names = set(free)
     for _round in range(MOST_QUESTIONS):
         try:
@@ -241,6 +239,6 @@ def _question_of_conflict(names: list[str]) -> str:
     entries = [f"  • {name} {version_of(name)}{_users(name)}" for name in names]
     return _(
         "The packages that S3IMFusion needs do not go with these versions of installed packages, which have to be "
-        "replaced:\n\n{packages}\n\nNothing else is changed. Restart Slicer before you use what is named here. "
+        "replaced:\n\n{packages}\n\nNothing else is changed. Restart Slicer before you use the packages named here. "
         "Replace them now?"
     ).format(packages="\n".join(entries))

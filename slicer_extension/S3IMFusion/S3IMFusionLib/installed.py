@@ -1,4 +1,4 @@
-"""What is installed in Slicer's Python, read from the packages' metadata: nothing is imported for it."""
+"""The packages installed in Slicer's Python, from their metadata, without importing them."""
 
 import ast
 import importlib
@@ -12,12 +12,12 @@ import slicer
 
 PYTORCH_EXTENSION = "PyTorch"
 KEPT = {"numpy", "simpleitk", "requests", "vtk", "pydicom", "scipy"}
-"""Packages that Slicer brings: never replaced, not even after a question."""
-TOOLS = {"pip", "setuptools", "wheel"}  # not held: PyTorchUtils' own installer may need another pip
+"""Packages that come with Slicer: never replaced, not even after a question."""
+TOOLS = {"pip", "setuptools", "wheel"}  # not pinned: PyTorchUtils' own installer may need another pip
 
 
 def canonical(name: str) -> str:
-    """The name of a package as pip compares it: ``Typing_Extensions`` is ``typing-extensions``."""
+    """The canonical name of a package, as pip compares it: ``Typing_Extensions`` is ``typing-extensions``."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -53,11 +53,11 @@ def installed_versions() -> dict[str, str]:
 
 
 def requirers_of(name: str) -> list[str]:
-    """The installed packages whose metadata requires a package, each with its version and what it requires.
+    """The installed packages that require a package, with their versions and requirements.
 
     Returns:
         Entries such as ``nnunetv2 2.6.4 (torch>=2.1.2)``, sorted. Requirements of extras, of other platforms, and of
-        what came with PyTorch itself (torchvision) are left out.
+        packages that belong to PyTorch (torchvision) are left out.
     """
     found = {
         f"{own} {version} ({wanted.name}{wanted.specifier})"
@@ -68,7 +68,7 @@ def requirers_of(name: str) -> list[str]:
 
 
 def _requirements() -> Iterator[tuple[str, str, Any]]:
-    """Each installed package and its version with each requirement that applies to it here, without extras."""
+    """Each installed package and version with each requirement that applies here, without extras."""
     for dist in metadata.distributions():
         for line in dist.requires or ():
             try:
@@ -80,7 +80,7 @@ def _requirements() -> Iterator[tuple[str, str, Any]]:
 
 
 def is_of_torch(name: str) -> bool:
-    """Whether a package belongs to an installation of PyTorch, and is replaced together with it."""
+    """Whether a package belongs to a PyTorch installation and is replaced with it."""
     names = {"torch", "torchvision", "torchaudio", "triton", "triton-windows", "pytorch-triton"}
     return canonical(name) in names or canonical(name).startswith(("nvidia-", "cuda-"))
 
@@ -88,7 +88,7 @@ def is_of_torch(name: str) -> bool:
 def extensions_with_torch() -> list[str]:
     """The installed Slicer extensions that depend on the PyTorch extension, other than S3IMFusion.
 
-    Some of them remove PyTorch from the metadata of what they install, so that :func:`requirers_of` misses them.
+    Some of them remove PyTorch from the metadata of the packages they install, so :func:`requirers_of` misses them.
     """
     model = getattr(slicer.app, "extensionsManagerModel", lambda: None)()
     if model is None:  # a Slicer without the Extensions Manager
@@ -100,7 +100,7 @@ def extensions_with_torch() -> list[str]:
 
 
 def torch_backend() -> str:
-    """What the installed PyTorch was built for: ``CUDA 13.0``, ``ROCm 6.4``, ``XPU``, ``MPS``, ``CPU``; "" if unknown.
+    """The target of the installed PyTorch build: ``CUDA 13.0``, ``ROCm 6.4``, ``XPU``, ``MPS``, ``CPU``; "" if unknown.
 
     Read from the file ``torch/version.py``, without importing torch.
     """
@@ -120,7 +120,7 @@ def torch_backend() -> str:
 
 
 def what_only_torch_needs() -> set[str]:
-    """The installed packages, by canonical name, that nothing but PyTorch requires: they may change with it."""
+    """The installed packages, by canonical name, that only PyTorch requires; they may change with it."""
     requirers: dict[str, set[str]] = {}
     for own, _version, wanted in _requirements():
         requirers.setdefault(canonical(wanted.name), set()).add(canonical(own))

@@ -1,6 +1,6 @@
 """The fusion view: A, the fused volume and B side by side, linked, with a crosshair, and a fade between the three.
 
-It has slice views of its own. Those of the user's layout are not touched, so that leaving is one step back.
+It uses separate slice views. Those of the user's layout are not changed, so leaving restores everything in one step.
 """
 
 from typing import Protocol
@@ -19,8 +19,8 @@ from .checkerboard import checkerboard_of
 from .i18n import _
 from .registration import is_copy, registered_copy, remove_copy
 
-LAYOUT_ID = 25986  # of our own; Slicer's are below 1000
-VIEW_GROUP = 25986  # links move only the views of one group
+LAYOUT_ID = 25986  # Slicer's own are below 1000
+VIEW_GROUP = 25986  # linking is limited to one group
 VIEWS = ("S3IMFusionA", "S3IMFusionFused", "S3IMFusionB")
 ORIENTATIONS = {"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal"}
 
@@ -33,14 +33,14 @@ _ITEM = """<item><view class="vtkMRMLSliceNode" singletontag="{name}">
 
 
 class LayoutManager(Protocol):
-    """Slicer's layout manager, as far as it is needed: it also ends the maximised state of a view."""
+    """The required part of Slicer's layout manager; it also ends the maximised state of a view."""
 
     def setLayout(self, layout: int) -> None:
         """Shows the layout of this number."""
 
 
 def register_layout(scene: vtkMRMLScene) -> None:
-    """Adds the layout to Slicer; a scene that was saved in the fusion view is then shown in it again."""
+    """Adds the layout to Slicer; a scene saved in the fusion view is then shown in it again."""
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if isinstance(layout, vtkMRMLLayoutNode) and not layout.IsLayoutDescription(LAYOUT_ID):
         layout.AddLayoutDescription(LAYOUT_ID, _layout_description())
@@ -49,7 +49,7 @@ def register_layout(scene: vtkMRMLScene) -> None:
 
 
 def show_registered(scene: vtkMRMLScene) -> None:
-    """Shows the registered B in a scene that was saved in the fusion view: its copy for display was not saved."""
+    """Shows the registered B in a scene saved in the fusion view, since its display copy was not saved."""
     view = FusionView(scene)
     if not view.is_shown:
         return
@@ -66,8 +66,8 @@ class FusionView:
     """The fusion view of a scene.
 
     Args:
-        scene: it holds the layout node, the slice views and the crosshair.
-        application_logic: knows the slice views on the screen; None where there are none.
+        scene: with the layout node, the slice views and the crosshair.
+        application_logic: gives the slice views on the screen; None without a screen.
         layout_manager: Slicer's; None without a main window.
     """
 
@@ -89,17 +89,17 @@ class FusionView:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the fusion view is the layout now."""
+        """Whether the fusion view is the current layout."""
         layout = self._layout_node()
         return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
 
     @property
     def is_filled(self) -> bool:
-        """Whether :meth:`show` has put volumes into the fusion view, which :meth:`leave` takes out."""
+        """Whether :meth:`show` has put volumes into the fusion view, which :meth:`leave` removes."""
         return bool(self._volumes)
 
     def make_known(self) -> None:
-        """Registers the layout, and takes over a fusion view in which the scene was saved."""
+        """Registers the layout, and adopts a fusion view in which the scene was saved."""
         register_layout(self._scene)
         if self.is_shown and not self._volumes:
             shown_ids = [self._composite_node(name).GetBackgroundVolumeID() for name in VIEWS]
@@ -116,9 +116,9 @@ class FusionView:
         plane: str = "axial",
         fade: float = 0.0,
     ) -> None:
-        """Shows A, the fused volume and B, if there are all three, in slices of a plane (``"axial"``, ...).
+        """Shows A, the fused volume and B, if all three exist, in slices of a plane (``"axial"``, ...).
 
-        A B that was registered is shown where it was fused, by a copy for display; see :func:`registered_copy`.
+        A registered B is shown at its fused position by a display copy; see :func:`registered_copy`.
         """
         layout = self._layout_node()
         if layout is None or None in (source_a, source_b, fused):
@@ -138,7 +138,7 @@ class FusionView:
         self.set_fade(fade)
 
     def set_fade(self, fade: float, checkerboard: bool = False) -> None:
-        """Fades the middle view from the fused volume (0) to A (-100) or to B (100), or shows A and B by turns."""
+        """Fades the middle view from the fused volume (0) to A (-100) or to B (100), or alternates A and B."""
         if not self.is_shown or not self._volumes:
             return
         source_a, fused, source_b = self._volumes
@@ -153,7 +153,7 @@ class FusionView:
         self._remove_board()
 
     def leave(self) -> None:
-        """Goes back to the layout, its maximised view and the crosshair that there were before."""
+        """Restores the previous layout, its maximised view and the crosshair."""
         layout = self._layout_node()
         if layout is not None and self.is_shown:
             self._set_layout(layout, self._former_arrangement)
@@ -171,7 +171,7 @@ class FusionView:
             self._former_crosshair = None
 
     def close(self) -> None:
-        """Removes what was made for display, and leaves the layout as it is: another panel may show it again."""
+        """Removes the display nodes and keeps the layout, which another panel may show again."""
         self._volumes = ()
         self._remove_registered()
 
@@ -206,7 +206,7 @@ class FusionView:
     def _show_crosshair(self) -> None:
         crosshair = self._crosshair_node()
         if crosshair is not None:
-            if self._former_crosshair is None:  # else the view was left by another way
+            if self._former_crosshair is None:  # otherwise the user left the view in another way
                 self._former_crosshair = (crosshair.GetCrosshairMode(), crosshair.GetCrosshairBehavior())
             crosshair.SetCrosshairMode(vtkMRMLCrosshairNode.ShowBasic)
             crosshair.SetCrosshairBehavior(vtkMRMLCrosshairNode.OffsetJumpSlice)

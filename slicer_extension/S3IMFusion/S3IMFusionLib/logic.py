@@ -1,4 +1,4 @@
-"""Fuse volumes of a scene: check the inputs, start the process, put the result into the scene. No GUI is needed.
+"""Fuse volumes of a scene without a GUI: check the inputs, start the process, put the result into the scene.
 
 From a script::
 
@@ -27,13 +27,13 @@ from .sequences import frames_of, problems_of_sequences, put_sequence
 from .settings import WINDOW_OF_DISPLAY, FusionSettings
 
 DEFAULTS = FusionSettings()
-BASE_BYTES = 620_000_000  # Python, torch and the weights; measured on the CPU, as the others: 576 MB when idle
+BASE_BYTES = 620_000_000  # Python, torch and the weights; measured on the CPU, like the others: 576 MB when idle
 BYTES_PER_PIXEL = 700  # of a slice in the network; measured: 630 to 690
-BYTES_PER_VOXEL = 30  # of the volumes on their way; measured: 27 to 30
+BYTES_PER_VOXEL = 30  # of the volumes in transfer; measured: 27 to 30
 
 
 class DeviceChoice(NamedTuple):
-    """A device: name for the settings, label for the user, free memory in bytes (None: not known)."""
+    """A device: name for the settings, label for the user, free memory in bytes (None: unknown)."""
 
     name: str
     label: str
@@ -44,14 +44,14 @@ class FusionLogic:
     """Fuses volumes of one scene, one fusion at a time.
 
     Args:
-        scene: the scene with the volumes, into which the results go.
-        worker: the process that computes; None: one of its own, started when first needed.
-        as_fractions: gray results hold the library's float32 in [0, 1]; else whole numbers, round(10000 x), int16,
-            which Slicer's DICOM export keeps.
+        scene: the scene with the volumes and results.
+        worker: the process that computes; None: a new one, started at first use.
+        as_fractions: whether gray results are the library's float32 in [0, 1]; else whole numbers, round(10000 x),
+            int16, which Slicer's DICOM export keeps.
     """
 
     def __init__(self, scene: Any, worker: Worker | None = None, as_fractions: bool = False) -> None:
-        super().__init__()  # the next base class, if there is one: Slicer's
+        super().__init__()  # the next base class, Slicer's, if present
         self.scene = scene
         self.as_fractions = as_fractions
         self.worker = worker or Worker()
@@ -59,7 +59,7 @@ class FusionLogic:
         self._device_request = 0
 
     def check(self, source_a: Any, source_b: Any, settings: FusionSettings = DEFAULTS, output: Any = None) -> list[str]:
-        """What speaks against fusing two volume nodes, in sentences; nothing in the scene changes.
+        """Problems that prevent fusing two volume nodes, in sentences; the scene is not changed.
 
         Args:
             source_a: volume node, or None.
@@ -79,25 +79,25 @@ class FusionLogic:
         return problems_of_pair(*pair_of(source_a, source_b, settings), settings)
 
     def warnings(self, source_a: Any, source_b: Any, settings: FusionSettings = DEFAULTS) -> list[str]:
-        """What a user should know before two volume nodes are fused, in sentences; none where :meth:`check` objects."""
+        """Cautions before two volume nodes are fused, in sentences; empty if :meth:`check` finds problems."""
         if self.check(source_a, source_b, settings):
             return []
         return remarks_on(pair_of(source_a, source_b, settings), settings)
 
     def start(self, source_a: Any, source_b: Any, output: Any = None, settings: FusionSettings = DEFAULTS) -> FusionRun:
-        """Start to fuse two volume nodes, and return at once.
+        """Start to fuse two volume nodes, and return immediately.
 
         Args:
             source_a: volume node.
             source_b: volume node.
-            output: node for the result; None, or a node that cannot hold it (gray for colour): a new one is made.
+            output: node for the result; None, or a node that cannot hold it (gray for colour): a new node is created.
             settings: the settings.
 
         Returns:
-            The run, to be polled.
+            The run, for polling.
 
         Raises:
-            FusionError: if :meth:`check` finds a problem, or a fusion is under way.
+            FusionError: if :meth:`check` finds a problem, or a fusion is running.
         """
         self._check_idle()
         if problems := self.check(source_a, source_b, settings, output):
@@ -123,7 +123,7 @@ class FusionLogic:
     def start_sequence(
         self, sequence_a: Any, source_b: Any, output: Any = None, settings: FusionSettings = DEFAULTS
     ) -> FusionRun:
-        """Start to fuse every frame of a sequence with a volume, or with its like of another sequence.
+        """Start to fuse every frame of a sequence with a volume, or with the same frame of another sequence.
 
         Args:
             sequence_a: sequence node of volumes.
@@ -132,10 +132,10 @@ class FusionLogic:
             settings: the settings.
 
         Returns:
-            The run, to be polled; one progress for all frames.
+            The run, for polling; one progress for all frames.
 
         Raises:
-            FusionError: if the inputs cannot be fused, the Sequences module is absent, or a fusion is under way.
+            FusionError: if the inputs cannot be fused, the Sequences module is missing, or a fusion is running.
         """
         self._check_idle()
         if problems := problems_of_sequences(self.scene, sequence_a, source_b, output):
@@ -157,7 +157,7 @@ class FusionLogic:
 
         run = self._started(pairs, settings, into_scene)
         if settings.register != "none":
-            run.warnings.append(_("Each time point is registered by itself: the fusion view shows B as it was."))
+            run.warnings.append(_("Each time point is registered separately: the fusion view shows B unregistered."))
         return run
 
     def process(
@@ -176,8 +176,8 @@ class FusionLogic:
             source_b: volume node.
             output: as for :meth:`start`.
             settings: the settings.
-            progress: called with the slices done and all slices.
-            cancelled: asked often; the fusion is cancelled when it returns True.
+            progress: called with the numbers of slices done and of all slices.
+            cancelled: called often; the fusion is cancelled when it returns True.
 
         Returns:
             The node with the fused volume.
@@ -189,16 +189,16 @@ class FusionLogic:
         return self.start(source_a, source_b, output, settings).wait(progress, cancelled)
 
     def ask_for_devices(self) -> None:
-        """Ask the process what there is to compute on; it answers when it has loaded torch.
+        """Request the devices from the process, which answers once it has loaded torch.
 
         Raises:
-            FusionError: if a fusion is under way, or the process cannot be started.
+            FusionError: if a fusion is running, or the process cannot be started.
         """
         self._check_idle()
         self._device_request = self.worker.submit("devices")
 
     def devices_found(self) -> list[DeviceChoice] | None:
-        """The devices to compute on, ``auto`` first; None while the answer is not there.
+        """The available devices, ``auto`` first; None until the answer arrives.
 
         Raises:
             FusionError: if the process has ended, or cannot answer, for example because torch is not installed.
@@ -215,22 +215,22 @@ class FusionLogic:
 
     @staticmethod
     def estimate_memory(shape: Sequence[int], slice_batch: int) -> int:
-        """About how much memory the process takes at most while it fuses, in bytes.
+        """Approximate peak memory of the process during a fusion, in bytes.
 
         Args:
             shape: voxels of the reference along I, J, K.
-            slice_batch: slices that the network sees at once.
+            slice_batch: slices in one batch of the network.
         """
         i, j, k = sorted(shape)
         return BASE_BYTES + BYTES_PER_PIXEL * j * k * min(slice_batch, i) + BYTES_PER_VOXEL * i * j * k
 
     def forget(self) -> None:
-        """Let go of the last run and its result, unless it is under way."""
+        """Forget the last run and its result, unless it is still running."""
         if self._run is not None and self._run.state != "running":
             self._run = None
 
     def close(self) -> None:
-        """Cancel what is under way, and end the process."""
+        """Cancel a running fusion, and end the process."""
         if self._run is not None:
             self._run.cancel()
         self.worker.close()

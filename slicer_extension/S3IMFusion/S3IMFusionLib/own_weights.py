@@ -16,15 +16,15 @@ class OwnWeights:
     def __init__(self, ui: Any) -> None:
         self._ui = ui
         self._parameters: FusionParameters | None = None
-        # Not currentPathChanged: it is silent where the text is empty or not acceptable.
+        # Not currentPathChanged, which is not emitted for empty or invalid text.
         ui.weights.comboBox().lineEdit().connect("textChanged(QString)", self.onChanged)
         ui.clearWeightsButton.connect("clicked(bool)", self.onClear)
 
     def show(self, parameters: FusionParameters | None) -> None:
-        """Shows the path of the parameter node; writing the same text would move the cursor of who is typing.
+        """Shows the path of the parameter node; rewriting the same text would move the cursor while typing.
 
         Args:
-            parameters: gets what the user chooses from now on; None: nothing does.
+            parameters: receives the user's choices from now on; None: nothing does.
         """
         self._parameters = parameters
         if parameters is None:
@@ -34,11 +34,11 @@ class OwnWeights:
         self._ui.clearWeightsButton.enabled = bool(parameters.weights)
 
     def onChanged(self, path: str) -> None:
-        """Keeps the choice in the parameter node: what is shown is what is used."""
+        """Stores the choice in the parameter node, so the path shown is the one used."""
         if self._parameters is not None and path != self._parameters.weights:
             self._parameters.weights = path
             remember_weights(path)
 
     def onClear(self, _checked: bool = False) -> None:
-        """Goes back to the weights of the module."""
+        """Returns to the weights of the module."""
         self._ui.weights.currentPath = ""

@@ -1,4 +1,4 @@
-"""The section of the panel that shows the installed packages and upgrades them, and the question before a fusion."""
+"""The section of the panel that shows and upgrades the installed packages, and the question before a fusion."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ class PackagesSection:
     Args:
         ui: the panel's widgets: ``packagesCollapsibleButton``, ``packagesLabel``, ``upgradeButton``, ``statusLabel``.
         requirements: the requirements file of the module.
-        end_worker: ends the process that computes, which holds the files of the packages; called before they change.
+        end_worker: ends the computing process, which has the packages' files open; called before they change.
     """
 
     def __init__(self, ui: Any, requirements: Path, end_worker: Callable[[], None]) -> None:
@@ -42,16 +42,16 @@ class PackagesSection:
             self.show_versions()
 
     def onUpgradeButton(self, _checked: bool = False) -> None:
-        """Installs the newest versions that fit."""
+        """Installs the newest allowed versions."""
         if self._try(upgrade_packages):
             self._show(_("The packages are up to date."))
 
     def show_versions(self) -> None:
-        """Shows what is installed, PyTorch with what it was built for."""
+        """Shows the installed packages, PyTorch with its build target."""
         self._ui.packagesLabel.text = "\n".join(_version_line(name) for name in SHOWN)
 
     def _try(self, install: Callable[..., bool]) -> bool:
-        if self._is_busy:  # a click while pip's lines are awaited
+        if self._is_busy:  # a click during a run of pip
             return False
         self._is_busy = True
         before = installed_versions()

@@ -1,4 +1,4 @@
-"""The parameter node: every choice of the user, typed, saved with the scene. A field and its widget have one name.
+"""The parameter node: every choice of the user, typed and saved with the scene. Fields and widgets share names.
 
 The first member of each enumeration is its default.
 """
@@ -14,19 +14,19 @@ from .settings import FusionSettings
 
 
 class Reference(Enum):
-    """Whose grid the fused volume has."""
+    """The grid of the fused volume."""
 
     A = "a"
     B = "b"
     FINER = "finer"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         return {"a": _("Image A"), "b": _("Image B"), "finer": _("The finer one")}[self.value]
 
 
 class Plane(Enum):
-    """Plane of the slices that the network sees."""
+    """Plane of the network's slices."""
 
     AXIAL = "axial"
     CORONAL = "coronal"
@@ -34,7 +34,7 @@ class Plane(Enum):
     IN_PLANE = "in-plane"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         return {
             "axial": _("Axial"),
             "coronal": _("Coronal"),
@@ -44,7 +44,7 @@ class Plane(Enum):
 
 
 class Modality(Enum):
-    """What a volume shows."""
+    """The modality of a volume."""
 
     GUESS = None
     CT = "ct"
@@ -56,20 +56,20 @@ class Modality(Enum):
     GENERIC = "generic"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         names = {None: _("Recognise"), "us": _("Ultrasound"), "dose": _("Dose"), "generic": _("Other")}
         return names.get(self.value) or self.name
 
 
 class Registration(Enum):
-    """How B is brought into register with A first."""
+    """The registration of B to A."""
 
     NONE = "none"
     RIGID = "rigid"
     AFFINE = "affine"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         return {"none": _("No: they are in register"), "rigid": _("Rigid"), "affine": _("Affine")}[self.value]
 
 
@@ -85,7 +85,7 @@ class Window(Enum):
     DISPLAY = "display"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         return {
             "auto": _("By content (head or body)"),
             "brain": _("Brain (0 to 80 HU)"),
@@ -111,7 +111,7 @@ class ColorMap(Enum):
     JET = "jet"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         return self.value or _("As displayed, or of the modality")
 
 
@@ -122,18 +122,18 @@ class Color(Enum):
     B = "b"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         return {"auto": _("Uptake of a PET or SPECT"), "b": _("Volume B, whatever it is")}[self.value]
 
 
 class ColorModel(Enum):
-    """How a fused volume shows the uptake of a PET or SPECT."""
+    """How a fused volume shows PET or SPECT uptake."""
 
     LAB = "lab"
     YCBCR = "ycbcr"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         return {"lab": _("By hue, brightness by anatomy"), "ycbcr": _("YCbCr, as published")}[self.value]
 
 
@@ -148,7 +148,7 @@ class Task(Enum):
     FINDINGS = "findings"
 
     def label(self) -> str:
-        """The name that the user reads."""
+        """The label for the user."""
         names = {
             "auto": _("By the modalities"),
             "ct-mri": _("CT and MR"),
@@ -162,7 +162,7 @@ class Task(Enum):
 
 @parameterNodeWrapper
 class FusionParameters:
-    """What the user chose; the names are those of :class:`FusionSettings`."""
+    """The user's choices, with the names of :class:`FusionSettings`."""
 
     source_a: vtkMRMLScalarVolumeNode
     source_b: vtkMRMLScalarVolumeNode
@@ -189,15 +189,15 @@ class FusionParameters:
 
 
 def set_back_unknown_choices(node: Any) -> list[str]:
-    """Set choices that this version does not know to their defaults: a scene of a newer version may hold some.
+    """Reset choices unknown to this version to their defaults; scenes of newer versions may contain some.
 
     Slicer's parameter node wrapper fails on them.
 
     Args:
-        node: the node that :class:`FusionParameters` is to be made of.
+        node: the node for :class:`FusionParameters`.
 
     Returns:
-        The names of the fields that were set back.
+        The names of the fields that were reset.
     """
     kinds = {name: kind for name, kind in get_type_hints(FusionParameters).items() if issubclass(kind, Enum)}
     saved = {name: node.GetParameter(name) for name in kinds if node.HasParameter(name)}

@@ -1,6 +1,6 @@
-"""Where the documentation is, and the library that fuses.
+"""The locations of the documentation and of the library.
 
-The library lies inside this package in Slicer, beside it in a wheel, else in the checkout.
+The library is inside this package in Slicer, next to it in a wheel, else in the checkout.
 """
 
 import importlib
@@ -26,9 +26,9 @@ def library_paths() -> list[Path]:
 
 
 def library_module(name: str) -> ModuleType:
-    """A module of ``monai_s3im`` that needs no torch (``modalities``, ``settings``, ``record``), in this process too.
+    """Import a torch-free module of ``monai_s3im`` (``modalities``, ``settings``, ``record``) into this process.
 
-    The folder is not left on the path, where it would be found for other things.
+    The folder is not left on the path, where other imports would find it.
 
     Raises:
         FileNotFoundError: if the extension is incomplete.

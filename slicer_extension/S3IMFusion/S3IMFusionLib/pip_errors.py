@@ -1,4 +1,4 @@
-"""What went wrong in an installation, in one sentence with its remedy, from what pip printed."""
+"""Turn pip's output into one sentence about the cause of a failed installation, with a remedy."""
 
 import re
 
@@ -8,10 +8,10 @@ LAST_LINES, LONGEST_LINE = 40, 500
 
 
 class DependencyError(RuntimeError):
-    """What is missing and what the user can do, in one or two sentences.
+    """A missing package and the remedy, in one or two sentences.
 
     Attributes:
-        details: pip's last lines, for a dialog's details; "" where pip did not run.
+        details: pip's last lines, for a dialog's details; "" if pip did not run.
     """
 
     def __init__(self, message: str, details: str = "") -> None:
@@ -20,10 +20,10 @@ class DependencyError(RuntimeError):
 
 
 class ConflictError(DependencyError):
-    """The packages that were asked for do not go with those that are installed.
+    """The requested packages conflict with installed ones.
 
     Attributes:
-        names: the installed packages that stand in the way.
+        names: the conflicting installed packages.
     """
 
     def __init__(self, message: str, details: str, names: list[str]) -> None:
@@ -35,8 +35,8 @@ def explained(lines: list[str], error: BaseException) -> DependencyError:
     """The error to show for a failed installation.
 
     Args:
-        lines: what pip printed.
-        error: what was raised; its text counts too, for what failed before or after pip.
+        lines: the output of pip.
+        error: the exception; its text is also searched, for failures before or after pip.
     """
     details = "\n".join(line[:LONGEST_LINE] for line in [*lines[-LAST_LINES:], f"{type(error).__name__}: {error}"])
     text = "\n".join([*lines, str(error)])
@@ -51,7 +51,7 @@ def explained(lines: list[str], error: BaseException) -> DependencyError:
 
 
 def _kinds() -> list[tuple[str, str]]:
-    """Patterns and sentences; the first that fits counts: a proxy's error ends in others, too."""
+    """Patterns and sentences; the first match counts, since a proxy's error causes others."""
     return [
         (
             r"Errno 28|Errno 122|WinError 112",
@@ -97,7 +97,7 @@ def _kinds() -> list[tuple[str, str]]:
 
 
 def _found_nothing(text: str) -> str:
-    """The sentence for a package of which pip found nothing, or nothing that fits; "" if it was not that."""
+    """The sentence for a package that pip did not find, or not in a matching version; "" for other errors."""
     match = re.search(r"requirement (\S+).*?\(from versions: (.*?)\)", text)
     if match is None:
         return ""

@@ -1,4 +1,4 @@
-"""Runs of pip in Slicer's Python: with the wait cursor and a status line, and with what is installed held.
+"""Run pip in Slicer's Python with a wait cursor and status line, and with installed packages pinned.
 
 Every Slicer from 5.8 on runs pip in a process and prints each of its lines (``slicer.util.logProcessOutput``), whether
 by ``slicer.util.pip_install``, by ``slicer.packaging`` or for the PyTorch extension. So the lines are read from there.
@@ -23,7 +23,7 @@ LONGEST_STATUS = 90
 
 
 class _Output:
-    """Passes on what is printed, keeps its lines, and shows each."""
+    """Forwards printed text, keeps its lines, and shows each."""
 
     def __init__(self, stream: Any, show: Show) -> None:
         self.lines: list[str] = []
@@ -43,14 +43,14 @@ class _Output:
 
 @contextmanager
 def running(what: str, show: Show) -> Iterator[None]:
-    """Shows the wait cursor and what is done, with pip's present line; turns a failure into one sentence.
+    """Shows the wait cursor and the current task with pip's latest line; turns a failure into one sentence.
 
     Args:
         what: such as ``Installing PyTorch ...``.
         show: is given each text for the status line.
 
     Raises:
-        DependencyError: for whatever fails inside.
+        DependencyError: for any failure inside.
     """
     output = _Output(sys.stdout, lambda line: show(f"{what} {line}"[:LONGEST_STATUS]))
     show(what)
@@ -63,7 +63,7 @@ def running(what: str, show: Show) -> Iterator[None]:
 
 @contextmanager
 def held(free: Collection[str]) -> Iterator[Path]:
-    """A constraints file that holds every installed package at its version, but for those that may be replaced."""
+    """A constraints file that pins every installed package, except those that may be replaced."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "constraints.txt"
         file.write_text("\n".join(_constraints(free)), encoding="utf-8")
@@ -78,7 +78,7 @@ def _constraints(free: Collection[str]) -> Iterator[str]:
 
 
 def _is_valid(line: str) -> bool:
-    """False for the remains of a removal that failed, such as ``~umpy``, at which pip would stop."""
+    """False for the remains of a failed removal, such as ``~umpy``, which would stop pip."""
     try:
         requirement(line)
     except ValueError:
@@ -96,21 +96,21 @@ def pip_install(arguments: list[str], free: Collection[str], show: Show, what: s
         what: the text of the status line.
 
     Raises:
-        DependencyError: if it failed; :class:`ConflictError` if what is held stands in the way.
+        DependencyError: if it failed; :class:`ConflictError` if pinned packages conflict.
     """
     with held(free) as constraints, running(what, show):
         packaging = slicer_packaging()
-        if packaging is not None:  # its own progress dialog would show a second error beside ours
+        if packaging is not None:  # its own progress dialog would show a second error
             packaging.pip_install(arguments, constraints=constraints, show_progress=False, requester="S3IMFusion")
         else:
             slicer.util.pip_install(["--constraint", str(constraints), *arguments])
 
 
 def torch_install(logic: Any, version: str, free: Collection[str], show: Show, what: str) -> None:
-    """Installs PyTorch by the PyTorch extension, which picks the build that fits the graphics card.
+    """Installs PyTorch by the PyTorch extension, which picks the build for the graphics card.
 
-    The extension takes no constraints; pip reads them from its environment variable, as an address because it splits
-    that at spaces.
+    The extension takes no constraints; pip reads them from its environment variable, as a URL because the variable is
+    split at spaces.
 
     Args:
         logic: ``PyTorchUtils.PyTorchUtilsLogic()``.
@@ -120,7 +120,7 @@ def torch_install(logic: Any, version: str, free: Collection[str], show: Show, w
         what: the text of the status line.
 
     Raises:
-        DependencyError: if it failed; :class:`ConflictError` if what is held stands in the way.
+        DependencyError: if it failed; :class:`ConflictError` if pinned packages conflict.
     """
     former = os.environ.get("PIP_CONSTRAINT")
     with held(free) as constraints, running(what, show):

@@ -1,4 +1,4 @@
-"""Choices of the user that last from session to session, in Slicer's own settings."""
+"""Persistent choices of the user, in Slicer's own settings."""
 
 from pathlib import Path
 
@@ -11,28 +11,28 @@ _GROUP = "S3IMFusion/"
 
 
 def remember_device(device: str) -> None:
-    """Keep the device to compute on."""
+    """Remember the device."""
     qt.QSettings().setValue(f"{_GROUP}device", device)
 
 
 def remember_weights(path: str) -> None:
-    """Keep the user's own weights; a path that is being typed is not a file yet, and is not kept."""
+    """Remember the user's own weights, but not an incomplete path while typing."""
     if not path or Path(path).is_file():
         qt.QSettings().setValue(f"{_GROUP}weights", path)
 
 
 def remember_view(is_wanted: bool) -> None:
-    """Keep whether a result is shown in the fusion view."""
+    """Remember whether results are shown in the fusion view."""
     qt.QSettings().setValue(f"{_GROUP}fusionView", is_wanted)
 
 
 def is_view_wanted() -> bool:
-    """Whether a result is shown in the fusion view; it is until the user leaves the view."""
+    """Whether results are shown in the fusion view; True until the user leaves the view."""
     return bool(toBool(qt.QSettings().value(f"{_GROUP}fusionView", True)))
 
 
 def apply_preferences(parameters: FusionParameters) -> None:
-    """Set what is remembered in a new parameter node; weights that are not there any more are left out."""
+    """Apply the remembered choices to a new parameter node, without weights that no longer exist."""
     parameters.device = qt.QSettings().value(f"{_GROUP}device", "") or parameters.device
     weights = qt.QSettings().value(f"{_GROUP}weights", "") or ""
     if Path(weights).is_file():

@@ -1,8 +1,8 @@
 """The process that computes: torch stays out of Slicer, and is loaded once for many fusions.
 
-Requests and replies are JSON, one a line, over the process's stdin and stdout. A request is
-``{"id": 1, "command": "fuse", ...}``; its replies have the same ``id`` and an ``event``: ``"log"`` and ``"progress"``
-on the way, then ``"done"`` or ``"error"``.
+Requests and replies are JSON, one per line, over the process's stdin and stdout. A request is ``{"id": 1, "command":
+"fuse", ...}``; its replies have the same ``id`` and an ``event``: ``"log"`` and ``"progress"`` while running, then
+``"done"`` or ``"error"``.
 """
 
 import json
@@ -26,12 +26,12 @@ from .paths import library_paths
 _MAIN = Path(__file__).with_name("worker_main.py")
 _LOG_CHARACTERS = 4000
 _PAUSE_S = 0.02
-_NO_WINDOW = 0x08000000  # subprocess.CREATE_NO_WINDOW, which is only there on Windows
+_NO_WINDOW = 0x08000000  # subprocess.CREATE_NO_WINDOW, which exists only on Windows
 IDLE_S = 300.0
 
 
 def find_python() -> str:
-    """The interpreter to compute with: Slicer's own, or outside of Slicer that which runs now.
+    """The interpreter for the process: Slicer's own or, outside Slicer, the current one.
 
     Raises:
         FusionError: if there is none.
@@ -47,17 +47,17 @@ def find_python() -> str:
 class Worker:
     """A process that stays alive between fusions.
 
-    It is started when it is first needed, and again after it has ended. It ends by itself when it has had nothing to do
-    for some minutes, which frees its memory and the GPU; with :meth:`close`; with this object; and with the process
-    that has this object, also when that is killed. Volumes go to it as files in :attr:`folder`, which only this user
-    can read and which goes away with the process; while there are any, the process does not end by itself.
+    It starts at first use, and again after it has ended. It ends when idle for some minutes, which frees its memory and
+    the GPU; with :meth:`close`; with this object; and with the process that owns this object, even if that is killed.
+    Volumes are passed as files in :attr:`folder`, which only this user can read and which is removed with the process;
+    while it contains any, the process does not end on its own.
 
-    No thread is used: Slicer gives its Python threads no time while its event loop waits.
+    It uses no threads, because Slicer's Python threads do not run while its event loop waits.
 
     Args:
         python: interpreter; None: :func:`find_python`.
-        env: environment variables beside those of this process.
-        idle_s: after so many seconds without a request the process ends.
+        env: additional environment variables.
+        idle_s: idle time after which the process ends, in seconds.
     """
 
     def __init__(self, python: str | None = None, env: Mapping[str, str] | None = None, idle_s: float = IDLE_S) -> None:
@@ -72,12 +72,12 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """The number of the process; None while there is none."""
+        """The process ID; None while it is not running."""
         return self._process.pid if self._process is not None and self.is_alive else None
 
     @property
@@ -89,12 +89,12 @@ class Worker:
 
     @property
     def log(self) -> str:
-        """The end of what the process and its libraries have printed."""
+        """The end of the output of the process and its libraries."""
         file = self._folder / "log.txt" if self._folder else None
         return file.read_text(encoding="utf-8", errors="replace")[-_LOG_CHARACTERS:] if file and file.exists() else ""
 
     def start(self) -> None:
-        """Start the process, if it does not run, without waiting for it; it loads torch at once.
+        """Start the process if needed, without waiting for it; it loads torch immediately.
 
         Raises:
             FusionError: if it cannot be started.
@@ -111,7 +111,9 @@ class Worker:
         except OSError as error:
             where = f"{Path(error.filename).parent}: {error.strerror}" if error.filename else error.strerror
             raise FusionError(
-                _("there is no usable temporary folder ({reason}): create it, or make room in it").format(reason=where)
+                _("there is no usable temporary folder ({reason}): create it, or free some space in it").format(
+                    reason=where
+                )
             ) from error
         own_tree = {"start_new_session": True} if os.name == "posix" else {"creationflags": _NO_WINDOW}
         try:
@@ -137,13 +139,13 @@ class Worker:
         self._end = weakref.finalize(self, _end, self._process, self._folder)
 
     def submit(self, command: str, **arguments: Any) -> int:
-        """Send a request, and start the process if it does not run.
+        """Send a request, and start the process if needed.
 
         Returns:
             The ``id`` of its replies.
 
         Raises:
-            FusionError: if the process cannot be started, or ended just now.
+            FusionError: if the process cannot be started, or has just ended.
         """
         self.start()
         self._requests += 1
@@ -158,13 +160,13 @@ class Worker:
         return self._requests
 
     def replies(self) -> list[dict[str, Any]]:
-        """The replies that have come, without waiting for more.
+        """The replies received so far, without waiting for more.
 
         Raises:
             FusionError: if the process has ended.
         """
         if self._process is None or self._process.stdout is None:
-            raise FusionError(_("the fusion process does not run"))
+            raise FusionError(_("the fusion process is not running"))
         has_ended = False
         with suppress(BlockingIOError):
             while chunk := os.read(self._process.stdout.fileno(), 65536):
@@ -173,10 +175,12 @@ class Worker:
         *lines, self._received = self._received.split(b"\n")
         if has_ended and not lines:
             raise FusionError(self._told_end())
-        return [json.loads(line) for line in lines if line.startswith(b'{"id":')]  # else a launcher's own words
+        return [
+            json.loads(line) for line in lines if line.startswith(b'{"id":')
+        ]  # other lines are output of a launcher
 
     def call(self, command: str, timeout_s: float = 120.0, **arguments: Any) -> dict[str, Any]:
-        """Send a request and wait for its end.
+        """Send a request and wait for its last reply.
 
         Returns:
             The last reply.
@@ -197,7 +201,7 @@ class Worker:
         )
 
     def close(self) -> None:
-        """End the process with all that it started, and remove its folder; :meth:`start` starts a new one."""
+        """End the process and its children, and remove its folder; :meth:`start` starts a new one."""
         if self._end is not None:
             self._end()
         elif self._folder is not None:
@@ -220,7 +224,7 @@ class Worker:
 
 
 def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    if process.returncode != 0:  # else it has ended by itself, and its number may be another's by now
+    if process.returncode != 0:  # otherwise it has ended, and its ID may be reused
         _kill_tree(process)
     for stream in (process.stdin, process.stdout):
         with suppress(OSError):
@@ -241,7 +245,7 @@ def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _taskkill(pid: int) -> None:
-    """End a process of Windows and its children, without a console window that flashes up."""
+    """End a Windows process and its children without a flashing console window."""
     program = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe")
     command = [program, "/F", "/T", "/PID", str(pid)]
     subprocess.run(command, capture_output=True, check=False, creationflags=_NO_WINDOW)  # noqa: S603

@@ -1,4 +1,4 @@
-"""A registration that can be seen: its transform as a node, and B shown through it while B itself stays as it is."""
+"""Show a registration: its transform as a node, and a display copy of B under it, with B itself unchanged."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,13 +11,13 @@ from .scene import Source, matrix_of, parent_matrix_of
 from .study import put_into_study
 
 ROLE = "S3IMFusion.Registration"
-"""Role of the node reference from a fused volume to the transform that brought B onto A."""
+"""Role of the node reference from a fused volume to the transform from B to A."""
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def movement_of(record: Any) -> np.ndarray | None:
-    """The matrix that brings B's points onto A's, (4, 4), RAS mm; None of a pair that was fused as it stands.
+    """The matrix from B's points to A's, (4, 4), RAS mm; None if the pair was not registered.
 
     The record holds the inverse, as ITK does: from A's points to B's, LPS mm.
     """
@@ -32,10 +32,10 @@ def put_transform(scene: Any, movement: np.ndarray, pair: tuple[Source, Source],
 
     Args:
         scene: the scene.
-        movement: of :func:`movement_of`; it becomes the transform to parent.
+        movement: from :func:`movement_of`; it becomes the transform to parent.
         pair: A and B.
-        home: subject-hierarchy item under which it goes; 0: none.
-        former: the transform of an earlier result, filled anew if it is of the same volumes; None: a new one.
+        home: parent item in the subject hierarchy; 0: none.
+        former: the transform of an earlier result, updated if it belongs to the same volumes; None: a new one.
 
     Returns:
         The node.
@@ -57,28 +57,28 @@ def put_transform(scene: Any, movement: np.ndarray, pair: tuple[Source, Source],
 
 
 def placed(placement: Placement, reference: Source, pair: tuple[Source, Source], transform: Any) -> Placement:
-    """The place of a volume that was fused after registration.
+    """The placement of a volume that was fused after registration.
 
-    The result lies in the space of A. On the grid of B it therefore stands under the transform that brought B there.
+    The result is in the space of A. On the grid of B it is therefore placed under the transform that moved B there.
     """
     found = replace(placement, references={**placement.references, "Registration": transform.GetID()})
     if reference is not pair[1]:
         return found
     series = dict(found.series)
     if reference.shown.GetParentTransformNode() is not None:
-        series.pop("FrameOfReferenceUID", None)  # the grid is then not that of B's images
+        series.pop("FrameOfReferenceUID", None)  # the grid differs from that of B's images
     return replace(found, ijk_to_ras=reference.to_world, transform_id=transform.GetID(), series=series)
 
 
 def frame_matrix(record: Any, reference: Source, is_b: bool) -> np.ndarray:
     """IJKToRAS of a fused frame of a sequence, (4, 4), below the parent transform of its reference.
 
-    Like a volume it lies in the space of A: on the grid of a registered B, where that frame of B was moved to.
+    Like a volume it is in the space of A: on the grid of a registered B, at the position to which that frame was moved.
 
     Args:
-        record: of the library, of this frame.
-        reference: the source whose grid the frame has.
-        is_b: whether that is B.
+        record: the library's record of this frame.
+        reference: the source that gives the grid of the frame.
+        is_b: whether this is B.
     """
     movement = movement_of(record)
     if movement is None or not is_b:
@@ -87,13 +87,13 @@ def frame_matrix(record: Any, reference: Source, is_b: bool) -> np.ndarray:
 
 
 def registered_copy(source_b: Any, fused: Any) -> Any:
-    """A copy of B, for display alone, under the transform of the registration that made a fused volume.
+    """A display-only copy of B under the registration transform of a fused volume.
 
-    It has B's voxels, not copies of them, and B's display as it is now. It is hidden from lists and trees and is not
-    saved with the scene; whoever asked for it removes it with :func:`remove_copy`.
+    It shares B's voxels and copies B's current display. It is hidden from lists and trees and not saved with the scene;
+    the caller removes it with :func:`remove_copy`.
 
     Returns:
-        The node; None where B was not registered.
+        The node; None if B was not registered.
     """
     transform, scene = fused.GetNodeReference(ROLE), fused.GetScene()
     if transform is None or source_b.GetImageData() is None:
@@ -111,7 +111,7 @@ def registered_copy(source_b: Any, fused: Any) -> Any:
 
 
 def remove_copy(copy: Any) -> None:
-    """Remove what :func:`registered_copy` has made, also where the user has removed a part of it."""
+    """Remove the nodes of :func:`registered_copy`, even if the user has removed some of them."""
     scene, display = copy.GetScene(), copy.GetDisplayNode()
     for node in (display, copy):
         if scene is not None and node is not None and node.GetScene() is scene:
@@ -119,15 +119,15 @@ def remove_copy(copy: Any) -> None:
 
 
 def is_copy(node: Any) -> bool:
-    """Whether a node is made for display alone, by :func:`hidden_node`."""
+    """Whether a node is display-only, made by :func:`hidden_node`."""
     return bool(node.GetHideFromEditors()) and not node.GetSaveWithScene()
 
 
 def hidden_node(scene: Any, class_name: str, name: str) -> Any:
-    """A new node of the scene that no list and no tree shows, and that is not saved with the scene."""
+    """A new node that is hidden from lists and trees and not saved with the scene."""
     node = scene.CreateNodeByClass(class_name)
     node.UnRegister(None)
     node.SetName(name)
-    node.SetHideFromEditors(True)  # before it comes into the scene, so that it gets no item in the subject hierarchy
+    node.SetHideFromEditors(True)  # before it is added, so it gets no item in the subject hierarchy
     node.SetSaveWithScene(False)
     return scene.AddNode(node)

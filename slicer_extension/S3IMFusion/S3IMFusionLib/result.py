@@ -1,4 +1,4 @@
-"""A fused volume as a node of the scene."""
+"""Put a fused volume into the scene as a node."""
 
 import json
 from collections.abc import Mapping
@@ -20,19 +20,19 @@ FusionRecord = library_module("record").FusionRecord
 _PREFIX = "S3IMFusion."
 SCALE_ATTRIBUTE = "S3IMFusion.FullScale"
 FULL_SCALE = 10_000
-"""What a voxel of a volume node holds for the fused value 1: Slicer's DICOM export keeps whole numbers only."""
+"""The voxel value of a volume node for the fused value 1; Slicer's DICOM export keeps only whole numbers."""
 CT_RANGE = "CTRange"
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a fused volume goes: the grid, the parent transform and the folder of its reference.
+    """The placement of a fused volume: grid, parent transform and folder of its reference.
 
     Attributes:
         name: of the fused volume.
         ijk_to_ras: (4, 4), below the parent transform.
         transform_id: ID of the parent transform; None without one.
-        folder: subject-hierarchy item of the study or folder; 0 where there is none.
+        folder: subject-hierarchy item of the study or folder; 0 if there is none.
         attributes: node attributes, without the prefix.
         references: node IDs by role, without the prefix.
         series: DICOM tags of the result, for Slicer's export.
@@ -47,7 +47,7 @@ class Placement:
     series: Mapping[str, str]
 
     def with_record(self, record: Any) -> "Placement":
-        """The same place, with the library's record of the result as a further attribute."""
+        """The same placement, with the library's record of the result as an additional attribute."""
         attributes = {**self.attributes, CT_RANGE: ct_range_of(record), "Record": json.dumps(record.as_json())}
         return replace(self, attributes=attributes)
 
@@ -55,14 +55,14 @@ class Placement:
 def placement_on(
     source: Source, other: Source, name: str, attributes: Mapping[str, str], references: Mapping[str, str]
 ) -> Placement:
-    """The place of a volume that is fused on the grid of a source; the other one may give the study."""
+    """The placement of a volume on the grid of a source; the other source may give the study."""
     home, transform_id = home_of(source, other), source.shown.GetTransformNodeID()
     tags = series_tags(source, name)
     return Placement(name, matrix_of(source.node), transform_id, home, attributes, references, tags)
 
 
 def in_whole_numbers(voxels: np.ndarray) -> np.ndarray:
-    """Gray fused values x in [0, 1] as round(10000 x), int16; colours, (K, J, I, 3) uint8, as they are."""
+    """Gray fused values x in [0, 1] as round(10000 x), int16; colours, (K, J, I, 3) uint8, unchanged."""
     return voxels if voxels.ndim == 4 else np.rint(FULL_SCALE * voxels).astype(np.int16)
 
 
@@ -72,13 +72,13 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
     Args:
         scene: the scene.
         voxels: (K, J, I) int16 in [0, :data:`FULL_SCALE`] or float32 in [0, 1], or (K, J, I, 3) uint8.
-        placement: where it goes.
-        output: the node to fill; a new one is made for None, and where a node of this class cannot show the voxels.
+        placement: its placement.
+        output: the node to fill; a new one is created for None, or if a node of this class cannot show the voxels.
 
     Returns:
         The node.
     """
-    image, class_name = image_of(voxels), volume_class_of(voxels)  # the memory for it, before the scene is touched
+    image, class_name = image_of(voxels), volume_class_of(voxels)  # allocate memory before changing the scene
     if output is None or output.GetClassName() != class_name:
         name = placement.name if output is None else output.GetName()
         output = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
@@ -86,7 +86,7 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
     modified = output.StartModify()
     fill_node(output, image, placement.ijk_to_ras)
     put_under(output, placement.transform_id)
-    output.RemoveNodeReferenceIDs(f"{_PREFIX}Registration")  # of an earlier result
+    output.RemoveNodeReferenceIDs(f"{_PREFIX}Registration")  # from an earlier result
     describe_node(output, placement.attributes, placement.references)
     note_scale(output)
     output.EndModify(modified)
@@ -98,18 +98,18 @@ def put_fused(scene: Any, voxels: np.ndarray, placement: Placement, output: Any 
 
 
 def put_under(node: Any, transform_id: str | None) -> None:
-    """Put a node under a transform; under none where that was removed meanwhile, and so left the reference, too."""
+    """Put a node under a transform, or under none if the transform was removed in the meantime."""
     transform = node.GetScene().GetNodeByID(transform_id) if transform_id else None
     node.SetAndObserveTransformNodeID(transform.GetID() if transform is not None else None)
 
 
 def volume_class_of(voxels: np.ndarray) -> str:
-    """The class of the node that shows fused voxels, (K, J, I) or (K, J, I, 3)."""
+    """The node class for fused voxels, (K, J, I) or (K, J, I, 3)."""
     return "vtkMRMLVectorVolumeNode" if voxels.ndim == 4 else "vtkMRMLScalarVolumeNode"
 
 
 def image_of(voxels: np.ndarray) -> vtk.vtkImageData:
-    """Voxels, (K, J, I) or (K, J, I, 3), as an image; a copy."""
+    """Copy voxels, (K, J, I) or (K, J, I, 3), to an image."""
     image = vtk.vtkImageData()
     image.SetDimensions(*voxels.shape[2::-1])
     image.GetPointData().SetScalars(numpy_to_vtk(voxels.reshape(-1, *voxels.shape[3:]), deep=True))
@@ -127,7 +127,7 @@ def fill_node(node: Any, image: vtk.vtkImageData, ijk_to_ras: np.ndarray) -> Non
 
 
 def describe_node(node: Any, attributes: Mapping[str, str], references: Mapping[str, str]) -> None:
-    """Set what records how a node was made: attributes and node references with the prefix ``S3IMFusion.``."""
+    """Set the provenance of a node: attributes and node references with the prefix ``S3IMFusion.``."""
     for name, value in attributes.items():
         node.SetAttribute(_PREFIX + name, value)
     for role, node_id in references.items():
@@ -135,7 +135,7 @@ def describe_node(node: Any, attributes: Mapping[str, str], references: Mapping[
 
 
 def ct_range_shown(node: Any) -> str:
-    """The range of the CT in a fused volume or sequence, in words; empty where no source was a CT."""
+    """The range of the CT in a fused volume or sequence, in words; empty without a CT."""
     return node.GetAttribute(_PREFIX + CT_RANGE) or ""
 
 
@@ -145,7 +145,7 @@ def is_result(node: Any) -> bool:
 
 
 def note_scale(node: Any) -> None:
-    """Set on a fused volume which whole number stands for 1; nothing on one with fractions or colours."""
+    """Record on a fused volume the whole number that stands for 1; nothing for fractions or colours."""
     if node.GetImageData().GetScalarType() == vtk.VTK_SHORT:
         node.SetAttribute(SCALE_ATTRIBUTE, str(FULL_SCALE))
     else:
@@ -153,7 +153,7 @@ def note_scale(node: Any) -> None:
 
 
 def record_of(node: Any) -> Any:
-    """The library's record of a fused volume; None of a node that is none, or whose record was damaged."""
+    """The library's record of a fused volume; None if the node is not one, or its record is damaged."""
     try:
         return FusionRecord.from_json(json.loads(node.GetAttribute(f"{_PREFIX}Record") or "null"))
     except ValueError:
@@ -167,7 +167,7 @@ def is_result_of(node: Any, source_a: Any, source_b: Any) -> bool:
 
 
 def show_full_range(node: Any) -> None:
-    """Set window and level to all that a fused volume can hold."""
+    """Set window and level to the full range of a fused volume."""
     display = node.GetDisplayNode()
     is_whole = node.GetImageData().GetScalarType() == vtk.VTK_SHORT
     full = 255.0 if node.IsA("vtkMRMLVectorVolumeNode") else float(FULL_SCALE) if is_whole else 1.0
@@ -176,7 +176,7 @@ def show_full_range(node: Any) -> None:
 
 
 def read_nifti_voxels(path: Path) -> np.ndarray:
-    """The voxels of a fused volume in an uncompressed NIfTI file: (K, J, I) float32, or (K, J, I, 3) uint8."""
+    """Read the voxels of a fused volume from an uncompressed NIfTI file: (K, J, I) float32, or (K, J, I, 3) uint8."""
     header = np.fromfile(path, dtype=np.uint8, count=348)
     shape = header[42:48].view("<i2")[::-1]
     kind, offset = int(header[70:72].view("<i2")[0]), int(header[108:112].view("<f4")[0])

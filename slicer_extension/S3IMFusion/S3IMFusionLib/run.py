@@ -1,4 +1,4 @@
-"""A fusion that is under way in the other process, of one pair of volumes or of many."""
+"""A running fusion in the other process, of one pair of volumes or many."""
 
 import re
 import shutil
@@ -32,24 +32,24 @@ class Fused:
 
 
 class FusionRun:
-    """A fusion under way.
+    """A running fusion.
 
-    :meth:`poll` is to be called often, say ten times a second; it returns at once, and at the end puts the result into
-    the scene. Until then nothing in the scene changes.
+    Call :meth:`poll` often, say ten times a second; it returns immediately, and at the end puts the result into the
+    scene. Until then the scene does not change.
 
     Attributes:
         state: ``"running"``, then ``"done"``, ``"failed"`` or ``"cancelled"``.
-        progress: slices done, and all slices; (0, 0) until they are counted.
-        error: why the fusion failed, in a sentence.
-        log: what the library says on the way, line by line; at a failure also what the process has printed.
-        warnings: what a user should know before the result is used, in sentences, each one once.
+        progress: slices done and in total; (0, 0) until they are counted.
+        error: the reason for a failure, in a sentence.
+        log: the library's log, line by line; after a failure also the output of the process.
+        warnings: cautions about the result, in sentences, without repetition.
         output_node: the fused volume or sequence, when done.
-        seconds: of the parts, summed over the pairs: ``"import"``, ``"set up"``, ``"fuse"`` in the process, and
+        seconds: time of the parts, summed over the pairs: ``"import"``, ``"set up"``, ``"fuse"`` in the process, and
             ``"into scene"``.
 
     Args:
-        worker: the process, which works for this run only.
-        pairs: what to fuse.
+        worker: the process, used by this run only.
+        pairs: pairs to fuse.
         settings: of :class:`monai_s3im.pipeline.Fuser`.
         into_scene: puts the fused pairs into the scene and returns the node.
     """
@@ -72,7 +72,7 @@ class FusionRun:
         self._guarded(self._begin_pair)
 
     def poll(self) -> str:
-        """Take what has come from the process.
+        """Handle the replies received from the process.
 
         Returns:
             The state.
@@ -86,11 +86,11 @@ class FusionRun:
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Any:
-        """Poll to the end.
+        """Poll until the end.
 
         Args:
             progress: called with the slices done and all slices.
-            cancelled: asked whether to cancel.
+            cancelled: returns whether to cancel.
 
         Returns:
             The output node.
@@ -116,20 +116,20 @@ class FusionRun:
         return self.output_node
 
     def cancel(self) -> None:
-        """End the fusion now, with its process; the scene is as it was."""
+        """End the fusion and its process now; the scene is unchanged."""
         if self.state == "running":
             self._worker.close()
             self._end("cancelled")
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Take a step; whatever goes wrong ends the run, and not the timer that polls it."""
+        """Take a step; an error ends the run but not the timer that polls it."""
         try:
             step()
         except FusionError as error:
             self._fail(str(error))
         except OSError as error:
             self._fail(
-                _("the volumes cannot be handed to the fusion process ({reason}): free some disk space").format(
+                _("the volumes cannot be passed to the fusion process ({reason}): free some disk space").format(
                     reason=error.strerror
                 )
             )
@@ -146,7 +146,7 @@ class FusionRun:
         self._folder.mkdir(exist_ok=True)
         a, b = source_a.write(self._folder / "a.npy"), source_b.write(self._folder / "b.npy")
         settings = dict(self._settings)
-        if self._fused and settings["window"] == WINDOW_BY_CONTENT:  # every frame in the window of the first
+        if self._fused and settings["window"] == WINDOW_BY_CONTENT:  # use the first frame's window for all
             settings["window"] = _ct_range(self._fused[0].record) or settings["window"]
         colors = next((source.colors for source in (source_b, source_a) if source.colors is not None), None)
         if settings["color_map"] is None and colors is not None:
@@ -187,7 +187,7 @@ class FusionRun:
             self._end("done")
 
     def _warn(self, texts: Iterable[str]) -> None:
-        """Keep warnings; most of the library's are both in its log and in the record."""
+        """Collect warnings, most of which are both in the library's log and in the record."""
         for text in map(self._with_names, texts):
             if text not in self.warnings:
                 self.warnings.append(text)
@@ -206,7 +206,7 @@ class FusionRun:
     def _end(self, state: str) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._fused, self._pairs, self._into_scene = [], [], None  # so that volumes go when the scene is closed
+        self._fused, self._pairs, self._into_scene = [], [], None  # frees the volumes when the scene is closed
         self.state = state
 
 

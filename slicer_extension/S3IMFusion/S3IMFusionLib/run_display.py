@@ -1,4 +1,4 @@
-"""What the panel shows of a run: how far it is, its log, how it ended, and what it warns of."""
+"""The panel's view of a run: progress, log, outcome and warnings."""
 
 from typing import Any
 
@@ -21,16 +21,16 @@ class RunDisplay:
         self._logged = 0
 
     def clear(self) -> None:
-        """Forgets the log of the run before."""
+        """Clears the log of the previous run."""
         self._logged = 0
         self._ui.logText.clear()
 
     def begin(self) -> None:
-        """Says that a run has started."""
+        """Shows that a run has started."""
         self._ui.statusLabel.text = _("Starting ...")
 
     def update(self, run: FusionRun) -> None:
-        """Shows new lines of the log, and the slices that are done."""
+        """Shows new log lines and the number of slices done."""
         for line in run.log[self._logged :]:
             self._ui.logText.appendPlainText(line)
         self._logged = len(run.log)
@@ -41,19 +41,19 @@ class RunDisplay:
             self._ui.statusLabel.text = _("Slice {done} of {total}").format(done=done, total=total)
 
     def end(self, run: FusionRun) -> None:
-        """Says how a run ended; an error in a box, too."""
+        """Shows the outcome of a run; an error also in a dialog."""
         if run.state == "done":
             ct_range = ct_range_shown(run.output_node)
             text = _("Fused: {name}, CT from {range}") if ct_range else _("Fused: {name}")
             self._ui.statusLabel.text = text.format(name=run.output_node.GetName(), range=ct_range)
         elif run.state == "cancelled":
-            self._ui.statusLabel.text = _("Cancelled: the scene is as it was.")
+            self._ui.statusLabel.text = _("Cancelled: the scene is unchanged.")
         else:
             self._ui.statusLabel.text = _("Not fused: {reason}").format(reason=run.error)
             slicer.util.errorDisplay(run.error, windowTitle=_("S3IMFusion"), detailedText="\n".join(run.log))
 
     def warn(self, run: FusionRun) -> None:
-        """Says in the status line and, once a run, in a box what to know before the result is used."""
+        """Shows cautions about the result in the status line and, once per run, in a dialog."""
         if run.state == "done" and run.warnings:
             text = _("{status}. Warning: {warnings}")
             self._ui.statusLabel.text = text.format(status=self._ui.statusLabel.text, warnings="; ".join(run.warnings))

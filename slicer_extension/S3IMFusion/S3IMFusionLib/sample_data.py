@@ -1,9 +1,8 @@
-"""Sample data: a head phantom in MR and CT, made on the spot. It needs neither the network nor PyTorch.
+"""Sample data: a head phantom in MR and CT, made locally without the network or PyTorch.
 
-The head is painted with ellipsoids, one over the other, and its cortex folded by smooth noise. Only additions,
-products, quotients and square roots are used, and raw bits of a generator: the files are the same on every machine, to
-the last bit, as the checksums say. It is a sketch of a head, made to look at; what the network was trained and tested
-on is ``monai_s3im.phantom``.
+The head is painted with overlapping ellipsoids, and its cortex folded by smooth noise. Only additions, products,
+quotients, square roots and raw generator bits are used, so the files are bit-identical on every machine, as the
+checksums verify. It is only a sketch for display; training and tests use ``monai_s3im.phantom``.
 """
 
 import hashlib
@@ -82,7 +81,7 @@ def head_phantom(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     for part in (*_OUTER, _BRAIN):
         paint(part.mr, part.ct, _distance(part, x, y, z))
     depth = -_distance(_BRAIN, x, y, z)  # below the surface of the brain
-    sulcus = np.abs(_smooth_noise(axes)) * _FOLD_MM  # about the distance to one
+    sulcus = np.abs(_smooth_noise(axes)) * _FOLD_MM  # approximate distance to one
     outside_shell = np.maximum(depth - _SHELL_MM, -depth)
     paint(*_GREY_MATTER, np.maximum(np.minimum(sulcus - _CORTEX_MM, depth - _CORTEX_MM), outside_shell))
     paint(*_CSF, np.maximum(sulcus - 0.8, outside_shell))
@@ -97,7 +96,7 @@ def head_phantom(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_sample_data(folder: Path) -> list[Path]:
-    """Writes the MR and the CT as NRRD, where they are not there yet; about 2 s.
+    """Writes the MR and the CT as NRRD unless they exist; about 2 s.
 
     Returns:
         The two files.
@@ -114,11 +113,11 @@ def write_sample_data(folder: Path) -> list[Path]:
 
 
 def register_sample_data(cache_folder: Path, thumbnail: Path) -> None:
-    """Registers the pair with the module Sample Data; it is made when it is asked for, in the panel or by a script.
+    """Registers the pair with the module Sample Data; it is made on request, from the panel or a script.
 
     Args:
-        cache_folder: where the files are put.
-        thumbnail: a picture of it.
+        cache_folder: folder for the files.
+        thumbnail: a picture of the pair.
     """
     import SampleData
 
@@ -134,10 +133,10 @@ def register_sample_data(cache_folder: Path, thumbnail: Path) -> None:
 
 
 class _MadeWhenRead(list[str]):
-    """The addresses of the two files, which are made when the addresses are read, and not while Slicer starts.
+    """The URLs of the two files, which are made when the URLs are read, not while Slicer starts.
 
-    Sample Data goes through the addresses in ``SampleDataLogic.downloadFromSource``, for its panel and for
-    ``downloadSamples`` alike; it calls a ``customDownloader`` for its panel alone.
+    Sample Data iterates over the URLs in ``SampleDataLogic.downloadFromSource``, both for its panel and for
+    ``downloadSamples``; it calls a ``customDownloader`` only for its panel.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -150,14 +149,14 @@ class _MadeWhenRead(list[str]):
 
 
 def _distance(part: _Part, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """About the distance to an ellipsoid in mm, negative inside."""
+    """Approximate distance to an ellipsoid in mm, negative inside."""
     (cx, cy, cz), (ax, ay, az) = part.centre, part.axes
     unit = np.sqrt((x - cx) * (x - cx) / (ax * ax) + (y - cy) * (y - cy) / (ay * ay) + (z - cz) * (z - cz) / (az * az))
     return (unit - 1) * min(part.axes)
 
 
 def _smooth_noise(axes: list[np.ndarray]) -> np.ndarray:
-    """Smooth noise (z, y, x) about 0, of a fixed lattice, linear in between: the same on every grid."""
+    """Smooth noise (z, y, x) about 0, interpolated from a fixed lattice: the same on every grid."""
     values = _normal((_LATTICE,) * 3, seed=3)
     for axis, positions in zip((2, 1, 0), axes, strict=True):
         at = positions / _LATTICE_MM + _LATTICE / 2
@@ -170,7 +169,7 @@ def _smooth_noise(axes: list[np.ndarray]) -> np.ndarray:
 
 
 def _normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """About normal noise of mean 0 and deviation 1: the sum of the eight bytes of raw bits, which never change."""
+    """Approximately normal noise of mean 0 and deviation 1: sums of eight bytes of raw bits, which never change."""
     count = int(np.prod(shape))
     raw = np.random.PCG64(seed).random_raw(count)
     total = raw.view(np.uint8).reshape(count, 8).sum(axis=1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A volume node as a source: what it holds, where it stands, and what speaks against fusing it.
+"""A volume node as a source: content, position, and problems that prevent fusing it.
 
 Geometry is given in RAS mm of the world: a node's IJKToRAS, then its parent transforms. Nodes are only read.
 """
@@ -17,17 +17,17 @@ from .i18n import _
 
 @dataclass(frozen=True)
 class Source:
-    """A volume node as it stands in the scene, to be fused.
+    """A volume node of the scene, as a source.
 
     Attributes:
         node: the node.
-        shown: the node of the scene that shows it: the same, or for a frame of a sequence the one that plays it.
+        shown: the node that shows it: the same, or for a frame of a sequence its proxy node.
         name: its name.
         shape: voxels along I, J, K.
         to_world: (4, 4), from (I, J, K) to RAS mm of the world.
-        modality: as given, else as the node suggests; None: the library guesses from the voxels.
-        colors: (256, 3) R, G, B of 0 to 255, in which Slicer shows a functional volume; None: gray, or no such volume.
-        modality_by: ``"user"``, or what says it, see :func:`.appearance.modality_said`; ``"values"``: colour, too.
+        modality: as given, else from the node; None: the library guesses from the voxels.
+        colors: (256, 3) R, G, B of 0 to 255, in which Slicer shows a functional volume; None: gray, or not functional.
+        modality_by: ``"user"``, or the origin, see :func:`.appearance.modality_said`; ``"values"`` includes colour.
     """
 
     node: Any
@@ -40,7 +40,7 @@ class Source:
     modality_by: str = "values"
 
     def write(self, path: Path) -> dict[str, Any]:
-        """Write the voxels as .npy; return what the process has to know of the source."""
+        """Write the voxels as .npy; return the source's description for the process."""
         np.save(path, voxels_of(self.node))
         return {"path": str(path), "affine": self.to_world.tolist(), **self._said()}
 
@@ -49,7 +49,7 @@ class Source:
 
 
 def problems_of(node: Any, letter: str) -> list[str]:
-    """Why a node cannot be fused, in sentences.
+    """Problems that prevent fusing a node, in sentences.
 
     Args:
         node: volume node, or None.
@@ -72,13 +72,13 @@ def problems_of(node: Any, letter: str) -> list[str]:
     is_colour = components in {3, 4} and kind in {"unsigned char", "unsigned short"}
     if node.IsA("vtkMRMLMultiVolumeNode") or node.IsA("vtkMRMLDiffusionWeightedVolumeNode"):
         problems.append(
-            _("{name} is 4D with {components} frames: choose one frame, as a volume of its own.").format(
+            _("{name} is 4D with {components} frames: choose one frame, as a separate volume.").format(
                 name=name, components=components
             )
         )
     elif components > 1 and not (node.IsA("vtkMRMLVectorVolumeNode") and is_colour):
         problems.append(
-            _("{name} has {components} values of type {kind} per voxel, no RGB: choose another volume.").format(
+            _("{name} has {components} values of type {kind} per voxel and is not RGB: choose another volume.").format(
                 name=name, components=components, kind=kind
             )
         )
@@ -86,14 +86,12 @@ def problems_of(node: Any, letter: str) -> list[str]:
     if transform is not None and not transform.IsTransformToWorldLinear():
         problems.append(
             _(
-                "{name} stands under the nonlinear transform '{transform}': harden it on the volume first "
+                "{name} has the nonlinear parent transform '{transform}': harden it on the volume first "
                 "(Data module, right-click on the volume's transform, Harden transform)."
             ).format(name=name, transform=transform.GetName())
         )
     elif abs(np.linalg.det((parent_matrix_of(node) @ matrix_of(node))[:3, :3])) < 1e-12:
-        problems.append(
-            _("{name} has a flat geometry, its axes span no space: repair its spacing or transform.").format(name=name)
-        )
+        problems.append(_("{name} has degenerate axes: repair its spacing or transform.").format(name=name))
     return problems
 
 
@@ -103,11 +101,11 @@ def source_of(
     """A node as a source.
 
     Args:
-        node: volume node that :func:`problems_of` finds nothing against.
-        modality: None: as the node's DICOM modality, its name, or else its colours suggest.
-        shown_as: the node of the scene that shows a frame of a sequence: its transform, name and colours count.
+        node: volume node that passes :func:`problems_of`.
+        modality: None: from the node's DICOM modality, its name, or else its colours.
+        shown_as: the proxy node of a sequence's frame, which gives transform, name and colours.
         name: None: that of the node.
-        partner: the node that it is to be fused with, see :func:`.appearance.guess_modality`.
+        partner: the other node of the pair, see :func:`.appearance.guess_modality`.
     """
     shown = shown_as or node
     colors = shown_colors_of(shown)
@@ -134,7 +132,7 @@ def matrix_of(node: Any) -> np.ndarray:
 
 
 def parent_matrix_of(node: Any) -> np.ndarray:
-    """From below a node's parent transforms, which are linear, to the world, (4, 4), RAS mm."""
+    """The product of a node's linear parent transforms, to the world, (4, 4), RAS mm."""
     transform, to_world = node.GetParentTransformNode(), vtk.vtkMatrix4x4()
     if transform is not None:
         transform.GetMatrixTransformToWorld(to_world)
@@ -146,9 +144,9 @@ def _array_of(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
 
 
 def do_overlap(source_a: Source, source_b: Source) -> bool:
-    """Whether the fields of view of two sources meet: no plane separates the two parallelepipeds."""
+    """Whether the fields of view of two sources overlap: no plane separates the two parallelepipeds."""
     boxes = [_corners(source) for source in (source_a, source_b)]
-    edges = [source.to_world[:3, :3].T for source in (source_a, source_b)]  # a row each for I, J, K
+    edges = [source.to_world[:3, :3].T for source in (source_a, source_b)]  # one row each for I, J, K
     normals = [np.cross(edge[i], edge[j]) for edge in edges for i, j in ((0, 1), (1, 2), (2, 0))]
     normals += [np.cross(one, other) for one in edges[0] for other in edges[1]]
     for normal in normals:

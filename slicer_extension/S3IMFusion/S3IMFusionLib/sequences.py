@@ -1,4 +1,4 @@
-"""Sequences of volumes (4D): their frames as sources, and the fused frames as a sequence that plays along."""
+"""Sequences of volumes (4D): their frames as sources, and the fused frames as a synchronised sequence."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from .study import put_into_study
 
 
 def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: Any = None) -> list[str]:
-    """Why a sequence cannot be fused with a sequence or a volume, in sentences.
+    """Problems that prevent fusing a sequence with a sequence or a volume, in sentences.
 
     Args:
         scene: the scene.
@@ -32,7 +32,7 @@ def problems_of_sequences(scene: Any, sequence_a: Any, source_b: Any, output: An
         output: sequence node for the result, or None.
     """
     if _new_node(scene, "vtkMRMLSequenceBrowserNode") is None:
-        return [_("Sequences cannot be fused here: Slicer's Sequences module is absent.")]
+        return [_("Sequences cannot be fused here: Slicer's Sequences module is missing.")]
     if sequence_a is None or not sequence_a.IsA("vtkMRMLSequenceNode"):
         return [_("Choose a sequence of volumes as A.")]
     if sequence_a is source_b or (output is not None and output in (sequence_a, source_b)):
@@ -64,7 +64,7 @@ def _problems_of_frames(scene: Any, sequence: Any, letter: str) -> list[str]:
     if transform is not None and not transform.IsTransformToWorldLinear():
         found = [
             *found,
-            _("'{name}' stands under the nonlinear transform '{transform}': remove it.").format(
+            _("'{name}' has the nonlinear parent transform '{transform}': remove it.").format(
                 name=proxy.GetName(), transform=transform.GetName()
             ),
         ]
@@ -72,13 +72,13 @@ def _problems_of_frames(scene: Any, sequence: Any, letter: str) -> list[str]:
 
 
 def _problems_of_moving(scene: Any, node: Any) -> list[str]:
-    """Why a node cannot be fused at all times at once: a transform above it is played from a sequence."""
+    """The problem of a node under a transform that is played from a sequence and so changes with time."""
     transform = node.GetParentTransformNode() if node is not None else None
     while transform is not None:
         if any(browser.GetSequenceNode(transform) is not None for browser in _browsers_of(scene)):
             return [
                 _(
-                    "'{name}' stands under a transform that changes with time, '{transform}': "
+                    "'{name}' has a parent transform that changes with time, '{transform}': "
                     "harden the transform on the sequence first, or remove it."
                 ).format(name=node.GetName(), transform=transform.GetName())
             ]
@@ -93,7 +93,7 @@ def frames_of(
 
     Args:
         scene: the scene.
-        sequence_a: sequence node that :func:`problems_of_sequences` finds nothing against.
+        sequence_a: sequence node that passes :func:`problems_of_sequences`.
         source_b: sequence or volume node.
         modality_a: None: guessed from the node that plays the sequence.
         modality_b: None: guessed.
@@ -125,7 +125,7 @@ def _browsers_of(scene: Any) -> list[Any]:
 
 
 def proxy_of(scene: Any, sequence: Any) -> Any:
-    """The node of the scene that shows the present frame of a sequence; None without one."""
+    """The proxy node of a sequence's current frame; None without one."""
     browser = browser_of(scene, sequence)
     return browser.GetProxyNode(sequence) if browser is not None else None
 
@@ -137,13 +137,13 @@ def put_sequence(
     sequence: Any,
     output: Any = None,
 ) -> Any:
-    """Put fused frames into the scene, as a sequence that plays along with that of the sources.
+    """Put fused frames into the scene as a sequence, synchronised with that of the sources.
 
     Args:
         scene: the scene.
         frames: voxels, as for :func:`put_fused`, and their IJKToRAS, (4, 4), below the parent transform.
         placement: name, parent transform, attributes and references of the result.
-        sequence: the sequence whose index values the result has.
+        sequence: the sequence that gives the index values.
         output: sequence node to fill; None: a new one.
 
     Returns:
@@ -169,7 +169,7 @@ def put_sequence(
 
 
 def _play(scene: Any, output: Any, placement: Placement, sequence: Any) -> None:
-    """Let the browser that plays the source play the result too; make one where there is none."""
+    """Add the result to the browser that plays the source; create one if there is none."""
     browser = browser_of(scene, sequence)
     if browser is None:
         browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(output.GetName()))
@@ -184,7 +184,7 @@ def _play(scene: Any, output: Any, placement: Placement, sequence: Any) -> None:
 
 
 def _new_node(scene: Any, class_name: str) -> Any:
-    """A node outside the scene; None for a class that this Slicer does not know."""
+    """A node outside the scene; None for a class unknown to this Slicer."""
     node = scene.CreateNodeByClass(class_name)
     if node is not None:
         node.UnRegister(None)

@@ -1,4 +1,4 @@
-"""What a user chooses for a fusion, as plain values."""
+"""The user's choices for a fusion, as plain values."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -23,26 +23,26 @@ class FusionSettings:
     """The settings of a fusion; the defaults are those of ``s3im fuse``.
 
     Args:
-        reference: whose grid the result has: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
+        reference: grid of the result: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
         plane: plane of the slices: ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``"in-plane"``.
         modality_a: ``"ct"``, ``"mr"``, ``"pet"``, ``"spect"``, ``"us"``, ``"dose"``, ``"generic"``; None: guessed
             from the node.
         modality_b: the same for B.
-        register: bring B into register with A first: ``"none"``, ``"rigid"`` or ``"affine"``.
+        register: register B to A first: ``"none"``, ``"rigid"`` or ``"affine"``.
         window: range of a CT in HU: ``"auto"``, brain for a head and soft tissue for a body; ``"brain"``,
             ``"soft_tissue"``, ``"bone"``, ``"full"``, ``"brain+bone"``, ``"LOWER,UPPER"``, or ``"display"``, the window
-            in which Slicer shows the CT.
+            displayed in Slicer.
         range_a: the values of A that become 0 and 1, ``"LOWER,UPPER"`` in the volume's unit; None: by its modality.
         range_b: the same for B.
         color: what colour shows: ``"auto"``, the uptake of a PET or SPECT, or ``"b"``, volume B, whatever it is.
-        color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colour
-            in which Slicer shows it, if its hues can show uptake, else the library's.
+        color_map: colour of a PET or SPECT: a colour map of matplotlib, or a text file of R G B rows; None: the colours
+            displayed in Slicer, if their hues can show uptake, else the library's.
         color_model: how a PET or SPECT is coloured: ``"lab"``, uptake by hue and anatomy by lightness, or ``"ycbcr"``.
-        gray: leave the colour out of the result.
+        gray: write a result without colour.
         device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
-        slice_batch: slices that the network sees at once; halved when the memory is too small.
+        slice_batch: slices in one batch of the network; halved if memory is short.
         task: which weights to use: one of :data:`TASKS`; ``"auto"``: by the modalities.
-        weights: a file of weights instead of the task's; None: those that come with the extension.
+        weights: a weights file instead of the task's; None: those of the extension.
 
     Raises:
         ValueError: if ``reference``, ``register``, ``task`` or ``slice_batch`` is none of these.
@@ -76,7 +76,7 @@ class FusionSettings:
             raise ValueError(f"slice_batch must be at least 1, got {self.slice_batch}")
 
     def as_json(self) -> str:
-        """The settings as JSON text, of a file its name only."""
+        """The settings as JSON text, with only the names of files."""
         values: dict[str, Any] = asdict(self)
         for name in ("weights", "color_map"):
             values[name] = Path(values[name]).name if values[name] else None

@@ -1,4 +1,4 @@
-"""From what was chosen in the panel to a run: volumes or their sequences, and the node for the result."""
+"""Start a run from the panel's choices: volumes or their sequences, and the node for the result."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .run import FusionRun
 
 
 def start_chosen(logic: FusionLogic, chosen: FusionParameters) -> FusionRun:
-    """Start to fuse what was chosen; the result of other sources is not filled anew.
+    """Start the chosen fusion; a result of other sources is not overwritten.
 
     Raises:
         FusionError: as :meth:`FusionLogic.start`.
@@ -23,18 +23,20 @@ def start_chosen(logic: FusionLogic, chosen: FusionParameters) -> FusionRun:
         source_b = sequence_of(chosen.source_b) or chosen.source_b
         output = _output_of(sequence_of(chosen.fused), sequence_a, source_b)
         return logic.start_sequence(sequence_a, source_b, output, settings)
-    output = chosen.fused if sequence_of(chosen.fused) is None else None  # else lost at the next time point
+    output = (
+        chosen.fused if sequence_of(chosen.fused) is None else None
+    )  # a proxy node would lose it at the next time point
     output = _output_of(output, chosen.source_a, chosen.source_b)
     return logic.start(chosen.source_a, chosen.source_b, output, settings)
 
 
 def problems_of_chosen(logic: FusionLogic, chosen: FusionParameters) -> list[str]:
-    """What speaks against fusing what was chosen, in sentences."""
+    """Problems of the chosen fusion, in sentences."""
     return logic.check(chosen.source_a, chosen.source_b, fusion_settings(chosen), chosen.fused)
 
 
 def memory_text(logic: FusionLogic, chosen: FusionParameters) -> str:
-    """About how much memory the fusion of what was chosen takes, in words; empty without a volume."""
+    """The approximate memory of the chosen fusion, in words; empty without a volume."""
     reference = chosen.source_b if chosen.reference.value == "b" else chosen.source_a
     if reference is None or reference.GetImageData() is None:
         return ""
@@ -49,11 +51,11 @@ def sequence_of(node: Any) -> Any:
 
 
 def _output_of(node: Any, source_a: Any, source_b: Any) -> Any:
-    """The node to fill; None, for a new one, in place of the result of other sources."""
+    """The node to fill; None, for a new one, if it is the result of other sources."""
     return node if node is not None and (not is_result(node) or is_result_of(node, source_a, source_b)) else None
 
 
 def is_image(node: Any) -> bool:
-    """Whether a volume node can be chosen without being asked for: shown to the user, an image, and not empty."""
-    is_hidden = bool(node.GetHideFromEditors())  # as those that other modules keep for themselves
+    """Whether a volume node can be chosen automatically: visible to the user, an image, and not empty."""
+    is_hidden = bool(node.GetHideFromEditors())  # such as internal nodes of other modules
     return not is_hidden and not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None

@@ -1,4 +1,4 @@
-"""Where a fused volume goes in the patient's study, and what Slicer's DICOM export is to write about it.
+"""The place of a fused volume in the patient's study, and its tags for Slicer's DICOM export.
 
 Slicer's exporter (DICOMScalarVolumePlugin, CreateDICOMSeries) takes the tags of a series from attributes of its
 subject-hierarchy item, and those of patient and study from the items above.
@@ -19,10 +19,10 @@ _LARGEST_SERIES = 2**31 - 1
 
 
 def home_of(reference: Source, other: Source) -> int:
-    """Subject-hierarchy item under which the result goes: that of the reference, else the study of the other source.
+    """Parent item of the result in the subject hierarchy: that of the reference, else the study of the other source.
 
     Returns:
-        The item; 0 where there is no subject hierarchy, or the reference has no item in it and the other no study.
+        The item; 0 without a subject hierarchy, or if the reference has no item in it and the other no study.
     """
     hierarchy, item = hierarchy_item(reference.shown)
     if hierarchy is None:
@@ -38,10 +38,10 @@ def series_tags(reference: Source, name: str) -> dict[str, str]:
     """DICOM tags of the fused series.
 
     The modality is "SC": CreateDICOMSeries refuses "OT", and would store it as CT with HU; for "SC" it writes a
-    Secondary Capture. Number and frame of reference follow from those of the reference, where it has any.
+    Secondary Capture. Number and frame of reference follow from those of the reference, if it has any.
 
     Args:
-        reference: the source whose grid the result has.
+        reference: the source that gives the grid of the result.
         name: of the fused volume.
     """
     hierarchy, item = hierarchy_item(reference.shown)
@@ -62,11 +62,11 @@ def series_tags(reference: Source, name: str) -> dict[str, str]:
 
 
 def put_into_study(node: Any, home: int, tags: Mapping[str, str]) -> None:
-    """Put a node under an item of the subject hierarchy, and give its own item the DICOM tags.
+    """Put a node under an item of the subject hierarchy, and set the DICOM tags on the node's item.
 
     Args:
         node: the volume node.
-        home: the item above; 0: where the node is.
+        home: the parent item; 0: keep the current one.
         tags: DICOM tags by name, without prefix.
     """
     hierarchy, item = hierarchy_item(node)

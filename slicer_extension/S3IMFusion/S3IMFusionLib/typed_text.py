@@ -1,7 +1,7 @@
-"""A line of text in the panel that can be edited anywhere.
+"""A line edit of the panel that keeps the cursor position.
 
-Slicer's parameter node wrapper writes every field back at each change of the node, also the text that is being typed,
-and so moves the cursor to its end.
+Slicer's parameter node wrapper writes every field back on each change of the node, including text being typed, which
+moves the cursor to the end.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from .parameters import FusionParameters
 
 
 class TypedText:
-    """Keeps a line of text and a field of the parameter node the same.
+    """Synchronises a line edit with a field of the parameter node.
 
     Args:
         edit: QLineEdit.
-        name: of the field, a text.
+        name: of the text field.
     """
 
     def __init__(self, edit: Any, name: str) -> None:
@@ -23,16 +23,16 @@ class TypedText:
         edit.connect("textChanged(QString)", self.onChanged)
 
     def show(self, parameters: FusionParameters | None) -> None:
-        """Shows the text of the parameter node, where it is another.
+        """Shows the text of the parameter node if it differs.
 
         Args:
-            parameters: gets what the user types from now on; None: nothing does.
+            parameters: receives the typed text from now on; None: nothing does.
         """
         self._parameters = parameters
         if parameters is not None and self._edit.text != getattr(parameters, self._name):
             self._edit.text = getattr(parameters, self._name)
 
     def onChanged(self, text: str) -> None:
-        """Keeps the text in the parameter node."""
+        """Stores the text in the parameter node."""
         if self._parameters is not None and text != getattr(self._parameters, self._name):
             setattr(self._parameters, self._name, text)

@@ -1,4 +1,4 @@
-"""The module's panel. It shows and asks; the logic computes."""
+"""The module's panel. It handles display and input; the logic computes."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ POLL_MS = 100
 
 
 class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel; the module's own class says how its logic is made."""
+    """The panel; the module's own class creates its logic."""
 
     def __init__(self, parent: Any = None) -> None:
         self.logic: Any = None
@@ -40,7 +40,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._run: FusionRun | None = None
         self._run_parameters: FusionParameters | None = None
         self.devices: DeviceChooser | None = None
-        super().__init__(parent)  # Slicer's base classes pass on to each other; without a parent this calls setup()
+        super().__init__(parent)  # Slicer's base classes call each other; without a parent this calls setup()
 
     def make_logic(self) -> FusionLogic:
         """The logic of this scene, with ``getParameterNode()``."""
@@ -81,7 +81,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """Ends what runs, when Slicer closes or the module is reloaded."""
+        """Ends a run when Slicer closes or the module is reloaded."""
         self.timer.stop()
         if self._run is not None:
             self._run.cancel()
@@ -99,7 +99,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._set_parameter_node(None)
 
     def onSceneStartClose(self, _caller: Any = None, _event: Any = None) -> None:
-        """The volumes go away: so does the run on them."""
+        """The volumes are removed, and with them the run."""
         if self._run is not None:
             self._run.cancel()
             self._finish()
@@ -114,7 +114,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def onSceneStartImport(self, _caller: Any = None, _event: Any = None) -> None:
-        """The parameter node is about to be replaced by one that may have choices of a newer version."""
+        """The parameter node is being replaced by one that may have choices of a newer version."""
         self._set_parameter_node(None)
 
     def onSceneEndImport(self, _caller: Any = None, _event: Any = None) -> None:
@@ -125,7 +125,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.updatePanel()
 
     def initializeParameterNode(self) -> None:
-        """Shows the choices that are saved in the scene; chooses the first two volumes if nothing was chosen yet."""
+        """Shows the choices saved in the scene; selects the first two volumes if nothing was chosen yet."""
         node = self.logic.getParameterNode()
         is_new = not node.GetParameter("device")
         unknown = set_back_unknown_choices(node)
@@ -142,18 +142,20 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._report_unknown_choices(unknown)
 
     def _report_missing_weights(self) -> None:
-        """Says in sight why Apply is off: the choice of weights may be folded away."""
+        """Shows visibly why Apply is disabled, since the choice of weights may be collapsed."""
         if self.parameters is not None and (problem := problem_of_weights(self.parameters.weights)):
             self.ui.statusLabel.text = problem
 
     def _report_unknown_choices(self, names: list[str]) -> None:
         if names:
             labels = ", ".join(getattr(self.ui, f"{name}Label").text.rstrip(":") for name in names)
-            text = _("A newer S3IMFusion saved this scene, with choices that this one does not know; set back: {names}")
+            text = _(
+                "A newer S3IMFusion saved this scene, with choices that this version does not know; reset: {names}"
+            )
             self.ui.statusLabel.text = text.format(names=labels)
 
     def _refill_view(self) -> None:
-        """Shows again what a scene was saved with: the registered B in the fusion view is not saved."""
+        """Restores the registered B in the fusion view, which is not saved with the scene."""
         if self.parameters is not None and self.view.is_shown and not self.view.is_filled:
             self._show_view(self.parameters)
 
@@ -183,13 +185,13 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.updatePanel()
 
     def onCancelButton(self, _checked: bool = False) -> None:
-        """Stops what runs."""
+        """Cancels the run."""
         if self._run is not None:
             self._run.cancel()
             self._finish()
 
     def onTimer(self) -> None:
-        """Looks how far the run is."""
+        """Polls the run."""
         if self._run is None:
             self._look_for_devices()
             return
@@ -216,7 +218,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._show_view(chosen)
 
     def onViewButton(self, _checked: bool = False) -> None:
-        """Goes to the fusion view, or back."""
+        """Switches to the fusion view, or back."""
         if self.view.is_shown:
             self.view.leave()
         else:
@@ -228,7 +230,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.view.show(chosen.source_a, chosen.source_b, chosen.fused, chosen.plane.value, chosen.fade)
 
     def onAdvancedCollapsed(self, collapsed: bool) -> None:
-        """Asks once what there is to compute on; the answer comes when torch is loaded, and is not waited for."""
+        """Requests the devices once, without waiting for the answer, which comes when torch is loaded."""
         if collapsed or self._run is not None:
             return
         with slicer.util.tryWithErrorDisplay(_("The devices could not be listed.")):
@@ -243,14 +245,14 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.timer.stop()
 
     def onDeviceChanged(self, index: int) -> None:
-        """Keeps the choice in the parameter node."""
+        """Stores the choice in the parameter node."""
         device = self.devices.name_at(index)
         if self.parameters is not None and device not in (None, self.parameters.device):
             self.parameters.device = device
             remember_device(device)
 
     def updatePanel(self, _caller: Any = None, _event: Any = None) -> None:
-        """Shows what can be done now, and says why where it cannot."""
+        """Updates the enabled state of the controls, with the reasons if Apply is disabled."""
         if slicer.mrmlScene.IsBatchProcessing():
             return
         chosen, is_running = self.parameters, self._run is not None

@@ -1,7 +1,7 @@
-"""The main program of the process that computes: it knows torch and ``monai_s3im``, and nothing of Slicer.
+"""The main program of the computing process, which uses torch and ``monai_s3im`` but not Slicer.
 
 ``python worker_main.py LIBRARY FOLDER [IDLE]``: LIBRARY is the folder of ``monai_s3im``, FOLDER the private folder for
-volumes, which is removed at the end: when the other side is gone, and after IDLE seconds with nothing to do.
+volumes, which is removed at the end: when the other side has ended, or after IDLE idle seconds.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ Request = dict[str, Any]
 _LONGEST_SENTENCE = 1000  # letters
 _REMOVALS = 50
 _PAUSE_S = 0.1
-_DISPLAYED = "displayed.txt"  # as run.py writes it
-_NOT_OF_THE_RESULT = "monai_s3im.inferers"  # warns of the memory, whose size changes no voxel
+_DISPLAYED = "displayed.txt"  # written by run.py
+_NOT_OF_THE_RESULT = "monai_s3im.inferers"  # memory warnings, which do not concern the voxels
 
 
 class Channel:
-    """Where replies go: the stdout that the process was started with; what libraries print goes to stderr."""
+    """The channel for replies: the original stdout of the process; library output goes to stderr."""
 
     def __init__(self) -> None:
         self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -36,14 +36,14 @@ class Channel:
         self.request_id = 0
 
     def send(self, event: str, **content: Any) -> None:
-        """Send a reply to the request that is being worked on."""
+        """Send a reply to the current request."""
         with contextlib.suppress(BrokenPipeError):
             self._stream.write(json.dumps({"id": self.request_id, "event": event, **content}) + "\n")
             self._stream.flush()
 
 
 class LogToChannel(logging.Handler):
-    """Sends what the library logs, and says which lines warn of the result."""
+    """Forwards the library's log, and marks the lines that are cautions about the result."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(logging.INFO)
@@ -56,14 +56,14 @@ class LogToChannel(logging.Handler):
 
 
 def main() -> None:
-    """Answer requests until stdin is closed, which also happens when the other side is killed, or none has come."""
+    """Answer requests until stdin is closed, also because the other side was killed, or until idle too long."""
     channel = Channel()
     library, folder = sys.argv[1], Path(sys.argv[2])
     idle_s = float(sys.argv[3]) if len(sys.argv) > 3 else None
-    sys.path[0] = library  # in place of the folder of this file
+    sys.path[0] = library  # instead of the folder of this file
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, folder), daemon=True).start()
-    with contextlib.suppress(Exception):  # reported when it is asked for
+    with contextlib.suppress(Exception):  # reported on request
         import monai_s3im.pipeline  # noqa: F401
     logger = logging.getLogger("monai_s3im")
     logger.setLevel(logging.INFO)
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _next_request(requests: "queue.SimpleQueue[Request]", folder: Path, idle_s: float | None) -> Request:
-    """The next request; ends the process where none comes in time, unless volumes are being written for one."""
+    """The next request; ends the process if none comes in time, unless volumes are being written for one."""
     while True:
         try:
             return requests.get(timeout=idle_s)
@@ -100,9 +100,9 @@ def _receive(requests: "queue.SimpleQueue[Request]", folder: Path) -> None:
 
 
 def _end(folder: Path) -> NoReturn:
-    """End the process, whatever it is doing, and remove its folder."""
+    """End the process immediately, and remove its folder."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # Windows removes no log that is open
+    for stream in (1, 2):  # Windows cannot remove an open log
         os.dup2(nowhere, stream)
     for _attempt in range(_REMOVALS):  # the other thread may still write into it
         shutil.rmtree(folder, ignore_errors=True)
@@ -135,10 +135,10 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
             from (I, J, K) to RAS mm, ``modality`` and, for the record, ``modality_by``, as
             :attr:`monai_s3im.record.SourceRecord.modality_from`; ``settings`` of :class:`monai_s3im.pipeline.Fuser`;
             ``output``, a .nii file.
-        channel: gets the progress, in slices.
+        channel: receives the progress, in slices.
 
     Returns:
-        ``record``, the library's record of the fused volume; ``seconds`` of the parts.
+        ``record``, the library's record of the fused volume; ``seconds``, the time of the parts.
     """
     begin = time.perf_counter()
     from monai_s3im.pipeline import Fuser
@@ -155,13 +155,13 @@ def fuse(request: Request, channel: Channel) -> dict[str, Any]:
     assert record is not None  # noqa: S101
     moved = replace(record.registration, file=None, file_sha256=None) if record.registration else None
     sources = {f"image_{source}": _source_record(record, request, source) for source in "ab"}
-    # the files are removed now
+    # the files can be removed now
     kept = replace(record, fused=None, fused_sha256=None, registration=moved, sources=sources)
     return {"record": kept.as_json(), "seconds": seconds}
 
 
 def _with_fit_colors(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings; colours of the display that cannot show uptake by hue give way to the library's."""
+    """The settings; displayed colours that cannot show uptake by hue are replaced by the library's."""
     from monai_s3im.functional import hue_arc
     from monai_s3im.transforms.color_map import map_colors
 
@@ -172,7 +172,7 @@ def _with_fit_colors(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source_record(record: Any, request: Request, source: str) -> Any:
-    """What is recorded of a source, with who said its modality: the library was given it in any case."""
+    """The record of a source, with the original origin of its modality, which the library always gets as given."""
     found, said_by = record.sources[f"image_{source}"], request[source].get("modality_by")
     if said_by is None or request[source]["modality"] is None:
         return found
@@ -186,7 +186,7 @@ def _send_slices(channel: Channel, _step: str, done: int, total: int) -> None:
 
 
 def _read_source(source: dict[str, Any]) -> Any:
-    """The volume as the library's reader gives it: (1 or 3, I, J, K), float32 unless it is colour."""
+    """The volume in the form of the library's reader: (1 or 3, I, J, K), float32 unless it is colour."""
     import numpy as np
     import torch
     from monai.data import MetaTensor

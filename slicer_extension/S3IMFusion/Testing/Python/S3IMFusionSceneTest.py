@@ -1,4 +1,4 @@
-"""Run by ctest in a real Slicer: what the module does to a scene without computing anything."""
+"""Run by ctest in a real Slicer: the module's effect on a scene, without computing."""
 
 import tempfile
 import unittest
@@ -19,7 +19,7 @@ class S3IMFusionSceneTest(unittest.TestCase):
         slicer.mrmlScene.Clear()
 
     def test_the_choices_survive_saving_and_loading_the_scene(self) -> None:
-        """What was chosen is chosen again."""
+        """The choices are restored."""
         FusionParameters(S3IMFusionLogic().getParameterNode()).reference = Reference.FINER
         with tempfile.TemporaryDirectory() as folder:
             scene = str(Path(folder) / "scene.mrb")
@@ -29,7 +29,7 @@ class S3IMFusionSceneTest(unittest.TestCase):
         self.assertEqual(FusionParameters(S3IMFusionLogic().getParameterNode()).reference, Reference.FINER)
 
     def test_the_same_volume_twice_is_refused(self) -> None:
-        """The logic says so before anything runs."""
+        """The logic refuses it before anything runs."""
         with tempfile.TemporaryDirectory() as folder:
             volume = slicer.util.loadVolume(str(write_sample_data(Path(folder))[0]))
         self.assertTrue(S3IMFusionLogic().check(volume, volume))
