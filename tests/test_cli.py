@@ -59,11 +59,11 @@ def test_train_by_the_second_recipe_begins_with_the_weights_of_the_first(data_se
             torch.testing.assert_close(trained[name], first[name])
 
 
-def test_train_names_a_config_that_is_not_there(data_set, tmp_path):
+def test_train_names_a_config_that_is_missing(data_set, tmp_path):
     assert "gone.json is neither" in train(data_set, tmp_path, "--config", "gone.json", code=2).stderr
 
 
-def test_train_names_a_data_set_that_is_not_there(tmp_path):
+def test_train_names_a_data_set_that_is_missing(tmp_path):
     result = train(tmp_path / "gone", tmp_path, code=2)
     assert result.stderr.startswith("error: ")
     assert str(tmp_path / "gone") in result.stderr
@@ -76,7 +76,7 @@ def test_train_names_what_it_cannot_resume_from(data_set, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["--epochs"], ["epochs", "3"]])
-def test_train_refuses_what_is_no_override(arguments):
+def test_train_refuses_what_is_not_an_override(arguments):
     assert "is no --ID VALUE" in s3im("train", *arguments, code=2).stderr
 
 
@@ -102,7 +102,7 @@ def test_train_refuses_an_id_that_the_config_lacks(name, said, tmp_path):
         (["--loss#gamma_4", 5], "did you mean --loss#gamma_3?"),
         (["--train#trianer#max_epochs", 5], "did you mean --train#trainer?"),
         (["--trainer::max_epochs", 2], "did you mean --train#trainer#max_epochs?"),
-        (["--network_def#in_channels", 3], "the network takes 3 sources, and the data has 2 (image_a, image_b)"),
+        (["--network_def#in_channels", 3], "the network takes 3 sources, but the data has 2 (image_a, image_b)"),
         (["--train#handlers#9", 5], "--train#handlers#9 is not an id of the config"),
         (["--epochs", 0], "--epochs 0 cannot be used: give a whole number, 1 or more"),
         (["--epochs", "many"], "--epochs many cannot be used"),
@@ -193,7 +193,7 @@ def test_data_list_names_each_pair_with_its_section(data_set):
     assert [line.split("\t")[:2] for line in lines] == [["training", str(i)] for i in range(3)] + [["validation", "3"]]
 
 
-def test_data_check_tells_every_problem_at_once(data_set):
+def test_data_check_reports_every_problem_at_once(data_set):
     assert s3im("data", "check", data_set).output.startswith("4 pairs, 0 problems")
     (data_set / "image_b" / "0.png").unlink()
     Image.new("L", (5, 5), 3).save(data_set / "image_b" / "1.png")
@@ -208,7 +208,7 @@ def test_data_names_a_folder_that_holds_nothing(command, tmp_path):
     assert str(tmp_path) in s3im("data", command, tmp_path, code=2).stderr
 
 
-def test_the_version_is_told():
+def test_the_version_is_reported():
     assert s3im("--version").output == f"{__version__}\n"
 
 

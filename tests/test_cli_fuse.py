@@ -76,7 +76,7 @@ MISTAKES = {
     "jpeg": (["a.png", "b.png", "-o", "out.jpg"], "would lose detail as JPEG: name it out.png"),
     "a DICOM file": (["a.png", "b.png", "-o", "out.dcm"], "out.dcm would be one DICOM file: add --dicom"),
     "file as folder": (["a.png", "b.png", "-o", "file/out.png"], "file is a file): choose another folder"),
-    "output is a source": (["a.png", "b.png", "-o", "b.png"], "b.png is itself to be fused"),
+    "output is a source": (["a.png", "b.png", "-o", "b.png"], "b.png is one of the inputs"),
     "weights missing": (["a.png", "b.png", "-o", "out.png", "--weights", "none.pt"], "none.pt does not exist: name a"),
     "weights damaged": (["a.png", "b.png", "-o", "out.png", "--weights", "damaged.pt"], "damaged.pt holds no weights"),
     "weights of another": (["a.png", "b.png", "-o", "out.png", "--weights", "other.pt"], "other.pt holds no weights"),
@@ -98,7 +98,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(images, monkeypatch, arguments, words):
+def test_a_mistake_is_reported_in_one_sentence_and_leaves_nothing(images, monkeypatch, arguments, words):
     monkeypatch.chdir(images)
     before = files_in(images)
     device = [] if "--device" in arguments or not arguments else ["--device", "cpu"]
@@ -112,7 +112,7 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(images, monkeypatc
     assert files_in(images) == before
 
 
-def test_all_that_is_wrong_with_a_pair_is_told_at_once(images):
+def test_all_that_is_wrong_with_a_pair_is_reported_at_once(images):
     result = run(images / "none.png", images / "4d.nii.gz", "-o", images / "out.png", "--modality-a", "xray")
     assert result.exit_code == 2
     errors = result.stderr.splitlines()
@@ -127,7 +127,7 @@ def test_unknown_options_are_refused_by_name():
     assert "--colour" in result.stderr
 
 
-def test_a_read_only_folder_is_told_before_anything_is_computed(images, monkeypatch):
+def test_a_read_only_folder_is_reported_before_anything_is_computed(images, monkeypatch):
     def read_only(**arguments):
         raise OSError(30, "Read-only file system")
 
@@ -139,7 +139,7 @@ def test_a_read_only_folder_is_told_before_anything_is_computed(images, monkeypa
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_told(images):
+def test_a_folder_without_permission_is_reported(images):
     images.chmod(0o555)
     result = run(images / "a.png", images / "b.png", "-o", images / "out.png", "--device", "cpu")
     images.chmod(0o755)
@@ -162,7 +162,7 @@ def test_pairs_that_cannot_be_registered_are_refused(images, tmp_path):
     (tmp_path / "t.tfm").write_text("")
     many = run(images, images, "-o", tmp_path / "out", "--transform", tmp_path / "t.tfm")
     assert many.exit_code == 2
-    assert "--transform is the movement of one pair" in many.output
+    assert "--transform belongs to one pair" in many.output
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.png").exists()
 
@@ -218,7 +218,7 @@ def test_a_list_gives_png_for_pictures_and_nifti_for_volumes(images, tmp_path):
     assert files_in(tmp_path / "out") == ["deep.json", "deep.nii.gz", "flat.json", "flat.png", "summary.csv"]
 
 
-def test_bad_cases_are_told_by_name_and_the_rest_is_done(images, tmp_path):
+def test_bad_cases_are_reported_by_name_and_the_rest_is_done(images, tmp_path):
     rows = ["early,a.png,none.png", "good,a.png,b.png", "late,a.nii.gz,cut.nii.gz", "too,a.nii.gz,b.nii.gz"]
     result = run("--pairs", a_list(images, *rows), "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 1
@@ -280,18 +280,18 @@ def test_a_folder_that_is_fused_with_itself_is_warned_about(tmp_path):
     for name in ("1.png", "2.png"):
         write_picture(tmp_path / "mr" / name, 0)
     result = run(tmp_path / "mr", tmp_path / "mr", "-o", tmp_path / "out")
-    warning = f"warning: in all 2 pairs image A and image B are one file, such as {tmp_path / 'mr' / '1.png'}\n"
+    warning = f"warning: in all 2 pairs image A and image B are the same file, such as {tmp_path / 'mr' / '1.png'}\n"
     assert warning in result.stderr
 
 
 def test_one_image_twice_is_warned_about_by_name(images, tmp_path, caplog):
     a, b = images / "a.png", images / "b.png"
     run(a, a, "-o", tmp_path / "one.png")
-    warning = "a.png is image A and image B: name two images"
+    warning = "a.png is both image A and image B: name two images"
     assert warning in caplog.messages
     assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))["warnings"] == [warning]
     path = a_list(images, "same,a.png,a.png", "good,a.png,b.png")
-    warning = "warning: in 1 of 2 pairs image A and image B are one file, such as same\n"
+    warning = "warning: in 1 of 2 pairs image A and image B are the same file, such as same\n"
     assert warning in run("--pairs", path, "-o", tmp_path / "out").stderr
     assert "warning" not in run(a, b, "-o", tmp_path / "two.png").stderr
 
@@ -304,9 +304,7 @@ def test_what_will_be_replaced_is_said_before_the_work(images, tmp_path):
     path, out = a_list(images, "one,a.png,b.png", "two,b.png,a.png"), tmp_path / "out"
     assert "already" not in run("--pairs", path, "-o", out).stderr
     (out / "two.png").unlink()
-    note = (
-        f"note: 1 of 2 results are in {out} already and will be replaced, such as one; --resume keeps what is finished"
-    )
+    note = f"note: 1 of 2 results already exist in {out} and will be replaced, such as one; --resume keeps what is fin"
     assert note in run("--pairs", path, "-o", out).stderr
     assert "already" not in run("--pairs", path, "-o", out, "--resume").stderr
 
@@ -439,7 +437,7 @@ def test_one_pair_may_have_names_that_could_not_name_an_output(tmp_path, monkeyp
     assert result.exit_code == 0, result.output
 
 
-def test_a_path_that_is_too_long_is_told_in_one_sentence(images, tmp_path):
+def test_a_path_that_is_too_long_is_reported_in_one_sentence(images, tmp_path):
     long = "n" * 300 + ".nii.gz"
     for arguments in (
         [images / "a.nii.gz", images / long, "-o", images / "out.nii.gz"],
@@ -475,7 +473,7 @@ def test_a_locked_folder_fails_its_pair_and_no_other(images, tmp_path, monkeypat
         assert result.stderr.startswith("error: ")
 
 
-def test_a_name_that_is_no_text_is_escaped(images, monkeypatch):
+def test_a_name_that_is_not_text_is_escaped(images, monkeypatch):
     output = os.fsdecode(os.fsencode(images) + b"/out\xff.png")
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
     monkeypatch.setattr(sys, "stdout", stdout)

@@ -60,7 +60,7 @@ def test_a_study_given_for_a_volume_is_refused_with_its_series(study):
     assert "2 DICOM series in its subfolders" in result.output
 
 
-def test_the_frames_of_files_are_listed_with_what_tells_them_apart(tmp_path):
+def test_the_frames_of_files_are_listed_with_their_labels(tmp_path):
     frames = np.random.default_rng(0).random((4, 5, 6, 3)).astype(np.float32)
     series = nib.Nifti1Image(frames, np.eye(4))
     series.header.set_zooms((1, 1, 1, 2.5))

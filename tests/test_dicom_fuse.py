@@ -70,7 +70,7 @@ def test_list_of_pairs_takes_series(series):
     assert nothing_planted_in(result.output.encode())
 
 
-def test_no_message_about_a_damaged_or_odd_file_tells_the_patients_data(series, caplog, capfd):
+def test_no_message_about_a_damaged_or_odd_file_reports_the_patients_data(series, caplog, capfd):
     for damage in (400, 600, 800, 1000):
         file = series / "mr" / "m3.dcm"
         content = file.read_bytes()

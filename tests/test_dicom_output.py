@@ -192,12 +192,12 @@ def test_a_series_is_not_written_over_a_source(sources, tmp_path, named):
     assert contents(tmp_path) == before
 
 
-def test_series_of_two_patients_or_frames_are_told_of_without_a_name(tmp_path):
+def test_series_of_two_patients_or_frames_are_reported_without_a_name(tmp_path):
     values, of_mr = np.rint(blobs(SIZE) * 800), np.rint(blobs(SIZE, 1) * 800)
     make_series(tmp_path, "mr", of_mr)
     make_series(tmp_path, "ct", values)
     make_series(tmp_path / "other", "ct", values, PatientID="PLANTED-OTHER", FrameOfReferenceUID=FRAMES["mr"])
-    frames, patients = "mr and ct lie in different frames of reference", "mr and ct name different patients"
+    frames, patients = "mr and ct have different frames of reference", "mr and ct have different patient IDs"
 
     def warnings(image_b, **settings):
         fuse(tmp_path / "mr", image_b, tmp_path / "out.nii.gz", device="cpu", **settings)

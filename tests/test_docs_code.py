@@ -163,7 +163,7 @@ def test_the_code_of_the_page_runs_with_its_slow_blocks(page, your_files):
     assert run_page(page, with_slow=True) > 0
 
 
-def test_a_block_that_fails_is_told(your_files):
+def test_a_block_that_fails_is_reported(your_files):
     with pytest.raises(AssertionError, match=r"none\.png does not exist"):
         run_shell("s3im fuse none.png none2.png -o out.png  # comment\n")
     with pytest.raises(subprocess.CalledProcessError):

@@ -93,7 +93,7 @@ def test_a_damaged_file_of_weights_is_named_and_the_others_are_well(bundle):
     assert set(found.values()) == {"ok"}
 
 
-def test_weights_that_give_another_image_are_told_though_their_sha256_is_listed(bundle):
+def test_weights_that_give_another_image_are_reported_though_their_sha256_is_listed(bundle):
     file = bundle / "models" / "model.pt"
     state = torch.load(file, weights_only=True)
     state["stem.weight"] *= 1.05
@@ -114,7 +114,7 @@ def test_missing_weights_are_named(bundle):
 
 def test_other_weights_in_the_folder_are_noted(bundle):
     shutil.copy(bundle / "models" / "model.pt", bundle / "models" / "mine.pt")
-    assert ("note", "mine.pt is not of this package") in function.weights(bundle / "models")
+    assert ("note", "mine.pt is not part of this package") in function.weights(bundle / "models")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '{"model.pt": {}}'])
@@ -194,7 +194,7 @@ def update_weights():
     return run_path(str(ROOT / ".ci" / "weights.py"))["update_weights"]
 
 
-def test_renewed_weights_are_checked_by_their_own_manifest(update_weights, bundle, tmp_path):
+def test_updated_weights_are_checked_by_their_own_manifest(update_weights, bundle, tmp_path):
     models = bundle / "models"
     state = torch.load(models / "model.pt", weights_only=True)
     state["stem.weight"] *= 1.05

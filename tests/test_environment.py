@@ -87,13 +87,13 @@ def test_a_named_index_is_the_only_one_that_is_asked(machine, monkeypatch):
     assert pip.asked == [("https://packages.example/simple", PINNED)]
 
 
-def test_a_pytorch_that_is_there_stays(machine):
+def test_an_installed_pytorch_stays(machine):
     machine("linux")
     TOOL["install_torch"](pip := Pip(installed="2.9.1+cu130"))
     assert pip.asked == []
 
 
-def test_a_pytorch_that_came_from_here_is_renewed_when_the_constraints_name_another(machine):
+def test_a_pytorch_that_came_from_here_is_updated_when_the_constraints_name_another(machine):
     machine("linux")
     pip = Pip("configured", installed="2.12.0+cpu")
     pip.read = {"torch": "torch==2.12.0"}
@@ -166,7 +166,7 @@ def test_uv_is_asked_where_pip_has_more_places_to_look(environment, monkeypatch)
     assert environment.has_uv() is True
 
 
-def test_the_constraints_name_the_pytorch_that_is_there(environment, monkeypatch):
+def test_the_constraints_name_the_installed_pytorch(environment, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(environment, "version_of", lambda package: "2.9.1+cu130")
     assert "\ntorch==2.9.1\n" in environment.constraints()

@@ -156,7 +156,7 @@ def test_plain_tensors_and_arrays_are_fused_as_metatensors_are(fuser, kind, shap
     assert torch.equal(plain.affine, torch.eye(4, dtype=plain.affine.dtype))
 
 
-def test_the_record_tells_how_the_image_was_made(fuser, volumes, tmp_path):
+def test_the_record_reports_how_the_image_was_made(fuser, volumes, tmp_path):
     fuser(*volumes, tmp_path / "out.nii.gz", "mr", "pet")
     record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert record["fused"] == "out.nii.gz"
@@ -267,7 +267,7 @@ def test_neither_image_nor_record_is_left_when_the_image_cannot_be_written(fuser
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_images_too_large_for_the_device_are_told_in_a_sentence(fuser, pictures, monkeypatch):
+def test_images_too_large_for_the_device_are_reported_in_one_sentence(fuser, pictures, monkeypatch):
     def out_of_memory(image, task):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -328,7 +328,7 @@ def test_a_record_is_replaced_even_if_it_is_damaged(fuser, pictures, tmp_path):
     assert (tmp_path / "out.json").read_bytes() == record
 
 
-def test_settings_tell_what_a_file_of_colours_holds(tmp_path):
+def test_settings_give_what_a_file_of_colours_holds(tmp_path):
     table, settings = tmp_path / "map.txt", []
     for colour in ("{0} 0 0", "0 0 {0}"):
         table.write_text("\n".join(colour.format(level) for level in range(256)))
@@ -343,7 +343,7 @@ def test_a_finer_grid_keeps_to_the_limit_of_memory(volumes):
         fuse(*volumes, device="cpu", spacing=0.1, max_gib=0.001)
 
 
-def test_pictures_of_no_named_modality_are_told(fuser, pictures, caplog):
+def test_pictures_of_no_named_modality_are_reported(fuser, pictures, caplog):
     caplog.set_level("INFO", "monai_s3im")
     fuser(*pictures)
     assert caplog.messages == [

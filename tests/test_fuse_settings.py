@@ -113,7 +113,7 @@ def test_a_spacing_gives_that_voxel_size_in_the_field_of_view_of_the_reference(f
     np.testing.assert_allclose(written.affine[:3, :3] / 1.4, GRID[:3, :3] / [1.5, 1, 3], rtol=0, atol=1e-6)
 
 
-def test_a_result_that_itk_refuses_is_warned_of_and_a_spacing_avoids_it(tmp_path):
+def test_a_result_that_itk_refuses_gives_a_warning_and_a_spacing_avoids_it(tmp_path):
     """Axes as those of a gantry that is tilted by 15 degrees."""
     tilted = np.diag([1.5, 1.5, 3.0, 1.0])
     tilted[1, 2] = 3.0 * np.tan(np.radians(15))

@@ -38,7 +38,7 @@ NEGATIVE = "the fused images are a negative of their sources (correlation -1.00)
 
 
 @pytest.mark.parametrize("level", [0.5, -0.5])
-def test_a_negative_is_told_of_and_a_positive_is_not(caplog, level):
+def test_a_negative_is_reported_and_a_positive_is_not(caplog, level):
     sources = noise()
     mean = sources.mean(dim=1, keepdim=True)
     assert warnings_of(caplog, level + mean, sources) == []
@@ -107,7 +107,7 @@ def test_brightness_that_differs_between_the_images_does_not_decide(monkeypatch)
     assert torch.equal(network.reconstruction[-1].weight, before)
 
 
-def test_a_resumed_training_is_left_as_it_is():
+def test_a_resumed_training_is_unchanged():
     torch.manual_seed(13)
     network = S3IMFusion()
     before, correlation = fused_and_correlation(network, blobs())

@@ -89,7 +89,7 @@ def test_what_is_missing_is_named_by_packages_that_an_index_has(extra, file):
     assert packages in (ROOT / file).read_text(encoding="utf-8")
 
 
-def test_no_page_or_message_installs_from_pypi_what_is_not_there():
+def test_no_page_or_message_installs_from_pypi_what_is_missing():
     folders = ("monai_s3im", "slicer_extension", "docs", "studies", "tests", "benchmarks", "bundle", ".ci")
     files = [ROOT / "README.md", *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
     texts = {

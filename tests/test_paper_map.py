@@ -23,7 +23,7 @@ def test_every_symbol_of_the_tables_can_be_imported(symbol):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_every_file_of_the_tables_is_there(file):
+def test_every_file_of_the_tables_exists(file):
     assert (ROOT / file).is_file()
 
 

@@ -194,7 +194,7 @@ for line in sys.stdin.read().splitlines():
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
-def test_a_read_only_folder_is_told_and_stays_as_it_is(pictures, tmp_path):
+def test_a_read_only_folder_is_reported_and_stays_unchanged(pictures, tmp_path):
     folder = tmp_path / "archive"
     shutil.copytree(pictures, folder)
     finish(*batch(folder, folder))

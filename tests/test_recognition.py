@@ -28,7 +28,9 @@ def normalize():
 
 
 @pytest.mark.parametrize(("path", "partner", "modality"), CASES.values(), ids=CASES.keys())
-def test_the_pipeline_of_command_python_and_bundle_reads_them_alike(path, partner, modality, tmp_path, normalize):
+def test_the_pipeline_of_command_python_and_bundle_reads_them_the_same_way(
+    path, partner, modality, tmp_path, normalize
+):
     volumes = {
         f"image_{key}": MetaTensor(torch.rand(1, 4, 4, 4) + 1, meta={"filename_or_obj": str(tmp_path / name)})
         for key, name in (("a", path), ("b", partner))

@@ -144,11 +144,11 @@ def test_where_there_is_no_record_there_is_none(tmp_path):
     ("fused", "name"),
     [("x.nii.gz", "x.json"), ("x.y.png", "x.y.json"), ("series", "series.json"), ("series.1", "series.1.json")],
 )
-def test_the_record_lies_beside_its_image(fused, name, tmp_path):
+def test_the_record_is_next_to_its_image(fused, name, tmp_path):
     assert record_path(tmp_path / fused) == tmp_path / name
 
 
-def test_a_volume_that_is_no_file_has_no_name(fused):
+def test_a_volume_that_is_not_a_file_has_no_name(fused):
     content = replace(FusionRecord.read(next(iter(fused))), fused=None, fused_sha256=None).as_json()
     assert "fused" not in content
     jsonschema.validate(content, SCHEMA)

@@ -49,7 +49,7 @@ def test_the_version_is_one_in_all_files(versioned):
         (VERSIONED[2], f"[{__version__}] - ", "[Unreleased] ", "CHANGELOG.md has no section"),
     ],
 )
-def test_another_version_is_told(versioned, name, old, new, message):
+def test_another_version_is_reported(versioned, name, old, new, message):
     text = (versioned / name).read_text(encoding="utf-8")
     assert old in text
     (versioned / name).write_text(text.replace(old, new), encoding="utf-8")
@@ -57,7 +57,7 @@ def test_another_version_is_told(versioned, name, old, new, message):
     assert problem.startswith(message)
 
 
-def test_cmake_and_the_catalog_tell_no_version_of_their_own():
+def test_cmake_and_the_catalog_give_no_version_of_their_own():
     """Slicer's index goes by revisions."""
     for name in ("CMakeLists.txt", "slicer_extension/S3IMFusion.json"):
         assert __version__ not in (ROOT / name).read_text(encoding="utf-8")
@@ -149,7 +149,7 @@ def dependency(name="x", vulnerabilities=None):
 
 
 @pytest.mark.parametrize("report", [None, {"dependencies": []}, {"dependencies": [dependency(), dependency()]}])
-def test_a_service_that_does_not_answer_is_said_and_is_no_failure(report):
+def test_a_service_that_does_not_answer_is_said_and_is_not_a_failure(report):
     text, is_well = AUDIT["verdict"](report, set())
     assert text.startswith("AUDIT NOT DONE")
     assert is_well

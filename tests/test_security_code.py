@@ -100,7 +100,7 @@ def test_a_setting_is_text_and_not_run(setting, expression, marker):
 @pytest.mark.parametrize(
     "value", ["@network", "%inference.json::items", " $1", "a@##b", ["$1"], {"_target_": "x"}, [["$1"]]]
 )
-def test_references_macros_and_components_are_no_settings(value):
+def test_references_macros_and_components_are_not_settings(value):
     with pytest.raises(InputError, match="the setting window cannot be"):
         Fuser(device="cpu", window=value)
 

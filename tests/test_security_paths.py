@@ -38,7 +38,7 @@ def write_list(root, image_a, name="datalist.json"):
 @pytest.mark.parametrize("image_a", OUTSIDE)
 def test_a_list_that_is_found_in_a_folder_does_not_lead_out_of_it(root, image_a, name):
     file = write_list(root, image_a, name)
-    with pytest.raises(InputError, match=r"leads out of its folder, to .*: if that is meant, name the list itself"):
+    with pytest.raises(InputError, match=r"leads out of its folder, to .*: if this is intended, name the list itself"):
         read_pairs(root / "data")
     assert [pair.image_a.resolve().name for pair in read_pairs(file)] == ["a.png"]
 

@@ -66,7 +66,7 @@ def test_each_option_has_one_line_of_help(name):
     assert all(choice in help_of(name) for choice in choices_of(name))
 
 
-def test_settings_and_keywords_fuse_alike(tmp_path):
+def test_settings_and_keywords_fuse_the_same_way(tmp_path):
     images = write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", 5)
     settings = FusionSettings(device="cpu", plane="coronal", gray=True)
     outputs = [tmp_path / f"{index}.nii.gz" for index in range(3)]

@@ -60,7 +60,7 @@ def by_hand(weights, image_a, image_b, network=None):
         ("visible", "mr", None),
     ],
 )
-def test_the_modalities_of_a_pair_tell_its_task(modality_a, modality_b, task):
+def test_the_modalities_of_a_pair_give_its_task(modality_a, modality_b, task):
     assert task_of(modality_a, modality_b) == task
 
 
@@ -96,7 +96,7 @@ def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, m
     assert np.abs(fused - other).max() > 3
 
 
-def test_modalities_of_different_tasks_are_refused_in_a_sentence(fuser, pictures, tmp_path):
+def test_modalities_of_different_tasks_are_refused_in_one_sentence(fuser, pictures, tmp_path):
     sentence = (
         "CT and infrared belong to no task together: name the right modalities, or choose the weights by a task: "
         "ct-mri, spect-pet-mri, medical, infrared-visible, findings"
@@ -107,7 +107,7 @@ def test_modalities_of_different_tasks_are_refused_in_a_sentence(fuser, pictures
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_task_against_the_modalities_is_warned_of_and_recorded(pictures, tmp_path, caplog):
+def test_a_task_against_the_modalities_gives_a_warning_and_is_recorded(pictures, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         Fuser(device="cpu", task="medical")(*pictures, tmp_path / "out.png", "visible", "infrared")
     sentence = (
@@ -246,7 +246,7 @@ def test_a_batch_of_tensors_is_of_one_task():
     with torch.no_grad():
         assert torch.equal(networks(pair, ["medical", "medical"]), networks(pair, "medical"))
         assert not torch.equal(networks(pair, "infrared-visible"), networks(pair, "medical"))
-        with pytest.raises(ValueError, match="of one task, not of infrared-visible, medical"):
+        with pytest.raises(ValueError, match="must have one task, not infrared-visible, medical"):
             networks(pair, ["medical", "infrared-visible"])
 
 

@@ -352,7 +352,7 @@ def test_a_full_disk_fails_the_case_that_does_not_fit_and_no_other(tmp_path, a_s
     assert set(outputs(a_small_disk)) == {"good.json", "good.nii.gz", "after.json", "after.nii.gz"}
 
 
-def test_the_summary_tells_what_became_of_each_case(make_pairs, out):
+def test_the_summary_reports_what_became_of_each_case(make_pairs, out):
     pairs = make_pairs("one", "broken")
     list(fuse_batch(pairs, out, FakeFuser(), refused={"sub-9": "fits two alike"}))
     refused, one, broken = summary_of(out)
@@ -383,7 +383,7 @@ def test_no_cell_of_the_summary_is_a_formula(out):
     assert [summary_of(out)[0][name] for name in ("EN", "AG", "MI")] == ["-1.5", "", ""]
 
 
-def test_a_name_that_is_no_text_can_be_written(make_pairs, out):
+def test_a_name_that_is_not_text_can_be_written(make_pairs, out):
     names = [os.fsdecode(b"caf\xe9"), "lone \ud800"]
     summary = Summary(out, names, metrics=False)
     for name in names:
@@ -446,7 +446,7 @@ def test_patterns_find_the_pairs_of_a_bids_tree(tmp_path, out):
     assert f"note: {root / 'sub-03/anat/sub-03_T1w.nii.gz'} has no partner" in result.stderr
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert "sub-02_ses-1_rec-soft_ct.nii.gz alike: narrow the patterns" in errors[0]
+    assert "sub-02_ses-1_rec-soft_ct.nii.gz equally well: narrow the patterns" in errors[0]
     assert [row["status"] for row in summary_of(out)] == ["failed", "fused"]
 
 
@@ -457,7 +457,9 @@ def test_is_finished_asks_for_the_very_pair(make_pairs, out):
     assert not is_finished(replace(two, name="one"), output_path(one, out), FakeFuser())
 
 
-def test_metrics_keep_to_the_limit_of_the_batch_and_a_pair_that_cannot_be_measured_is_told(tmp_path, out, monkeypatch):
+def test_metrics_keep_to_the_limit_of_the_batch_and_a_pair_that_cannot_be_measured_is_reported(
+    tmp_path, out, monkeypatch
+):
     (tmp_path / "pairs.csv").write_text("name,image_a,image_b\none,a.nii.gz,b.nii.gz")
     for seed, name in enumerate(("a", "b")):
         write_volume(tmp_path / f"{name}.nii.gz", seed)

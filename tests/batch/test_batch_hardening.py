@@ -227,7 +227,7 @@ def test_a_batch_killed_at_random_moments_and_resumed_is_that_of_an_undisturbed_
     assert outputs(out) == outputs(tmp_path / "undisturbed")
 
 
-def test_heads_of_different_people_are_warned_of(shared_data, tmp_path):
+def test_heads_of_different_people_give_a_warning(shared_data, tmp_path):
     volumes = shared_data / "data" / "volumes"
     reduced(volumes / "stroke_t1_t2_flair/T1.nii.gz", tmp_path / "one.nii.gz", 2)
     reduced(volumes / "stroke_t1_t2_flair/FLAIR.nii.gz", tmp_path / "same.nii.gz", 2)
@@ -238,4 +238,4 @@ def test_heads_of_different_people_are_warned_of(shared_data, tmp_path):
     assert CliRunner().invoke(app, [*arguments, "--register", "rigid"]).exit_code == 0
     rows = summary_of(tmp_path / "out")
     assert rows["fits"]["warnings"] == ""
-    assert "may be of different people" in rows["wrong"]["warnings"]
+    assert "may show different people" in rows["wrong"]["warnings"]

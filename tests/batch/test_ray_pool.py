@@ -150,7 +150,7 @@ def test_a_batch_that_is_stopped_on_a_cluster_is_resumed_without_one(cluster, pi
 
 
 @pytest.mark.slow
-def test_a_batch_goes_on_when_a_node_is_lost(cluster, pictures, expected, tmp_path):
+def test_a_batch_continues_when_a_node_is_lost(cluster, pictures, expected, tmp_path):
     node = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     results = []
     for result in fuse_batch(
@@ -215,7 +215,7 @@ def test_workers_with_other_weights_get_no_work(cluster, tmp_path):
 
 def test_a_node_that_has_another_output_folder_gets_no_work(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "_SEEN_WITHIN_S", 0.0)
-    with pytest.raises(InputError, match="is another folder here: give an output folder on a file system that all"):
+    with pytest.raises(InputError, match="is a different folder here: give an output folder on a file system that all"):
         batch._check_worker(FakeFuser(), FakeFuser().record_settings, tmp_path / "mark")
 
 
@@ -263,7 +263,7 @@ def test_threads_are_those_of_the_share():
     assert _share_of([{"CPU": 16, "GPU": 4}], None, True)[1] == 4
 
 
-def test_a_cluster_that_does_not_answer_is_told(cluster):
+def test_a_cluster_that_does_not_answer_is_reported(cluster):
     with pytest.raises(InputError, match=r"no Ray cluster can be used at '127.0.0.1:1' \(.*refused\): check that it"):
         list(run_on_ray(work, ".", ["one"], address="127.0.0.1:1"))
 

@@ -133,7 +133,7 @@ def test_an_item_needs_two_images_and_no_more(workflow, files, elsewhere, item):
     assert (elsewhere / "out" / "a.nii.gz").read_bytes() == (elsewhere / "expected.nii.gz").read_bytes()
 
 
-def test_an_item_with_one_image_is_refused_in_a_sentence(workflow, files):
+def test_an_item_with_one_image_is_refused_in_one_sentence(workflow, files):
     made = workflow(output_dir="out")
     made.dataset_data = [{"image": files[0]}]
     made.initialize()
@@ -146,7 +146,7 @@ def test_two_pairs_of_one_name_are_refused(workflow, files, tmp_path):
     made = workflow(output_dir=str(tmp_path / "out"))
     made.dataset_data = [{"image": [files[0], files[1]]}, {"image": [other, files[1]]}]
     made.initialize()
-    assert "has been written for another pair: give each pair a name of its own" in refusal_of(made, OutputError)
+    assert "has been written for another pair: give each pair a unique name" in refusal_of(made, OutputError)
 
 
 def test_training_takes_such_items_too(bundle, elsewhere, files):

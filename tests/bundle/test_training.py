@@ -112,7 +112,7 @@ def test_a_loss_of_monai_is_taken_source_by_source(tiny_dataset, tmp_path):
 
 
 def test_a_network_for_other_sources_is_refused_before_anything_is_read(tmp_path):
-    words = r"the network takes 3 sources, and the data has 2 \(image_a, image_b\): set network_def#in_channels to 2"
+    words = r"the network takes 3 sources, but the data has 2 \(image_a, image_b\): set network_def#in_channels to 2"
     with pytest.raises(InputError, match=words):
         training(tmp_path / "not looked for", tmp_path, **{"network_def#in_channels": 3})
 
@@ -127,7 +127,7 @@ def test_half_precision_is_for_a_gpu_alone(monkeypatch, device, is_on, kind):
 
 
 @pytest.mark.parametrize("task", ["ct_mri", "spect_mri", "findings"])
-def test_a_config_for_one_task_goes_on_from_weights_of_the_package_with_all_its_terms(task, tiny_dataset, tmp_path):
+def test_a_config_for_one_task_continues_from_weights_of_the_package_with_all_its_terms(task, tiny_dataset, tmp_path):
     configs = bundle_root() / "configs"
     files = [str(configs / f"{name}.json") for name in ("train", "train_salient", "train_one_task", f"train_{task}")]
     workflow = training(tiny_dataset, tmp_path, config_file=files, datalist=None, patch_size=72, learning_rate=0.0)
@@ -151,7 +151,7 @@ def test_two_seeded_runs_are_bitwise_equal(tiny_dataset, tmp_path):
     assert not torch.equal(weights[0]["stem.weight"], other["stem.weight"])
 
 
-def test_resume_goes_on_at_the_right_epoch(tiny_dataset, tmp_path):
+def test_resume_continues_at_the_right_epoch(tiny_dataset, tmp_path):
     training(tiny_dataset, tmp_path, epochs=1).run()
     workflow = training(tiny_dataset, tmp_path, epochs=3, resume="latest")
     iterations = []
@@ -179,7 +179,7 @@ def test_an_interruption_leaves_a_checkpoint_to_resume_from(tiny_dataset, tmp_pa
     assert resumed.trainer.state.iteration == 6
 
 
-def test_what_fails_at_once_leaves_no_checkpoint(tiny_dataset, tmp_path):
+def test_an_immediate_failure_leaves_no_checkpoint(tiny_dataset, tmp_path):
     workflow = training(tiny_dataset, tmp_path, patch_size=32)
     with pytest.raises(RuntimeError, match="Failed to evaluate"):
         workflow.run()
@@ -214,16 +214,16 @@ def test_an_earlier_training_is_not_mixed_with_a_new_one(tiny_dataset, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.pt")} == before
 
 
-def test_a_resumed_training_keeps_to_its_batches_and_tells_of_its_learning_rate(tiny_dataset, tmp_path, caplog):
+def test_a_resumed_training_keeps_to_its_batches_and_reports_its_learning_rate(tiny_dataset, tmp_path, caplog):
     training(tiny_dataset, tmp_path).run()
-    with pytest.raises(InputError, match=r"has 2 batches an epoch, and now there are 4: resume with the same data"):
+    with pytest.raises(InputError, match=r"has 2 batches per epoch, but now there are 4: resume with the same data"):
         training(tiny_dataset, tmp_path, epochs=2, resume="latest", batch_size=1).run()
     training(tiny_dataset, tmp_path, resume="latest", learning_rate=0.5).run()
     assert "the learning rate is that of the checkpoint, 0.001, not 0.5" in caplog.messages
-    assert "it has been trained for 1 epochs already: give more to go on" in caplog.messages
+    assert "it has already been trained for 1 epochs: give more to continue" in caplog.messages
 
 
-def test_a_longer_training_goes_on_with_the_learning_rates_of_its_length(tmp_path):
+def test_a_longer_training_continues_with_the_learning_rates_of_its_length(tmp_path):
     def rates(epochs, lengths):
         """Of each epoch, the training begun with the first length and resumed with the further ones."""
         found = []

@@ -67,7 +67,7 @@ def test_without_a_method_the_weights_are_those_of_the_task(modality_b, argument
         (["--peers", "/nowhere"], "/nowhere is not a folder"),
     ],
 )
-def test_what_cannot_be_compared_is_told_in_one_line(arguments, sentence, folders):
+def test_input_that_cannot_be_compared_is_reported_in_one_line(arguments, sentence, folders):
     result = run(folders, *arguments)
     assert result.exit_code == 2
     assert result.output.startswith("error: ")

@@ -70,7 +70,7 @@ def test_a_value_moved_by_three_pixels_is_not_invented_and_by_four_is():
         assert values["invented"].item() == pytest.approx(expected)
 
 
-def test_every_image_of_a_batch_is_measured_by_itself():
+def test_every_image_of_a_batch_is_measured_separately():
     torch.manual_seed(0)
     fused, sources = torch.rand(5, 1, 16, 16) * 255, torch.rand(5, 2, 16, 16) * 255
     sources[:, :, :4] = 0
@@ -81,7 +81,7 @@ def test_every_image_of_a_batch_is_measured_by_itself():
             torch.testing.assert_close(values[index], alone[name][0], equal_nan=True)
 
 
-def test_images_that_do_not_belong_together_are_refused():
+def test_images_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="expected"):
         guard_values(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 8, 8), "ct")
 
@@ -89,7 +89,7 @@ def test_images_that_do_not_belong_together_are_refused():
 @pytest.mark.parametrize(
     ("name", "good", "bad"), [("background", 2.0, 2.1), ("bone", 0.85, 0.84), ("uptake", 0.9, 0.8)]
 )
-def test_a_guard_tells_good_from_bad(name, good, bad):
+def test_a_guard_distinguishes_good_from_bad(name, good, bad):
     assert GUARDS[name].holds(good)
     assert not GUARDS[name].holds(bad)
 
@@ -98,7 +98,7 @@ def volume(*slices: torch.Tensor) -> torch.Tensor:
     return torch.stack(slices, dim=-1)[None].double()
 
 
-def test_calm_compares_the_steps_between_slices_with_those_of_the_restless_source():
+def test_calm_compares_the_steps_between_slices_with_those_of_the_noisier_source():
     flat = torch.zeros(4, 4)
     calm, restless = volume(flat, flat + 1, flat + 2), volume(flat, flat + 4, flat)
     fused = volume(flat, flat + 3, flat + 6)
@@ -108,7 +108,7 @@ def test_calm_compares_the_steps_between_slices_with_those_of_the_restless_sourc
     assert not VOLUME_GUARDS["calm"].holds(1.11)
 
 
-def test_what_knows_of_no_patches_has_no_grid():
+def test_an_image_without_patches_has_no_grid():
     torch.manual_seed(0)
     sources = torch.rand(2, 128, 128, 8).double()
     assert VOLUME_GUARDS["grid"].values(sources.mean(0, keepdim=True), sources).item() < 1.05

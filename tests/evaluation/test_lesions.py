@@ -246,7 +246,7 @@ def test_colour_and_weights_are_those_that_are_asked_for(volumes):
         (["--pairs", "pairs.csv", "--mask", "elsewhere.nii.gz"], "elsewhere.nii.gz has no lesion within"),
     ],
 )
-def test_what_cannot_be_measured_is_told_in_one_line(arguments, sentence, volumes, monkeypatch):
+def test_input_that_cannot_be_measured_is_reported_in_one_line(arguments, sentence, volumes, monkeypatch):
     monkeypatch.chdir(volumes)
     away = np.eye(4)
     away[:3, 3] = 500

@@ -77,7 +77,7 @@ def test_other_modalities_have_nothing_to_show_and_flat_images_no_correlation():
     assert shown_values(images(flat), images(flat, flat), "spect")["SPECT shown"].isnan().all()
 
 
-def test_every_image_of_a_batch_is_measured_by_itself():
+def test_every_image_of_a_batch_is_measured_separately():
     torch.manual_seed(0)
     fused, sources = torch.rand(3, 1, 40, 40).double() * 255, torch.rand(3, 2, 40, 40).double() * 255
     sources[:, 1, 10:20, 10:30] = 255
@@ -89,7 +89,7 @@ def test_every_image_of_a_batch_is_measured_by_itself():
 
 
 @pytest.mark.parametrize(("name", "good", "bad"), [("uneven bone", 14.0, 14.1), ("PET shown", 0.8, 0.79)])
-def test_a_guard_tells_good_from_bad(name, good, bad):
+def test_a_guard_distinguishes_good_from_bad(name, good, bad):
     assert SHOWN[name].holds(good)
     assert not SHOWN[name].holds(bad)
 

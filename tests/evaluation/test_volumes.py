@@ -53,7 +53,7 @@ def test_every_volume_is_measured_and_drawn(fused, tmp_path):
         assert np.asarray(picture.convert("RGB")).std() > 20
 
 
-def test_volumes_that_are_not_there_are_told_in_a_line(fused, tmp_path):
+def test_volumes_that_are_missing_are_reported_in_a_line(fused, tmp_path):
     result = s3im("benchmark", "volumes", tmp_path, "--pairs", fused / "pairs.csv", "-o", tmp_path / "out")
     assert (result.exit_code, result.output) == (
         2,

@@ -187,7 +187,7 @@ def test_two_frames_at_each_position_are_refused_as_4d(tmp_path, volume):
     assert_refused(write_slices(tmp_path / "mr", slices), "is 4D and has 2 frames", "12 slices at 6 positions")
 
 
-def test_a_slice_that_is_there_twice_is_refused(tmp_path, volume):
+def test_a_slice_that_occurs_twice_is_refused(tmp_path, volume):
     slices = series_of(volume) + series_of(volume)[:1]
     assert_refused(write_slices(tmp_path / "ct", slices), "several slices at one position")
 
@@ -203,7 +203,7 @@ FAULTS = {
     "colour": ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "is a colour picture"),
     "mosaic": ({"ImageType": ["ORIGINAL", "PRIMARY", "MOSAIC"]}, "is a mosaic"),
     "mosaic of United Imaging": ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "VFRAME"]}, "is a mosaic"),
-    "frames": ({"NumberOfFrames": 2}, "has 2 frames without a position"),
+    "frames": ({"NumberOfFrames": 2}, "has 2 frames without positions"),
 }
 
 

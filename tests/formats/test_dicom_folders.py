@@ -38,7 +38,7 @@ def test_a_series_that_is_spread_over_subfolders_alone_is_one(tmp_path, volume):
     np.testing.assert_array_equal(planes_in(folder), volume)
 
 
-def test_a_folder_of_cases_is_no_series(tmp_path, volume):
+def test_a_folder_of_cases_is_not_a_series(tmp_path, volume):
     for case in range(3):
         write_slices(tmp_path / "cases" / f"case{case}", series_of(volume), uid=f"1.2.{case}")
     assert not is_series(tmp_path / "cases")
@@ -87,7 +87,7 @@ def test_text_with_the_name_of_a_slice_is_left_out_with_a_word(tmp_path, volume,
     for path in (folder, f"{folder}#3", folder / "i000.dcm"):
         caplog.clear()
         np.testing.assert_array_equal(planes_in(path), volume)
-        assert "notes.dcm is not a DICOM file, in spite of its name, and is left out" in caplog.text
+        assert "notes.dcm is not a DICOM file despite its name, and is left out" in caplog.text
 
 
 def test_a_bad_file_of_another_series_does_not_block_a_named_one(tmp_path, volume, caplog):

@@ -111,7 +111,7 @@ def test_unit_is_that_of_the_header(tmp_path, units, unit):
         ({"CorrectedImage": "DECY"}, "has no attenuation correction (CorrectedImage lacks ATTN)"),
         ({"drug": {"RadionuclideTotalDose": None}}, "lacks RadionuclideTotalDose"),
         ({"drug": {"RadiopharmaceuticalStartTime": None}}, "lacks RadiopharmaceuticalStartTime"),
-        ({"drug": {"RadiopharmaceuticalStartDateTime": "20200103000000"}}, "has an injection behind the scan"),
+        ({"drug": {"RadiopharmaceuticalStartDateTime": "20200103000000"}}, "has an injection time after the scan"),
         ({"Units": "GML", "SUVType": "PLANTED"}, "has SUV by another measure than body weight (other)"),
     ],
 )
@@ -173,7 +173,7 @@ def test_in_suv_a_pet_is_fused_as_in_its_own_unit_and_the_record_says_so(tmp_pat
     assert values[0] == pytest.approx(values[1], rel=1e-3, nan_ok=True)
 
 
-def test_one_range_in_suv_makes_patients_of_another_dose_and_weight_alike(tmp_path):
+def test_one_range_in_suv_makes_patients_of_another_dose_and_weight_comparable(tmp_path):
     """Twice the weight at half the activity in the image is the same uptake."""
     other = {"PatientWeight": 2 * WEIGHT, "RescaleSlope": 0.5, "RescaleIntercept": 0}
     found = []
@@ -191,7 +191,7 @@ def test_suv_is_refused_where_no_header_gives_it(tmp_path):
     volume = write_volume(tmp_path / "pet.nii.gz", 0)
     with pytest.raises(InputError, match=r"pet cannot be given in SUV, its header lacks PatientWeight: leave the unit"):
         fuse(mr, light, device="cpu", unit="suv")
-    with pytest.raises(InputError, match=r"mr and .*pet.nii.gz cannot be given in SUV, which takes the headers of a"):
+    with pytest.raises(InputError, match=r"mr and .*pet.nii.gz cannot be given in SUV, which needs the headers of a"):
         fuse(mr, volume, device="cpu", unit="suv", modality_b="pet")
     with pytest.raises(InputError, match="unknown unit 'kg': choose one of file, suv"):
         fuse(mr, light, device="cpu", unit="kg")
@@ -206,4 +206,4 @@ def test_a_range_in_suv_for_values_in_activity_says_what_to_do(tmp_path):
     values[0, 0, 0, 0] = 0
     stored = like(values, image)
     (warning,) = NormalizeModality(limits="0,6")(stored).meta["warnings"]
-    assert "Bq/ml, is far from these: check that it is in their unit, or choose the unit suv" in warning
+    assert "Bq/ml, is far from them: check that it is in their unit, or choose the unit suv" in warning

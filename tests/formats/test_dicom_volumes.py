@@ -61,7 +61,7 @@ def test_two_volumes_in_a_tomogram_are_two_and_one_is_chosen(tmp_path, volume, v
 
 
 @pytest.mark.parametrize(
-    ("image_type", "words"), [("TOMO", "not reconstructed"), ("STATIC", "no reconstructed slices")]
+    ("image_type", "words"), [("TOMO", "not reconstructed"), ("STATIC", "not reconstructed slices")]
 )
 def test_projections_and_planar_frames_are_refused(tmp_path, volume, image_type, words):
     folder = write_slices(tmp_path / "nm", [tomogram(volume, image_type, RotationVector=[1] * 6)])
@@ -114,7 +114,7 @@ def test_thin_and_thick_slices_that_touch_are_one_whole_volume(
     for image, thickness in zip(slices, thicknesses, strict=True):
         image.SliceThickness = thickness if has_thickness else None
     read = read_image(write_slices(tmp_path / "ct", slices))
-    assert "its slices lie unevenly" in caplog.text
+    assert "its slices are unevenly spaced" in caplog.text
     assert "missing" not in caplog.text
     assert abs(read.affine.numpy()[2, 2]) == pytest.approx(steps[0])
     z = read.affine.numpy()[2, 3] - 30 + read.affine.numpy()[2, 2] * np.arange(read.shape[3])
@@ -130,7 +130,7 @@ def test_a_gap_wider_than_its_slices_are_thick_is_refused(tmp_path):
     slices = series_of(pixels[keep], heights=heights[keep])
     for image, number in zip(slices, keep, strict=True):
         image.SliceThickness = thicknesses[number]
-    assert "lacks slices: one gap is 12.00 mm where slices lie 4.00 mm apart" in refusal_of(
+    assert "lacks slices: one gap is 12.00 mm although slices are 4.00 mm apart" in refusal_of(
         write_slices(tmp_path / "ct", slices)
     )
 
@@ -140,7 +140,7 @@ def test_a_gap_between_slices_of_unknown_thickness_is_refused(tmp_path, missing)
     heights, _, pixels = thin_and_thick(8, 8, 2.0, 2.0)
     keep = [number for number in range(16) if number not in missing]
     slices = series_of(pixels[keep], heights=heights[keep], SliceThickness=None)
-    assert "lacks slices: one gap is 6.00 mm where slices lie 2.00 mm apart" in refusal_of(
+    assert "lacks slices: one gap is 6.00 mm although slices are 2.00 mm apart" in refusal_of(
         write_slices(tmp_path / "ct", slices)
     )
 
@@ -254,11 +254,11 @@ def test_doses_of_the_plan_and_of_a_beam_in_one_series_are_two_volumes(tmp_path)
 @pytest.mark.parametrize(
     ("tags", "words"),
     [
-        ({"DoseUnits": "RELATIVE"}, "has a dose in percent of another"),
+        ({"DoseUnits": "RELATIVE"}, "has a dose in percent: give one in Gy"),
         ({"DoseGridScaling": None}, "lacks the tag DoseGridScaling"),
         ({"GridFrameOffsetVector": [5.0, 8.0, 11.0, 14.0, 17.0, 20.0]}, "GridFrameOffsetVector that cannot be used"),
         ({"GridFrameOffsetVector": [0.0, 3.0]}, "GridFrameOffsetVector that cannot be used"),
     ],
 )
-def test_a_dose_that_cannot_be_placed_or_is_no_dose_in_gray_is_refused(tmp_path, tags, words):
+def test_a_dose_that_cannot_be_placed_or_is_not_a_dose_in_gray_is_refused(tmp_path, tags, words):
     assert words in refusal_of(write_slices(tmp_path / "dose", [dose_grid(DOSE, **tags)]))

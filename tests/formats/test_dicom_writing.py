@@ -342,7 +342,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_written_is_refused_in_one_sentence(tmp_path, case):
+def test_input_that_cannot_be_written_is_refused_in_one_sentence(tmp_path, case):
     output, source, words = REFUSED[case]
     make_series(tmp_path / "mr")
     write_slices(tmp_path / "loose", series_of(stored_volume()))

@@ -116,7 +116,7 @@ def test_path_that_is_longer_than_any_is_refused_in_few_words(tmp_path):
     assert len(str(raised.value)) < 500
 
 
-def test_one_fault_of_many_pairs_is_told_once(tmp_path):
+def test_one_fault_of_many_pairs_is_reported_once(tmp_path):
     pairs = [Pair("one", tmp_path / "a.png", tmp_path / "b.png")] * 500
     (lines,) = problems_of(pairs).values()
     assert len(lines) == 3
@@ -124,7 +124,7 @@ def test_one_fault_of_many_pairs_is_told_once(tmp_path):
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+def test_weights_that_are_not_numbers_are_refused(tmp_path, value):
     state = S3IMFusion().state_dict()
     state["stem.weight"] = torch.full_like(state["stem.weight"], value)
     torch.save(state, tmp_path / "x.pt")
@@ -148,7 +148,7 @@ def test_config_that_is_none_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", [{}, {"run": "@nowhere"}, {"run": ["$1/0"]}, {"run": {"_target_": "nowhere.Not"}}])
-def test_config_that_cannot_be_run_is_told_in_a_sentence(tmp_path, content):
+def test_config_that_cannot_be_run_is_reported_in_one_sentence(tmp_path, content):
     (tmp_path / "x.json").write_text(json.dumps(content))
     workflow = Training(config_file=str(tmp_path / "x.json"))
     with pytest.raises(InputError, match=r"x.json cannot be run \("):

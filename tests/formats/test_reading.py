@@ -158,7 +158,7 @@ def test_itk_formats_are_read_in_xyz_order_and_ras(tmp_path, voxels, suffix):
     np.testing.assert_allclose(image.affine.numpy(), OBLIQUE, atol=1e-6)
 
 
-def test_one_volume_reads_alike_from_nifti_and_nrrd(tmp_path, voxels):
+def test_one_volume_reads_the_same_from_nifti_and_nrrd(tmp_path, voxels):
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii.gz")
     sitk.WriteImage(sitk.ReadImage(tmp_path / "a.nii.gz"), tmp_path / "a.nrrd")
     nifti, nrrd = read_image(tmp_path / "a.nii.gz"), read_image(tmp_path / "a.nrrd")
@@ -238,7 +238,7 @@ def test_empty_file_is_refused(tmp_path, capfd):
 
 def test_unknown_suffix_is_refused_with_those_that_are_known(tmp_path, capfd):
     write_text(tmp_path / "a.xyz")
-    assert_refused(tmp_path / "a.xyz", "no known image format", ".nii.gz", ".png", capfd=capfd)
+    assert_refused(tmp_path / "a.xyz", "has an unknown image format", ".nii.gz", ".png", capfd=capfd)
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
@@ -356,7 +356,7 @@ def test_one_frame_of_4d_is_read_where_it_is_named(name, tmp_path):
     assert sha256_of(f"{tmp_path / name}#2") == sha256_of(tmp_path / name)
 
 
-def test_a_frame_that_is_not_there_is_refused(tmp_path, capfd):
+def test_a_frame_that_is_missing_is_refused(tmp_path, capfd):
     frames = np.random.default_rng(6).normal(size=(4, 5, 6, 7)).astype(np.float32)
     nib.save(nib.Nifti1Image(frames, OBLIQUE), tmp_path / "a.nii.gz")
     nib.save(nib.Nifti1Image(frames[..., 0], OBLIQUE), tmp_path / "b.nii.gz")
@@ -585,7 +585,7 @@ def test_of_an_nrrd_with_a_list_of_measurements_one_is_named(tmp_path, capfd):
     assert "value_range" not in read.meta
 
 
-def test_a_nifti_that_does_not_tell_where_it_lies_is_warned_of(tmp_path, voxels, caplog):
+def test_a_nifti_without_a_position_gives_a_warning(tmp_path, voxels, caplog):
     image = nib.Nifti1Image(voxels, None)
     image.header.set_zooms((1, 2, 3))
     image.to_filename(tmp_path / "a.nii")
@@ -692,7 +692,7 @@ def test_minc_lies_where_mincinfo_says(file, steps, start):
         ),
     ],
 )
-def test_an_nrrd_or_metaimage_that_does_not_tell_where_it_lies_is_warned_of(tmp_path, voxels, name, header, caplog):
+def test_an_nrrd_or_metaimage_without_a_position_gives_a_warning(tmp_path, voxels, name, header, caplog):
     oriented = {
         "a.nrrd": "space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n",
         "a.mha": "TransformMatrix = 1 0 0 0 1 0 0 0 1\n",

@@ -37,7 +37,7 @@ def test_pages_are_slices(tmp_path, dtype):
     np.testing.assert_array_equal(image.affine.numpy(), np.diag([-1, -1, 1, 1]))
     where, size = image.meta["warnings"]
     assert "has no position" in where
-    assert "does not say how large its voxels are" in size
+    assert "does not give its voxel size" in size
     assert image.meta.get("value_range") == (255 if dtype == np.uint8 else None)
 
 
@@ -70,10 +70,10 @@ def test_voxels_have_the_size_that_imagej_notes(tmp_path, unit, resolution, spac
         ("ImageJ=1.54f\nimages=4\nchannels=2\nslices=2\nhyperstack=true\n", "has 2 channels"),
         ("ImageJ=1.54f\nimages=4\nframes=4\n", "has 4 frames"),
         ('<?xml version="1.0"?><OME><Image><Pixels SizeC="2" SizeT="1" SizeZ="2"/></Image></OME>', "has 2 channels"),
-        ("ImageJ=1.54f\nimages=900\nslices=900\n", "900 slices behind it that only ImageJ reads"),
+        ("ImageJ=1.54f\nimages=900\nslices=900\n", "followed by 900 slices that only ImageJ reads"),
     ],
 )
-def test_stacks_that_are_no_volume_are_refused(tmp_path, note, reason):
+def test_stacks_that_are_not_a_volume_are_refused(tmp_path, note, reason):
     path = stack(tmp_path / "a.tif", PAGES.astype(np.uint8), note)
     with pytest.raises(InputError, match=reason):
         read_image(path)
@@ -90,7 +90,7 @@ def test_a_stack_on_its_side_is_refused(tmp_path):
         read_image(stack(tmp_path / "a.tif", PAGES.astype(np.uint8), orientation=6))
 
 
-def test_a_picture_with_a_thumbnail_is_no_volume(tmp_path):
+def test_a_picture_with_a_thumbnail_is_not_a_volume(tmp_path):
     first = Image.fromarray(PAGES[0].astype(np.uint8))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[first.resize((2, 2))])
     assert not is_volume(tmp_path / "a.tif")

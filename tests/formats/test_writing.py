@@ -140,7 +140,7 @@ def test_affine_of_a_metatensor_is_taken_when_none_is_given(tmp_path, volume):
     np.testing.assert_allclose(nib.load(tmp_path / "fused.nii").affine, AFFINES["flipped"], atol=1e-6)
 
 
-def test_affine_is_the_identity_where_nothing_tells_it(tmp_path, volume):
+def test_affine_is_the_identity_where_nothing_gives_it(tmp_path, volume):
     write_image(volume, tmp_path / "fused.nii")
     np.testing.assert_array_equal(nib.load(tmp_path / "fused.nii").affine, np.eye(4))
 
@@ -239,7 +239,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, nam
 
 @pytest.mark.parametrize("name", ["fused.nrrd", "fused.mha"])
 @pytest.mark.parametrize(("free", "words"), [(0, "no space left on the device"), (10**12, "check the folder")])
-def test_failure_inside_itk_is_told_without_a_sound(tmp_path, monkeypatch, capfd, name, free, words):
+def test_failure_inside_itk_is_reported_without_a_sound(tmp_path, monkeypatch, capfd, name, free, words):
     monkeypatch.setattr(sitk, "WriteImage", lambda *args, **kwargs: sitk.ReadImage("/nowhere.mha"))
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free}))
     with pytest.raises(OutputError, match=words):
@@ -259,7 +259,7 @@ def test_interruption_leaves_nothing(tmp_path, monkeypatch, volume):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_folder_is_told(tmp_path, volume):
+def test_read_only_folder_is_reported(tmp_path, volume):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="read-only folder"):
         write_image(volume, tmp_path / "fused.nii.gz")
@@ -268,19 +268,19 @@ def test_read_only_folder_is_told(tmp_path, volume):
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
-def test_folder_that_takes_no_new_file_is_told(tmp_path, monkeypatch, volume, number):
+def test_folder_that_takes_no_new_file_is_reported(tmp_path, monkeypatch, volume, number):
     monkeypatch.setattr(Path, "touch", raising(number))
     with pytest.raises(OutputError, match="read-only"):
         write_image(volume, tmp_path / "fused.nii.gz")
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_folder_is_told(tmp_path, volume):
+def test_missing_folder_is_reported(tmp_path, volume):
     with pytest.raises(OutputError, match="folder does not exist"):
         write_image(volume, tmp_path / "missing" / "fused.nii.gz")
 
 
-def test_folder_in_place_of_the_file_is_told(tmp_path, volume):
+def test_folder_instead_of_the_file_is_reported(tmp_path, volume):
     (tmp_path / "fused.nrrd").mkdir()
     with pytest.raises(OutputError, match="a folder has this name"):
         write_image(volume, tmp_path / "fused.nrrd")

@@ -66,7 +66,7 @@ def test_the_last_batch_may_be_smaller():
     assert memory.batches == [3, 3, 1]
 
 
-def test_progress_tells_slices_done_and_all_slices():
+def test_progress_reports_slices_done_and_all_slices():
     calls = []
     SliceWiseInferer(3, lambda done, total: calls.append((done, total)))(a_volume(slices=7), network)
     assert calls == [(3, 7), (6, 7), (7, 7)]
@@ -165,7 +165,7 @@ def test_memory_of_the_device_does_not_grow_with_the_number_of_slices():
 
 @pytest.mark.parametrize("shape", [(1, 2, 4, 5), (1, 2, 4, 5, 3)])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_network_that_gives_no_numbers_is_told_of(shape, value):
+def test_a_network_that_gives_no_numbers_is_reported(shape, value):
     def broken(image):
         result = network(image)
         result[-1, -1, -1, -1] = value

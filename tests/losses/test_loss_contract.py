@@ -242,7 +242,7 @@ WRONG_SHAPES = [
 
 @every_loss
 @pytest.mark.parametrize(("fused", "sources"), WRONG_SHAPES)
-def test_shapes_that_do_not_belong_together_are_refused_with_both_named(name, fused, sources):
+def test_shapes_that_do_not_match_are_refused_with_both_named(name, fused, sources):
     with pytest.raises(ValueError, match="fused of shape") as refusal:
         score(name, torch.zeros(fused), torch.zeros(sources))
     assert str(fused) in str(refusal.value)

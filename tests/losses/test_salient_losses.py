@@ -38,7 +38,7 @@ def test_with_a_high_power_the_floor_counts_little_but_what_is_nearly_white():
     assert loss(flat(0.7), white).item() == pytest.approx(0.1)
 
 
-def test_a_fused_image_that_tells_nothing_leaves_the_entropy_of_the_sources():
+def test_a_fused_image_without_information_leaves_the_entropy_of_the_sources():
     levels = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(128).reshape(1, 1, 16, 16)
     assert ConditionalEntropyLoss()(flat(0.5), levels.repeat(1, 2, 1, 1)).item() == pytest.approx(math.log(2))
 

@@ -40,7 +40,7 @@ def test_all_images_of_a_batch_share_the_positions():
     torch.testing.assert_close(same_image_often, single)
 
 
-def test_a_fused_image_and_its_source_are_rearranged_alike():
+def test_a_fused_image_and_its_source_are_rearranged_the_same_way():
     # Were the positions not shared, noise compared with itself would score like noise compared with other noise.
     image = noise(1, 1, 64, 64)
     assert StochasticSSIMLoss(generator=seeded())(image, image.repeat(1, 2, 1, 1)).abs() < 1e-12

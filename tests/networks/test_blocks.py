@@ -126,7 +126,7 @@ def test_what_it_adds_is_smooth_across_the_borders_of_patches():
 
 
 @torch.no_grad()
-def test_without_position_a_patch_is_told_the_same_wherever_it_lies():
+def test_without_position_a_patch_is_treated_the_same_wherever_it_lies():
     correlation = global_correlation()
     torch.nn.init.zeros_(correlation.position.weight)
     torch.nn.init.zeros_(correlation.position.bias)

@@ -33,7 +33,7 @@ def test_a_missing_file_is_named_with_the_remedy(tmp_path):
         load_weights(small_network(), tmp_path / "gone.pt")
 
 
-def test_a_folder_is_no_file_of_weights(tmp_path):
+def test_a_folder_is_not_a_weights_file(tmp_path):
     with pytest.raises(InputError, match="does not exist: name a weights file"):
         load_weights(small_network(), tmp_path)
 

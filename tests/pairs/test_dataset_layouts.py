@@ -86,7 +86,7 @@ def test_roadscene_may_be_split(tmp_path):
     assert names_of(dataset_pairs(tmp_path, "validation")) == ["val"]
 
 
-def test_images_without_a_partner_are_left_out_and_told(tmp_path, caplog):
+def test_images_without_a_partner_are_left_out_and_reported(tmp_path, caplog):
     touch(tmp_path / "vi", "1.jpg", "2.jpg")
     touch(tmp_path / "ir", "1.jpg", "3.jpg")
     with caplog.at_level(logging.WARNING):

@@ -85,7 +85,7 @@ def test_a_file_arrives_whole_and_alone(site, tmp_path, progress, is_chunked):
     assert names(path.parent) == ["file.bin"]
 
 
-def test_a_file_that_is_there_is_not_fetched_again(site, tmp_path):
+def test_an_existing_file_is_not_fetched_again(site, tmp_path):
     download(site.url, tmp_path / "file.bin", SHA256, progress=False)
     download(site.url, tmp_path / "file.bin", SHA256, progress=False)
     assert site.requests == 1
@@ -100,7 +100,7 @@ def test_a_file_with_other_content_than_the_sha256_is_fetched_again(site, tmp_pa
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_a_transfer_that_broke_off_says_so_and_leaves_nothing(site, tmp_path, is_chunked):
     site.break_after, site.is_chunked = 300_000, is_chunked
-    with pytest.raises(InputError, match=r"file\.bin cannot be reached, or broke off .*: check .*try again$"):
+    with pytest.raises(InputError, match=r"file\.bin cannot be reached or was interrupted .*: check .*try again$"):
         download(site.url, tmp_path / "file.bin", progress=False)
     assert names(tmp_path) == []
     site.break_after = None
@@ -110,18 +110,18 @@ def test_a_transfer_that_broke_off_says_so_and_leaves_nothing(site, tmp_path, is
 
 def test_a_wrong_sha256_is_named_and_leaves_nothing(site, tmp_path):
     wrong = "0" * 64
-    with pytest.raises(InputError, match=rf"file\.bin from {site.url} has another SHA256 than {wrong}: "):
+    with pytest.raises(InputError, match=rf"file\.bin from {site.url} does not have the SHA256 {wrong}: "):
         download(site.url, tmp_path / "file.bin", wrong, progress=False)
     assert names(tmp_path) == []
 
 
-def test_an_unknown_address_is_told_in_one_sentence(site, tmp_path):
+def test_an_unknown_address_is_reported_in_one_sentence(site, tmp_path):
     with pytest.raises(InputError, match=r"other\.bin answered 404 \(Not Found\): check the address$"):
         download(site.url.replace("file", "other"), tmp_path / "x", progress=False)
     assert names(tmp_path) == []
 
 
-def test_no_network_is_told_in_one_sentence(tmp_path):
+def test_no_network_is_reported_in_one_sentence(tmp_path):
     with Site() as closed:
         url = closed.url
     with pytest.raises(InputError, match=r"cannot be reached, .*check the network"):
@@ -201,7 +201,7 @@ def test_a_data_set_arrives_in_the_working_folder(site, dataset, tmp_path, monke
     assert names(tmp_path) == ["tiny"]
 
 
-def test_a_data_set_that_is_there_is_not_fetched_again(site, dataset, tmp_path):
+def test_an_existing_data_set_is_not_fetched_again(site, dataset, tmp_path):
     for _ in range(2):
         fetch_dataset(dataset, tmp_path / "tiny", progress=False)
     assert site.requests == 1
@@ -216,7 +216,7 @@ def test_a_later_fetch_is_held_to_the_recorded_sha256(site, dataset, tmp_path):
         if file.name != "SOURCE.json":
             file.rmdir() if file.is_dir() else file.unlink()
     good, site.content = site.content, zipped(GOOD_ZIP | {"Repo-984d/extra": b"x"})
-    with pytest.raises(InputError, match="has another SHA256"):
+    with pytest.raises(InputError, match="does not have the SHA256"):
         fetch_dataset(dataset, folder, progress=False)
     assert (folder / "SOURCE.json").read_bytes() == record
     site.content = good
@@ -267,7 +267,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "content", [b"<html>Sign in</html>", zipped({}), zipped(GOOD_ZIP).replace(b"hello", b"hellO", 1)[:-30]]
 )
-def test_what_is_no_sound_archive_is_told(site, dataset, tmp_path, content):
+def test_what_is_not_a_sound_archive_is_reported(site, dataset, tmp_path, content):
     site.content = content
     with pytest.raises(InputError, match=r"not a valid ZIP|holds no file"):
         fetch_dataset(dataset, tmp_path / "tiny", progress=False)
@@ -275,7 +275,7 @@ def test_what_is_no_sound_archive_is_told(site, dataset, tmp_path, content):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_a_public_data_set_tells_its_terms_and_names_a_commit(name):
+def test_a_public_data_set_reports_its_terms_and_names_a_commit(name):
     assert re.fullmatch(r"https://github\.com/[\w-]+/[\w-]+/archive/[0-9a-f]{12,40}\.zip", DATASETS[name].url)
     assert "research" in DATASETS[name].terms
     assert "do not pass it on" in DATASETS[name].terms

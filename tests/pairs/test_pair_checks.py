@@ -41,7 +41,7 @@ def test_known_modalities_pass(tmp_path, modality):
     check_pairs([Pair("1", picture, picture, modality, modality)])
 
 
-def test_all_problems_are_told_at_once(tmp_path):
+def test_all_problems_are_reported_at_once(tmp_path):
     picture, volume = a_picture(tmp_path / "a.png"), a_volume(tmp_path / "a.nii.gz")
     wide = a_picture(tmp_path / "wide.png", width=7)
     (tmp_path / "text.nii.gz").write_text("no volume at all\n" * 50)

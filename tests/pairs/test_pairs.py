@@ -129,7 +129,7 @@ def test_a_table_whose_columns_are_unclear_is_refused(tmp_path, text, words):
     ],
 )
 @pytest.mark.parametrize("modality_b", ["", "pet"])
-def test_pairs_without_names_are_told_apart_by_folder_or_image_b(tmp_path, rows, names, modality_b):
+def test_pairs_without_names_are_distinguished_by_folder_or_image_b(tmp_path, rows, names, modality_b):
     lines = [f"{row},{modality_b}" for row in rows]
     path = write_csv(tmp_path, "\n".join(["image_a,image_b,modality_b", *lines]))
     assert [pair.name for pair in read_pairs(path)] == names
@@ -141,7 +141,7 @@ def test_a_weighting_names_the_modality(tmp_path, text):
     assert (pair.modality_a, pair.modality_b) == ("mr", "pet")
 
 
-def test_csv_that_is_no_text_is_refused(tmp_path):
+def test_csv_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "pairs.csv").write_bytes(b"\xff\xfe\x00PK\x93")
     with pytest.raises(InputError, match="UTF-8"):
         read_pairs(tmp_path / "pairs.csv")
@@ -235,7 +235,7 @@ def test_testing_is_the_section_test(tmp_path, written, asked):
     assert [pair.name for pair in read_pairs(path)] == ["1", "2", "last"]
 
 
-def test_section_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+def test_section_that_is_missing_is_refused_with_those_that_are(tmp_path):
     with pytest.raises(InputError, match="no section 'test': use one of training, validation"):
         read_pairs(write_datalist(tmp_path, DATALIST), "test")
 
@@ -258,7 +258,7 @@ def test_folder_with_several_lists_is_refused_with_their_names(tmp_path):
         read_pairs(tmp_path)
 
 
-def test_what_is_no_list_of_pairs_is_refused(tmp_path):
+def test_what_is_not_a_list_of_pairs_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"has no list of pairs: put a pairs\.csv"):
         read_pairs(tmp_path)
     with pytest.raises(InputError, match="does not exist"):

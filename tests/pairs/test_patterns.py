@@ -93,7 +93,7 @@ def test_what_fits_several_alike_is_listed_and_not_guessed(tmp_path):
     assert unpaired == []
 
 
-def test_another_session_is_no_partner(tmp_path):
+def test_another_session_is_not_a_partner(tmp_path):
     root = a_tree(tmp_path, "sub-1_ses-1_T1w.nii.gz", "sub-1_ses-2_ct.nii.gz", "sub-2_T1w.nii.gz", "sub-2_ct.nii.gz")
     pairs, ambiguous, unpaired = match(root)
     assert list(pairs) == ["sub-2"]
@@ -123,13 +123,13 @@ def test_hidden_files_are_left_out(tmp_path):
         ("**/p1_T1w.nii.gz", "**/p2_ct.nii.gz", "nothing to pair under"),
     ],
 )
-def test_patterns_that_cannot_be_used_are_told(tmp_path, pattern_a, pattern_b, words):
+def test_patterns_that_cannot_be_used_are_reported(tmp_path, pattern_a, pattern_b, words):
     root = a_tree(tmp_path, "p1/p1_T1w.nii.gz", "p1/p1_ct.nii.gz", "p2/p2_ct.nii.gz")
     with pytest.raises(InputError, match=words):
         match_patterns(root, pattern_a, pattern_b)
 
 
-def test_a_missing_root_is_told(tmp_path):
+def test_a_missing_root_is_reported(tmp_path):
     with pytest.raises(InputError, match="none is not a folder"):
         match_patterns(tmp_path / "none", "*", "*")
 
@@ -177,9 +177,9 @@ def test_a_case_that_lacks_a_modality_gets_that_of_no_other_case(tmp_path, folde
     assert (ambiguous, unpaired) == ({}, [folder + names[0], folder + names[3]])
 
 
-def test_two_files_that_have_nothing_in_common_but_a_flat_folder_are_no_pair(tmp_path):
+def test_two_files_that_have_nothing_in_common_but_a_flat_folder_are_not_a_pair(tmp_path):
     root = a_tree(tmp_path, "anna_T1.nii", "berta_CT.nii")
-    with pytest.raises(InputError, match="no two of 1 and 1 images fit together"):
+    with pytest.raises(InputError, match="no two of 1 and 1 images match"):
         match_patterns(root, "*_T1.nii", "*_CT.nii")
 
 

@@ -181,7 +181,7 @@ def test_fewer_modalities_are_the_same_voxels():
         head_phantom(**SMALL, modalities=("flair",))
 
 
-def test_notice_of_the_template_lies_beside_it():
+def test_notice_of_the_template_is_next_to_it():
     notice = (Path(template_file.FILE).parent / "LICENSE-ICBM152").read_text(encoding="utf-8")
     assert "provided that the above copyright notice appear in all copies" in notice
     assert template_file.FILE.stat().st_size < 1_500_000
@@ -426,7 +426,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_two_processes_that_write_it_at_once_both_go_on(written, tmp_path, monkeypatch):
+def test_of_two_processes_that_write_it_at_once_both_continue(written, tmp_path, monkeypatch):
     folder = tmp_path / "set"
 
     def slower(new, *_):

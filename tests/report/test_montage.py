@@ -84,7 +84,7 @@ def test_planes_go_through_what_both_sources_cover():
     assert description.endswith("through R 29, A 39, S 8 mm")  # voxel 1.5 of the four that B covers, 5 mm each: 7.5
 
 
-def test_places_on_the_other_side_are_told_by_their_own_letters():
+def test_places_on_the_other_side_are_reported_by_their_own_letters():
     affine = AFFINE.clone()
     affine[:3, 3] = torch.tensor([-100.0, -200.0, -300.0])
     description = montage(CaseImages(volume_of(np.full(SHAPE, 0.5), affine)), ("A", "B")).description

@@ -41,7 +41,7 @@ def request(server, method, path="/ratings.json", body=None, **headers):
     return answer.status, text
 
 
-def test_what_was_rated_is_in_the_renewed_report(folder, reported):
+def test_what_was_rated_is_in_the_updated_report(folder, reported):
     sha256 = {result.name: result.fused_sha256 for result in read_summary(folder)}
     ratings = {
         "volume": Rating("doubtful", '<b>edge</b> "A" & B', sha256["volume"], "2026-01-01T00:00:00Z"),
@@ -63,7 +63,7 @@ def test_what_was_rated_is_in_the_renewed_report(folder, reported):
 )
 def test_a_file_that_is_something_else_is_named(folder, reported, content):
     (folder / "ratings.json").write_text(content)
-    with pytest.raises(InputError, match=r"ratings\.json cannot be used .*: correct it, or move it away"):
+    with pytest.raises(InputError, match=r"ratings\.json cannot be used .*: correct or remove it"):
         write_report(folder, reported.pairs)
 
 

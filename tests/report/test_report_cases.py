@@ -79,7 +79,7 @@ def test_an_output_is_looked_for_in_the_folder_only(tmp_path, output):
 @pytest.mark.parametrize(
     "row", ["one", "one,fused", "one,fused,,,,,", "one,fused,,,soon,one.png,00", "one,melted,,,1,,"]
 )
-def test_a_row_that_is_cut_short_or_odd_is_no_summary(tmp_path, row):
+def test_a_row_that_is_cut_short_or_odd_is_not_a_summary(tmp_path, row):
     (tmp_path / "summary.csv").write_text(f"name,status,error,warnings,seconds,output,fused_sha256\n{row}\n")
     with pytest.raises(InputError, match=r"summary.csv is not the summary of a batch"):
         read_summary(tmp_path)

@@ -45,7 +45,7 @@ def test_a_resumed_batch_reports_what_was_finished_earlier(folders, tmp_path):
     assert shown_by_case(out) == {"one": f"one: {BOTH}", "two": f"two: {BOTH}"}
 
 
-def test_a_report_that_is_there_is_renewed_with_new_results_and_left_alone_without(folders, tmp_path):
+def test_an_existing_report_is_updated_only_with_new_results(folders, tmp_path):
     out = tmp_path / "out"
     run("fuse", *folders, "-o", out, "--report", "--device", "cpu")
     before = (out / "report.html").read_bytes()
@@ -60,7 +60,7 @@ def test_a_report_that_is_there_is_renewed_with_new_results_and_left_alone_witho
     assert (out / "report.html").read_bytes() == renewed
 
 
-def test_a_page_of_another_program_is_no_report(folders, tmp_path):
+def test_a_page_of_another_program_is_not_a_report(folders, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.html").write_text("<title>Mine</title>")
@@ -68,7 +68,7 @@ def test_a_page_of_another_program_is_no_report(folders, tmp_path):
     assert (out / "report.html").read_text() == "<title>Mine</title>"
 
 
-def test_a_report_that_cannot_be_made_loses_nothing_and_is_told(folders, tmp_path):
+def test_a_report_that_cannot_be_made_loses_nothing_and_is_reported(folders, tmp_path):
     out = tmp_path / "out"
     (out / "report.html").mkdir(parents=True)
     result = run("fuse", *folders, "-o", out, "--report", "--device", "cpu")
@@ -79,7 +79,7 @@ def test_a_report_that_cannot_be_made_loses_nothing_and_is_told(folders, tmp_pat
     assert {"one.png", "two.png", "summary.csv"} <= {path.name for path in out.iterdir()}
 
 
-def test_a_fault_in_the_report_loses_nothing_and_is_told(folders, tmp_path, monkeypatch):
+def test_a_fault_in_the_report_loses_nothing_and_is_reported(folders, tmp_path, monkeypatch):
     monkeypatch.setattr("monai_s3im.report._page", lambda *arguments: 1 / 0)
     result = run("fuse", *folders, "-o", tmp_path / "out", "--report", "--device", "cpu")
     assert result.exit_code == 1

@@ -85,7 +85,7 @@ def test_another_source_than_that_of_the_record_is_not_shown(fused_pair):
     assert images.why_no_sources == "Its sources cannot be shown: b.nii.gz has changed since: fuse it again"
 
 
-def test_a_source_that_is_gone_is_told(fused_pair, tmp_path):
+def test_a_source_that_is_gone_is_reported(fused_pair, tmp_path):
     pair, fused, record = fused_pair()
     images = read_case_images(fused, record, replace(pair, image_b=tmp_path / "gone.nii.gz"))
     assert images.sources == ()

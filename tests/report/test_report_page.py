@@ -107,7 +107,7 @@ def test_the_policy_of_the_page_names_the_very_scripts_and_styles_that_it_has(re
         assert f"{directive} 'sha256-{digest}'" in policy
 
 
-def test_montages_are_pictures_with_a_description_and_of_the_size_told(page):
+def test_montages_are_pictures_with_a_description_and_of_the_given_size(page):
     for article in page.all("article"):
         image = article.one("img")
         assert image.attributes["loading"] == "lazy"
@@ -175,7 +175,7 @@ def test_without_sources_the_fused_images_are_shown_alone(reported, tmp_path):
     assert article.one("img").attributes["alt"].startswith("volume: fused; axial")
 
 
-def test_a_case_that_cannot_be_shown_is_told_and_the_others_are_shown(reported, tmp_path):
+def test_a_case_that_cannot_be_shown_is_reported_and_the_others_are_shown(reported, tmp_path):
     folder = shutil.copytree(reported.folder, tmp_path / "damaged")
     (folder / "picture 1.png").write_bytes(b"no picture")
     (folder / "picture 2.json").unlink()

@@ -37,7 +37,7 @@ def noise(channels=1):
     return np.random.default_rng(0).random((channels, *SHAPE))
 
 
-def test_a_volume_that_is_small_enough_stays_as_it_is_in_8_bit():
+def test_a_volume_that_is_small_enough_stays_unchanged_in_8_bit():
     array = noise()
     volume = viewer_volume(volume_of(array), most_bytes=10**6)
     voxels, affine = read(volume)

@@ -229,7 +229,7 @@ def test_axes_that_are_not_at_right_angles_are_refused(dialog, logic, hierarchy,
     matrix.DeepCopy(sheared.ravel().tolist())
     fused.SetIJKToRASMatrix(matrix)
     error, files = dicom_export.export(dicom_export.choices(item_of(hierarchy, fused))[0], tmp_path)
-    assert error == "the volume's axes are not at right angles, which DICOM cannot hold: resample it first"
+    assert error == "the volume's axes are not at right angles, which DICOM cannot represent: resample it first"
     assert files == []
 
 

@@ -218,7 +218,7 @@ def test_the_requirements_are_those_of_the_library_and_none_of_slicers_own():
     assert not names & {"torch", "numpy", "simpleitk", "requests", "vtk", "scipy"}
 
 
-def test_a_slicer_with_a_python_too_old_is_told_which_slicer_to_take(monkeypatch):
+def test_an_error_for_a_python_too_old_names_which_slicer_to_take(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9, 10, "final", 0))  # of Slicer 5.8.1
     with pytest.raises(ImportError, match=r"S3IMFusion needs Slicer 5\.10 or later"):
         runpy.run_path(str(MODULE / "S3IMFusionLib" / "__init__.py"))

@@ -164,7 +164,7 @@ def test_the_help_links_to_the_documentation(panel):
     assert f'set(EXTENSION_HOMEPAGE "{paths.HOMEPAGE}")' in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 
 
-def test_the_range_of_the_ct_is_told_in_words():
+def test_the_range_of_the_ct_is_reported_in_words():
     ct = {"modality": "ct", "intensity_range": [-160.0, 240.0], "ct_window": "soft_tissue"}
     mr = {"modality": "mr", "intensity_range": [3.0, 900.0], "ct_window": None}
     assert ct_range_of(record_of_sources({"image_a": mr, "image_b": ct})) == "-160 to 240 HU (soft tissue)"

@@ -97,7 +97,7 @@ def test_the_range_of_torch_is_that_of_monai_and_of_the_library():
     assert TORCH in project["dependencies"]
 
 
-def test_nothing_is_asked_when_all_is_there(with_all, requirements):
+def test_nothing_is_asked_when_nothing_is_missing(with_all, requirements):
     assert ensure_packages(requirements, with_all.show)
     assert with_all.questions == with_all.runs == with_all.status == []
 
@@ -111,7 +111,7 @@ def test_one_question_lists_all_and_the_newest_that_fit_are_installed(python, re
     assert python.installed.items() >= {"torch": "2.13.0", "torchvision": "0.28.0", "monai": "1.6.1"}.items()
 
 
-def test_declining_leaves_all_as_it_was(python, requirements):
+def test_declining_leaves_all_unchanged(python, requirements):
     before, python.answers = python.installed, [False]
     assert not ensure_packages(requirements, python.show)
     assert python.installed == before

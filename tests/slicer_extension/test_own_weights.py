@@ -63,7 +63,7 @@ def test_own_weights_can_be_cleared(panel, pair, edit, own, way):
     assert panel.ui.applyButton.enabled
 
 
-def test_what_is_shown_is_what_is_used_also_where_it_is_no_weights(panel, pair, edit):
+def test_what_is_shown_is_what_is_used_also_where_it_is_not_weights(panel, pair, edit):
     edit.setText("/folder/own.txt")
     assert panel.parameters.weights == "/folder/own.txt"
     assert not panel.ui.applyButton.enabled
@@ -85,7 +85,7 @@ def test_what_is_typed_is_not_overwritten_when_something_else_changes(panel, edi
     assert edit.text == "/folder/ow"
 
 
-def test_a_scene_with_missing_weights_says_why_apply_is_off_and_how_to_go_on(panel, scene, tmp_path):
+def test_a_scene_with_missing_weights_says_why_apply_is_off_and_how_to_continue(panel, scene, tmp_path):
     panel.parameters.weights = "/elsewhere/own.pt"
     scene.SetURL(str(tmp_path / "scene.mrml"))
     assert scene.Commit()

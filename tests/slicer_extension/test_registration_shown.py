@@ -235,7 +235,7 @@ def test_a_scene_that_was_saved_in_the_fusion_view_shows_b_through_the_transform
     np.testing.assert_allclose(to_world(shown), np.linalg.inv(MOVED) @ matrix_of(ct), atol=1e-9)
 
 
-def test_what_the_library_only_logs_and_what_was_guessed_is_warned_of_too(logic, add_volume):
+def test_what_the_library_only_logs_and_what_was_guessed_gives_a_warning_too(logic, add_volume):
     """A CT without air is not in HU; a volume that says nothing of its modality is recognised by its values."""
     values = [np.rint(1000 * blobs((20, 18, 6), seed)).astype(np.int16).T for seed in (1, 2)]
     run = logic.start(add_volume("CT of water", values[0]), add_volume("Series 3", values[1]))

@@ -89,7 +89,7 @@ def test_only_one_fusion_at_a_time(logic, pair):
     logic.process(*pair)
 
 
-def test_cancel_ends_the_process_at_once_and_the_scene_is_as_it_was(logic, scene, big_pair):
+def test_cancel_ends_the_process_at_once_and_the_scene_is_unchanged(logic, scene, big_pair):
     before = state_of(scene)
     run = polled(logic.start(*big_pair, settings=SLOW), has_begun)
     pid, folder = logic.worker.pid, logic.worker.folder
@@ -149,7 +149,7 @@ def test_twenty_kills_at_random_moments_leave_the_scene_as_it_was(logic, scene, 
 
 
 @pytest.mark.parametrize("damage", ["cut short", "other"])
-def test_damaged_weights_are_told_and_the_process_lives_on(logic, scene, pair, tmp_path, damage):
+def test_damaged_weights_are_reported_and_the_process_lives_on(logic, scene, pair, tmp_path, damage):
     from monai_s3im.bundle_config import bundle_root
 
     file, before = tmp_path / "weights.pt", state_of(scene)
@@ -160,13 +160,13 @@ def test_damaged_weights_are_told_and_the_process_lives_on(logic, scene, pair, t
     assert logic.worker.is_alive
 
 
-def test_missing_weights_are_told_before_anything_runs(logic, pair):
+def test_missing_weights_are_reported_before_anything_runs(logic, pair):
     assert logic.check(*pair, FusionSettings(weights="nowhere.pt")) == [
         "The weights nowhere.pt do not exist: choose another file under Advanced, or press Clear there."
     ]
 
 
-def test_a_device_that_is_not_there_is_told(logic, scene, pair):
+def test_a_device_that_is_missing_is_reported(logic, scene, pair):
     before = state_of(scene)
     with pytest.raises(FusionError, match="device 'cuda:99' is not available: use auto or cpu"):
         logic.process(*pair, settings=FusionSettings(device="cuda:99"))
@@ -241,7 +241,7 @@ def test_colour_goes_into_a_new_node_where_the_chosen_one_is_gray(logic, scene, 
     assert output.GetImageData() is None
 
 
-def test_node_tells_how_it_was_made_and_names_no_file(logic, pair):
+def test_node_reports_how_it_was_made_and_names_no_file(logic, pair):
     settings = FusionSettings(register="rigid", plane="coronal", modality_a="mr", modality_b="mr")
     fused = logic.process(*pair, settings=settings)
     assert fused.GetNodeReference("S3IMFusion.SourceA") is pair[0]

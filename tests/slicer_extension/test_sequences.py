@@ -172,13 +172,13 @@ def test_a_transform_that_changes_with_time_is_refused(
         above, transform = transform, add_transform(np.eye(4))
         transform.SetAndObserveTransformNodeID(above.GetID())
     (proxy_of(scene, sequence) if moving == "PET" else mr).SetAndObserveTransformNodeID(transform.GetID())
-    with pytest.raises(FusionError, match=f"'{moving}' stands under a transform that changes with time, 'motion'"):
+    with pytest.raises(FusionError, match=f"'{moving}' has a parent transform that changes with time, 'motion'"):
         logic.start_sequence(sequence, mr)
 
 
-def test_without_the_sequences_module_it_is_told(logic, scene, add_volume):
+def test_without_the_sequences_module_it_is_reported(logic, scene, add_volume):
     a, b = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "PET"), add_volume("MR", frame_values(9), GRID)
-    with pytest.raises(FusionError, match="Sequences cannot be fused here: Slicer's Sequences module is absent"):
+    with pytest.raises(FusionError, match="Sequences cannot be fused here: Slicer's Sequences module is missing"):
         logic.start_sequence(a, b)
 
 
@@ -207,7 +207,7 @@ def test_a_registered_frame_on_the_grid_of_b_lies_where_that_volume_would(logic,
     sequence, b = add_sequence("MR", [values, values]), add_volume("MR b", values, moved)
     settings = FusionSettings(register="rigid", reference="b", modality_a="mr", modality_b="mr")
     run = logic.start_sequence(sequence, b, settings=settings)
-    assert run.warnings == ["Each time point is registered by itself: the fusion view shows B as it was."]
+    assert run.warnings == ["Each time point is registered separately: the fusion view shows B unregistered."]
     frame = run.wait().GetNthDataNode(1)
     alone = logic.process(add_volume("MR", values, GRID), b, settings=settings)
     above = np.array(json.loads(alone.GetAttribute("S3IMFusion.Record"))["registration"]["matrix_lps"])

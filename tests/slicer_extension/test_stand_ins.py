@@ -145,7 +145,7 @@ def test_the_settings_of_a_test_are_not_the_users(scene, application_logic):
 
 
 @pytest.mark.skipif(not stand_ins.BASE_PYTHON, reason="SLICER_BASE_PYTHON is not set: nothing to compare with")
-def test_every_class_that_slicers_parameter_node_names_is_there():
+def test_every_class_that_slicers_parameter_node_names_exists():
     folder = Path(stand_ins.BASE_PYTHON) / "slicer" / "parameterNodeWrapper"
     known = {"qt": set(qt_classes.QT), "ctk": set(ctk_widgets.CTK)}
     for file in folder.glob("*.py"):

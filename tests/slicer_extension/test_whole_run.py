@@ -177,7 +177,7 @@ def cancel(panel, scene):
     before = state_of(scene)
     panel.ui.applyButton.click()
     panel.ui.cancelButton.click()
-    assert panel.ui.statusLabel.text == "Cancelled: the scene is as it was."
+    assert panel.ui.statusLabel.text == "Cancelled: the scene is unchanged."
     assert state_of(scene) == before
 
 

@@ -229,7 +229,7 @@ def test_apply_is_off_and_says_why(panel, pair, choice, reason):
     assert reason in panel.ui.applyButton.toolTip
 
 
-def test_the_need_of_memory_is_told(panel, pair):
+def test_the_need_of_memory_is_reported(panel, pair):
     assert re.fullmatch(r"Needs about \d+\.\d GB of memory\.", panel.ui.memoryLabel.text)
 
 
@@ -367,7 +367,7 @@ def test_without_the_pytorch_extension_a_dialog_names_it(panel, pair, scene, sho
     assert state_of(scene) == before
 
 
-def test_a_failed_fusion_is_told_and_leaves_the_scene_as_it_was(panel, pair, scene, shown_errors, tmp_path):
+def test_a_failed_fusion_is_reported_and_leaves_the_scene_unchanged(panel, pair, scene, shown_errors, tmp_path):
     weights = tmp_path / "damaged.pt"
     weights.write_bytes(b"not weights")
     panel.ui.weights.currentPath = str(weights)
@@ -448,14 +448,14 @@ def test_leaving_the_module_does_not_end_a_fusion(panel, pair):
     assert panel.ui.fused.currentNode() is not None
 
 
-def test_cancelling_leaves_the_scene_as_it_was(panel, pair, scene):
+def test_cancelling_leaves_the_scene_unchanged(panel, pair, scene):
     before = state_of(scene)
     panel.ui.applyButton.click()
     begin = time.monotonic()
     panel.ui.cancelButton.click()
     assert time.monotonic() - begin < 2.0
     assert state_of(scene) == before
-    assert panel.ui.statusLabel.text == "Cancelled: the scene is as it was."
+    assert panel.ui.statusLabel.text == "Cancelled: the scene is unchanged."
     assert panel.ui.applyButton.enabled
 
 
@@ -539,7 +539,7 @@ def saved_by_a_newer_version(panel, file):
 def check_set_back(panel):
     assert panel.parameters.register.value == "none"
     assert panel.ui.register.currentText.startswith("No")
-    assert panel.ui.statusLabel.text.endswith("does not know; set back: Register B to A")
+    assert panel.ui.statusLabel.text.endswith("does not know; reset: Register B to A")
     panel.ui.register.currentIndex = 1
     assert panel.logic.getParameterNode().GetParameter("register") == "RIGID"
 

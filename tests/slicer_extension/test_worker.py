@@ -66,14 +66,14 @@ def test_second_request_goes_to_the_same_process(worker):
     assert worker.pid == pid
 
 
-def test_devices_are_told_with_their_free_memory(worker):
+def test_devices_are_listed_with_their_free_memory(worker):
     devices = worker.call("devices")["devices"]
     assert devices[0]["name"] == "cpu"
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < devices[0]["free"] <= total
 
 
-def test_folder_is_for_this_user_only_and_goes_away_at_the_end(own_worker):
+def test_folder_is_for_this_user_only_and_is_removed_at_the_end(own_worker):
     worker = own_worker()
     folder = worker.folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -81,7 +81,7 @@ def test_folder_is_for_this_user_only_and_goes_away_at_the_end(own_worker):
     assert not folder.exists()
 
 
-def test_a_killed_process_is_told_of_and_started_anew(own_worker):
+def test_a_killed_process_is_reported_and_started_again(own_worker):
     worker = own_worker()
     worker.submit("devices")
     first, folder = worker.pid, worker.folder
@@ -110,7 +110,7 @@ def test_close_ends_the_launcher_and_its_child(own_worker, tmp_path):
     assert time.monotonic() - begin < 2
 
 
-def test_words_of_a_launcher_are_no_reply_and_a_missing_package_is_named(own_worker, tmp_path):
+def test_words_of_a_launcher_are_not_a_reply_and_a_missing_package_is_named(own_worker, tmp_path):
     worker = own_worker(python=str(a_launcher(tmp_path, "-I -S")))
     with pytest.raises(
         FusionError, match=r"the Python package \w+ is not installed: install the module's dependencies"
@@ -159,18 +159,18 @@ def test_process_ends_though_its_folder_cannot_be_removed(tmp_path):
     assert tmp_path.exists()
 
 
-def test_an_interpreter_that_does_not_exist_is_told(own_worker, tmp_path):
+def test_an_interpreter_that_does_not_exist_is_reported(own_worker, tmp_path):
     with pytest.raises(FusionError, match="nowhere cannot be started"):
         own_worker(python=str(tmp_path / "nowhere")).start()
 
 
-def test_a_temporary_folder_that_does_not_exist_is_told(own_worker, tmp_path, monkeypatch):
+def test_a_temporary_folder_that_does_not_exist_is_reported(own_worker, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(FusionError, match=f"no usable temporary folder .{tmp_path}/gone: No such file"):
         own_worker().start()
 
 
-def test_an_answer_that_does_not_come_in_time_is_told(own_worker):
+def test_an_answer_that_does_not_come_in_time_is_reported(own_worker):
     with pytest.raises(FusionError, match=r"did not answer within 0\.1 s"):
         own_worker().call("devices", timeout_s=0.1)
 

@@ -199,13 +199,13 @@ def test_volumes_that_do_not_overlap_are_refused_by_name():
 
 
 def test_a_picture_with_a_volume_is_refused():
-    with pytest.raises(InputError, match="image_a and image_b do not fit, one is a picture, the other a volume"):
+    with pytest.raises(InputError, match="image_a and image_b do not match, one is a picture, the other a volume"):
         aligned(MetaTensor(torch.rand(1, 4, 5)), empty(SMALL))
 
 
 def test_pictures_of_two_sizes_are_refused_with_width_by_height():
     with pytest.raises(
-        InputError, match="image_a is 5 x 4 pixels and image_b 6 x 4: bring them into register and to one size"
+        InputError, match="image_a is 5 x 4 pixels and image_b 6 x 4: register them and make them the same size"
     ):
         aligned(MetaTensor(torch.rand(1, 4, 5)), MetaTensor(torch.rand(1, 4, 6)))
 

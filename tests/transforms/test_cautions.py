@@ -22,7 +22,7 @@ PET = a_volume("pet", (4, 4, 4), filename_or_obj="/s/pet.nii.gz")
 MR = a_volume("mr", (1, 1, 1), seed=1)
 
 
-def test_a_coarse_pet_that_gives_the_grid_is_warned_of(caplog):
+def test_a_coarse_pet_that_gives_the_grid_gives_a_warning(caplog):
     (warning,) = cautions(PET, MR)
     assert warning == (
         "pet.nii.gz gives the grid, 4 x 4 x 4 mm: on that of the PET the detail of the MR, 1 x 1 x 1 mm, is lost; "
@@ -47,11 +47,11 @@ def test_a_grid_that_loses_no_anatomy_or_was_asked_for_is_not(first, second, set
     assert cautions(first, second, **settings) == []
 
 
-def test_two_volumes_of_uptake_are_warned_of():
+def test_two_volumes_of_uptake_give_a_warning():
     spect = a_volume("spect", (1, 1, 1), seed=2, filename_or_obj="/s/spect.nii.gz")
     (warning,) = cautions(PET, spect)
     assert warning == (
-        "pet.nii.gz (PET) and spect.nii.gz (SPECT) both show uptake, and neither can be read where they mix: "
+        "pet.nii.gz (PET) and spect.nii.gz (SPECT) both show uptake, and neither is readable where they mix: "
         "fuse each with an MR or CT"
     )
     assert cautions(spect, MR) == []
@@ -73,14 +73,14 @@ def test_pictures_have_no_grid():
         {"of_volumes": {"color_model": "ycbcr"}},
     ],
 )
-def test_an_option_of_volumes_that_is_chosen_for_pictures_is_warned_of(settings):
+def test_an_option_of_volumes_that_is_chosen_for_pictures_gives_a_warning(settings):
     pictures = (MetaTensor(torch.rand(1, 4, 4), meta={"modality": name}) for name in ("pet", "mr"))
     (name,) = settings.get("of_volumes", settings)
     option = f"--{name.replace('_', '-')}"
     assert cautions(*pictures, **settings) == [f"{option} has no effect on image_a and image_b: they are pictures"]
 
 
-def test_a_window_without_a_ct_and_a_colour_map_without_uptake_are_warned_of():
+def test_a_window_without_a_ct_and_a_colour_map_without_uptake_give_a_warning():
     of_volumes = {"window": "bone", "color_map": "hot", "plane": "coronal"}
     ct = a_volume("ct", (1, 1, 1), seed=2)
     reason = "there is no volume of such a modality"
@@ -89,20 +89,20 @@ def test_a_window_without_a_ct_and_a_colour_map_without_uptake_are_warned_of():
     assert cautions(ct, PET, of_volumes=of_volumes) == []
 
 
-def test_the_defaults_are_no_choice():
+def test_the_defaults_are_not_a_choice():
     pictures = [MetaTensor(torch.rand(1, 4, 4), meta={"modality": name}) for name in ("pet", "mr")]
     of_volumes = {"plane": "axial", "window": "auto", "color_map": None, "color_model": "lab"}
     assert cautions(*pictures, of_volumes=of_volumes) == []
     assert cautions(*pictures, of_volumes={"window": None}) == []
 
 
-def test_an_image_with_itself_is_warned_of():
+def test_an_image_with_itself_gives_a_warning():
     assert cautions(MR, MR) == ["image_a and image_b are the same image: name two images"]
     named = a_volume("mr", (1, 1, 1), seed=1, filename_or_obj="/s/t1.nii.gz")
-    assert cautions(named, named) == ["t1.nii.gz is image A and image B: name two images"]
+    assert cautions(named, named) == ["t1.nii.gz is both image A and image B: name two images"]
 
 
-def test_one_file_treated_as_two_modalities_is_warned_of_too():
+def test_one_file_treated_as_two_modalities_gives_a_warning_too():
     provenance = json.dumps({key: {"sha256": "0" * 64} for key in ("image_a", "image_b")})
     found = CautionSourcesd(["image_a", "image_b"])({"image_a": MR, "image_b": PET, "provenance": provenance})
     assert "image_a and pet.nii.gz are the same image: name two images" in json.loads(found["warnings"])

@@ -241,5 +241,5 @@ def test_color_b_colours_the_second_source_alone_whatever_it_is(modalities, shap
 def test_color_b_refuses_a_source_with_colours_of_its_own_by_name(colored):
     data = {key: image_of("mr", 3 if key == colored else 1, 4, 4) for key in ("image_a", "image_b")}
     data[colored].meta["filename_or_obj"] = "scan.png"
-    with pytest.raises(InputError, match=r"^scan\.png has colours of its own, .* leave color at auto$"):
+    with pytest.raises(InputError, match=r"^scan\.png already has colours, .* leave color at auto$"):
         ColorMapd(["image_a", "image_b"], color="b")(data)

@@ -124,7 +124,7 @@ def test_a_head_on_a_whole_trunk_is_a_body():
     assert ct_content(np.concatenate([trunk, head], axis=2), SPACING).window == "soft_tissue"
 
 
-def test_the_table_and_the_head_holder_are_no_part_of_the_head():
+def test_the_table_and_the_head_holder_are_not_part_of_the_head():
     fov = (400.0, 400.0, 120.0)
     x, y, _z = grid(fov)
     alone, on_table = a_head(fov), a_head(fov)
@@ -136,7 +136,7 @@ def test_the_table_and_the_head_holder_are_no_part_of_the_head():
 
 @pytest.mark.parametrize("padding", [-2000.0, -3024.0, -1024.0])
 @pytest.mark.parametrize("make", [a_head, a_trunk], ids=["head", "trunk"])
-def test_padding_is_no_part_of_the_body(make, padding):
+def test_padding_is_not_part_of_the_body(make, padding):
     fov = (400.0, 400.0, 120.0)
     x, y, _z = grid(fov)
     volume = make(fov)
@@ -229,7 +229,7 @@ def test_a_volume_without_a_voxel_size_and_a_picture_are_refused():
         ct_content(np.zeros((4, 4)), (1, 1))
 
 
-def test_it_is_told_in_words():
+def test_it_is_reported_in_words():
     assert str(CTContent("body", "soft_tissue", 612.96, 120.0, 0.0, 0.324, 0.266)) == (
         "body (613 cm² across, 120 mm long, 0 % brain, 32 % lung, 27 % fat)"
     )

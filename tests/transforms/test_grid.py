@@ -97,7 +97,7 @@ def test_the_reference_passes_and_the_other_is_resampled_onto_it(reference, a, b
     assert torch.equal(result["covered"][1 - chosen], covered[0])
 
 
-def test_with_a_spacing_the_masks_tell_which_source_covers_what():
+def test_with_a_spacing_the_masks_give_which_source_covers_what():
     result = aligned(COARSE, FINE, reference="a", spacing=(1.0, 1.0, 1.5))
     slices = result["slice_affine"]
     for mask, grid in zip(result["covered"], (COARSE, FINE), strict=True):

@@ -76,7 +76,7 @@ def test_padding_becomes_background(name, scale, padding):
     np.testing.assert_allclose(image.numpy()[0], (expected - lower) / (upper - lower), rtol=1e-5, atol=1e-6)
 
 
-def test_nan_is_no_value_and_stays_out_of_the_range(caplog):
+def test_nan_is_not_a_value_and_stays_out_of_the_range(caplog):
     """Beside NaN the mean of the neighbours that have a value stands, so that interpolation meets no edge."""
     measured = np.random.default_rng(0).uniform(100, 900, (1, 9, 9, 9)).astype(np.float32)
     holed = measured.copy()
@@ -93,7 +93,7 @@ def test_nan_is_no_value_and_stays_out_of_the_range(caplog):
     np.testing.assert_allclose(values[0, 6:], measured[0, :5].min(), rtol=1e-4)
 
 
-def test_a_guess_is_told(caplog):
+def test_a_guess_is_reported(caplog):
     with caplog.at_level(logging.INFO, "monai_s3im"):
         assert NormalizeModality(window="brain")(a_ct(0, 1500)).meta["modality"] == "ct"
         unknown = NormalizeModality(option="modality_b")(MetaTensor(torch.rand(1, 4, 4, 4)))
@@ -293,7 +293,7 @@ def test_limits_of_another_unit_are_warned_about_and_those_that_show_nothing_ref
     becquerel = a_ramp(0, 30_000, filename_or_obj="/study/pet.nii")
     scaled = NormalizeModality("pet", limits=(0, 6))(becquerel)
     warning = (
-        "the range 0 to 6 of pet.nii, whose values are 0 to 30000, is far from these: check that it is in their unit"
+        "the range 0 to 6 of pet.nii, whose values are 0 to 30000, is far from them: check that it is in their unit"
     )
     assert scaled.meta["warnings"] == [warning]
     assert warning in caplog.messages
@@ -303,7 +303,7 @@ def test_limits_of_another_unit_are_warned_about_and_those_that_show_nothing_ref
 
 
 @pytest.mark.parametrize("limits", ["6", "6,0", "0,0", "a,b", "0,inf", "1,2,3", (1,), (0, float("nan"))])
-def test_limits_that_are_no_range_are_refused(limits):
+def test_limits_that_are_not_a_range_are_refused(limits):
     with pytest.raises(InputError, match=r"unusable range .*: use LOWER,UPPER in the unit of the file, such as 0,6"):
         NormalizeModality(limits=limits)
 

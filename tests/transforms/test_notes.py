@@ -25,7 +25,7 @@ def test_notes_come_out_of_a_batch_as_they_went_in():
 
 
 @pytest.mark.parametrize("name", [PROVENANCE, REGISTRATION])
-def test_what_is_no_text_is_refused_by_the_collation(name):
+def test_what_is_not_text_is_refused_by_the_collation(name):
     with pytest.raises(TypeError, match="default_collate"):
         through_a_batch({name: NOTES[name]})
 

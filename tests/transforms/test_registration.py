@@ -145,10 +145,10 @@ def test_every_number_of_threads_gives_the_same_bits(head):
     np.testing.assert_array_equal(*found)
 
 
-def test_the_head_of_another_person_is_told(head):
+def test_the_head_of_another_person_is_reported(head):
     other = NormalizeModality("mr")(head_phantom(*VIEW, seed=1).volumes["t2"])
     (fault,) = Register("rigid")(other, head["t1"]).meta["registration"]["faults"]
-    assert "they may be of different people" in fault
+    assert "they may show different people" in fault
 
 
 def test_the_array_order_of_the_image_does_not_matter(head):
@@ -214,7 +214,7 @@ def test_a_quarter_of_the_smaller_view_must_be_shared():
     assert "share 20 %" in fault or "share 19 %" in fault
 
 
-def test_implausible_movements_are_told():
+def test_implausible_movements_are_reported():
     centre = np.array([10.0, 20.0, 30.0])
     assert plausibility_faults(an_affine((0, 0, 40), origin=(50, 0, 0)), centre, 170) == []
     assert plausibility_faults(an_affine((0, 0, 50)), np.zeros(3), 170) == ["need a rotation by 50 degrees"]
@@ -228,11 +228,11 @@ def test_implausible_movements_are_told():
 
 
 @pytest.mark.parametrize(("kept", "number"), [(0.90, 0), (0.95, 1)])
-def test_a_fit_as_good_four_mm_beside_is_told(kept, number):
+def test_a_fit_as_good_when_shifted_by_four_mm_is_reported(kept, number):
     assert len(sharpness_faults(lambda movement: 2.0 if (movement == RIGID).all() else 2.0 * kept, RIGID)) == number
 
 
-def test_headers_that_do_not_meet_are_told_without_registration(caplog):
+def test_headers_that_do_not_meet_are_reported_without_registration(caplog):
     far = a_volume(blobs(SHAPE, 1), an_affine(origin=(500, 0, 0)) @ GRID)
     result = RegisterSourcesd(KEYS)({"image_a": a_volume(blobs(SHAPE), GRID), "image_b": far})
     (warning,) = json.loads(result["warnings"])
