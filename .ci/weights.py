@@ -39,7 +39,7 @@ def update_weights(models: Path, new: dict[str, str]) -> None:
     The old manifest goes first, once it is sure that the new weights fit: it must not refuse what replaces its files.
 
     Raises:
-        InputError: if a file holds no weights of this network; then nothing is changed.
+        InputError: if a file has no weights of this network; then nothing is changed.
     """
     states = {name: load_weights(_network(), file).state_dict() for name, file in new.items()}
     (models / MANIFEST).unlink(missing_ok=True)

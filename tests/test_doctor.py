@@ -218,6 +218,6 @@ def test_weights_of_another_network_change_nothing(update_weights, bundle, tmp_p
     models = bundle / "models"
     before = {file.name: file.read_bytes() for file in models.iterdir()}
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "new.pt")
-    with pytest.raises(InputError, match="holds no weights of this network"):
+    with pytest.raises(InputError, match="has no weights of this network"):
         update_weights(models, {"model": tmp_path / "new.pt"})
     assert {file.name: file.read_bytes() for file in models.iterdir()} == before

@@ -195,7 +195,7 @@ def test_progress_leaves_the_voxels_as_they_are(volumes):
         ({"device": "meta"}, "device 'meta' is not available"),
         ({"plane": "oblique"}, "unknown plane 'oblique'"),
         ({"weights": "missing.pt"}, "missing.pt does not exist"),
-        ({"weights": __file__}, "test_fuse.py holds no weights of this network"),
+        ({"weights": __file__}, "test_fuse.py has no weights of this network"),
     ],
 )
 def test_unusable_settings_are_refused_before_any_image_is_read(settings, words):

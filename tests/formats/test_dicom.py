@@ -145,7 +145,7 @@ def test_uneven_steps_put_values_where_they_lie(tmp_path, caplog):
     heights = np.array([0.0, 2.0, 4.3, 6.0, 8.0, 10.0])
     ramp = np.broadcast_to((100 * heights)[:, None, None], (6, 5, 4)).astype(np.int16)
     image = read_image(write_slices(tmp_path / "ct", series_of(ramp, OBLIQUE, heights=heights)))
-    assert "unevenly (steps of 1.70 to 2.30 mm)" in caplog.text
+    assert "unevenly spaced (steps of 1.70 to 2.30 mm)" in caplog.text
     np.testing.assert_allclose(image[0, 0, 0].numpy(), [0, 200, 400, 600, 800, 1000], atol=1e-3)
 
 

@@ -69,7 +69,7 @@ def write_tensor(path):
 def test_a_file_that_holds_no_weights_of_this_network_is_named_in_one_line(tmp_path, write):
     path = tmp_path / "model.pt"
     write(path)
-    with pytest.raises(InputError, match=r"model\.pt holds no weights of this network") as refusal:
+    with pytest.raises(InputError, match=r"model\.pt has no weights of this network") as refusal:
         load_weights(small_network(), path)
     assert "\n" not in str(refusal.value)
     assert "name another file" in str(refusal.value)
@@ -87,7 +87,7 @@ class _Code:
 def test_a_file_with_code_is_refused_and_the_code_does_not_run(tmp_path, save):
     path, marker = tmp_path / "model.pt", tmp_path / "ran"
     save({"weights": _Code(marker)}, path)
-    with pytest.raises(InputError, match=r"model\.pt holds no weights"):
+    with pytest.raises(InputError, match=r"model\.pt has no weights"):
         load_weights(small_network(), path)
     assert not marker.exists()
 

@@ -89,7 +89,10 @@ def test_what_fits_several_alike_is_listed_and_not_guessed(tmp_path):
         "sub-1/sub-1_run-2_T1w.nii.gz",
         "sub-3/sub-3_T1w.nii.gz",
     ]
-    assert "fits sub-3/sub-3_rec-a_ct.nii.gz, sub-3/sub-3_rec-b_ct.nii.gz alike" in ambiguous["sub-3/sub-3_T1w.nii.gz"]
+    assert (
+        "matches sub-3/sub-3_rec-a_ct.nii.gz, sub-3/sub-3_rec-b_ct.nii.gz equally well"
+        in ambiguous["sub-3/sub-3_T1w.nii.gz"]
+    )
     assert unpaired == []
 
 

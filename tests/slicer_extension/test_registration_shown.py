@@ -241,7 +241,7 @@ def test_what_the_library_only_logs_and_what_was_guessed_gives_a_warning_too(log
     run = logic.start(add_volume("CT of water", values[0]), add_volume("Series 3", values[1]))
     run.wait()
     guessed, not_in_hu, unknown = run.warnings
-    assert guessed.startswith("The modality of 'Series 3' is not known")
+    assert guessed.startswith("The modality of 'Series 3' is unknown")
     assert not_in_hu.startswith("'CT of water' is not in HU")
     assert unknown.startswith("'Series 3' has an unknown modality")
     assert set(run.warnings) <= set(run.log)

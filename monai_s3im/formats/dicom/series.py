@@ -213,7 +213,7 @@ def _numbered(path: Path, series: Series, volumes: list[Volume]) -> Volume:
     if len(volumes) == 1:
         raise InputError(f"{path} names a volume, but the series is not 4D: leave #{number} out")
     if not 1 <= number <= len(volumes):
-        raise InputError(f"{path} is not there: {_listing(series, volumes)}")
+        raise InputError(f"{path} does not exist: {_listing(series, volumes)}")
     return volumes[number - 1]
 
 

@@ -164,7 +164,7 @@ def _series_of_file(
             raise InputError(bad.reason)
         raise _no_image(path, found.others)
     if chosen is not None and not chosen.isdigit():
-        raise InputError(f"{path} is not there: name a volume of a 4D series by its number, {file}#1")
+        raise InputError(f"{path} does not exist: name a volume of a 4D series by its number, {file}#1")
     return Series(folder, series[_uid_of(header)], int(chosen) if chosen else None)
 
 
