@@ -1,9 +1,9 @@
-"""Look for barriers in the built site with axe, in Chromium: every page light and wide, and dark and narrow.
+"""Check the accessibility of the built site with axe in Chromium: every page light and wide, and dark and narrow.
 
 Command:   python .ci/accessibility.py SITE
 Duration:  about two minutes
 Result:    a line for each serious or critical finding, each page whose text is wider than a telephone, and exit code 1
-           where there is one; "AXE NOT DONE" and exit code 0 where there is no Chromium.
+           if there is one; "AXE NOT DONE" and exit code 0 without Chromium.
 """
 
 import sys
@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]  # asks no other machine
+ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]  # contacts no other machine
 VIEWS = (
     {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light"},
     {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
@@ -23,7 +23,7 @@ VIEWS = (
 
 
 def findings(page: Any) -> Iterator[str]:
-    """What keeps someone from reading an open page: rules of axe, and a width beyond the window."""
+    """The problems of an open page: violated rules of axe, and a width beyond the window."""
     for rule in Axe().run(page).response["violations"]:
         if rule["impact"] in {"serious", "critical"}:
             yield from (f"{rule['id']}: {' '.join(node['html'].split())[:160]}" for node in rule["nodes"])
@@ -33,7 +33,7 @@ def findings(page: Any) -> Iterator[str]:
 
 
 def main(site: Path) -> int:
-    """Look at every page of a site."""
+    """Check every page of a site."""
     if not CHROMIUM.exists():
         print(f"AXE NOT DONE: no browser at {CHROMIUM}")
         return 0

@@ -1,10 +1,10 @@
-"""List what an environment consists of (SBOM, CycloneDX), and ask for known vulnerabilities in it.
+"""List the packages of an environment (SBOM, CycloneDX), and check them for known vulnerabilities.
 
     python .ci/audit.py ENVIRONMENT FOLDER    # the Python of an environment; writes FOLDER/sbom.json and audit.json
 
 Ten seconds, and a minute with a slow network. Needs the pinned tools of `.ci/audit-requirements.txt` in the environment
-that runs it. A known vulnerability ends with exit code 1, unless `.ci/audit-accepted.txt` gives its id and a reason. A
-service that cannot be reached is reported and does not fail the run: the code is what it was.
+that runs it. A known vulnerability ends with exit code 1, unless `.ci/audit-accepted.txt` gives its id and a reason. An
+unreachable service is reported but does not fail the run, since the code has not changed.
 """
 
 import argparse
@@ -44,14 +44,14 @@ def write_sbom(environment: str, file: Path) -> None:
 
 
 def pins(environment: str) -> list[str]:
-    """What is installed, as NAME==VERSION; builds such as +cpu are those of the version."""
+    """The installed packages as NAME==VERSION; build tags such as +cpu are dropped."""
     listed = subprocess.run([environment, "-I", "-c", LIST], check=True, capture_output=True, text=True).stdout
     pairs = (line.split() for line in listed.splitlines())
     return sorted({f"{name}=={version.partition('+')[0]}" for name, version in pairs if name.lower() != OWN})
 
 
 def ask(packages: list[str], file: Path) -> dict[str, Any] | None:
-    """The answer of PyPI's service; None where there is none."""
+    """The answer of PyPI's service; None without one."""
     requirements = file.with_suffix(".txt")
     requirements.write_text("\n".join(packages) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip_audit", "-s", "pypi", "--no-deps", "--disable-pip", "-r", requirements]
@@ -65,7 +65,7 @@ def ask(packages: list[str], file: Path) -> dict[str, Any] | None:
 
 
 def accepted(text: str) -> set[str]:
-    """The ids at the start of lines; what follows each is the reason."""
+    """The ids at the start of lines, each followed by the reason."""
     lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if short := [words[0] for words in lines if len(words) < 2]:
         sys.exit(f"error: audit-accepted.txt gives no reason for {', '.join(short)}")
@@ -73,10 +73,10 @@ def accepted(text: str) -> set[str]:
 
 
 def verdict(report: dict[str, Any] | None, accepted_ids: set[str]) -> tuple[str, bool]:
-    """What the service said, and whether that is well.
+    """The result of the service, and whether it passes.
 
     Args:
-        report: as pip-audit writes it; None where it wrote none.
+        report: from pip-audit; None if it wrote none.
         accepted_ids: of vulnerabilities that are known here, with a reason.
     """
     dependencies = report["dependencies"] if report else []

@@ -2,9 +2,9 @@
 
     python .ci/bundle.py FOLDER     # writes FOLDER/s3im_fusion; half a minute
 
-It is the bundle of this repository with the part of the library that its configs name beside them, so that it runs
-where monai-s3im is not installed: the packages that its metadata names are enough. `models/model.ts` is the network
-with the general weights as TorchScript, with metadata and inference config in it: what MONAI Deploy looks for.
+It is the bundle of this repository plus the part of the library that its configs use, so it runs without monai-s3im:
+only the packages in its metadata are needed. `models/model.ts` is the network with the general weights as TorchScript,
+with metadata and inference config in it: what MONAI Deploy looks for.
 """
 
 import argparse
@@ -20,7 +20,7 @@ NOT_NAMED_BY_CONFIGS = {"__main__.py", "batch", "cli", "doctor", "evaluation", "
 
 
 def assemble(folder: Path) -> Path:
-    """Write the bundle into a folder, in place of an earlier one."""
+    """Write the bundle into a folder, replacing an earlier one."""
     bundle = folder / NAME
     if bundle.exists():
         shutil.rmtree(bundle)

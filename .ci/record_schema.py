@@ -1,7 +1,7 @@
-"""Write docs/data/record.schema.json, the JSON Schema of the record beside each output, from monai_s3im.record.
+"""Write docs/data/record.schema.json, the JSON Schema of the record of each output, from monai_s3im.record.
 
 Command:   python .ci/record_schema.py
-Result:    the file is as the types are; a test compares it
+Result:    the file matches the types; a test compares them
 """
 
 import inspect
@@ -21,7 +21,7 @@ PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", types.
 
 
 def schema() -> dict[str, Any]:
-    """The schema of a record as it is written; the settings stand among its own keys."""
+    """The schema of a written record; the settings are among its keys."""
     found = of(FusionRecord)
     properties: dict[str, Any] = {"schema_version": {"const": SCHEMA_VERSION}}
     for name, entry in found["properties"].items():
@@ -37,7 +37,7 @@ def schema() -> dict[str, Any]:
 
 
 def settings() -> dict[str, Any]:
-    """The recorded settings; text is one of the choices where there is nothing else to choose."""
+    """The recorded settings; text is limited to the choices if no other values are allowed."""
     hints, help_texts = get_type_hints(FusionSettings), attributes(FusionSettings, "Args")
     others = {option.name for option in fields(FusionSettings) if option.metadata["others"]}
     found = {name: of(hints[name]) | {"description": help_texts[name]} for name in RECORDED}
@@ -67,7 +67,7 @@ def of(kind: Any) -> dict[str, Any]:
 
 
 def attributes(kind: type, section: str) -> dict[str, str]:
-    """What a docstring says of each attribute, without its markup."""
+    """The description of each attribute in a docstring, without markup."""
     text = inspect.getdoc(kind) or ""
     lines = text.split(f"{section}:\n")[1].split("\n\n")[0]
     found = re.split(r"^    (\w+): ", lines, flags=re.MULTILINE)[1:]

@@ -1,9 +1,9 @@
-"""Check that a release may be made, build all that it consists of into dist/, and list what a person must still do.
+"""Check that a release is possible, build all its parts into dist/, and list the remaining manual steps.
 
     python .ci/release.py           # two minutes, in the environment of the tests
 
-Run `.ci/run` first: it leaves a note of the commit that it tested. Exit code 1 when a check fails; what was built is
-then a draft. See docs/project/releasing.md.
+Run `.ci/run` first: it leaves a note of the commit that it tested. Exit code 1 when a check fails; the build is then a
+draft. See docs/project/releasing.md.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def problems(root: Path) -> Iterator[str]:
-    """What stands against a release, in sentences."""
+    """The problems that prevent a release, in sentences."""
     yield from version_problems(root)
     yield from owner_problems(root)
     for check in (weights, answers):
@@ -82,7 +82,7 @@ def owner_problems(root: Path) -> Iterator[str]:
 
 
 def version_problems(root: Path) -> Iterator[str]:
-    """Where the version stands, it is that of monai_s3im/__init__.py."""
+    """Every place with the version must match monai_s3im/__init__.py."""
     metadata = json.loads((root / "bundle" / "configs" / "metadata.json").read_text(encoding="utf-8"))
     citation = (root / "CITATION.cff").read_text(encoding="utf-8")
     changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def version_problems(root: Path) -> Iterator[str]:
 
 
 def build(output: Path) -> list[Path]:
-    """Wheel, source, bundle, extension, list of parts and sums, in a folder that is made anew."""
+    """Wheel, source, bundle, extension, list of parts and sums, in a new folder."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     wheel = Path(next(WheelBuilder(str(ROOT)).build(directory=str(output), versions=["standard"])))
@@ -125,7 +125,7 @@ def build(output: Path) -> list[Path]:
 
 
 def install(folder: Path, package: Path) -> Path:
-    """Install a wheel or a source into a new environment that borrows what it needs from this one; its Python."""
+    """Install a wheel or source into a new environment that shares this one's packages; return its Python."""
     venv.create(folder, with_pip=False)
     python = next(path for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if path.exists())
     probe = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
@@ -146,7 +146,7 @@ def try_installed(python: Path, folder: Path) -> None:
 
 
 def extension_tree(folder: Path) -> Path:
-    """The extension: what is to be listed, and the module as it is installed."""
+    """The extension: its catalogue entry, and the installed module."""
     tree = folder / "S3IMFusion"
     tree.mkdir()
     for name in ("CMakeLists.txt", "slicer_extension/S3IMFusion.json"):
@@ -167,7 +167,7 @@ def zip_folder(folder: Path, file: Path) -> Path:
 
 
 def list_parts(python: Path, folder: Path, output: Path) -> list[Path]:
-    """SBOM and audit of the environment, by pinned tools in an environment of their own."""
+    """SBOM and audit of the environment, by pinned tools in a separate environment."""
     venv.create(folder / "tools", with_pip=True)
     tools = next(path for path in (folder / "tools").glob("*/python*") if path.stem == "python")
     pip = [tools, "-m", "pip", "install", "-q", "-r", ROOT / ".ci" / "audit-requirements.txt"]

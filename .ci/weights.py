@@ -1,9 +1,9 @@
-"""Put weights into the bundle, and update the manifest beside them, which names the SHA256 of each and a known answer.
+"""Put weights into the bundle, and update their manifest, which lists the SHA256 of each and a known answer.
 
     python .ci/weights.py                             # update the manifest of all bundle/models/*.pt as they are
     python .ci/weights.py model=runs/mine/model.pt    # first copy state dicts: NAME=FILE, any number
 
-A few seconds. Every file is loaded into the network as a user's would be, and fuses the known pair of ``s3im doctor``.
+A few seconds. Every file is loaded like a user's weights, and fuses the known pair of ``s3im doctor``.
 """
 
 import argparse
@@ -34,9 +34,9 @@ def main() -> None:
 
 
 def update_weights(models: Path, new: dict[str, str]) -> None:
-    """Copy what is new, and write the manifest.
+    """Copy new weights, and write the manifest.
 
-    The old manifest goes first, once it is sure that the new weights fit: it must not refuse what replaces its files.
+    The old manifest is removed first, once the new weights are known to fit, or it would refuse the replacements.
 
     Raises:
         InputError: if a file has no weights of this network; then nothing is changed.

@@ -1,4 +1,4 @@
-"""Measure the memory that fusing one pair of volumes of 512 x 512 takes, over the number of its slices.
+"""Measure the memory for fusing one pair of 512 x 512 volumes, by number of slices.
 
 Command:   python benchmarks/memory.py           (a trial of a minute: --slices 16 32 --out FOLDER)
 Duration:  about 25 minutes on two CPU cores, most of it the network on the last pair; 5 GiB of free memory

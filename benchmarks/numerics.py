@@ -1,10 +1,10 @@
-"""How far the fused values move with threads, slices at once, exports and devices.
+"""Measure how far the fused values change with threads, batch size, exports and devices.
 
     python benchmarks/numerics.py --json numerics.json    # a minute; prints the table of studies/numerics.md
 
 Each row is the largest difference over all pixels of 12 slices (MR and CT of the head phantom, 160 x 192), fused values
 in [0, 1], to the reference: PyTorch on the CPU, float32, one thread, one slice at a time. A gray level of 8 bits is
-3.9e-3. 0 means equal bytes. Needs the extra `export`. With a GPU, its rows are there, too.
+3.9e-3. 0 means equal bytes. Needs the extra `export`. With a GPU, its rows are added.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def sources(size: tuple[int, int, int]) -> Tensor:
-    """MR and CT as the network sees them, (1, 2, H, W, D)."""
+    """MR and CT as input of the network, (1, 2, H, W, D)."""
     spacing = (192.0 / size[0], 230.4 / size[1], 120.0 / size[2])
     volumes = head_phantom(size, spacing).volumes
     pair = (NormalizeModality("mr")(volumes["t1"]), NormalizeModality("ct")(volumes["ct"]))
@@ -53,7 +53,7 @@ def sources(size: tuple[int, int, int]) -> Tensor:
 
 @torch.no_grad()
 def measure(weights: Path, size: tuple[int, int, int]) -> dict[str, float]:
-    """The largest difference to the reference, by what is changed."""
+    """The largest difference from the reference, for each change."""
     image = sources(size)
     network = load_weights(bundle_parser("inference").get_parsed_content("network_def"), weights)
     torch.set_num_threads(1)
@@ -80,7 +80,7 @@ def fuse(image: Tensor, network: Run, slices: int) -> Tensor:
 
 
 def with_threads(threads: int, run: Callable[[], Tensor]) -> Tensor:
-    """What `run` gives with a number of threads."""
+    """The result of `run` with a number of threads."""
     torch.set_num_threads(threads)
     try:
         return run()
@@ -106,7 +106,7 @@ def on_gpu(image: Tensor, network: torch.nn.Module) -> dict[str, Callable[[], Te
         return fuse(image.cuda(), network.cuda(), slices)
 
     def again() -> Tensor:
-        """The reference moved by as much as two runs on the GPU differ."""
+        """The difference between two runs on the GPU."""
         network.cpu()
         return fuse(image, network, 1) + (run(False, 8) - run(False, 8)).abs().cpu()
 

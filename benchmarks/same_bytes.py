@@ -1,8 +1,8 @@
-"""Compare what two commits fuse: the same bytes of every image and transform, and the same records.
+"""Compare the results of two commits: the bytes of every image and transform, and the records.
 
 Command:   python benchmarks/same_bytes.py OLD NEW --data ../shared/data/volumes    (NEW may be `.`, the working tree)
 Duration:  about an hour on one CPU core for all pairs and rounds; --spacing 4 takes a tenth of it
-Result:    for each round and door the number of files that are the same; exit 1, and their names, where one differs
+Result:    for each round and door the number of equal files; exit 1, and the names of files that differ
 
 Each door fuses all pairs in a process that imports one commit's code and bundle: `s3im fuse` with a list, `Fuser`,
 `python -m monai.bundle run`, and the process that computes for 3D Slicer, which gets the voxels of NIfTI files from
@@ -49,11 +49,11 @@ def main() -> None:
     parser.add_argument("--rounds", nargs="+", choices=ROUNDS, default=[*ROUNDS])
     parser.add_argument("--doors", nargs="+", choices=DOORS, default=[*DOORS])
     parser.add_argument("--only", nargs="+", default=[""], help="pairs whose name has one of these texts")
-    parser.add_argument("--no-phantom", action="store_true", help="the pairs of the data alone")
+    parser.add_argument("--no-phantom", action="store_true", help="only the pairs of the data")
     parser.add_argument("--spacing", help="voxel size in mm of every result: quicker")
-    parser.add_argument("--work", type=Path, help="a folder that keeps what the old commit fused, for the next time")
+    parser.add_argument("--work", type=Path, help="a folder that keeps the old commit's results for the next run")
     parser.add_argument("--gained", nargs="*", default=["schema_version"], help="keys that a new record may have")
-    parser.add_argument("--images", action="store_true", help="compare images and transforms, but no records")
+    parser.add_argument("--images", action="store_true", help="compare only images and transforms, not records")
     options = parser.parse_args()
     differing = 0
     with tempfile.TemporaryDirectory() as name:
@@ -125,7 +125,7 @@ _HEADER = ["name", "image_a", "image_b", "modality_a", "modality_b"]
 
 
 def _image(path: Path) -> str:
-    """The file or folder, of a 4D one its first frame; empty where it is not there."""
+    """The file or folder, with the first frame of a 4D one; empty if missing."""
     if not path.exists():
         return ""
     return f"{path}#1" if path.name.startswith("pcasl") else str(path)
@@ -167,7 +167,7 @@ def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def _run(tree: Path, folder: Path, *arguments: str) -> int:
-    """Run Python on a commit's code; the exit code, and what it printed where it failed."""
+    """Run Python on a commit's code; return the exit code, and the output if it failed."""
     path = os.pathsep.join([str(tree), str(tree / "slicer_extension" / "S3IMFusion")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

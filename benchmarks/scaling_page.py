@@ -1,8 +1,8 @@
-"""Write the tables and the arithmetic of studies/scaling.md from what was measured.
+"""Write the tables and the arithmetic of studies/scaling.md from the measurements.
 
 Command:   python benchmarks/scaling_page.py studies
 Duration:  below a second
-Result:    what stands between the marks of scaling.md is that of memory.json, startup.json, training_scaling.json and
+Result:    the text between the marks of scaling.md comes from memory.json, startup.json, training_scaling.json and
            batch_scaling.json of the folder's data; a part whose figures are missing says so.
 """
 
@@ -29,7 +29,7 @@ def table(header: list[str], rows: Iterable[Iterable[object]]) -> list[str]:
 
 
 def origin(figures: Figures) -> list[str]:
-    """Where the figures come from."""
+    """The origin of the figures."""
     return [f"`{figures['command']}`, {figures['date']}: {figures['machine']}.", ""]
 
 

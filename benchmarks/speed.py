@@ -1,4 +1,4 @@
-"""Time of the network, the loss, the metrics and a whole volume, beside yardsticks and the limits of the device.
+"""Time the network, the loss, the metrics and a whole volume, against reference networks and the limits of the device.
 
 Command:   python benchmarks/speed.py            (a GPU: --device cuda; a trial: --quick --out FOLDER)
 Duration:  about 15 minutes on two CPU cores; some 8 minutes with an H200
@@ -76,7 +76,7 @@ def networks(device: torch.device, dtype: torch.dtype, folder: Path) -> dict[str
 
 
 def in_other_ways(network: nn.Module, image: Tensor) -> dict[str, Callable[[], object]]:
-    """The network as a CUDA graph and, where there is a compiler, for some images compiled."""
+    """The network as a CUDA graph and, with a compiler, compiled for some images."""
     network(image)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -212,7 +212,7 @@ print(1024 * (kilobytes("VmHWM") - before))
 
 
 def peak_memory(device: torch.device, sides: list[int]) -> list[dict[str, float]]:
-    """Bytes that one pair takes at most in the network, on the CPU in a process of its own (Linux)."""
+    """Peak bytes of one pair in the network, on the CPU in a separate process (Linux)."""
     rows = []
     for side in sides:
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Time the start of the command and what the first fusion costs beside the fusion itself.
+"""Time the start of the command and the overhead of the first fusion.
 
 Command:   python benchmarks/startup.py          (a trial: --repeats 1 --out FOLDER)
 Duration:  about 3 minutes on one CPU core
@@ -64,14 +64,14 @@ def run(code: str, folder: Path, *options: str) -> subprocess.CompletedProcess[s
 
 
 def seconds_of(code: str, folder: Path) -> float:
-    """How long a process that runs it takes."""
+    """The run time of a process with it."""
     start = time.perf_counter()
     run(code, folder)
     return time.perf_counter() - start
 
 
 def slowest_imports(folder: Path) -> list[tuple[str, float]]:
-    """The packages that take longest themselves, and their seconds."""
+    """The slowest packages to import, and their seconds."""
     own: dict[str, float] = defaultdict(float)
     for line in run("import monai_s3im.pipeline", folder, "-X", "importtime").stderr.splitlines():
         _, _, values = line.partition("import time:")

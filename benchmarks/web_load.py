@@ -1,4 +1,4 @@
-"""Load the page's server with many sessions: memory, answers, waiting line, and what is left in the end.
+"""Load the page's server with many sessions: memory, answers, waiting line, and leftover files.
 
 Command:  python benchmarks/web_load.py --sessions 20 --minutes 60   (in the environment of docs/guides/web.md)
 Duration: the minutes given, and one more; docs/guides/web.md has the numbers of a run and its length.
@@ -32,7 +32,7 @@ SAMPLE_SECONDS = 10
 
 
 class Load:
-    """What the sessions have met."""
+    """The events of the sessions."""
 
     def __init__(self) -> None:
         self.state_ms: list[float] = []
@@ -87,7 +87,7 @@ async def one_user(address: str, pair: dict[str, bytes], end: float, load: Load,
 async def one_session(
     client: aiohttp.ClientSession, pair: dict[str, bytes], chance: random.Random, load: Load, end: float
 ) -> None:
-    """Upload, and then what chance says."""
+    """Upload, and then a random action."""
     async with client.post("/api/upload", data=form_of(pair)) as answer:
         load.done[f"upload {answer.status}"] += 1
         if answer.status != 200:
@@ -202,7 +202,7 @@ def quantiles(values: list[float]) -> list[float]:
 
 
 def main() -> None:
-    """Start a server in a temporary folder of its own, and load it."""
+    """Start a server in a temporary folder, and load it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=60)

@@ -1,4 +1,4 @@
-"""What speed is measured against: networks of known shape, the operations counted, and the limits of the device."""
+"""References for speed: networks of known shape, operation counts, and the limits of the device."""
 
 import statistics
 import time
@@ -56,7 +56,7 @@ class OperationCount(TorchDispatchMode):
         self.operations: list[tuple[int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, and count it unless it only looks at memory in another way."""
+        """Run the operation, and count it unless it is only a view."""
         result = func(*args, **(kwargs or {}))
         if func.is_view or "empty" in str(func):
             return result
@@ -89,14 +89,14 @@ class OperationCount(TorchDispatchMode):
 
 
 def count_operations(network: Callable[[Tensor], Tensor], image: Tensor) -> OperationCount:
-    """What a network does for an image."""
+    """The operations of a network for an image."""
     with torch.no_grad(), OperationCount() as count:
         network(image)
     return count
 
 
 def alternate(functions: dict[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, float]:
-    """Median seconds of each function; they take turns, so that what else the machine does meets them alike."""
+    """Median seconds of each function; they take turns, so other load on the machine affects them equally."""
 
     def once(function: Callable[[], object]) -> float:
         start = time.perf_counter()
@@ -118,7 +118,7 @@ def alternate(functions: dict[str, Callable[[], object]], device: torch.device, 
 
 
 def device_limits(device: torch.device, dtype: torch.dtype, seconds: float) -> dict[str, float]:
-    """What the device attains at best: the rate of a large product of matrices, and of copying 256 MiB."""
+    """The limits of the device: the rate of a large product of matrices, and of copying 256 MiB."""
     side = 8192 if device.type == "cuda" else 2048
     matrix = torch.rand(side, side, device=device).to(dtype)
     source, target = (torch.zeros(2**26, device=device) for _ in range(2))

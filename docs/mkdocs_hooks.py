@@ -1,4 +1,4 @@
-"""What the site shows beside the pages in docs/: files that stand elsewhere in the repository, under links that hold.
+"""Add files from elsewhere in the repository to the site, with working links.
 
 Pages are written for a reader of the repository, with links relative to the file. On the site a link to a file that is
 shown leads there; one to a file that is not shown, such as source code, becomes plain text.
@@ -33,7 +33,7 @@ _LINK = re.compile(r"(?P<before>!?)\[(?P<text>[^\[\]]*)\]\((?P<target>[^()\s]+)\
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what stands outside docs/."""
+    """Add the files outside docs/."""
     for source, shown in SHOWN.items():
         files.append(File.generated(config, shown, abs_src_path=str(ROOT / source)))
     return files
@@ -47,7 +47,7 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:  
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs)
-    """Lead the links of a page to where the site shows what they name."""
+    """Point the links of a page to their place on the site."""
     shown_at = page.file.src_uri
     if shown_at == "index.md":
         page.meta["hide"] = ["navigation"]  # the tabs are enough
@@ -69,12 +69,12 @@ def site_link(link: re.Match[str], source: str, shown_at: str) -> str:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs)
-    """Make links of the roles in docstrings, such as ``:class:`Fuser```, where the site shows what they name."""
+    """Make links of the roles in docstrings, such as ``:class:`Fuser```, if the site shows their target."""
     return _ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', html)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001 (mkdocs)
-    """Warn, which a strict build does not forgive, of a page that would fetch something from another host."""
+    """Warn of a page that would fetch from another host, which fails a strict build."""
     for tag in _FETCHED.findall(output):
         logger.warning("%s fetches from another host: %s", page.file.src_uri, tag)
     return output

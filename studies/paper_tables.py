@@ -7,9 +7,9 @@ Result:   studies/paper_tables.md, .tex and .csv, with --curves studies/gallery/
           never to be published where the data may not be, the fused validation pictures.
 
 A NAME with several files is one recipe trained with several seeds: its row has means and standard deviations over them.
-The weights of the package are there without being named; another NAME stands beside them, the same in their place. The
-peers' folder holds METHOD/MRI_CT, METHOD/MRI_SPECT and METHOD/RoadScene with fused pictures, which are measured by the
-same code. The logs of --curves are what the trainings with the seeds 0, 1, 2 printed. Table 3 is made of
+The packaged weights are included by default; another NAME is added to them, the same NAME replaces them. The peers'
+folder holds METHOD/MRI_CT, METHOD/MRI_SPECT and METHOD/RoadScene with fused pictures, which are measured by the same
+code. The logs of --curves are what the trainings with the seeds 0, 1, 2 printed. Table 3 is made of
 studies/data/ablations.json where there is one, by studies/ablations.py.
 """
 

@@ -1,4 +1,4 @@
-"""Write down a training run: its curves, its metrics on the validation split, and how it stands beside other methods.
+"""Record a training run: its curves, its metrics on the validation split, and its comparison with other methods.
 
 Command:  python studies/training_record.py --run runs/training --log runs/training.log --dataset_dir DATA
           --weights bundle/models/model.pt --config "recipe of the paper" --peers scores_val.json --out studies

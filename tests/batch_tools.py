@@ -26,7 +26,7 @@ class FakeFuser:
         with (output.parent / "calls.log").open("a") as log:
             log.write(f"{image_a.stem}\n")
         if image_a.stem.startswith("broken"):
-            raise ZeroDivisionError("a fault of ours")
+            raise ZeroDivisionError("our own fault")
         with Image.open(image_a) as picture:
             picture.save(output)
         sources = {

@@ -1,4 +1,4 @@
-"""The environment of `make`: which PyTorch is taken, from where, and when nothing is to be done."""
+"""The environment of `make`: which PyTorch is installed, from where, and when nothing needs to be done."""
 
 import platform
 import sys

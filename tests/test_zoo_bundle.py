@@ -60,7 +60,7 @@ def test_the_zoo_takes_its_metadata(bundle, shared_data):
 
 
 def test_a_name_that_two_modules_have_for_different_things_is_refused():
-    with pytest.raises(ValueError, match="_shares of functional/intensity is another than that of an earlier module"):
+    with pytest.raises(ValueError, match="_shares of functional/intensity differs from that of an earlier module"):
         BUILD["_merged"]("", {"evaluation/guards": (), "functional/intensity": ()})
     with pytest.raises(ValueError, match="functional/ssim has no nothing"):
         BUILD["_merged"]("", {"functional/ssim": ("nothing",)})

@@ -1,4 +1,4 @@
-"""Make the virtual environment that `make` uses: this package, PyTorch for this machine, and what a target needs.
+"""Make the virtual environment for `make`: this package, PyTorch for this machine, and the requirements of a target.
 
     python tools/environment.py              # .venv, to use the package: what `make demo` begins with
     python tools/environment.py test         # .venv, to test it as well: what `make test` begins with
@@ -52,7 +52,7 @@ DESCRIBED_BY = ("pyproject.toml", "constraints.txt", WEB_CONSTRAINTS, ".ci/audit
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("purpose", nargs="?", choices=NEEDS, default="use")
-    parser.add_argument("--venv", type=Path, default=Path(".venv"), help="its folder, made if it is not there")
+    parser.add_argument("--venv", type=Path, default=Path(".venv"), help="its folder, created if missing")
     arguments = parser.parse_args()
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         sys.exit(f"error: {sys.executable} is Python {platform.python_version()}: run this with 3.11, 3.12 or 3.13")
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 class Environment:
-    """A virtual environment, with a note in it of what was installed."""
+    """A virtual environment, with a note of what was installed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,7 +80,7 @@ class Environment:
         self.read = json.loads(self.noted.read_text(encoding="utf-8")) if self.noted.is_file() else {}
 
     def is_ready_for(self, purpose: str) -> bool:
-        """Whether an earlier run installed this, or more, and nothing that describes it has changed since."""
+        """Whether an earlier run installed this or more, and no requirement has changed since."""
         if not self.python.exists() or self.read.get("state") != _state():
             return False
         return self.read["purpose"] == purpose or (self.read["purpose"] == "test" and purpose == "use")
@@ -105,21 +105,21 @@ class Environment:
         return subprocess.run(command, check=False, **options).returncode
 
     def install(self, needs: list[str]) -> None:
-        """Install by uv, or by pip where uv cannot reach what pip is configured for."""
+        """Install by uv, or by pip if uv cannot reach the index that pip is configured for."""
         constraints = self.folder / "constraints.txt"
         constraints.write_text(self.constraints(), encoding="utf-8")
         needs = [str(constraints) if need == "constraints.txt" else need for need in needs]
         print("Installing the other packages", flush=True)
         if self.has_uv():
             command = [self.uv, "pip", "install", "--quiet", "--python", self.python, *needs]
-            system = {"UV_SYSTEM_CERTS": "1", **os.environ}  # where pip looks for certificates, too
+            system = {"UV_SYSTEM_CERTS": "1", **os.environ}  # the certificates that pip also uses
             if subprocess.run(command, check=False, capture_output=True, env=system).returncode == 0:
                 return
         if self.pip("install", "--quiet", "--no-compile", *needs):
-            sys.exit("error: the packages could not be installed; what pip says is above")
+            sys.exit("error: the packages could not be installed; see pip's output above")
 
     def has_uv(self) -> bool:
-        """Whether uv may be used: not where pip has an index of its own, which uv would not ask."""
+        """Whether uv may be used: not if pip has its own index, which uv would ignore."""
         configured = subprocess.run(
             [self.python, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
         )
@@ -128,25 +128,25 @@ class Environment:
         return self.uv.exists() or self.pip("install", "-qq", _pinned("uv"), stderr=subprocess.DEVNULL) == 0
 
     def constraints(self) -> str:
-        """Those of the project, but for a PyTorch that was there before, which stays."""
+        """The requirements of the project, except a PyTorch that was already installed, which stays."""
         text = Path("constraints.txt").read_text(encoding="utf-8")
         torch = self.version_of("torch").partition("+")[0]
         return re.sub(r"(?m)^torch==.*$", f"torch=={torch}", text) if torch else text
 
     def version_of(self, package: str) -> str:
-        """The version of an installed package, or nothing."""
+        """The version of an installed package, or None."""
         code = f"from importlib.metadata import version; print(version({package!r}))"
         return subprocess.run([self.python, "-c", code], check=False, capture_output=True, text=True).stdout.strip()
 
 
 def install_torch(environment: Environment) -> None:
-    """Install PyTorch, unless it is there: no CUDA build by accident on Linux without a GPU.
+    """Install PyTorch if missing, without an accidental CUDA build on Linux without a GPU.
 
-    What is in an environment that somebody else made stays, whatever its version.
+    A PyTorch in an environment made by somebody else stays, whatever its version.
     """
     wanted, index = _pinned("torch"), os.environ.get("TORCH_INDEX")
     found, earlier = environment.version_of("torch"), environment.read.get("torch", wanted)
-    if found and earlier == wanted:  # else it came from here, and constraints.txt has changed since
+    if found and earlier == wanted:  # otherwise it was installed here, and constraints.txt has changed since
         print(f"PyTorch {found} is there", flush=True)
         return
     print(f"Installing PyTorch, {wanted}", flush=True)
@@ -169,7 +169,7 @@ def install_torch(environment: Environment) -> None:
         sys.exit(
             f"error: {wanted} for Python {platform.python_version()} could not be installed from {places}: "
             "name an index that has it in the environment variable TORCH_INDEX "
-            "(https://pypi.org/simple has, for Linux, a CUDA build of about 3 GB, which runs without a GPU, too)"
+            "(https://pypi.org/simple has, for Linux, a CUDA build of about 3 GB, which also runs without a GPU)"
         )
 
 

@@ -79,7 +79,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 
 
 def assemble(folder: Path) -> Path:
-    """Write the bundle and its unit test, in place of earlier ones."""
+    """Write the bundle and its unit test, replacing earlier ones."""
     bundle = folder / "models" / NAME
     shutil.rmtree(bundle, ignore_errors=True)
     for part in ("configs", "docs"):
@@ -103,7 +103,7 @@ def assemble(folder: Path) -> Path:
 
 
 def _write_metadata(file: Path) -> None:
-    """That of the package's bundle, with what is different here."""
+    """The content of the package's bundle, with the differences of this one."""
     package = json.loads((ROOT / "bundle" / "configs" / "metadata.json").read_text(encoding="utf-8"))
     needed = package.pop("required_packages_version")
     own = json.loads(file.read_text(encoding="utf-8"))
@@ -116,10 +116,10 @@ def _write_metadata(file: Path) -> None:
 
 
 def _merged(description: str, modules: dict[str, tuple[str, ...]]) -> str:
-    """Modules of the package as one: their imports of other packages first, then the rest as it stands.
+    """Merge modules of the package: imports of other packages first, then the rest unchanged.
 
     Raises:
-        ValueError: if two modules have different things of one name, or a name is not there.
+        ValueError: if two modules define one name differently, or a name is missing.
     """
     imports: dict[str, None] = {}
     found: dict[str, str] = {}
@@ -135,7 +135,7 @@ def _merged(description: str, modules: dict[str, tuple[str, ...]]) -> str:
             source = _source_of(node, lines)
             for name in _names_of(node):
                 if found.setdefault(name, source) != source:
-                    raise ValueError(f"{name} of {module} is another than that of an earlier module")
+                    raise ValueError(f"{name} of {module} differs from that of an earlier module")
             parts.append(source)
         if missing := set(names) - {name for node in kept for name in _names_of(node)}:
             raise ValueError(f"{module} has no {', '.join(sorted(missing))}")

@@ -1,4 +1,4 @@
-"""Draw and measure how uptake can be read from fused colours: docs/is_it_right.md.
+"""Draw and measure how well uptake can be read from fused colours, for docs/is_it_right.md.
 
 An observer reads each voxel with at least 8 % of uptake from the colour bar: the nearest colour in CIELAB, of colours
 and bar as they are seen. Colour-vision deficiencies are complete (severity 1), by the matrices of Machado et al. 2009
@@ -44,7 +44,7 @@ SCALE, BAR_HEIGHT = 2, 22
 
 @dataclass(frozen=True)
 class Pair:
-    """T1 and a functional volume on one grid, and what became of them."""
+    """T1 and a functional volume on one grid, and their fusions."""
 
     name: str
     anatomy: Tensor
@@ -56,7 +56,7 @@ class Pair:
 
 
 def seen(rgb: Tensor, sight: str) -> Tensor:
-    """The colours that look to normal sight as RGB in [0, 1], (3, ...), looks to that sight."""
+    """RGB in [0, 1], (3, ...), as seen with that colour vision."""
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear = torch.tensordot(torch.tensor(SIGHT[sight], dtype=rgb.dtype), linear, dims=1).clamp(0, 1)
     return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp_min(1e-9) ** (1 / 2.4) - 0.055)

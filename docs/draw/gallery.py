@@ -44,7 +44,7 @@ def in_rows(rows: list[list[np.ndarray]]) -> np.ndarray:
 
 
 def middle_slice(volume: MetaTensor, plane: str) -> np.ndarray:
-    """The middle slice of a volume in [0, 1], as it is looked at."""
+    """The middle slice of a volume in [0, 1], in viewing orientation."""
     slices = ToSlices(plane)(volume)
     return as_rgb(slices[..., slices.shape[-1] // 2].numpy())
 
@@ -75,7 +75,7 @@ def enlarged(rows: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
 
 
 def ringed(volume: MetaTensor, landmark: tuple[float, float, float]) -> np.ndarray:
-    """The sagittal slice through a landmark (RAS mm), a yellow ring at where the affine says that it is."""
+    """The sagittal slice through a landmark (RAS mm), with a yellow ring at its position by the affine."""
     slices = ToSlices("sagittal")(volume)
     row, column, depth = np.linalg.solve(slices.affine.numpy(), [*landmark, 1.0])[:3]
     picture = Image.fromarray(as_rgb(slices[..., round(depth)].numpy()))

@@ -150,7 +150,7 @@ def test_a_new_setting_of_the_pipeline_is_done_again(make_pairs, out):
 def test_a_fault_of_ours_does_not_stop_a_batch(make_pairs, out):
     results = list(fuse_batch(make_pairs("one", "broken", "two"), out, FakeFuser()))
     assert [result.status for result in results] == ["fused", "failed", "fused"]
-    assert results[1].error == "unexpected ZeroDivisionError: a fault of ours"
+    assert results[1].error == "unexpected ZeroDivisionError: our own fault"
 
 
 def test_a_case_whose_worker_died_is_reported(make_pairs, out, monkeypatch):

@@ -74,7 +74,7 @@ def test_nothing_is_loaded_before_it_runs(bundle, elsewhere, monkeypatch, name):
 
 
 def refusal_of(workflow, kind):
-    """The message of the error of ours that ends a run; MONAI wraps what its transforms raise."""
+    """The message of our own error that ends a run; MONAI wraps what its transforms raise."""
     with pytest.raises((kind, RuntimeError)) as refusal:
         workflow.run()
     error = refusal.value

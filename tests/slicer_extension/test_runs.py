@@ -1,4 +1,4 @@
-"""A fusion under way: progress, cancel, crash, damage; whatever happens, the scene is as it was."""
+"""A running fusion: progress, cancel, crash, damage; in every case the scene is unchanged."""
 
 import json
 import os

@@ -52,7 +52,7 @@ def test_a_label_map_is_refused(add_volume):
 
 def test_a_diffusion_volume_is_refused_as_4d(add_volume):
     node = add_volume("DWI", np.stack([VOXELS] * 7, axis=-1), class_name="vtkMRMLDiffusionWeightedVolumeNode")
-    assert problems_of(node, "A") == ["Volume A, 'DWI', is 4D with 7 frames: choose one frame, as a volume of its own."]
+    assert problems_of(node, "A") == ["Volume A, 'DWI', is 4D with 7 frames: choose one frame, as a separate volume."]
 
 
 def test_a_sequence_is_not_a_volume(scene):
@@ -246,7 +246,7 @@ def test_displayed_window_needs_a_ct(logic, add_volume):
     a, b = add_volume("MR", VOXELS), add_volume("MR 2", VOXELS)
     settings = FusionSettings(window="display")
     assert logic.check(a, b, settings) == [
-        "The displayed window is to be used, but no volume is a CT: choose the modalities."
+        "The displayed window is selected, but no volume is a CT: choose the modalities."
     ]
 
 

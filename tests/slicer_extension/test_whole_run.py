@@ -173,7 +173,7 @@ def fade(panel, session, pictures):
 
 
 def cancel(panel, scene):
-    """A second run that is cancelled leaves the scene as it was."""
+    """A second run that is cancelled leaves the scene unchanged."""
     before = state_of(scene)
     panel.ui.applyButton.click()
     panel.ui.cancelButton.click()

@@ -382,7 +382,7 @@ def test_a_failed_fusion_is_reported_and_leaves_the_scene_unchanged(panel, pair,
 
 @pytest.fixture
 def browser(panel, pair, scene):
-    """Plays a sequence of two time points; all of them are to be fused."""
+    """Plays a sequence of two time points; all of them are fused."""
     sequences = slicer.vtkSlicerSequencesLogic()
     sequences.SetMRMLScene(scene)
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")

@@ -49,7 +49,7 @@ def series_below(folder: Path) -> dict[str, Files]:
     """The series below a folder, by UID.
 
     Raises:
-        InputError: the folder may not be read.
+        InputError: the folder is unreadable.
     """
     return _by_uid(scan(folder))
 

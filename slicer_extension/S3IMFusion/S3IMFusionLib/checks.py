@@ -26,7 +26,7 @@ def problems_of_pair(source_a: Source, source_b: Source, settings: FusionSetting
         problems.append(problem)
     problems += problems_of_ranges(settings)
     if settings.window == WINDOW_OF_DISPLAY and shown_window((source_a, source_b)) is None:
-        problems.append(_("The displayed window is to be used, but no volume is a CT: choose the modalities."))
+        problems.append(_("The displayed window is selected, but no volume is a CT: choose the modalities."))
     return problems
 
 
