@@ -42,6 +42,16 @@ INSTEAD = {
     r"whither|whence|thereof|therein|thereby|whereupon|herein|hitherto|henceforth": "a plain clause",
     r"by itself alone|as it were|so to say|in so far as|insofar": "a plain clause",
     r"a riddle|by and by|for good and all": "a plain phrase",
+    r"shared? out|by turns": "divide, alternate",
+    r"in spite of": "despite",
+    r"let go of": "free, release",
+    r"speaks? against": "prevents, is a reason against",
+    r"next to nothing": "almost nothing, almost empty",
+    r"no one|of ours": "nobody, our own",
+    r"(is|are) taken for|to be had": "treated as, available",
+    r"under way": "running",
+    r"belong together": "match",
+    r"said (to|of) by": "a plain clause",
 }
 ALLOWED = {"monai_s3im/report/page.html.jinja": "none else"}
 """A file's path as git names it, and a pattern of the phrases that may stay there."""

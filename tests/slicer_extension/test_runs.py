@@ -83,7 +83,7 @@ def test_second_fusion_runs_in_the_same_process_and_imports_nothing(logic, pair)
 
 def test_only_one_fusion_at_a_time(logic, pair):
     run = logic.start(*pair)
-    with pytest.raises(FusionError, match="A fusion is under way: wait for it, or cancel it"):
+    with pytest.raises(FusionError, match="A fusion is running: wait for it, or cancel it"):
         logic.start(*pair)
     run.wait()
     logic.process(*pair)

@@ -113,7 +113,7 @@ class Gateway:
         return await self._admit(request)
 
     async def _enter_from_here(self, request: web.Request) -> web.StreamResponse:
-        """Where a link of another site goes on: by a page of ours alone."""
+        """Continue a link from another site through our own page only."""
         if is_from_elsewhere(request):
             return _page(403, ELSEWHERE)
         if "token" not in request.query and self._has_session(request):

@@ -260,7 +260,7 @@ class FusionLogic:
 
     def _check_idle(self) -> None:
         if self._run is not None and self._run.state == "running":
-            raise FusionError(_("A fusion is under way: wait for it, or cancel it."))
+            raise FusionError(_("A fusion is running: wait for it, or cancel it."))
 
     def _check_still_there(self, *nodes: Any) -> None:
         if any(node is not None and node.GetScene() is not self.scene for node in nodes):
