@@ -1,4 +1,4 @@
-"""A pipeline for the tests of batches, and what they look at."""
+"""A pipeline and helpers for the tests of batches."""
 
 import json
 from pathlib import Path

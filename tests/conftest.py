@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures for all tests."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def fuser() -> Any:
-    """The pipeline with its default settings, on the CPU; a fusion leaves it as it is."""
+    """The pipeline with its default settings on the CPU; a fusion does not change it."""
     from monai_s3im.pipeline import Fuser
 
     return Fuser(device="cpu")

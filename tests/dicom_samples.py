@@ -79,12 +79,12 @@ def group(**values):
 
 
 def planes_in(path):
-    """The values of a series as they are read, (slices, rows, columns)."""
+    """The values read from a series, (slices, rows, columns)."""
     return read_image(path)[0].numpy().transpose(2, 1, 0)
 
 
 def refusal_of(path):
-    """The sentence about a series that cannot be read."""
+    """The message about an unreadable series."""
     with pytest.raises(InputError) as raised:
         read_image(path)
     return str(raised.value)

@@ -1,6 +1,6 @@
-"""What `make test` leaves to `make test-all`: by the beginning of a test's name, why.
+"""The tests that `make test` leaves to `make test-all`, by the start of their names, with the reason.
 
-What guards the values of a fused image stays in `make test`.
+Tests that guard the values of a fused image stay in `make test`.
 """
 
 import pytest
@@ -36,7 +36,7 @@ LONG = {
 
 
 def mark_long(items: list[pytest.Item]) -> None:
-    """Mark as long what the table names."""
+    """Mark the tests in the table as long."""
     for item in items:
         if item.nodeid.removeprefix("tests/").startswith(tuple(LONG)):
             item.add_marker(pytest.mark.long)

@@ -1,4 +1,4 @@
-"""What worker processes of the tests call; imports nothing large, so that they start quickly."""
+"""Functions for the worker processes of the tests; without large imports, for a quick start."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Names as data sets give them, and the modality that every door has to read in them."""
+"""Names from data sets, and the modality that every interface must recognise in them."""
 
 CASES = {  # path, the path of its partner, modality
     "BIDS, session of another modality": ("s/sub-1/ses-pet/anat/sub-1_ses-pet_T1w.nii.gz", "s/b.nii", "mr"),

@@ -1,4 +1,4 @@
-"""Batches: what is resumed, what workers do when they die, what the summary says."""
+"""Batches: resuming, workers that die, and the summary."""
 
 import csv
 import json
@@ -265,7 +265,7 @@ def test_leftovers_of_killed_processes_only_are_removed(out, monkeypatch):
 
 
 def bad_volumes(folder):
-    """One volume of each kind that cannot be fused, and the sentence about it."""
+    """One unusable volume of each kind, with its message."""
     array = blobs(SHAPE).astype(np.float32)
     infinite, far = array.copy(), GRID.copy()
     infinite[3, 3, 3] = np.inf

@@ -1,4 +1,4 @@
-"""A batch of fifty cases, half of them made bad on purpose, of real volumes at a third of their resolution."""
+"""A batch of fifty cases of real volumes at a third of their resolution, half of them made unusable."""
 
 import csv
 import os
@@ -71,7 +71,7 @@ def good(shared_data, tmp_path_factory):
 
 
 def make_bad(folder, good_a, good_b):
-    """Files that cannot be fused, each with its row and the sentence about it."""
+    """Unusable files, each with its row and message."""
     image = nib.load(good_b)
     array = np.asarray(image.dataobj).astype(np.float32)
 
@@ -126,7 +126,7 @@ def make_bad(folder, good_a, good_b):
 
 @pytest.fixture(scope="module")
 def fifty(good):
-    """A list of 27 good cases and 22 bad ones in turn, and a large one; the sentences about the bad ones."""
+    """A list of 27 good and 22 bad cases, alternating, and a large one; with the messages of the bad ones."""
     folder, rows = good
     (folder / "notes.docx").write_text("notes")
     bad = make_bad(folder, folder / rows[2][1], folder / rows[2][2])

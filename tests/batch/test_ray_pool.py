@@ -68,7 +68,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(pictures, tmp_path_factory):
-    """What a batch on this machine, without a cluster, writes."""
+    """The output of a batch on this machine without a cluster."""
     out = tmp_path_factory.mktemp("local")
     list(fuse_batch(read_pairs(pictures), out, Fuser(device="cpu")))
     assert len(outputs(out)) == 48

@@ -11,7 +11,7 @@ from monai_s3im.bundle_config import bundle_root
 
 
 def write_tiny_dataset(folder: Path, training: int = 4, validation: int = 2, size: int = 72) -> Path:
-    """Pairs of smooth blobs, so that there is something to fuse."""
+    """Pairs of smooth blobs to fuse."""
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:size, :size]
     sections: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}

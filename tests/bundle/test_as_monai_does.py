@@ -1,4 +1,4 @@
-"""The inference config as MONAI's own functions and its other programs use it."""
+"""The inference config in MONAI's own functions and other programs."""
 
 import json
 
@@ -27,7 +27,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """The current folder: one that has nothing to do with the bundle."""
+    """A current folder unrelated to the bundle."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     monkeypatch.chdir(folder)

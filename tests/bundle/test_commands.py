@@ -1,4 +1,4 @@
-"""Each command that the README names, as a user types it."""
+"""Each command in the README, as a user types it."""
 
 import json
 from pathlib import Path

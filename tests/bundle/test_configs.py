@@ -1,4 +1,4 @@
-"""The configs name what they are made of, so that nothing is picked by its position or the end of its class's name."""
+"""The configs name their components, so nothing is picked by its position or the end of a class name."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The bundle as a thing to hand on: metadata, weights, exports."""
+"""The bundle as a deliverable: metadata, weights, exports."""
 
 import json
 

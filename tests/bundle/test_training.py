@@ -1,4 +1,4 @@
-"""Training by the bundle: it learns, it can be resumed, interrupted and repeated."""
+"""Training with the bundle: learning, resuming, interruption, repeatability."""
 
 import json
 import operator

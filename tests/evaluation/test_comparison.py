@@ -1,4 +1,4 @@
-"""The comparison of methods: on real peers against their stored scores, and by hand."""
+"""The comparison of methods: against stored scores of real methods, and by hand."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What is kept of a lesion: the measure by hand, the volumes with lesions, and the command s3im benchmark lesions."""
+"""How well lesions are kept: the measure by hand, the volumes with lesions, and the command s3im benchmark lesions."""
 
 import json
 import math

@@ -43,7 +43,7 @@ def test_a_step_of_training_is_that_of_fusing_with_its_defaults(name, configs):
 
 
 def state(step):
-    """The attributes of a transform, and of what it is made of."""
+    """The attributes of a transform and of its parts."""
     own = type(step).__module__.startswith("monai_s3im")
     return {name: state(value) for name, value in vars(step).items()} if own else step
 
@@ -70,7 +70,7 @@ def test_training_sees_the_values_that_are_fused(tmp_path):
 
 
 def measured(monkeypatch, *paths):
-    """What evaluation gives to the metrics: the slices with content, (S, 3, H, W)."""
+    """The input of the metrics in evaluation: the slices with content, (S, 3, H, W)."""
     seen = []
     real = evaluation.fusion_metrics
 

@@ -1,4 +1,4 @@
-"""Folders that are put in their place whole."""
+"""Folders that are written atomically."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Folders as hospitals and data sets have them: what belongs to a series is found, and nothing else blocks it."""
+"""Folders of hospitals and data sets: the files of a series are found, and nothing else blocks it."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Which volume a DICOM series holds: the right one of several, with every slice where it lies."""
+"""The volumes of a DICOM series: the right one of several, with every slice in place."""
 
 import numpy as np
 import pytest

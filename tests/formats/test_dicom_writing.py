@@ -1,4 +1,4 @@
-"""Fused volumes as DICOM series: valid, where they should lie, in the patient's study, and the same at every run."""
+"""Fused volumes as DICOM series: valid, in the right position and study, and the same on every run."""
 
 import errno
 import shutil

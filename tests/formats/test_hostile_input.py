@@ -1,4 +1,4 @@
-"""Inputs that the fuzzer found a way through with, each with the sentence about it."""
+"""Inputs that the fuzzer got past the checks, each with its message."""
 
 import json
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Extensions of a NIfTI header: those that fit are read past, those that take the memory are refused at once."""
+"""Extensions of a NIfTI header: valid ones are skipped, and those that would exhaust memory are refused."""
 
 import gzip
 import struct

@@ -1,4 +1,4 @@
-"""Uptake by hue, anatomy by lightness: what holds for every uptake, every luma and every fit map."""
+"""Uptake by hue, anatomy by lightness: properties for every uptake, luma and suitable map."""
 
 import matplotlib as mpl
 import numpy as np

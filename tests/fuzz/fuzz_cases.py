@@ -1,4 +1,4 @@
-"""What a case is, the sound files that damage is done to, and the damage that fits every format."""
+"""The cases, the sound files to damage, and the damage that applies to every format."""
 
 import functools
 import gzip

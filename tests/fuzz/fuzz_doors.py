@@ -1,4 +1,4 @@
-"""The doors of the program: each takes a damaged input to its end, and says what became of it.
+"""The interfaces of the program: each processes a damaged input and reports the outcome.
 
 A door answers with the file that it wrote (or None, where it writes none), or raises ``Refused``. Whatever else is
 raised is a crash.

@@ -1,4 +1,4 @@
-"""A run: tasks go to the victim one by one, with a time limit; what becomes of them is counted."""
+"""A run: tasks go to the victim one by one, with a time limit, and outcomes are counted."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The process in which inputs are tried: with a limit of its memory, so that want of it shows.
+"""The process that tries inputs, with a memory limit to reveal excessive use.
 
 It reads lines of JSON (format, door, path, work) from stdin and answers each by a line: what became of it.
 """

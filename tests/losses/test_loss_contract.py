@@ -1,4 +1,4 @@
-"""What every fusion loss promises, run over all of them. Draws are the same in each evaluation."""
+"""The contract of every fusion loss, run over all of them. Draws are the same in each evaluation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Values of real images, made by the evaluator that most of the field uses."""
+"""Values of real images from the evaluator common in the field."""
 
 import json
 from pathlib import Path

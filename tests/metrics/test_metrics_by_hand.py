@@ -1,4 +1,4 @@
-"""Values that can be worked out on paper."""
+"""Values worked out by hand."""
 
 import math
 

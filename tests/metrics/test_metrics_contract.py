@@ -1,4 +1,4 @@
-"""What holds for every fusion metric."""
+"""Properties of every fusion metric."""
 
 import math
 import pickle

@@ -21,7 +21,7 @@ def _seed():
 
 
 def spread_out(block):
-    """Large random parameters and statistics, so that no term of an equation is too small to be seen."""
+    """Large random parameters and statistics, which make every term of an equation visible."""
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.normal_(std=0.5)

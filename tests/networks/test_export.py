@@ -1,4 +1,4 @@
-"""TorchScript and ONNX: the exported network is the network, at sizes that the exporter has not seen."""
+"""TorchScript and ONNX: the exported network equals the network at sizes unseen by the exporter."""
 
 import onnxruntime
 import pytest

@@ -109,7 +109,7 @@ def test_real_data_sets_pass(shared_data):
 
 
 def four_pairs(folder):
-    """A good pair, and pairs with a file that is cut short, an empty one, and one that is not there."""
+    """A good pair, and pairs with a truncated, an empty and a missing file."""
     noise = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
     nib.save(nib.Nifti1Image(noise, np.eye(4)), folder / "mr.nii.gz")
     nib.save(nib.Nifti1Image(noise[::-1], np.eye(4)), folder / "good.nii.gz")

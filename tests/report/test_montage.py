@@ -1,4 +1,4 @@
-"""A montage shows each plane the right way round, in true proportions, through the head."""
+"""A montage shows each plane in the right orientation and proportions, through the head."""
 
 import io
 

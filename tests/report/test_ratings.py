@@ -1,4 +1,4 @@
-"""A reader's ratings: saved beside the report, shown again when it is written again, and nothing else is taken."""
+"""A reader's ratings: saved next to the report, shown again when it is rewritten; anything else is refused."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Which cases call for a look, and what a summary says when it is read back."""
+"""The states of cases, and summaries read back."""
 
 import math
 

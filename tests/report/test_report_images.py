@@ -1,4 +1,4 @@
-"""The sources of a case are shown as the pipeline saw them."""
+"""The sources of a case are shown as the pipeline used them."""
 
 import shutil
 from dataclasses import replace

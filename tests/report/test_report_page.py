@@ -1,4 +1,4 @@
-"""What stands in a report, and in which order; nothing in it comes from elsewhere or runs that should not."""
+"""The content and order of a report; nothing in it is fetched from elsewhere or runs foreign code."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""The viewer's volumes are small enough and lie where the volumes lie."""
+"""The viewer's volumes are small enough and in the position of the originals."""
 
 import base64
 import gzip

@@ -105,7 +105,7 @@ def layout_logic(scene: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def shown_errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the user would have been shown in a dialog."""
+    """The dialogs that the user would have seen."""
     import slicer.util
 
     shown: list[str] = []

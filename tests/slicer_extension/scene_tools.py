@@ -1,4 +1,4 @@
-"""What tests do with a scene."""
+"""Helpers for tests with a scene."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The extension as a package: what is listed, shipped, imported and asked of the network."""
+"""The extension as a package: catalogue entry, content, imports and network use."""
 
 import ast
 import hashlib

@@ -1,4 +1,4 @@
-"""The fusion view goes through Slicer's layout manager, is known from the start, and is restored with a scene."""
+"""The fusion view uses Slicer's layout manager, is registered at startup, and is restored with a scene."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Habits of Slicer users: choices that last, buddies and tooltips, sample data at once, hidden volumes left alone.
+"""Habits of Slicer users: persistent choices, buddies and tooltips, quick sample data, hidden volumes ignored.
 
 Not in Slicer: the stand-ins say what they follow. ``SLICER_BASE_PYTHON`` brings Slicer's own SampleData.py into it.
 """

@@ -1,4 +1,4 @@
-"""The packages: asked for, installed by real pip from an index on the disk, and nothing else replaced unasked."""
+"""The packages: requested, installed by real pip from a local index, and nothing else replaced without asking."""
 
 # ruff: noqa: E402 - slicer-core may be absent
 

@@ -1,4 +1,4 @@
-"""Volume nodes in, a fused volume node out: the voxels of ``s3im fuse``, on the reference's grid, where it stands."""
+"""Volume nodes in, a fused volume node out: the voxels of ``s3im fuse``, on the reference's grid and position."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The field for own weights: it can be cleared and edited anywhere, and no scene locks Apply without saying why."""
+"""The field for own weights: it can be cleared and edited, and no scene disables Apply without a reason."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The section of the panel that shows the installed packages: what it shows, asks and says."""
+"""The section of the panel for installed packages: display, questions and messages."""
 
 # ruff: noqa: E402 - slicer-core may be absent
 

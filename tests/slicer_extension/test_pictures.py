@@ -1,4 +1,4 @@
-"""What a user sees of a fused volume: pictures of Slicer's slice views, made by its slice logic without OpenGL.
+"""Pictures of a fused volume in Slicer's slice views, made by its slice logic without OpenGL.
 
 The pictures in ``golden/`` are those of the head phantom: rows axial, coronal, sagittal; columns A, B, fused. To update
 one, look at the new picture, whose path a failure gives, and copy it over.

@@ -1,4 +1,4 @@
-"""A registration that can be seen: a transform after the pair, B shown through it, the record, and the warnings."""
+"""A visible registration: a transform named after the pair, B shown through it, the record, and the warnings."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What volume nodes show: their problems, modality, colours, field of view."""
+"""Volume nodes as sources: problems, modality, colours, field of view."""
 
 import numpy as np
 import pytest

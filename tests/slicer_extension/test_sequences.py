@@ -1,4 +1,4 @@
-"""Sequences: every frame fused, one progress, one sequence that plays along."""
+"""Sequences: every frame fused, one progress, one synchronised result."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The stand-ins refuse what Slicer, CTK and PythonQt refuse, and emit when they emit."""
+"""The stand-ins refuse the same calls as Slicer, CTK and PythonQt, and emit the same signals."""
 
 # ruff: noqa: E402 - slicer-core may be absent
 

@@ -1,4 +1,4 @@
-"""The tutorial in the README of the extension: its words are those of the panel, its pictures those of the module.
+"""The tutorial in the README of the extension matches the panel's texts and the module's pictures.
 
 The pictures are of the sample data: the panel by stand-ins of Slicer's widgets, the slices by Slicer's slice logic. To
 update one, look at the new picture, whose path a failure gives, and copy it over.

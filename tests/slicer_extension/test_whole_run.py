@@ -1,4 +1,4 @@
-"""The whole way of a user through the module, step by step, on slicer-core.
+"""A user's whole workflow in the module, step by step, on slicer-core.
 
 With SLICER_BASE_PYTHON the base classes and the parameter node are Slicer's own.
 The pictures of the states are written into the test's folder: slices by Slicer's slice logic, the panel by Qt.

@@ -483,7 +483,7 @@ def test_the_module_registers_its_sample_data_when_slicer_has_started(panel, mon
 
 
 def test_every_sentence_of_the_module_can_be_translated():
-    """What the user reads goes through _(): no sentence stands elsewhere, but in docstrings and in logs."""
+    """All texts for the user go through _(), except docstrings and logs."""
     for name in TEXTS:
         tree = ast.parse((stand_ins.EXTENSION / "S3IMFusionLib" / f"{name}.py").read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]

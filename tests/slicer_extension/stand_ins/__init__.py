@@ -1,4 +1,4 @@
-"""Stand-ins for what Slicer has and slicer-core has not: qt, ctk, MRML widgets, the application, module base classes.
+"""Stand-ins for the parts of Slicer missing in slicer-core: qt, ctk, MRML widgets, the application, base classes.
 
 Each class names the file and line of the original that it follows: in Slicer 5.12.3, in CTK, or in PythonQt. They are
 as strict as the original, or stricter: they call super where it does, emit when it emits, and refuse what it refuses.

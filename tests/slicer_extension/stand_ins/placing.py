@@ -1,4 +1,4 @@
-"""Puts the stand-ins where Slicer has the real things."""
+"""Installs the stand-ins in place of the real classes."""
 
 import sys
 import types
