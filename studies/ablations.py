@@ -2,8 +2,7 @@
 
 Command:  python studies/ablations.py --dataset_dir DATA --run runs/ablations --out studies
 Duration: with the default 12 epochs about 4 minutes a run on one CPU core, 14 runs; --epochs 100 --patch_size 256 is
-          the full recipe (on a GPU: --device cuda:0). A run that is done is skipped, so that the command can be given
-          again.
+          the full recipe (on a GPU: --device cuda:0). Finished runs are skipped, so the command can be repeated.
 Result:   DATA's validation pairs by task: studies/ablations.md and studies/data/ablations.json; what is in
           ablations.md from the heading "Reading" on is kept. In the folder of each run: weights.pt and result.json.
 """
@@ -71,7 +70,7 @@ class NoCorrelation(nn.Module):
 
 
 class AblatedS3IMFusion(S3IMFusion):
-    """The network with one part left out; a branch that is left out has no weight in the fusion either.
+    """The network without one part; a missing branch also has no weight in the fusion.
 
     Args:
         without: ``"salient"``, ``"detail"`` or ``"transformer"``.
@@ -116,7 +115,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "k = 2": ("windows of 2 x 2 in place of 4 x 4", _loss(kernel_size=2)),
     "k = 8": ("windows of 8 x 8", _loss(kernel_size=8)),
 }
-"""Name -> what it is, and the overrides of the ids of configs/train.json."""
+"""Name -> description, and overrides of the ids of configs/train.json."""
 
 
 def train_one(variant: str, seed: int, settings: Mapping[str, Any], folder: Path) -> S3IMFusion:
@@ -162,14 +161,14 @@ def data_sha256(pairs: Sequence[Pair]) -> str:
 
 
 def folder_of(root: Path, variant: str, seed: int) -> Path:
-    """Where a run is kept."""
+    """The folder of a run."""
     return root / f"{variant.replace(' ', '_')}-{seed}"
 
 
 def run_all(
     runs: Sequence[tuple[str, int]], settings: Mapping[str, Any], root: Path, datalist: str | None
 ) -> list[dict[str, Any]]:
-    """Results of all runs; those that lie in their folders with the same settings are taken from there."""
+    """Results of all runs; those in their folders with the same settings are reused."""
     folder = Path(settings["dataset_dir"])
     sources = validation_sources(dataset_pairs(folder, "validation", datalist))
     training = dataset_pairs(folder, "training", datalist)
@@ -249,7 +248,7 @@ def page(results: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str
 
 
 def main() -> None:
-    """Train what is not done yet, measure, write."""
+    """Train the missing runs, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("dataset_dir", "run", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)

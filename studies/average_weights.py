@@ -1,9 +1,9 @@
-"""Write the weighted mean of several files of weights of one network.
+"""Write the weighted mean of several weights files of one network.
 
     python studies/average_weights.py a.pt=0.75 b.pt=0.25 -o mean.pt
 
-Runs that continue from the same weights lie in one basin, and a mean of them stands between them also in what they do
-(Wortsman et al. 2022, https://doi.org/10.48550/arXiv.2203.05482).
+Runs that continue from the same weights are in one basin, and their mean also behaves like a mixture of them (Wortsman
+et al. 2022, https://doi.org/10.48550/arXiv.2203.05482).
 """
 
 import argparse

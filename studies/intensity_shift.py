@@ -1,4 +1,4 @@
-"""What the fusion of 8-bit slices is worth on volumes: other units, curves, noise, bias and interpolation.
+"""How well the fusion of 8-bit slices carries over to volumes: other units, curves, noise, bias and interpolation.
 
 Command:  python studies/intensity_shift.py --harvard DIR --out studies/data/volumes_shift.json [--slices 6]
 Duration: about a minute on one CPU core.
@@ -32,7 +32,7 @@ AFFINE = torch.tensor([[0.0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1
 
 
 def rician(volume: Tensor) -> Tensor:
-    """Noise as that of a magnitude image, 3 % of the largest value."""
+    """Rician noise, as in a magnitude image, 3 % of the largest value."""
     random = torch.Generator().manual_seed(0)
     sigma = 0.03 * volume.max()
     real, imaginary = (sigma * torch.randn(volume.shape, generator=random) for _ in range(2))
@@ -51,7 +51,7 @@ def biased(volume: Tensor) -> Tensor:
 
 
 def interpolated(volume: Tensor) -> Tensor:
-    """Resampled to 0.6 of the pixels and back, as a volume on another grid is."""
+    """Resampled to 0.6 of the pixels and back, like a volume on another grid."""
     small = F.interpolate(volume.movedim(-1, 1), scale_factor=0.6, mode="bilinear", align_corners=False)
     back = F.interpolate(small, size=volume.shape[1:3], mode="bilinear", align_corners=False)
     return back.movedim(1, -1)
@@ -112,7 +112,7 @@ def main() -> None:
         mr, b = volumes_of(arguments.harvard / f"{name}-MRI" / "val", name, arguments.slices)
         reference, rows = None, {}
         for title, (of_mr, of_b) in CHANGES.items():
-            # what is air in a CT stays so
+            # keep air in a CT
             changed = torch.where(b > -500, of_b(b.clamp(min=0)), b) if modality == "ct" else of_b(b)
             images, values = measure(fuser, of_mr(mr), changed, modality)
             reference = images if reference is None else reference

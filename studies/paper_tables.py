@@ -1,4 +1,4 @@
-"""The tables of the paper: CT-MRI (1), SPECT-MRI (2), the ablation (3) and infrared-visible (4), ours beside others'.
+"""The tables of the paper: CT-MRI (1), SPECT-MRI (2), the ablation (3) and infrared-visible (4), ours and others'.
 
 Command:  python studies/paper_tables.py --harvard DIR --roadscene DIR --peers DIR --run runs/tables --out studies
           [--medical NAME=FILE,FILE,...] [--infrared NAME=FILE,...] [--curves TITLE=LOG,LOG,...]
@@ -65,7 +65,7 @@ def splits(harvard: Path, roadscene: Path) -> list[Split]:
 
 
 def fuse_split(split: Split, weights: Path, folder: Path) -> Path:
-    """Fuse the pairs of a split, unless that was done with these weights."""
+    """Fuse the pairs of a split, unless already done with these weights."""
     mark = folder / "weights.sha256"
     if mark.is_file() and mark.read_text(encoding="utf-8") == sha256_of(weights):
         return folder
@@ -174,7 +174,7 @@ def recipes_of(texts: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def of_the_package(modalities: tuple[str, str]) -> dict[str, list[Path]]:
-    """The weights that come with the package for a pair, and those by the recipe of the paper where they are for it."""
+    """The packaged weights for a pair, and those by the recipe of the paper if they apply."""
     models, task = bundle_root() / "models", TASKS[task_of(*modalities) or ""]
     by_paper = {} if "infrared" in modalities else {"recipe of the paper": [models / "model_paper.pt"]}
     return {**by_paper, "weights of the task": [models / task.weights]}

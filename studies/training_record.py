@@ -78,7 +78,7 @@ def by_task(pairs: list[Pair], modalities: list[str]) -> dict[str, list[Pair]]:
 
 
 def draw_curves(losses: dict[int, float], history: dict[int, dict[str, dict[str, float]]], path: Path) -> None:
-    """Loss, and where checkpoints were measured Qabf and kept salience, against the epoch."""
+    """Loss by epoch, and for measured checkpoints Qabf and kept salience."""
     metrics = ("Qabf", "salient kept") if history else ()
     columns = 1 + len(metrics)
     figure, axes_of = plt.subplots(1, columns, figsize=(4 * columns, 3.4), layout="constrained", squeeze=False)
@@ -100,7 +100,7 @@ def draw_montage(cases: list[tuple[str, torch.Tensor, torch.Tensor]], path: Path
 
 
 def table(own: dict[str, float], peers: dict[str, dict[str, float]]) -> list[str]:
-    """Markdown rows: ours first, then the peers, with how many of the eight metrics ours is ahead on."""
+    """Markdown rows: ours first, then the peers, with the number of the eight metrics on which ours is ahead."""
     lines = ["| method | " + " | ".join(EIGHT) + " | ours ahead on |", "|---" * (len(EIGHT) + 2) + "|"]
     lines.append("| **S3IMFusion** | " + " | ".join(f"{own[name]:.3f}" for name in EIGHT) + " | |")
     for method, values in sorted(peers.items()):
@@ -145,9 +145,9 @@ def _arguments() -> argparse.Namespace:
     for name in ("run", "log", "dataset_dir", "peers", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="the final weights, as shipped", required=True)
-    parser.add_argument("--config", required=True, help="what was run: config, overrides, seed")
+    parser.add_argument("--config", required=True, help="config, overrides and seed of the run")
     parser.add_argument("--name", default="training_record", help="of the files that are written")
-    parser.add_argument("--modalities", nargs="+", choices=TASKS, default=list(TASKS), help="of B: what was trained on")
+    parser.add_argument("--modalities", nargs="+", choices=TASKS, default=list(TASKS), help="of B in the training")
     parser.add_argument("--every", type=int, default=10, help="epochs between measured checkpoints")
     return parser.parse_args()
 
