@@ -132,7 +132,7 @@ def test_further_arguments_reach_the_network():
 
 @pytest.mark.parametrize("slice_batch", [0, -1])
 def test_a_batch_of_no_slices_is_refused(slice_batch):
-    with pytest.raises(InputError, match=f"slice_batch is {slice_batch}: give the slices"):
+    with pytest.raises(InputError, match=f"slice_batch is {slice_batch}: give the number of slices"):
         SliceWiseInferer(slice_batch)
 
 

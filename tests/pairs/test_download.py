@@ -124,7 +124,7 @@ def test_an_unknown_address_is_reported_in_one_sentence(site, tmp_path):
 def test_no_network_is_reported_in_one_sentence(tmp_path):
     with Site() as closed:
         url = closed.url
-    with pytest.raises(InputError, match=r"cannot be reached, .*check the network"):
+    with pytest.raises(InputError, match=r"cannot be reached or was interrupted .*check the network"):
         download(url, tmp_path / "x", progress=False)
 
 
