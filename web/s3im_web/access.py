@@ -1,4 +1,4 @@
-"""Who may use the server: the token, the session's cookie, and what a browser says of where a request comes from."""
+"""Access to the server: the token, the session's cookie, and the origin of requests according to the browser."""
 
 import hmac
 import ipaddress
@@ -14,7 +14,7 @@ MIN_TOKEN_LENGTH = 16
 TICKET_SECONDS = 120
 ELSEWHERE = "This request comes from another site: open the page itself."
 HEADERS = {
-    # Nothing may come from, or go to, another host, and nothing that is written in the page is run.
+    # No connection to another host, and no inline code.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self' data: blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",  # with "no-referrer" a browser sends the forms of our own page with a null Origin
@@ -24,11 +24,11 @@ HEADERS = {
 
 
 class AccessError(ValueError):
-    """A server that must not be started as asked; the message is one sentence with the remedy."""
+    """The server must not be started this way; the message is one sentence with the remedy."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine alone."""
+    """Whether a host name or address is loopback."""
     name = host.strip("[]")
     try:
         return ipaddress.ip_address(name).is_loopback
@@ -50,10 +50,10 @@ def choose_token(host: str, given: str | None) -> str | None:
 
 
 class Access:
-    """The rules that every request passes, page, upload and download alike.
+    """The rules for every request: page, upload and download.
 
     Args:
-        token: what a new session must show; None: nothing, for a server on loopback.
+        token: required for a new session; None: none, for a server on loopback.
     """
 
     def __init__(self, token: str | None) -> None:
@@ -62,23 +62,23 @@ class Access:
 
     @property
     def needs_token(self) -> bool:
-        """Whether a new session must show the token."""
+        """Whether a new session needs the token."""
         return self._token is not None
 
     def accepts(self, given: str) -> bool:
-        """Whether ``given`` is the token, in a time that does not depend on where they differ."""
+        """Whether ``given`` is the token, compared in constant time."""
         return self._token is None or hmac.compare_digest(self._token.encode(), given.encode())
 
     def new_ticket(self) -> str:
-        """What opens one session if the browser brings it back as its cookie within :data:`TICKET_SECONDS`.
+        """A ticket, which opens one session if the browser returns it as a cookie within :data:`TICKET_SECONDS`.
 
-        Nothing is kept of it here, and no place is taken: however many are given out, none keeps others away.
+        The server stores nothing for it and reserves no place, so unused tickets keep nobody out.
         """
         content = f"{secrets.token_urlsafe(32)}.{int(time.time())}"
         return f"{content}.{self._signature(content)}"
 
     def accepts_ticket(self, cookie: str | None) -> bool:
-        """Whether a cookie is a ticket of this server, and recent."""
+        """Whether a cookie is a recent ticket of this server."""
         content, _, signature = (cookie or "").rpartition(".")
         if not hmac.compare_digest(self._signature(content).encode(), signature.encode(errors="replace")):
             return False
@@ -88,10 +88,10 @@ class Access:
         return hmac.new(self._key, content.encode(errors="replace"), "sha256").hexdigest()
 
     def refusal(self, request: web.Request) -> str | None:
-        """Why a request is refused whatever its cookie, in one sentence; None if it is not.
+        """The reason to refuse a request regardless of its cookie, in one sentence; None to accept it.
 
-        Without a token only the name of this machine's loopback is served: a foreign page that makes its own name
-        point here (DNS rebinding) is refused, and so is a proxy, which others can reach.
+        Without a token only loopback names are served. This refuses a foreign page whose name points here (DNS
+        rebinding), and a proxy that others can reach.
         """
         origin = request.headers.get("Origin")
         try:
@@ -109,11 +109,11 @@ class Access:
 
 
 def is_from_elsewhere(request: web.Request) -> bool:
-    """Whether the browser says that a page of another site asks; its request may lack our cookie."""
+    """Whether the request comes from a page of another site, according to the browser; it may lack our cookie."""
     return request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
 
 
 def set_cookie(response: web.StreamResponse, request: web.Request, session: str) -> None:
-    """Give the browser its session; no script and no other site can read or send it."""
+    """Set the session cookie; no script and no other site can read or send it."""
     is_secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
     response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", secure=is_secure, path="/")

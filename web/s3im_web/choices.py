@@ -1,4 +1,4 @@
-"""What the page offers to choose, and the check that nothing else comes from a browser."""
+"""The choices of the page, and the check that a browser sends nothing else."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ MOST_MM, MOST_SCALING = 1000.0, 4.0  # of a movement by hand
 
 
 class ChoiceError(ValueError):
-    """A choice that the page does not offer; the message is one sentence."""
+    """The page does not offer this choice; the message is one sentence."""
 
 
 def offered() -> dict[str, Any]:
@@ -44,12 +44,12 @@ def offered() -> dict[str, Any]:
 
 
 def default_of(name: str) -> Any:
-    """The default of a setting as the page shows it."""
+    """The displayed default of a setting."""
     return OWN_COLOURS if name == "color_map" else getattr(DEFAULTS, name)
 
 
 def chosen_settings(choices: object) -> dict[str, Any]:
-    """The settings that a browser sends; it can send anything, so each must be one that the page offers.
+    """Check the settings from a browser, which can send anything: each must be offered by the page.
 
     Raises:
         ChoiceError: if one is not.
@@ -78,7 +78,7 @@ def chosen_settings(choices: object) -> dict[str, Any]:
 
 
 def chosen_modality(value: object) -> str | None:
-    """A modality that the page offers.
+    """Check that the page offers a modality.
 
     Raises:
         ChoiceError: if it is none.
@@ -92,7 +92,7 @@ def chosen_movement(matrix: object) -> list[list[float]]:
     """A movement, 4 x 4 by rows.
 
     Raises:
-        ChoiceError: if it is no such matrix, or moves by more than a metre or scales more than fourfold.
+        ChoiceError: if it is not such a matrix, or moves by more than a metre or scales more than fourfold.
     """
     refusal = ChoiceError("This is not a movement of B: register again, or move it less.")
     try:

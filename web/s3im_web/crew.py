@@ -1,4 +1,4 @@
-"""Processes that read images and compute: a hostile file or a full memory ends one of them, and not the server."""
+"""Processes that read images and compute: a hostile file or lack of memory ends one of them, not the server."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ class JobError(RuntimeError):
 
 
 class Worker:
-    """A process that does one job after the other; it is started when it is needed, and again after it has ended.
+    """A process that does one job at a time; it starts on demand, and again after it has ended.
 
     Args:
         folder: for its log and its temporary files.
@@ -72,7 +72,7 @@ class Worker:
         raise JobError("The process that computes ended before it was done, possibly for lack of memory: try again")
 
     async def end(self) -> None:
-        """End the process and what it has started."""
+        """End the process and its children."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -87,7 +87,7 @@ class Worker:
 
 
 class Crew:
-    """Workers that take jobs in turn, first come, first served.
+    """Workers that take jobs in order, first come, first served.
 
     Args:
         size: jobs at a time.
@@ -101,7 +101,7 @@ class Crew:
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait."""
+        """The waiting jobs."""
         return len(self._line)
 
     def place(self, turn: "asyncio.Future[Worker]") -> int:
@@ -109,7 +109,7 @@ class Crew:
         return self._line.index(turn) + 1 if turn in self._line else 0
 
     async def warm(self) -> None:
-        """Let the workers load torch while nobody waits."""
+        """Let idle workers load torch."""
         for worker in self._all:
             await worker.start()
 
@@ -126,9 +126,9 @@ class Crew:
         Args:
             command: of :mod:`s3im_web.worker`.
             arguments: its arguments.
-            progress: called with each of its replies on the way.
+            progress: called with each intermediate reply.
             on_place: called with the place in the line, and with 0 when the job begins.
-            seconds: the most that it may take, from then on; None: any time.
+            seconds: time limit from then on; None: no limit.
 
         Raises:
             JobError: it failed, or took too long.

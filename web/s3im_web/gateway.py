@@ -1,4 +1,4 @@
-"""The way in: every request is checked here before the session of its browser gets it."""
+"""The entrance: every request is checked here before it reaches the browser's session."""
 
 import asyncio
 import contextlib
@@ -45,11 +45,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Gateway:
-    """Checks a request's token, cookie and origin; opens the session; does what the page asks of it.
+    """Checks a request's token, cookie and origin; opens the session; handles the requests of the page.
 
     Args:
         access: who may come in.
-        sessions: those that are open.
+        sessions: the open sessions.
         max_bytes: of an upload.
     """
 
@@ -81,7 +81,7 @@ class Gateway:
         watch, warming = asyncio.create_task(self._end_idle_sessions()), asyncio.create_task(self._sessions.warm())
         yield
         watch.cancel()
-        await warming  # a process whose start is broken off would not be ended
+        await warming  # a process interrupted during its start would not be ended
         await self._sessions.end_all()
 
     async def _end_idle_sessions(self) -> None:
@@ -105,8 +105,8 @@ class Gateway:
     # Who comes in
 
     async def _enter(self, request: web.Request) -> web.StreamResponse:
-        """The page: of the session that the browser has, else of a new one where no token is needed or it is given."""
-        if is_from_elsewhere(request):  # without the cookie that the browser may have, which comes when our page asks
+        """The page of the browser's session, or of a new one if no token is needed or it is given."""
+        if is_from_elsewhere(request):  # without the browser's cookie, which our own page would send
             return _go_on(f"/enter?{request.rel_url.raw_query_string}")
         if "token" not in request.query and self._has_session(request):
             return await self._main_page(request)
@@ -121,7 +121,7 @@ class Gateway:
         return await self._admit(request)
 
     async def _opened(self, request: web.Request) -> web.StreamResponse:
-        """Where a new session starts: for a browser that brings its cookie back, so that no other takes a place."""
+        """Start a new session, only for a browser that returns its cookie, so others take no place."""
         identifier = request.cookies.get(COOKIE)
         if self._sessions.find(identifier) is None:
             if identifier is None or not self._access.accepts_ticket(identifier):
@@ -152,7 +152,7 @@ class Gateway:
             except FullError as error:
                 return _page(503, str(error))
             identifier = self._access.new_ticket()
-        response = _go_on("/opened")  # no redirect: one that a link of another site began would lack the cookie
+        response = _go_on("/opened")  # no redirect: after a link from another site it would lack the cookie
         set_cookie(response, request, identifier)
         return response
 
@@ -175,7 +175,7 @@ class Gateway:
         path, kind = found
         headers = {**HEADERS, "Content-Type": kind}
         if path == LIBRARY:
-            headers["Cache-Control"] = "private, max-age=86400"  # two megabytes that hold nothing of a patient
+            headers["Cache-Control"] = "private, max-age=86400"  # two megabytes without patient data
         return web.FileResponse(path, headers=headers)
 
     async def _main_page(self, request: web.Request) -> web.StreamResponse:
@@ -197,7 +197,7 @@ class Gateway:
         return web.FileResponse(path, headers={**HEADERS, "Content-Type": "application/octet-stream"})
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
-        """Receive files into a folder of their own, then look at them."""
+        """Receive files into a separate folder, then inspect them."""
         session = self._session(request)
         if session.is_busy or session.is_receiving:
             raise FileError("Something is being done already: wait for its end, or cancel it.")
@@ -298,7 +298,7 @@ class Gateway:
 
 
 async def _asked(request: web.Request) -> dict[str, Any]:
-    """The JSON object of a request; none is an empty one."""
+    """The JSON object of a request; empty if missing."""
     text = await request.text()
     with contextlib.suppress(ValueError, RecursionError):
         content = json.loads(text or "{}")
@@ -316,7 +316,7 @@ def _json(content: dict[str, Any]) -> web.Response:
 
 
 def _go_on(address: str) -> web.Response:
-    """A page that goes on by itself, and leaves no token in the address."""
+    """A page that continues automatically, and leaves no token in the address."""
     address = html.escape(address)
     head = f'<meta http-equiv="refresh" content="0;url={address}">'
     return _page(200, "The page is being opened.", f'<p><a href="{address}">Continue</a></p>', head)

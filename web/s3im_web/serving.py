@@ -36,7 +36,7 @@ def serve() -> None:
             gateway.application(),
             host=options.host,
             port=options.port,
-            access_log=None,  # it would hold the token and the names of files
+            access_log=None,  # it would contain the token and file names
             print=lambda *_: _announce(options.host, options.port, token),
             shutdown_timeout=1,
         )
