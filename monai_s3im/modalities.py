@@ -165,9 +165,9 @@ class Task:
 TASKS = {
     "ct-mri": Task("model_ct_mri.pt", lambda a, b: {a, b} == {"ct", "mr"}),
     "spect-pet-mri": Task("model_spect_mri.pt", lambda a, b: {a, b} in ({"mr", "spect"}, {"mr", "pet"})),
-    "medical": Task("model.pt", lambda a, b: not {a, b} & _LIGHT),
+    "medical": Task("model_medical.pt", lambda a, b: not {a, b} & _LIGHT),
     "infrared-visible": Task("model_infrared.pt", lambda a, b: {a, b} <= {*_LIGHT, "generic"}),
-    "findings": Task("model_findings.pt", lambda a, b: not {a, b} & _LIGHT, by_name=True),
+    "figure-2": Task("model.pt", lambda a, b: not {a, b} & _LIGHT, by_name=True),
 }
 """Task by name; a pair gets the first that fits, so narrow tasks come before wide ones."""
 

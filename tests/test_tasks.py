@@ -33,9 +33,12 @@ def sha256(file):
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def by_hand(weights, image_a, image_b, network=None):
+FIGURE_2 = {"model.pt", "model_paper.pt", "own.pt"}
+
+
+def by_hand(weights, image_a, image_b):
     """What the network with these weights makes of two gray pictures, 0..255."""
-    network = (network or S3IMFusion()).eval()
+    network = (S3IMFusion() if weights.name in FIGURE_2 else PyramidFusion()).eval()
     network.load_state_dict(torch.load(weights, weights_only=True))
     pair = np.stack([np.asarray(Image.open(file), dtype=np.float32) for file in (image_a, image_b)]) / 255
     with torch.no_grad():
@@ -79,7 +82,7 @@ def test_each_task_has_weights_of_its_own_that_the_package_brings():
         (("mr", "ct"), "ct-mri", "model_ct_mri.pt"),
         (("mr", "spect"), "spect-pet-mri", "model_spect_mri.pt"),
         (("visible", "infrared"), "infrared-visible", "model_infrared.pt"),
-        ((None, None), "medical", "model.pt"),
+        ((None, None), "medical", "model_medical.pt"),
         ((None, "infrared"), "infrared-visible", "model_infrared.pt"),
     ],
 )
@@ -99,7 +102,7 @@ def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, m
 def test_modalities_of_different_tasks_are_refused_in_one_sentence(fuser, pictures, tmp_path):
     sentence = (
         "CT and infrared belong to no task together: name the right modalities, or choose the weights by a task: "
-        "ct-mri, spect-pet-mri, medical, infrared-visible, findings"
+        "ct-mri, spect-pet-mri, medical, infrared-visible, figure-2"
     )
     with pytest.raises(InputError) as refusal:
         fuser(*pictures, tmp_path / "out.png", "ct", "infrared")
@@ -116,7 +119,7 @@ def test_a_task_against_the_modalities_gives_a_warning_and_is_recorded(pictures,
     )
     assert caplog.messages == [sentence]
     record = record_of(tmp_path / "out.png")
-    assert (record["task"], record["weights_file"], record["warnings"]) == ("medical", "model.pt", [sentence])
+    assert (record["task"], record["weights_file"], record["warnings"]) == ("medical", "model_medical.pt", [sentence])
 
 
 def test_a_warning_of_the_task_stands_beside_those_of_the_registration(tmp_path):
@@ -139,23 +142,23 @@ def test_a_named_task_that_fits_is_used_without_a_word(pictures, tmp_path, caplo
 
 
 @pytest.mark.parametrize("modalities", [("mr", "ct"), ("mr", "mr"), ("pet", "mr")])
-def test_the_weights_that_keep_findings_are_for_any_medical_pair_of_those_who_name_them(
+def test_the_network_of_figure_2_fuses_any_medical_pair_of_those_who_name_it(
     pictures, tmp_path, caplog, modalities
 ):
     with caplog.at_level(logging.WARNING):
-        Fuser(device="cpu", task="findings", gray=True)(*pictures, tmp_path / "out.png", *modalities)
+        Fuser(device="cpu", task="figure-2", gray=True)(*pictures, tmp_path / "out.png", *modalities)
     assert caplog.messages == []
     fused = np.asarray(Image.open(tmp_path / "out.png"), dtype=np.float32)
-    expected = by_hand(MODELS / "model_findings.pt", *pictures, network=PyramidFusion())
+    expected = by_hand(MODELS / "model.pt", *pictures)
     np.testing.assert_allclose(fused, expected, rtol=0, atol=1)
     record = record_of(tmp_path / "out.png")
-    assert (record["task"], record["weights_file"]) == ("findings", "model_findings.pt")
+    assert (record["task"], record["weights_file"]) == ("figure-2", "model.pt")
 
 
-def test_the_weights_that_keep_findings_are_not_for_infrared(pictures, tmp_path):
-    Fuser(device="cpu", task="findings")(*pictures, tmp_path / "out.png", "visible", "infrared")
+def test_the_network_of_figure_2_is_not_for_infrared(pictures, tmp_path):
+    Fuser(device="cpu", task="figure-2")(*pictures, tmp_path / "out.png", "visible", "infrared")
     (warning,) = record_of(tmp_path / "out.png")["warnings"]
-    assert "the weights are those of the task findings" in warning
+    assert "the weights are those of the task figure-2" in warning
 
 
 @pytest.mark.parametrize("modalities", [("mr", "ct"), ("visible", "infrared"), ("ct", "infrared")])
@@ -174,7 +177,7 @@ def test_own_weights_are_used_for_every_pair_whatever_the_task(pictures, tmp_pat
 
 
 def test_an_unknown_task_is_refused_by_function_and_command(pictures, tmp_path):
-    sentence = "unknown task 'thermal': use one of auto, ct-mri, spect-pet-mri, medical, infrared-visible, findings"
+    sentence = "unknown task 'thermal': use one of auto, ct-mri, spect-pet-mri, medical, infrared-visible, figure-2"
     with pytest.raises(InputError, match=sentence):
         Fuser(device="cpu", task="thermal")
     images = [str(file) for file in pictures]
@@ -233,9 +236,9 @@ def test_workers_choose_by_pair_too(mixed, tmp_path, fuser):
 
 
 def test_only_the_files_that_may_be_needed_are_named():
-    chosen_from = {name: MODELS.__class__("models") / t.weights for name, t in TASKS.items() if name != "findings"}
+    chosen_from = {name: MODELS.__class__("models") / t.weights for name, t in TASKS.items() if name != "figure-2"}
     assert task_weights("auto", "models") == chosen_from
-    assert list(task_weights("findings", "models")) == ["findings"]
+    assert list(task_weights("figure-2", "models")) == ["figure-2"]
     assert list(task_weights("medical", "models")) == ["medical"]
     assert list(task_weights(None, "models", "own.pt")) == ["own"]
 

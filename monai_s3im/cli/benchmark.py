@@ -121,7 +121,7 @@ def benchmark_lesions(
     weights: Annotated[
         Path | None, typer.Option(help="Weights to fuse with; default: those of each pair's task.")
     ] = None,
-    task: Annotated[str, choice("task", help="Weights by name, such as findings.")] = "auto",
+    task: Annotated[str, choice("task", help="Weights by name, such as figure-2.")] = "auto",
     color: Annotated[str, choice("color", help="What colour shows: auto, or b.")] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto uses CUDA if available.")] = "auto",
 ) -> None:

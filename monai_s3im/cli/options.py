@@ -21,7 +21,7 @@ CHOICES = {
     **{option.name: choices for option in fields(FusionSettings) if (choices := choices_of(option.name))},
     "engine": ("local", "ray"),
     "data set": ("harvard", "roadscene"),
-    "config": ("train", "train_salient", "train_ct_mri", "train_spect_mri", "train_findings"),
+    "config": ("train", "train_salient", "train_ct_mri", "train_spect_mri", "train_medical"),
 }
 """The values that the help lists for an option; the library checks them and may accept more (LOWER,UPPER)."""
 

@@ -25,7 +25,7 @@ EXAMPLES = examples(
 _PATHS = {"dataset_dir", "datalist", "output_dir", "resume", "init_weights", "bundle_root"}
 
 # Each config is merged over train and over those listed here.
-_BETWEEN = {f"train_{name}": ["train_salient", "train_one_task"] for name in ("ct_mri", "spect_mri", "findings")}
+_BETWEEN = {f"train_{name}": ["train_salient", "train_one_task"] for name in ("ct_mri", "spect_mri", "medical")}
 
 
 def train(
@@ -35,7 +35,7 @@ def train(
         choice(
             "config",
             help="train (the paper's recipe), train_salient (merged over it), train_ct_mri, train_spect_mri or "
-            "train_findings (merged over both and train_one_task), or a JSON file.",
+            "train_medical (merged over both and train_one_task), or a JSON file.",
         ),
     ] = "train",
     trust_config: Annotated[

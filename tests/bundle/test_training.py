@@ -126,7 +126,7 @@ def test_half_precision_is_for_a_gpu_alone(monkeypatch, device, is_on, kind):
     assert parser.get_parsed_content("train#trainer#amp") is is_on
 
 
-@pytest.mark.parametrize("task", ["ct_mri", "spect_mri", "findings"])
+@pytest.mark.parametrize("task", ["ct_mri", "spect_mri", "medical"])
 def test_a_config_for_one_task_continues_from_weights_of_the_package_with_all_its_terms(task, tiny_dataset, tmp_path):
     configs = bundle_root() / "configs"
     files = [str(configs / f"{name}.json") for name in ("train", "train_salient", "train_one_task", f"train_{task}")]

@@ -46,10 +46,10 @@ def test_the_table_is_printed_and_everything_is_written(folders):
         ("ct", [], "model_ct_mri.pt"),
         ("spect", [], "model_spect_mri.pt"),
         ("pet", [], "model_spect_mri.pt"),
-        ("mr", [], "model.pt"),
+        ("mr", [], "model_medical.pt"),
         ("infrared", [], "model_infrared.pt"),
         ("ir", [], "model_infrared.pt"),
-        ("pet", ["--modality-a", "ct"], "model.pt"),
+        ("pet", ["--modality-a", "ct"], "model_medical.pt"),
     ],
 )
 def test_without_a_method_the_weights_are_those_of_the_task(modality_b, arguments, weights, folders):

@@ -1,4 +1,4 @@
-"""The losses that keep findings: values by hand."""
+"""The losses that keep contrast: values by hand."""
 
 import pytest
 import torch

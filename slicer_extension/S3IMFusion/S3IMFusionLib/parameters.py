@@ -145,7 +145,7 @@ class Task(Enum):
     SPECT_PET_MRI = "spect-pet-mri"
     MEDICAL = "medical"
     INFRARED_VISIBLE = "infrared-visible"
-    FINDINGS = "findings"
+    FIGURE_2 = "figure-2"
 
     def label(self) -> str:
         """The label for the user."""
@@ -155,7 +155,7 @@ class Task(Enum):
             "spect-pet-mri": _("SPECT or PET and MR"),
             "medical": _("Any medical images"),
             "infrared-visible": _("Infrared and visible light"),
-            "findings": _("Any medical images, lesions kept"),
+            "figure-2": _("The network of the paper"),
         }
         return names[self.value]
 
