@@ -1,21 +1,28 @@
-"""Train the weights that keep findings: a pyramid network, and losses that say what a reader must see.
+"""Train the weights of the pyramid network, with losses that state what a reader must see.
 
 Command:  python studies/findings.py --harvard DATA/harvard --roadscene DATA/roadscene --run runs/findings
-          then --part 2 --init runs/findings/1/model.pt, and --part 3 --init runs/findings/2/model.pt
+          then --part 2 to --part 10, each with --init runs/findings/N/model.pt of the part that PARTS names
 Duration: 3 to 6 steps a second on one CPU core. If stopped, it continues from the last checkpoint of its folder.
 Result:   model.pt, a state dict for ``s3im fuse --weights``, and log.txt. What it is worth: studies/experiments.md.
+          The shipped weights are means of parts, by studies/average_weights.py: model_medical.pt is part 5,
+          model_ct_mri.pt 0.2 of part 3, 0.5 of 5 and 0.3 of 7, model_spect_mri.pt 0.55 of 5 and 0.45 of 6,
+          model_infrared.pt 0.6 of 9 and 0.4 of 10.
 
-Part 1 of the shipped weights was made before a lesion could have the other source's sign, with uptake at full weight,
-and with the nine pairs of the phantom alike.
+Part 1 was made before a lesion could have the other source's sign, with uptake at full weight, and with the nine pairs
+of the phantom alike. Parts 8 to 10 left 0.007 of a gradient free in "calm", where the others leave 0.01.
 
 The terms: contrast of every square to its ring over the pooled spread (the measure of ``s3im benchmark lesions``, at
 all places and four sizes), kept contrast of the lesions whose places are known, flat bone, edges (Qabf), information
-(MI), a floor under what is bright, correlations that say whether both sources are shown, black, and little cut off.
+(MI), a floor under what is bright, correlations that say whether both sources are shown, black, little cut off; from
+part 5 on also similarity (SSIM), as much gradient as the stronger source has at each pixel (AG, SF) and not much more,
+correlation of differences (SCD), error (PSNR), entropy (EN), and even bone.
 """
 
 import argparse
 import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,25 +30,118 @@ import torch.nn.functional as F
 from findings_data import SHARES, TISSUE, Sample, Samples
 from torch import Tensor
 
-from monai_s3im.losses import ConditionalEntropyLoss, EdgePreservationLoss, SalientFloorLoss, SolidLoss
+from monai_s3im.losses import (
+    ConditionalEntropyLoss,
+    ContentEntropyLoss,
+    DifferenceCorrelationLoss,
+    EdgePreservationLoss,
+    GaussianSSIMLoss,
+    SalientFloorLoss,
+    SolidLoss,
+)
 from monai_s3im.networks import PyramidFusion, load_weights
 
 SQUARES = ((3, 2), (7, 3), (13, 4), (21, 5))  # side in pixels, step between them
 NOISE = 0.012
 WEIGHTS = {
     "local": 20.0, "lesion": 40.0, "edge": 9.0, "information": 0.5, "solid": 15.0, "shown": 10.0, "floor": 20.0,
-    "cut off": 20.0, "black": 0.0,
+    "cut off": 20.0, "black": 0.0, "ssim": 0.0, "gradient": 0.0, "frequency": 0.0, "differences": 0.0, "error": 0.0,
+    "entropy": 0.0, "calm": 0.0, "even bone": 0.0,
 }  # fmt: skip
-PARTS = {  # weights that differ, shares that differ, least correlation with CT in the brain, steps, learning rate, seed
-    1: ({}, {}, 0.25, 3000, 0.003, 0),
-    2: ({"edge": 12.0, "shown": 12.0, "black": 20.0}, {}, 0.30, 3600, 0.002, 5),
-    3: (
-        {"edge": 12.0, "shown": 16.0, "black": 20.0},
-        {"CT": 0.3, "phantom": 0.34, "MR": 0.06},
+_ALL = {
+    "local": 10.0, "edge": 40.0, "information": 0.8, "solid": 30.0, "shown": 16.0, "black": 20.0, "ssim": 4.0,
+    "gradient": 6.0, "frequency": 4.0, "differences": 3.0, "entropy": 0.5, "calm": 10.0, "even bone": 10.0,
+}  # fmt: skip
+_LIGHT = {
+    "local": 0.0, "lesion": 0.0, "solid": 0.0, "edge": 20.0, "shown": 20.0, "floor": 25.0, "ssim": 10.0,
+    "gradient": 9.0, "frequency": 4.0, "differences": 4.0, "calm": 14.0,
+}  # fmt: skip
+_NONE = dict.fromkeys(SHARES, 0.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run.
+
+    Attributes:
+        begins_with: the part whose weights it continues.
+        steps: of Adam.
+        rate: learning rate at first.
+        seed: of samples and network.
+        weights: those that differ from ``WEIGHTS``.
+        shares: of the kinds of samples that differ from ``SHARES``.
+        ct_in_brain: least correlation with CT in the brain.
+        gain: wanted mean gradient, of that of the stronger source.
+    """
+
+    begins_with: int | None
+    steps: int
+    rate: float
+    seed: int
+    weights: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    ct_in_brain: float = 0.30
+    gain: float = 1.1
+
+
+PARTS = {
+    1: Part(None, 3000, 0.003, 0, ct_in_brain=0.25),
+    2: Part(1, 3600, 0.002, 5, {"edge": 12.0, "shown": 12.0, "black": 20.0}),
+    3: Part(
+        2, 300, 0.0006, 9, {"edge": 12.0, "shown": 16.0, "black": 20.0}, {"CT": 0.3, "phantom": 0.34, "MR": 0.06}, 0.38
+    ),
+    4: Part(3, 1500, 0.002, 11, {"edge": 50.0, "local": 10.0, "shown": 12.0, "black": 20.0}),
+    5: Part(
+        4, 2500, 0.003, 11, _ALL, {"CT": 0.3, "SPECT": 0.14, "PET": 0.14, "phantom": 0.36, "MR": 0.06, "infrared": 0}
+    ),
+    6: Part(
+        5,
+        1600,
+        0.002,
+        11,
+        _ALL
+        | {"edge": 60.0, "lesion": 20.0, "local": 6.0, "gradient": 4.0, "differences": 8.0, "ssim": 6.0}
+        | {"information": 2.0, "shown": 12.0},
+        _NONE | {"SPECT": 0.38, "PET": 0.34, "phantom": 0.28},
+        gain=1.02,
+    ),
+    7: Part(
+        5,
+        1600,
+        0.002,
+        11,
+        _ALL | {"edge": 70.0, "local": 6.0, "gradient": 14.0, "information": 1.4, "shown": 18.0},
+        _NONE | {"CT": 0.66, "phantom": 0.34},
         0.38,
-        300,
-        0.0006,
+        1.05,
+    ),
+    8: Part(
+        3,
+        1200,
+        0.002,
+        11,
+        _LIGHT
+        | {"ssim": 8.0, "gradient": 6.0, "differences": 6.0, "error": 4.0, "entropy": 0.6, "information": 1.0}
+        | {"shown": 12.0, "floor": 10.0},
+        _NONE | {"infrared": 1.0},
+        gain=1.05,
+    ),
+    9: Part(
+        8,
+        2500,
+        0.003,
+        11,
+        _LIGHT | {"error": 6.0, "entropy": 1.2, "information": 2.5},
+        _NONE | {"infrared": 1.0},
+    ),
+    10: Part(
         9,
+        1500,
+        0.002,
+        11,
+        _LIGHT | {"error": 5.0, "entropy": 3.0, "information": 3.5},
+        _NONE | {"infrared": 1.0},
+        gain=1.08,
     ),
 }
 _SATURATED = 250 / 255
@@ -168,25 +268,66 @@ def _smooth(image: Tensor) -> Tensor:
 
 
 def terms(
-    network: PyramidFusion, sources: Tensor, samples: list[Sample], ct_in_brain: float
+    network: PyramidFusion, sources: Tensor, samples: list[Sample], part: Part
 ) -> tuple[dict[str, Tensor], list[float]]:
-    """The terms of the loss, and what is kept of each lesion."""
+    """The terms of the loss that have a weight, and what is kept of each lesion."""
+    weights = WEIGHTS | part.weights
     free = network.unbounded(sources)
     lower, upper = network.bounds(sources)
     fused = torch.minimum(torch.maximum(free, lower), upper)
     dark = (sources.amax(1, keepdim=True) < 5 / 255).float()
-    lost, kept = lesions_lost(fused, samples)
-    return {
-        "local": local_contrast(fused, sources),
-        "lesion": lost,
-        "edge": EdgePreservationLoss()(fused, sources),
-        "information": ConditionalEntropyLoss()(fused, sources),
-        "solid": SolidLoss()(fused, sources),
-        "shown": sources_hidden(fused, samples, ct_in_brain),
-        "floor": SalientFloorLoss(0.92, 8.0)(fused, sources),
-        "cut off": (free - fused).abs().mean(),
-        "black": ((fused - 1 / 255).relu() * dark).sum() / dark.sum().clamp(min=50),
-    }, kept
+    gradients = _gradients(torch.cat([fused, sources], dim=1))
+    own, stronger = gradients[:, :1], gradients[:, 1:].amax(1, keepdim=True)
+    kept: list[float] = []
+
+    def lesions() -> Tensor:
+        lost, values = lesions_lost(fused, samples)
+        kept.extend(values)
+        return lost
+
+    found: dict[str, Callable[[], Tensor]] = {
+        "local": lambda: local_contrast(fused, sources),
+        "lesion": lesions,
+        "edge": lambda: EdgePreservationLoss()(fused, sources),
+        "information": lambda: ConditionalEntropyLoss()(fused, sources),
+        "solid": lambda: SolidLoss()(fused, sources),
+        "shown": lambda: sources_hidden(fused, samples, part.ct_in_brain),
+        "floor": lambda: SalientFloorLoss(0.92, 8.0)(fused, sources),
+        "cut off": lambda: (free - fused).abs().mean(),
+        "black": lambda: ((fused - 1 / 255).relu() * dark).sum() / dark.sum().clamp(min=50),
+        "ssim": lambda: GaussianSSIMLoss()(fused, sources),
+        "gradient": lambda: (1 - _mean(own) / (part.gain * _mean(stronger))).relu().mean(),
+        "frequency": lambda: (1 - _mean(own**2).sqrt() / (part.gain * _mean(stronger**2).sqrt())).relu().mean(),
+        "differences": lambda: DifferenceCorrelationLoss()(fused, sources),
+        "error": lambda: (
+            2 * (fused - sources).square().mean() / (sources[:, :1] - sources[:, 1:]).square().mean().clamp(min=0.003)
+        ),
+        "entropy": lambda: ContentEntropyLoss()(fused, sources),
+        "calm": lambda: 20 * (own - 1.3 * stronger - 0.01).relu().mean(),
+        "even bone": lambda: uneven_bone(fused, sources, samples),
+    }
+    return {name: term() for name, term in found.items() if weights[name]}, kept
+
+
+def uneven_bone(fused: Tensor, sources: Tensor, samples: list[Sample]) -> Tensor:
+    """How much the deviation within saturated bone of CT is above 0.04, five times."""
+    bone = (sources[:, 1:] >= _SATURATED).float()
+    count = bone.sum((1, 2, 3))
+    mean = (fused * bone).sum((1, 2, 3)) / count.clamp(min=1)
+    squares = ((fused - mean.view(-1, 1, 1, 1)).square() * bone).sum((1, 2, 3))
+    counts = torch.tensor([float(sample.kind == "ct") for sample in samples]) * (count > 30)
+    excess = ((squares / count.clamp(min=1) + 1e-6).sqrt() - 0.04).relu()
+    return 5 * (excess * counts).sum() / counts.sum().clamp(min=1)
+
+
+def _gradients(image: Tensor) -> Tensor:
+    """Root of half the squared steps to the next row and column, (B, C, H - 1, W - 1)."""
+    down, right = image[..., 1:, :-1] - image[..., :-1, :-1], image[..., :-1, 1:] - image[..., :-1, :-1]
+    return ((down.square() + right.square()) / 2 + 1e-6).sqrt()
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.mean((1, 2, 3))
 
 
 def main() -> None:
@@ -196,30 +337,29 @@ def main() -> None:
     parser.add_argument("--roadscene", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoints, the logs and the results")
     parser.add_argument("--part", type=int, choices=PARTS, default=1)
-    parser.add_argument("--init", type=Path, help="weights to begin with")
+    parser.add_argument("--init", type=Path, help="weights to begin with: those of the part that PARTS names")
     arguments = parser.parse_args()
-    differing, shares, ct_in_brain, steps, rate, seed = PARTS[arguments.part]
+    part = PARTS[arguments.part]
+    if (arguments.init is None) != (part.begins_with is None):
+        parser.error(f"part {arguments.part} begins with the weights of part {part.begins_with}: see --init")
     run = arguments.run / str(arguments.part)
     run.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
+    torch.manual_seed(part.seed)
     network = load_weights(PyramidFusion(), arguments.init) if arguments.init else PyramidFusion()
     samples = Samples(
-        arguments.harvard, arguments.roadscene, arguments.run / "phantom.pt", seed=seed + 1, shares=SHARES | shares
+        arguments.harvard,
+        arguments.roadscene,
+        arguments.run / "phantom.pt",
+        seed=part.seed + 1,
+        shares=SHARES | part.shares,
     )
-    train(network.train(), samples, run, WEIGHTS | differing, ct_in_brain, steps, rate)
+    train(network.train(), samples, run, part)
 
 
-def train(
-    network: PyramidFusion,
-    samples: Samples,
-    run: Path,
-    weights: dict[str, float],
-    ct_in_brain: float,
-    steps: int,
-    learning_rate: float,
-) -> None:
+def train(network: PyramidFusion, samples: Samples, run: Path, part: Part) -> None:
     """Train; a checkpoint every two minutes, at the end the moving average of the weights."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    weights = WEIGHTS | part.weights
+    optimizer = torch.optim.Adam(network.parameters(), lr=part.rate)
     average = {name: value.clone() for name, value in network.state_dict().items()}
     checkpoint, begin = run / "checkpoint.pt", 0
     if checkpoint.exists():
@@ -228,11 +368,11 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         average, begin, samples.random.bit_generator.state = state["average"], state["step"], state["random"]
     saved, means = time.monotonic(), {}
-    for step in range(begin, steps):
-        rate = min(1, (step + 1) / 30) * (0.03 + 0.97 * (1 + math.cos(math.pi * step / steps)) / 2)
+    for step in range(begin, part.steps):
+        rate = min(1, (step + 1) / 30) * (0.03 + 0.97 * (1 + math.cos(math.pi * step / part.steps)) / 2)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * rate
-        found, kept = terms(network, *samples.batch(4), ct_in_brain)
+            group["lr"] = part.rate * rate
+        found, kept = terms(network, *samples.batch(4), part)
         optimizer.zero_grad()
         torch.stack([weights[name] * value for name, value in found.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -248,7 +388,7 @@ def train(
             with (run / "log.txt").open("a", encoding="utf-8") as log:
                 log.write(f"{step + 1} {text}\n")
             means = {}
-        if time.monotonic() - saved > 120 or step + 1 == steps:
+        if time.monotonic() - saved > 120 or step + 1 == part.steps:
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
             state |= {"step": step + 1, "random": samples.random.bit_generator.state}
             torch.save(state, checkpoint.with_suffix(".new"))
