@@ -39,6 +39,6 @@ def test_the_readme_names_what_a_newcomer_needs(needed):
     assert needed in README
 
 
-def test_the_page_of_limits_begins_with_what_no_training_set_had():
+def test_the_page_of_limits_begins_with_how_little_pet_was_trained_on():
     first = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8").split("\n\n")[1]
-    assert first.startswith("**PET was in no training set of the shipped weights.**")
+    assert first.startswith("**PET was in the training set of one brain only.**")
