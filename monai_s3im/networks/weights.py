@@ -13,6 +13,7 @@ from torch import nn
 
 from monai_s3im.errors import InputError
 from monai_s3im.networks.nets.pyramid_fusion import PyramidFusion
+from monai_s3im.networks.nets.s3im_fusion import S3IMFusion
 
 from .export import EXPORT_FORMATS, load_exported
 
@@ -24,10 +25,11 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 
     Args:
         network: on any device.
-        path: a file written by ``torch.save``, loaded with ``weights_only`` so it cannot run code. If a manifest next
-            to it lists it, as for the packaged weights, its SHA256 must match. Or a whole network that
-            :func:`~monai_s3im.networks.export_network` wrote. Weights of the default
-            :class:`~monai_s3im.networks.PyramidFusion` are recognised by their names and get that network.
+        path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code. If a manifest
+            beside it names it, as for the weights of the package, its SHA256 must be the one given there. Or a
+            whole network that :func:`~monai_s3im.networks.export_network` wrote. Weights of the default
+            :class:`~monai_s3im.networks.PyramidFusion` are known by their names, and get that network in place of
+            :class:`~monai_s3im.networks.S3IMFusion`; any other network is kept.
 
     Returns:
         The network, the pyramid network, or the exported one.
@@ -55,8 +57,8 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _network_for(state: Any, network: nn.Module) -> nn.Module:
-    """The network, or a pyramid network on its device if the weights belong to one."""
-    if isinstance(network, PyramidFusion):
+    """The network, or a pyramid network in place of :class:`S3IMFusion`, on its device, where the weights are of one."""
+    if not isinstance(network, S3IMFusion):
         return network
     pyramid = PyramidFusion()
     if not isinstance(state, Mapping) or state.keys() != pyramid.state_dict().keys():

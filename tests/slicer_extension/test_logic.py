@@ -265,8 +265,9 @@ def test_real_files_through_the_scene_and_back_have_the_voxels_of_the_command(
     voxels, affine = in_ras_order(voxels, affine)
     expected, expected_affine = in_ras_order(expected, expected_affine)
     np.testing.assert_allclose(affine, expected_affine, atol=1e-4)
-    # Slicer and nibabel read the geometry of a NIfTI file, which is in single precision, alike to 1e-7 mm.
-    np.testing.assert_allclose(voxels, expected, atol=0 if voxels.dtype == np.uint8 else 2e-6, rtol=0)
+    # Slicer and nibabel read the geometry of a NIfTI file, which is in single precision, alike to 1e-7 mm;
+    # the network raises what that changes in the sources by up to 2 at each of its levels.
+    np.testing.assert_allclose(voxels, expected, atol=0 if voxels.dtype == np.uint8 else 1e-5, rtol=0)
 
     saved = [tmp_path / "a.nrrd", tmp_path / "b.nrrd"]
     for node, file in zip((node_a, node_b), saved, strict=True):
