@@ -71,7 +71,7 @@ class Part:
         weights: those that differ from ``WEIGHTS``.
         shares: of the kinds of samples that differ from ``SHARES``.
         ct_in_brain: least correlation with CT in the brain.
-        gain: wanted mean gradient, of that of the stronger source.
+        gain: wanted mean gradient, as a part of the stronger source's.
     """
 
     begins_with: int | None

@@ -142,9 +142,7 @@ def test_a_named_task_that_fits_is_used_without_a_word(pictures, tmp_path, caplo
 
 
 @pytest.mark.parametrize("modalities", [("mr", "ct"), ("mr", "mr"), ("pet", "mr")])
-def test_the_network_of_figure_2_fuses_any_medical_pair_of_those_who_name_it(
-    pictures, tmp_path, caplog, modalities
-):
+def test_the_network_of_figure_2_fuses_any_medical_pair_of_those_who_name_it(pictures, tmp_path, caplog, modalities):
     with caplog.at_level(logging.WARNING):
         Fuser(device="cpu", task="figure-2", gray=True)(*pictures, tmp_path / "out.png", *modalities)
     assert caplog.messages == []

@@ -1,4 +1,4 @@
-"""The network of Fig. 2, its parts, and a pyramid network that keeps findings."""
+"""The network of Fig. 2, its parts, and a pyramid network that shows both sources."""
 
 from monai_s3im.networks.nets.pyramid_fusion import PyramidFusion
 from monai_s3im.networks.nets.s3im_fusion import S3IMFusion

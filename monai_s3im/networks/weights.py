@@ -57,7 +57,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _network_for(state: Any, network: nn.Module) -> nn.Module:
-    """The network, or a pyramid network in place of :class:`S3IMFusion`, on its device, where the weights are of one."""
+    """The network, or a pyramid network on its device in place of :class:`S3IMFusion` if the weights belong to one."""
     if not isinstance(network, S3IMFusion):
         return network
     pyramid = PyramidFusion()

@@ -119,7 +119,7 @@ def test_a_checkpoint_loader_on_the_network_and_another_network_are_used(workflo
 
 def test_another_network_without_weights_is_refused_and_not_run_as_it_came(workflow, files, elsewhere):
     made = workflow(image_a=files[0], image_b=files[1], output_dir="out", network_def=BASIC_UNET)
-    assert "model.pt has no weights of this network" in refusal_of(made, InputError)
+    assert "model_medical.pt has no weights of this network" in refusal_of(made, InputError)
     assert not list(elsewhere.rglob("*.nii.gz"))
 
 
