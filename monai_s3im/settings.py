@@ -177,8 +177,8 @@ class FusionSettings:
     )
     task: str = _option(
         AUTO_TASK,
-        "Which weights to use: ct-mri, spect-pet-mri, medical, infrared-visible, figure-2 (the network of the paper, ahead in the usual metrics), or auto, "
-        "by each pair's modalities.",
+        "Which weights to use: ct-mri, spect-pet-mri, medical, infrared-visible, figure-2 (the network of the paper, "
+        "ahead in the usual metrics), or auto, by each pair's modalities.",
         choices=[AUTO_TASK, *TASKS],
     )
     weights: str | Path | None = _option(  # noqa: RUF009

@@ -3,8 +3,8 @@
 Command:  python docs/draw/gallery.py docs/gallery
 Duration: about three minutes on two CPU cores.
 Result:   fused_pairs.png, T1 with CT and with SPECT, axial; findings.png, T1 with CT and PET by the network of the
-          paper and by the default weights; fused_volume.png, T1 with CT and with PET in three planes; coordinates.png, an
-          oblique T1 and an axial CT fused on the grid of either, a landmark ringed; and colors.jpg and registered.jpg,
+          paper and by the default weights; fused_volume.png, T1 with CT and with PET in three planes; coordinates.png,
+          an oblique T1 and an axial CT fused on the grid of either, a landmark ringed; colors.jpg and registered.jpg,
           see colors.py.
 """
 
