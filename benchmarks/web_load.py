@@ -1,12 +1,14 @@
 """Load the page's server with many sessions: memory, answers, waiting line, and leftover files.
 
-Command:  python benchmarks/web_load.py --sessions 20 --minutes 60   (in the environment of docs/guides/web.md)
-Duration: the minutes given, and one more; docs/guides/web.md has the numbers of a run and its length.
-Result:   lines of memory (MB, all processes of the server), answer times of the page's state and of a volume (ms), the
-          largest place in the line, and the files of the server at the beginning and at the end, which must be equal.
+Command:  nice -n 3 python benchmarks/web_load.py --sessions 20 --tabs 1 --minutes 60   (in the environment of the page)
+Duration: the minutes given, and up to five more, until the sessions that were left have expired.
+Result:   lines of memory (MB, the server and its processes), files and sessions; then answer times of the page's state
+          and of a volume (ms), the largest place in the line, and memory, files and sessions at the beginning and at
+          the end, which must be equal. studies/web_page.md has the numbers of a run.
 
 Each session uploads a pair, then fuses it, cancels a fusion, breaks an upload off, or is left without *New session*, at
-random, and begins anew. No browser is needed: slices are drawn there, and cost the server nothing.
+random, and begins anew. These need no browser. With ``--tabs`` there are real ones as well: tabs of Chromium that open
+the page, upload the pair, start a fusion, and are closed without a word, in the line, while it computes or after it.
 """
 
 import argparse
@@ -19,16 +21,23 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import nibabel
 import numpy as np
+from playwright.async_api import BrowserContext, Error, async_playwright
+from playwright.async_api import TimeoutError as TabTimeoutError
 
 from monai_s3im.phantom import head_phantom
 
 SAMPLE_SECONDS = 10
+LONGEST_END = 900
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+TABS_OF_A_BROWSER = 20
 
 
 class Load:
@@ -38,28 +47,38 @@ class Load:
         self.state_ms: list[float] = []
         self.volume_ms: list[float] = []
         self.places: list[int] = [0]
+        self.servers_mb: list[float] = []
+        self.workers_mb: list[float] = []
+        self.files: list[int] = []
+        self.open_sessions: list[int] = []
         self.done: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
 
 
-def memory_mb(pid: int) -> float:
-    """Proportional memory of a process and its children."""
-    listed = subprocess.run(
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Proportional memory of a process, and of its children."""
+    children = subprocess.run(
         ["/usr/bin/pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split()
-    kilobytes = 0
-    for each in (str(pid), *listed):
-        try:
-            rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
-        except OSError:
-            continue
-        kilobytes += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    return kilobytes / 1024
+    return _proportional_mb(str(pid)), sum(_proportional_mb(child) for child in children)
+
+
+def _proportional_mb(pid: str) -> float:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:  # it has ended
+        return 0.0
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
 
 
 def files_below(folder: Path) -> int:
-    """Files, the logs of the processes left out."""
-    return sum(path.is_file() and not path.name.startswith("worker-") for path in folder.rglob("*"))
+    """Files and folders, the logs of the processes left out."""
+    return sum(not path.name.startswith("worker-") for path in folder.rglob("*"))
+
+
+def sessions_below(folder: Path) -> int:
+    """Folders of sessions."""
+    return len(list(folder.glob("*/session-*")))
 
 
 def form_of(files: dict[str, bytes]) -> aiohttp.FormData:
@@ -68,6 +87,13 @@ def form_of(files: dict[str, bytes]) -> aiohttp.FormData:
     for name, content in files.items():
         form.add_field("file", bytearray(content), filename=name)
     return form
+
+
+async def half_of(content: bytes) -> AsyncIterator[bytes]:
+    """An upload that stops half-way."""
+    yield b'--part\r\nContent-Disposition: form-data; name="file"; filename="half.nii"\r\n\r\n'
+    yield content[: len(content) // 2]
+    await asyncio.sleep(60)
 
 
 async def one_user(address: str, pair: dict[str, bytes], end: float, load: Load, seed: int) -> None:
@@ -110,9 +136,13 @@ async def one_session(
         if state.get("message"):
             load.faults[state["message"]] += 1
     elif kind == "broken upload":
-        with_timeout = aiohttp.ClientTimeout(total=0.05)
         try:
-            await client.post("/api/upload", data=form_of(pair), timeout=with_timeout)
+            await client.post(
+                "/api/upload",
+                data=half_of(next(iter(pair.values()))),
+                headers={"Content-Type": "multipart/form-data; boundary=part"},
+                timeout=aiohttp.ClientTimeout(total=1),
+            )
         except TimeoutError:
             load.done["upload broken off"] += 1
     if kind != "closed":
@@ -137,62 +167,123 @@ async def idle(client: aiohttp.ClientSession, load: Load, end: float) -> dict[st
     return state
 
 
-async def watch(server: subprocess.Popen[str], folder: Path, end: float, load: Load) -> list[float]:
-    """Memory, as time goes by."""
-    found = []
+async def tabs(address: str, pair: Path, end: float, load: Load, seed: int) -> None:
+    """Tabs of Chromium, one after the other, each closed without a word."""
+    chance = random.Random(seed)  # noqa: S311
+    async with async_playwright() as playwright:
+        while time.monotonic() < end:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+            for _ in range(TABS_OF_A_BROWSER):
+                try:
+                    await one_tab(await browser.new_context(), address, pair, chance, load)
+                except Error as error:
+                    load.faults[f"tab: {error.message.splitlines()[0]}"] += 1
+                if time.monotonic() > end:
+                    break
+            await browser.close()
+
+
+async def one_tab(context: BrowserContext, address: str, pair: Path, chance: random.Random, load: Load) -> None:
+    """Open the page, upload, fuse, and close the tab at any time after that."""
+    try:
+        page = await context.new_page()
+        page.set_default_timeout(120_000)
+        await page.goto(address)
+        await page.get_by_label("Choose files").set_input_files(sorted(pair.iterdir()))
+        fuse = page.get_by_role("button", name="Fuse", exact=True)
+        await page.locator("#fuse:enabled").wait_for()
+        await fuse.click()
+        await page.get_by_role("button", name="Cancel").wait_for()
+        load.done["tab started a fusion"] += 1
+        try:
+            await page.get_by_role("link", name="Save NRRD").wait_for(timeout=1000 * chance.choice([1, 5, 20, 120]))
+            load.done["tab closed with a result"] += 1
+        except TabTimeoutError:
+            load.done["tab closed before its result"] += 1
+    finally:
+        await context.close()
+
+
+async def watch(server: subprocess.Popen[str], folder: Path, end: float, load: Load) -> None:
+    """Memory, files and sessions, as time goes by."""
     while time.monotonic() < end:
-        found.append(memory_mb(server.pid))
-        sys.stdout.write(f"{found[-1]:.0f} MB, {files_below(folder)} files, {dict(load.done)}\n")
+        of_server, of_workers = memory_mb(server.pid)
+        load.servers_mb.append(of_server)
+        load.workers_mb.append(of_workers)
+        load.files.append(files_below(folder))
+        load.open_sessions.append(sessions_below(folder))
+        sys.stdout.write(
+            f"{time.strftime('%H:%M:%S')} {of_server:.0f} and {of_workers:.0f} MB, {load.files[-1]} files, "
+            f"{load.open_sessions[-1]} sessions, {dict(load.done)}\n"
+        )
         sys.stdout.flush()
         await asyncio.sleep(SAMPLE_SECONDS)
-    return found
 
 
 def phantom_pair() -> dict[str, bytes]:
     """T1 and CT of a head, 80 x 96 x 64."""
     volumes = head_phantom((80, 96, 64), (2.4, 2.4, 3.0)).volumes
     return {
-        f"{name}.nii.gz": nibabel.Nifti1Image(
+        f"{name}.nii": nibabel.Nifti1Image(
             np.rint(volumes[name].numpy()[0]).astype(np.int16), volumes[name].affine.numpy()
         ).to_bytes()
         for name in ("t1", "ct")
     }
 
 
-async def measure(server: subprocess.Popen[str], address: str, folder: Path, sessions: int, minutes: float) -> None:
+async def measure(
+    server: subprocess.Popen[str], address: str, folder: Path, options: argparse.Namespace, pair: dict[str, bytes]
+) -> None:
     """Run the sessions and print what they met."""
-    load = Load()
-    pair = {name.removesuffix(".gz"): content for name, content in phantom_pair().items()}
     async with aiohttp.ClientSession(
         address, cookie_jar=aiohttp.CookieJar(unsafe=True)
     ) as client:  # both processes are warm
         await client.get("/")
         await client.get("/opened")
         await client.post("/api/upload", data=form_of(pair))
-        await idle(client, load, time.monotonic())
+        await idle(client, Load(), time.monotonic())
         await client.post("/api/fuse", json={"settings": {}})
-        await idle(client, load, time.monotonic())
+        await idle(client, Load(), time.monotonic())
         await client.post("/api/end")
     load = Load()
-    before, files = memory_mb(server.pid), files_below(folder)
-    end = time.monotonic() + 60 * minutes
-    users = [one_user(address, pair, end, load, seed) for seed in range(sessions)]
-    found, *_ = await asyncio.gather(watch(server, folder, end, load), *users)
-    await asyncio.sleep(45)  # the sessions that were left are idle for 30 s
+    before, files, sessions = memory_mb(server.pid), files_below(folder), sessions_below(folder)
+    end = time.monotonic() + 60 * options.minutes
+    users = [one_user(address, pair, end, load, seed) for seed in range(options.sessions)]
+    with tempfile.TemporaryDirectory() as files_of_tabs:
+        for name, content in pair.items():
+            Path(files_of_tabs, name).write_bytes(content)
+        browsers = [tabs(address, Path(files_of_tabs), end, load, 1000 + seed) for seed in range(options.tabs)]
+        await asyncio.gather(watch(server, folder, end, load), *users, *browsers)
+    ended = time.monotonic()
+    while sessions_below(folder) > sessions and time.monotonic() < ended + LONGEST_END:
+        await asyncio.sleep(1)
+    expired = time.monotonic() - ended
+    await asyncio.sleep(5)
+    after = memory_mb(server.pid)
     result = {
-        "sessions": sessions,
-        "minutes": minutes,
-        "MB before, median, most, after": [
-            round(mb) for mb in (before, statistics.median(found), max(found), memory_mb(server.pid))
+        "sessions": options.sessions,
+        "tabs": options.tabs,
+        "minutes": options.minutes,
+        "server MB before, median, most, after": course(before[0], load.servers_mb, after[0]),
+        "processes MB before, median, most, after": course(before[1], load.workers_mb, after[1]),
+        "files before, median, most, after": course(files, load.files, files_below(folder)),
+        "sessions before, median, most, after": course(sessions, load.open_sessions, sessions_below(folder)),
+        "seconds until the last session had expired": round(expired),
+        "state ms, median and 95 %, requests": [*quantiles(load.state_ms), len(load.state_ms)],
+        "volume ms, median and 95 %, requests": [*quantiles(load.volume_ms), len(load.volume_ms)],
+        "place in the line of those that wait, median and most": [
+            statistics.median([place for place in load.places if place] or [0]),
+            max(load.places),
         ],
-        "state ms, median and 95 %": quantiles(load.state_ms),
-        "volume ms, median and 95 %": quantiles(load.volume_ms),
-        "largest place in the line": max(load.places),
-        "files before and after": [files, files_below(folder)],
         "done": dict(load.done),
         "faults": dict(load.faults),
     }
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
+
+
+def course(before: float, found: list[float] | list[int], after: float) -> list[int]:
+    """How a number went."""
+    return [round(number) for number in (before, statistics.median(found), max(found), after)]
 
 
 def quantiles(values: list[float]) -> list[float]:
@@ -205,9 +296,11 @@ def main() -> None:
     """Start a server in a temporary folder, and load it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--tabs", type=int, default=0, help="tabs of Chromium at a time, beside the sessions")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--port", type=int, default=18643)
     options = parser.parse_args()
+    pair = phantom_pair()
     with tempfile.TemporaryDirectory() as temporary:
         command = [
             sys.executable,
@@ -218,9 +311,10 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 address = server.stdout.readline().split()[-1]
-                asyncio.run(measure(server, address, Path(temporary), options.sessions, options.minutes))
+                asyncio.run(measure(server, address, Path(temporary), options, pair))
             finally:
                 server.terminate()
+        sys.stdout.write(f"files after the server: {len(list(Path(temporary).rglob('*')))}\n")
 
 
 if __name__ == "__main__":
