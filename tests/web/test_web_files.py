@@ -18,7 +18,9 @@ from s3im_web.files import (
     list_volumes,
     plain_name,
     unpack,
+    upload_folder,
     volume_inside,
+    without_upload,
 )
 
 from monai_s3im.errors import InputError
@@ -264,3 +266,19 @@ def test_the_files_of_an_archive_are_counted(tmp_path: Path, monkeypatch: pytest
     packed(tmp_path / "a.zip", a=b"1", b=b"2")
     with pytest.raises(FileError, match="has 2 files, and 1 are allowed"):
         unpack(tmp_path, MEGABYTE)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("{0}#303 and {0}#1.2.84.5 lie apart", "DICOM series 303 and DICOM series 1.2.84.5 lie apart"),
+        ("{0}#7#2 is resampled.", "DICOM series 7#2 is resampled."),
+        ("{0}#../../x cannot be read", "DICOM series ../../x cannot be read"),
+        ("{0} holds no DICOM images", "The upload holds no DICOM images"),
+        ("t1.nii.gz and ct.nii.gz do not overlap", "t1.nii.gz and ct.nii.gz do not overlap"),
+    ],
+)  # fmt: skip
+def test_a_series_is_named_by_its_number_and_not_by_the_folder_of_its_upload(
+    tmp_path: Path, sentence: str, shown: str
+) -> None:
+    assert without_upload(sentence.format(upload_folder(tmp_path).name)) == shown

@@ -19,12 +19,20 @@ import pydicom
 import pytest
 import SimpleITK
 from dicom_study import write_study
+from page_steps import (
+    NARROW,
+    PATIENCE,
+    WIDE,
+    difference,
+    drop,
+    name_of,
+    picture_of,
+    saved,
+    wait_idle,
+)
 from PIL import Image
 
 pytestmark = pytest.mark.browser
-
-PATIENCE = 240_000  # ms, for a busy machine
-WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -76,51 +84,6 @@ def film(page: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.Fi
             assert not found, [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
     return take
-
-
-def drop(page: Any, *paths: Path) -> None:
-    """Drop files or a folder on the page as a file manager does."""
-    tools = page.context.new_cdp_session(page)
-    dragged = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        tools.send("Input.dispatchDragEvent", {"type": kind, "x": 700, "y": 400, "data": dragged})
-    tools.detach()
-
-
-def wait_idle(page: Any) -> None:
-    page.wait_for_function("() => !state.job && !upload")
-    page.wait_for_timeout(300)
-
-
-def name_of(page: Any, side: str) -> str:
-    return page.locator(f"#name-{side}").inner_text()
-
-
-def picture_of(page: Any, side: str = "") -> np.ndarray:
-    """The drawn pixels of one image, or of all, once they no longer change."""
-    place = page.locator(f".pane[data-side={side}] .film" if side else ".panes")
-    former = None
-    for _ in range(40):
-        picture = np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("RGB"), dtype=float)
-        if former is not None and np.array_equal(former, picture):
-            return picture
-        former = picture
-        page.wait_for_timeout(250)
-    raise AssertionError("the picture does not settle")
-
-
-def difference(picture: np.ndarray, other: np.ndarray) -> float:
-    """The mean absolute difference in grey values; panes may differ by a pixel in size."""
-    rows, columns = np.minimum(picture.shape, other.shape)[:2]
-    return float(np.abs(picture[:rows, :columns] - other[:rows, :columns]).mean())
-
-
-def saved(page: Any, link: str, folder: Path) -> Path:
-    with page.expect_download() as download:
-        page.get_by_role("link", name=link).click()
-    path = folder / download.value.suggested_filename
-    download.value.save_as(path)
-    return path
 
 
 def test_an_empty_page_says_what_to_do(page: Any, film: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -10,7 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from fuzz.damage_volumes import nifti, nifti_gz, nrrd, nrrd_detached
+from fuzz.damage_dicom import dicom
+from fuzz.damage_pictures import png
+from fuzz.damage_volumes import metaimage, nifti, nifti_gz, nrrd, nrrd_detached
 from fuzz.fuzz_cases import Case
 from s3im_web.access import Access
 from s3im_web.gateway import Gateway
@@ -23,14 +26,20 @@ from monai_s3im.transforms import NormalizeModality
 pytestmark = pytest.mark.long
 
 LIMIT = 2**26
-OF_THE_PAGE = ("allowed here", "in another file", "no volume among these files")
-"""What the page says on its own: limits of the server, and that no file may point to another."""
+OF_THE_PAGE = ("allowed here", "in another file", "no volume among these files", "The upload holds no DICOM images")
+"""What the page says on its own: limits of the server, that no file may point to another, and what it takes."""
 
-EVERY_NTH = {nifti: 7, nifti_gz: 5, nrrd: 7, nrrd_detached: 9}
+EVERY_NTH = {nifti: 7, nifti_gz: 5, nrrd: 7, nrrd_detached: 9, metaimage: 40, png: 40}
 
 
 def cases() -> list[Case]:
     return [case for kind, step in EVERY_NTH.items() for case in islice(kind(), 0, None, step)]
+
+
+def series_cases() -> list[Case]:
+    """Every eighth with a damaged tag, and all that are damaged otherwise."""
+    cases = list(dicom())
+    return [*cases[:-30:8], *cases[-30:]]
 
 
 @asynccontextmanager
@@ -46,7 +55,7 @@ async def page(data: Path | None = None) -> AsyncIterator[tuple[TestClient, Sess
 
 async def upload(client: TestClient, files: dict[str, bytes]) -> dict:
     """The state of the page after an upload."""
-    form = aiohttp.FormData()
+    form = aiohttp.FormData(quote_fields=False)  # folders stay folders, as browsers send them
     for name, content in files.items():
         form.add_field("file", content if isinstance(content, str) else bytearray(content), filename=name)
     async with client.post("/api/upload", data=form) as answer:
@@ -99,6 +108,36 @@ def test_damaged_files_are_refused_by_the_sentences_of_the_command(tmp_path: Pat
     }
     assert wrong == {}
     assert sum(bool(said) for said, _ in found.values()) > 15
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_damaged_series_are_refused_by_the_page_where_the_command_refuses_them(tmp_path: Path) -> None:
+    wrong: dict[str, tuple[str, str | None]] = {}
+    refused = 0
+
+    async def live() -> None:
+        nonlocal refused
+        async with page() as (client, sessions):
+            for number, case in enumerate(series_cases()):
+                folder = tmp_path / f"{number}"
+                path = case.write(folder)
+                state = await upload(client, {name: (folder / name).read_bytes() for name in case.files})
+                said, notes = state["message"], " ".join(state.get("notes", ()))
+                expected = await asyncio.to_thread(sentence_of_command, path)
+                if state["sources"]:
+                    is_right = not expected or "is left out" in notes or len(state["offers"]) > 1
+                else:
+                    refused += 1
+                    of_command = (expected or "(none)").removeprefix("series ")  # the page names it by its number
+                    is_right = of_command in said or any(text in said for text in OF_THE_PAGE)
+                if not is_right or re.search("s3im-web|in-[0-9a-f]{6}|Unexpected", said + notes):
+                    wrong[case.damage] = (f"{said} {notes}", expected)
+                await client.post("/api/end")
+                await sessions.open("one")
+
+    asyncio.run(live())
+    assert wrong == {}
+    assert refused > 20
 
 
 def test_an_archive_of_a_bomb_is_refused_and_the_next_upload_is_taken(tmp_path: Path) -> None:

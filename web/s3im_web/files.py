@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import re
+import secrets
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ MAX_FILES = 20_000
 """Of an upload, and of an archive."""
 
 _CHUNK = 2**20
+_UPLOADED_SERIES = re.compile(r"\b[Ii]n-[0-9a-f]{16}#([\w./#-]*\w)")
+_UPLOADED = re.compile(r"\bin-[0-9a-f]{16}\b")
 NO_FRAMES = ": this page takes one frame, saved as a volume of its own"
 NRRD_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
               "signed char": 1, "unsigned char": 1, "uchar": 1, "short": 2, "short int": 2, "signed short": 2,
@@ -100,6 +103,19 @@ def base_name(name: str) -> str:
     """A file's name as the browser gives it, without folders, in letters that can be shown."""
     base = re.split(r"[\\/]", name)[-1]
     return "".join(letter if letter.isprintable() else "_" for letter in base)[-MAX_NAME:]
+
+
+def upload_folder(session: Path) -> Path:
+    """A new folder for an upload; no word of a modality is in its name."""
+    folder = session / f"in-{secrets.token_hex(8)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def without_upload(sentence: str) -> str:
+    """A sentence of the library, in which a series is named by its number and not by the folder of an upload."""
+    named = _UPLOADED.sub("the upload", _UPLOADED_SERIES.sub(r"DICOM series \1", sentence))
+    return named[:1].upper() + named[1:] if named.startswith("the upload") else named
 
 
 def inner_path(name: str) -> Path:

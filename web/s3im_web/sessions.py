@@ -14,7 +14,7 @@ from typing import Any
 
 from .choices import ChoiceError, chosen_movement, chosen_settings
 from .crew import Crew, JobError
-from .files import FileError, list_volumes, plain_name, volume_inside
+from .files import FileError, list_volumes, plain_name, upload_folder, volume_inside, without_upload
 
 SIDES = ("a", "b")
 LONGEST_READ = 300.0  # seconds
@@ -159,10 +159,8 @@ class Session:
     # What a user does
 
     def new_folder(self) -> Path:
-        """A folder for an upload; no word of a modality is in its name."""
-        folder = self.folder / f"in-{secrets.token_hex(8)}"
-        folder.mkdir(mode=0o700)
-        return folder
+        """A folder for an upload."""
+        return upload_folder(self.folder)
 
     def take(self, folder: Path, side: str | None) -> None:
         """Look what an uploaded folder holds, and choose it where there is nothing to choose."""
@@ -445,6 +443,7 @@ class Session:
         record = json.loads(path.read_text(encoding="utf-8"))
         for side in SIDES:
             record["sources"][f"image_{side}"]["file"] = self._sources[side].recorded
+        record["warnings"] = [without_upload(warning) for warning in record["warnings"]]
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -38,7 +38,7 @@ from monai_s3im.transforms import NormalizeModality, Register, colors_of
 from monai_s3im.transforms.color_map import colors_by
 from monai_s3im.transforms.movement import ras_to_lps
 
-from .files import FileError, check_volume, find_volumes, unpack
+from .files import FileError, check_volume, find_volumes, unpack, without_upload
 
 Send = Callable[..., None]
 MOST_VOXELS = 24_000_000
@@ -52,12 +52,17 @@ def find(_: Send, folder: str, max_bytes: int) -> dict[str, Any]:
     """What a folder of uploaded files holds: volumes and DICOM series, after archives are unpacked."""
     root = Path(folder)
     unpack(root, max_bytes)
+    with _sentences_without(str(root.parent)):
+        return _found_below(root)
+
+
+def _found_below(root: Path) -> dict[str, Any]:
     found = [{"path": str(path), "name": path.name, "kind": "file", "detail": ""} for path in find_volumes(root)]
     problems = []
     if any(is_series(path) for path in (root, *(each for each in root.rglob("*") if each.is_file()))):
         for entry in catalogue_of(root):
             if entry.size.startswith("cannot be used"):
-                problems.append(f"{entry.description or 'a series'} {entry.size}".replace(f"{root}{os.sep}", ""))
+                problems.append(_without_root(f"{entry.description or 'a series'} {entry.size}", str(root.parent)))
                 continue
             if entry.size.endswith(" volumes"):
                 continue  # they follow one by one
@@ -109,7 +114,7 @@ def open_volume(
         "presets": _presets(name, unit),
         "colors": _ramp(name),
         "detail": f"{size} voxels of {voxel} mm" + (", shown coarser" if is_reduced else ""),
-        "remarks": [*remarks, *(sentence for sentence in meta.get("warnings", ()) if sentence not in remarks)],
+        "remarks": [without_upload(sentence) for sentence in dict.fromkeys([*remarks, *meta.get("warnings", ())])],
         "isDicom": is_dicom,
     }
 
@@ -195,7 +200,7 @@ def fuse(
     bar = record.color_bar
     sources = [record.sources[key] for key in ("image_a", "image_b")]
     return {
-        "warnings": [_sentence(text) for text in record.warnings],
+        "warnings": [_sentence(without_upload(text)) for text in record.warnings],
         "ranges": [source.intensity_range for source in sources],
         "units": [source.unit for source in sources],
         "isColor": image.shape[0] == 3,
@@ -299,7 +304,7 @@ def _without_root(sentence: str, root: str) -> str:
     """A sentence without the folder of the session and those that were made for each upload."""
     for folder in sorted((path for path in Path(root).glob("*") if path.is_dir()), key=lambda path: -len(str(path))):
         sentence = sentence.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
-    return sentence.replace(f"{root}{os.sep}", "")
+    return without_upload(sentence.replace(f"{root}{os.sep}", ""))
 
 
 def main() -> None:
