@@ -1,8 +1,10 @@
 """The options of the server, and an address that it cannot have."""
 
+import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from s3im_web import serving
@@ -54,3 +56,13 @@ def test_a_port_in_use_is_told_in_one_sentence() -> None:
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"s3im-web: cannot listen at 127.0.0.1, port {port}:")
+
+
+def test_the_settings_of_nginx_fit_the_defaults_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["s3im-web"])
+    options = serving._options()
+    text = (Path(__file__).parents[2] / "integrations" / "web" / "nginx.conf").read_text(encoding="utf-8")
+    assert f"proxy_pass http://{options.host}:{options.port};" in text
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert int(megabytes) == options.max_megabytes + 1  # what an upload may have beside its files
+    assert "$http_host" in text  # with the port: the origin of a request is compared with it

@@ -226,7 +226,7 @@ def test_series_that_do_not_overlap_are_refused_by_the_sentence_of_the_command(
     page.get_by_role("button", name="Fuse", exact=True).click()
     alert = page.get_by_role("alert").filter(has_text="do not overlap in space: check that they are of one patient")
     alert.wait_for()
-    assert re.match(r"DICOM series \d+ and DICOM series \d+ do not", alert.inner_text().strip())
+    assert re.match(r"DICOM series [\d.]+ and DICOM series [\d.]+ do not", alert.inner_text().strip())
 
 
 def test_a_real_pet_is_read_in_suv(page: Any, volumes: Path, tmp_path: Path) -> None:
