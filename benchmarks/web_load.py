@@ -8,7 +8,7 @@ Result:   lines of memory (MB, the server and its processes), files and sessions
 
 Each session uploads a pair, then fuses it, cancels a fusion, breaks an upload off, or is left without *New session*, at
 random, and begins anew. These need no browser. With ``--tabs`` there are real ones as well: tabs of Chromium that open
-the page, upload the pair, start a fusion, and are closed without a word, in the line, while it computes or after it.
+the page, upload the pair, start a fusion, and are closed without warning, in the line, while it computes or after it.
 """
 
 import argparse
@@ -168,7 +168,7 @@ async def idle(client: aiohttp.ClientSession, load: Load, end: float) -> dict[st
 
 
 async def tabs(address: str, pair: Path, end: float, load: Load, seed: int) -> None:
-    """Tabs of Chromium, one after the other, each closed without a word."""
+    """Tabs of Chromium, one after the other, each closed without warning."""
     chance = random.Random(seed)  # noqa: S311
     async with async_playwright() as playwright:
         while time.monotonic() < end:
