@@ -1,4 +1,4 @@
-"""A network that weighs the bands of a pyramid: a quarter of the time of Fig. 2, and contrast of both sources kept."""
+"""A network that weighs the bands of a pyramid: a third of the time of Fig. 2 or less, and both sources shown."""
 
 import torch
 import torch.nn.functional as F
@@ -8,21 +8,21 @@ from torch import Tensor, nn
 class PyramidFusion(nn.Module):
     """Fusion by learned weights of a Laplacian pyramid's bands, and a learned tone of its base.
 
-    In the spirit of Fig. 2: features of the hybrid sources, related over the whole image, say how much of each
-    source comes through. Convolutions see the sources and their bands from fine to coarse; the coarsest features
-    get the mean and the maximum over the image; then, from coarse to fine, they weigh each source's band. The base,
-    1 / 2^levels of the size, is a weighted sum of the sources' and an offset, so that the contrasts of both fit.
+    As in Fig. 2, features of both sources, related over the whole image, decide how much of each source is used.
+    Convolutions process the sources and their bands from fine to coarse. The coarsest features also receive the mean
+    and the maximum over the image. Then, from coarse to fine, the features weigh each source's band. The base,
+    1 / 2^levels of the size, is a weighted sum of the sources' bases plus an offset.
 
-    The result stays within the range of the sources in the 7 x 7 pixels around, widened by ``margin``, and by less
-    where both are dark. So black stays black, and nothing is invented.
+    The result stays within the range of the sources in the surrounding 7 x 7 pixels, widened by ``margin``, and by
+    less where both are dark. So black stays black, and no structure is invented.
 
-    Time and memory grow as the number of pixels.
+    Time and memory are proportional to the number of pixels.
 
     Args:
         in_channels: sources; 2 for a pair.
-        widths: channels of the features, from the finest level to the coarsest; as many levels as there are.
+        widths: channels of the features at each level, from the finest to the coarsest.
         gain: largest weight of a band.
-        margin: how far the result may leave the range of the sources around it, of 1.
+        margin: how far the result may leave the range of the sources, of 1.
 
     References:
         Burt and Adelson 1983, https://doi.org/10.1109/TCOM.1983.1095851, for the pyramid.
@@ -38,7 +38,7 @@ class PyramidFusion(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.levels = len(widths)
-        self.side = 2**self.levels  # what sides are filled up to a multiple of
+        self.side = 2**self.levels  # sides are padded to a multiple of it
         self.gain = gain
         self.margin = margin
         deepest = widths[-1]
@@ -52,10 +52,10 @@ class PyramidFusion(nn.Module):
         levels = list(zip(widths, coarser, strict=True))[::-1]  # from coarse to fine
         self.synthesis = nn.ModuleList(_conv(w + c, w) for w, c in levels)
         self.weights = nn.ModuleList(_conv(w, in_channels) for w, _ in levels)
-        for last in (self.tone, *self.weights):  # begin with equal weights
+        for last in (self.tone, *self.weights):  # start with equal weights
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker with few channels
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster with few channels
 
     def forward(self, image: Tensor) -> Tensor:
         """Fuse.
@@ -67,7 +67,7 @@ class PyramidFusion(nn.Module):
             The fused image, (B, 1, H, W), values in [0, 1].
 
         Raises:
-            ValueError: if ``image`` has not four dimensions or not ``in_channels`` channels.
+            ValueError: if ``image`` does not have four dimensions or ``in_channels`` channels.
         """
         fused = self.unbounded(image)
         lower, upper = self.bounds(image)
@@ -75,7 +75,7 @@ class PyramidFusion(nn.Module):
 
     @torch.jit.export
     def unbounded(self, image: Tensor) -> Tensor:
-        """The fused image before it is held near the sources, (B, 1, H, W); for a loss of what is cut off."""
+        """The fused image before it is clipped to :meth:`bounds`, (B, 1, H, W); for a loss on what is clipped."""
         if image.ndim != 4 or image.shape[1] != self.in_channels:
             raise ValueError(f"expected sources of shape (B, {self.in_channels}, H, W), got {list(image.shape)}")
         height, width = image.shape[2], image.shape[3]
@@ -107,7 +107,7 @@ class PyramidFusion(nn.Module):
         return fused[:, :, :height, :width]
 
     def bounds(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The least and the largest value that the result may have, each (B, 1, H, W)."""
+        """The smallest and the largest allowed value of the result, each (B, 1, H, W)."""
         ends = torch.cat([-image.amin(1, keepdim=True), image.amax(1, keepdim=True)], dim=1)
         ends = F.max_pool2d(F.max_pool2d(ends, (7, 1), 1, (3, 0)), (1, 7), 1, (0, 3))
         lower, upper = -ends[:, :1], ends[:, 1:]
