@@ -4,8 +4,9 @@ Command:  python studies/findings.py --harvard DATA/harvard --roadscene DATA/roa
           then --part 2 to --part 11, each with --init runs/findings/N/model.pt of the part that PARTS names
 Duration: 3 to 6 steps a second on one CPU core. If stopped, it continues from the last checkpoint of its folder.
 Result:   model.pt, a state dict for ``s3im fuse --weights``, and log.txt. What it is worth: studies/experiments.md.
-          The shipped weights: model_ct_mri.pt is part 3, model_medical.pt part 5; by studies/average_weights.py
-          model_spect_mri.pt is 0.55 of 6 and 0.45 of 11, model_infrared.pt 0.6 of 9 and 0.4 of 10.
+          The shipped weights are means, by studies/average_weights.py: model_ct_mri.pt is 0.75 of part 3, 0.15 of 5
+          and 0.1 of 7, model_medical.pt 0.75 of 3 and 0.25 of 5, model_spect_mri.pt 0.55 of 6 and 0.45 of 11,
+          model_infrared.pt 0.6 of 9 and 0.4 of 10.
 
 Part 1 was made before a lesion could have the other source's sign, with uptake at full weight, and with the nine pairs
 of the phantom alike. Parts 8 to 10 left 0.007 of a gradient free in "calm", where the others leave 0.01.
