@@ -229,7 +229,7 @@ def _damaged_offset(path: Path, offset: float) -> InputError:
     return InputError(f"{path} has a damaged header (voxels from byte {offset:.0f}): export it again")
 
 
-def announced_bytes(file: Path) -> int:
+def declared_bytes(file: Path) -> int:
     """The unpacked size of a NIfTI file in bytes, by its header: header, extensions and voxels of all frames.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The web front as a user starts it, and a browser that can reach nothing but this machine."""
+"""The web front as a user starts it, and a browser that can reach only this machine."""
 
 import importlib.util
 import os
@@ -26,7 +26,7 @@ collect_ignore = [] if all(importlib.util.find_spec(name) for name in PACKAGES) 
 
 @dataclass
 class Server:
-    """A running server: its address as printed, its process, and what it has printed."""
+    """A running server: its printed address, its process and its log."""
 
     url: str
     process: subprocess.Popen[str]
@@ -39,7 +39,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``t1.nii.gz`` and ``ct.nii.gz`` of the phantom, in coarse voxels."""
+    """A folder with ``t1.nii.gz`` and ``ct.nii.gz`` of the phantom, with large voxels."""
     from monai_s3im.phantom import head_phantom
 
     folder = tmp_path_factory.mktemp("pair")
@@ -52,7 +52,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts servers with the options given; they are stopped at the module's end."""
+    """Start servers with the given options; they stop at the end of the module."""
     servers = []
 
     def start(*options: str, token: str | None = None) -> Server:
@@ -84,7 +84,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """Chromium, without a way to any other machine."""
+    """Chromium without access to other machines."""
     if not CHROMIUM.exists():
         pytest.skip(f"no browser at {CHROMIUM}: install chromium")
     from playwright.sync_api import sync_playwright

@@ -1,4 +1,4 @@
-"""DICOM studies of two series, made of volumes of the phantom."""
+"""DICOM studies with two series of the phantom."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ STORAGE = {
     "PT": "1.2.840.10008.5.1.4.1.1.128",
 }
 SUV_FACTOR = 0.0004
-"""Of the PET: 80 kg, and 200 MBq at the time that the activity is corrected to."""
+"""Factor of the PET: 80 kg, and 200 MBq at the time to which the activity is corrected."""
 
 
 def write_study(pair: Path, folder: Path, shift_mm: float) -> Path:
-    """Write ``t1.nii.gz`` as MR and ``ct.nii.gz``, moved along all axes by ``shift_mm`` in all, as CT."""
+    """Write ``t1.nii.gz`` as MR, and ``ct.nii.gz`` as CT, shifted diagonally by a total of ``shift_mm``."""
     study = _new_study()
     mr, ct = (nibabel.load(pair / f"{name}.nii.gz") for name in ("t1", "ct"))
     moved = ct.affine.copy()
@@ -29,7 +29,7 @@ def write_study(pair: Path, folder: Path, shift_mm: float) -> Path:
 
 
 def write_pet_study(mr: nibabel.Nifti1Image, pet: nibabel.Nifti1Image, folder: Path) -> Path:
-    """Write an MR, and a PET in Bq/ml whose headers give :data:`SUV_FACTOR`, in another frame of reference."""
+    """Write an MR, and a PET in Bq/ml with :data:`SUV_FACTOR` and another frame of reference."""
     study = _new_study()
     drug = Dataset()
     drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = 200e6, 6586.2

@@ -1,4 +1,4 @@
-"""What a user of the page does and sees, in Chromium."""
+"""Steps of a user on the page, in Chromium."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 def drop(page: Any, *paths: Path) -> None:
-    """Drop files or a folder on the page as a file manager does."""
+    """Drop files or a folder on the page, as from a file manager."""
     tools = page.context.new_cdp_session(page)
     dragged = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
@@ -30,7 +30,7 @@ def name_of(page: Any, side: str) -> str:
 
 
 def picture_of(page: Any, side: str = "") -> np.ndarray:
-    """The drawn pixels of one image, or of all, once they no longer change."""
+    """The drawn pixels of one image, or of all, once they are stable."""
     place = page.locator(f".pane[data-side={side}] .film" if side else ".panes")
     former = None
     for _ in range(40):
@@ -39,7 +39,7 @@ def picture_of(page: Any, side: str = "") -> np.ndarray:
             return picture
         former = picture
         page.wait_for_timeout(250)
-    raise AssertionError("the picture does not settle")
+    raise AssertionError("the picture keeps changing")
 
 
 def difference(picture: np.ndarray, other: np.ndarray) -> float:

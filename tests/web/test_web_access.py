@@ -1,4 +1,4 @@
-"""Who may come in, and what ends a session; no browser is needed."""
+"""Access to the server and the end of sessions; no browser is needed."""
 
 import asyncio
 import io
@@ -26,13 +26,13 @@ def test_no_token_is_needed_on_loopback(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gpu.example.org", "localhost.example.org", ""])  # noqa: S104
-def test_a_new_token_is_made_beyond_loopback(host: str) -> None:
+def test_a_new_token_is_created_beyond_loopback(host: str) -> None:
     first, second = choose_token(host, None), choose_token(host, None)
     assert len(first) >= 32
     assert first != second
 
 
-def test_a_given_token_counts_everywhere_and_must_not_be_short() -> None:
+def test_a_given_token_applies_everywhere_and_must_not_be_short() -> None:
     assert choose_token("127.0.0.1", "0123456789abcdef") == "0123456789abcdef"
     with pytest.raises(AccessError, match="16 characters"):
         choose_token("127.0.0.1", "0123456789abcde")
@@ -61,12 +61,14 @@ def test_only_the_token_itself_is_accepted() -> None:
         (None, {"Host": "127.0.0.1:8642", "Origin": "http://["}, True),
     ],
 )
-def test_other_sites_and_other_names_are_refused(token: str | None, headers: dict[str, str], is_refused: bool) -> None:
+def test_other_sites_and_other_host_names_are_refused(
+    token: str | None, headers: dict[str, str], is_refused: bool
+) -> None:
     request = make_mocked_request("POST", "/upload/a", headers=headers)
     assert (Access(token).refusal(request) is not None) is is_refused
 
 
-def test_a_ticket_is_of_this_server_whole_and_recent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_complete_recent_ticket_of_this_server_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     access = Access(None)
     ticket = access.new_ticket()
     assert access.accepts_ticket(ticket)
@@ -116,7 +118,7 @@ def test_a_link_opens_one_session_however_often_it_is_followed(site: str, token:
     asyncio.run(live())
 
 
-def test_a_client_without_cookies_takes_no_place_and_is_told_so() -> None:
+def test_a_client_without_cookies_takes_no_place_and_gets_an_explanation() -> None:
     async def live() -> None:
         async with gateway_with() as (client, sessions):
             async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as without_cookies:
@@ -129,7 +131,7 @@ def test_a_client_without_cookies_takes_no_place_and_is_told_so() -> None:
     asyncio.run(live())
 
 
-def test_what_another_site_embeds_and_a_head_request_open_no_session() -> None:
+def test_embedding_by_another_site_or_a_head_request_opens_no_session() -> None:
     async def live() -> None:
         async with gateway_with() as (client, sessions):
             for site in ("cross-site", "same-site"):
@@ -143,7 +145,7 @@ def test_what_another_site_embeds_and_a_head_request_open_no_session() -> None:
 
 
 @pytest.mark.parametrize("path", ["/?token=wrong", "/", "/enter", "/enter?token=wrong"])
-def test_a_session_opens_nowhere_without_the_token(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_path_opens_a_session_without_the_token(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3im_web.gateway.WRONG_TOKEN_SECONDS", 0)
 
     async def live() -> None:
@@ -154,7 +156,7 @@ def test_a_session_opens_nowhere_without_the_token(path: str, monkeypatch: pytes
     asyncio.run(live())
 
 
-def test_what_a_link_holds_is_no_markup_of_ours() -> None:
+def test_a_link_cannot_inject_markup() -> None:
     async def live() -> None:
         async with gateway_with() as (client, _):
             link = {"params": {"token": '"><script>'}, "headers": {"Sec-Fetch-Site": "cross-site"}}
@@ -173,7 +175,7 @@ def form_of(*files: tuple[str, bytes]) -> aiohttp.FormData:
 
 @asynccontextmanager
 async def open_session() -> AsyncIterator[tuple[TestClient, Sessions]]:
-    """A client that has a session, called one."""
+    """A client with a session named ``one``."""
     async with gateway_with() as (client, sessions):
         await sessions.open("one")
         client.session.cookie_jar.update_cookies({"s3im_session": "one"}, client.make_url("/"))
@@ -181,7 +183,7 @@ async def open_session() -> AsyncIterator[tuple[TestClient, Sessions]]:
 
 
 @pytest.mark.parametrize("path", ["/api/state", "/api/offered", "/api/volume/a/x", "/download/nrrd"])
-def test_nothing_is_given_without_a_session(path: str) -> None:
+def test_nothing_is_served_without_a_session(path: str) -> None:
     async def live() -> None:
         async with gateway_with() as (client, _):
             for headers in ({}, {"Cookie": "s3im_session=guessed"}):
@@ -191,7 +193,7 @@ def test_nothing_is_given_without_a_session(path: str) -> None:
     asyncio.run(live())
 
 
-def test_every_answer_forbids_what_is_foreign() -> None:
+def test_every_response_forbids_foreign_content() -> None:
     async def live() -> None:
         async with open_session() as (client, _):
             for path in ("/", "/static/page.js", "/static/niivue.js", "/api/state", "/nothing", "/download/nrrd"):
@@ -202,7 +204,7 @@ def test_every_answer_forbids_what_is_foreign() -> None:
     asyncio.run(live())
 
 
-def test_a_session_is_in_use_while_a_file_travels() -> None:
+def test_a_session_is_in_use_while_a_file_is_uploaded() -> None:
     async def live() -> None:
         async with open_session() as (client, sessions):
             session = sessions.find("one")
@@ -235,10 +237,10 @@ def test_a_session_is_in_use_while_a_file_travels() -> None:
         ([], "no file|not files"),
         ([("a.nii", bytes(2**20 + 1))], "larger than the 1 MB"),
         ([("a.nii", bytes(2**19)), ("b.nii", bytes(2**20))], "larger than the 1 MB"),
-        ([("a.nii", b"1"), ("a.nii", b"2")], "names of their own"),
+        ([("a.nii", b"1"), ("a.nii", b"2")], "different name"),
     ],
 )
-def test_an_upload_that_cannot_be_taken_leaves_nothing(files: list[tuple[str, bytes]], said: str) -> None:
+def test_a_refused_upload_leaves_nothing(files: list[tuple[str, bytes]], said: str) -> None:
     async def live() -> None:
         async with open_session() as (client, sessions):
             form = form_of(*files) if files else b""
@@ -253,7 +255,7 @@ def test_an_upload_that_cannot_be_taken_leaves_nothing(files: list[tuple[str, by
 @pytest.mark.parametrize(
     "name", ["../../x.nii", "/etc/x.nii", "C:\\x\\x.nii", "a/../../x.nii", "..", "\u202ex.nii", "." * 300]
 )
-def test_an_uploaded_name_leads_nowhere_else(name: str) -> None:
+def test_an_uploaded_name_cannot_leave_its_folder(name: str) -> None:
     async def live() -> None:
         async with open_session() as (client, sessions):
             session = sessions.find("one")
@@ -268,7 +270,7 @@ def test_an_uploaded_name_leads_nowhere_else(name: str) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "[]", "5", "{", "[" * 10_000, '{"side": "c"}', '{"side": "a", "id": "../.."}'])
-def test_what_no_page_asks_is_answered_by_a_sentence(body: str) -> None:
+def test_a_request_that_the_page_would_not_send_gets_an_error(body: str) -> None:
     async def live() -> None:
         async with open_session() as (client, sessions):
             for path in ("choose", "fuse", "register", "accept"):
@@ -294,7 +296,7 @@ def test_a_full_server_says_so_and_an_idle_session_ends_with_its_files() -> None
             await sessions.end_idle()
             assert sessions.find("one") is session
             session.last_message -= 61
-            session._job = SimpleNamespace(task=None)  # something is done
+            session._job = SimpleNamespace(task=None)  # a job is running
             await sessions.end_idle()
             assert sessions.find("one") is session
             session._job = None
@@ -314,6 +316,6 @@ def test_a_session_receives_one_upload_at_a_time() -> None:
             sessions.find("one").is_receiving = True
             answer = await client.post("/api/upload", data=form_of(("a.nii", b"1")))
             assert answer.status == 422
-            assert "wait for its end" in await answer.text()
+            assert "wait for it to end" in await answer.text()
 
     asyncio.run(live())

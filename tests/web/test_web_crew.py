@@ -1,4 +1,4 @@
-"""The processes that compute: in turn, with a place in the line; cancelled, killed or broken, the next job is done."""
+"""Worker processes take jobs in order, report the place in line, and survive cancelled, killed and failed jobs."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def live(tmp_path: Path, test: Callable[[Crew], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_jobs_are_done_in_turn_and_know_their_place(tmp_path: Path) -> None:
+def test_jobs_run_in_order_and_know_their_place(tmp_path: Path) -> None:
     places: dict[str, list[int]] = {name: [] for name in "abc"}
     ended: list[str] = []
 
@@ -40,7 +40,7 @@ def test_jobs_are_done_in_turn_and_know_their_place(tmp_path: Path) -> None:
     assert places["c"][-1] == 0
 
 
-def test_a_job_that_is_cancelled_or_whose_process_is_killed_leaves_the_crew_at_work(tmp_path: Path) -> None:
+def test_the_crew_survives_a_cancelled_job_and_a_killed_process(tmp_path: Path) -> None:
     async def test(crew: Crew) -> None:
         await crew.run("warm", {})
         (worker,) = crew._all
@@ -59,14 +59,14 @@ def test_a_job_that_is_cancelled_or_whose_process_is_killed_leaves_the_crew_at_w
         task = asyncio.create_task(crew.run("warm", {}))
         await asyncio.sleep(0)
         os.kill(second, signal.SIGKILL)
-        (ended,) = await asyncio.gather(task, return_exceptions=True)  # it may have been done already
+        (ended,) = await asyncio.gather(task, return_exceptions=True)  # the job may have finished first
         assert isinstance(ended, dict) or "possibly for lack of memory: try again" in str(ended)
         assert (await crew.run("warm", {}))["event"] == "done"
 
     live(tmp_path, test)
 
 
-def test_a_job_that_fails_says_why_and_the_process_stays(tmp_path: Path) -> None:
+def test_a_failed_job_reports_why_and_the_process_continues(tmp_path: Path) -> None:
     async def test(crew: Crew) -> None:
         (tmp_path / "a.txt").write_text("none")
         with pytest.raises(JobError, match="There is no volume among these files"):

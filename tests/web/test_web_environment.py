@@ -1,4 +1,4 @@
-"""Says so where the web front is not tested."""
+"""Report where the web front is not tested."""
 
 import importlib.util
 import sys
@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 
-def test_the_web_front_is_tested_in_an_environment_of_its_own() -> None:
+def test_the_web_front_is_tested_in_a_separate_environment() -> None:
     if importlib.util.find_spec("aiohttp") is None:
-        pytest.skip("no aiohttp here: docs/guides/web.md shows how to test the page")
+        pytest.skip("aiohttp is not installed: docs/guides/web.md shows how to test the page")
     import s3im_web
 
     assert s3im_web.__doc__
 
 
 @pytest.mark.parametrize("missing", ["aiohttp"])
-def test_without_the_extra_it_is_named(
+def test_a_missing_extra_is_named(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "web")

@@ -1,4 +1,4 @@
-"""Which files are taken, by name, place and header; no browser is needed."""
+"""Which files are accepted, by name, location and header; no browser is needed."""
 
 import gzip
 import os
@@ -31,7 +31,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder with ``a.nii`` and ``sub/b.nrrd``, a secret beside it, and a link to the secret inside it."""
+    """A folder with ``a.nii``, ``sub/b.nrrd`` and a link to a secret file outside it."""
     (tmp_path / "data" / "sub").mkdir(parents=True)
     nibabel.save(
         nibabel.Nifti1Image(np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.eye(4)), tmp_path / "data" / "a.nii"
@@ -44,19 +44,19 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_volumes_of_a_folder_are_listed_without_links_to_the_outside(data: Path) -> None:
+def test_volumes_in_a_folder_are_listed_without_links_out_of_it(data: Path) -> None:
     assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
 
 
 @pytest.mark.parametrize("name", [b"M\xfcller.nii", b"M\xfcller/a.nii"])
-def test_a_name_that_is_no_utf8_is_not_listed(data: Path, name: bytes) -> None:
+def test_a_name_that_is_not_utf8_is_not_listed(data: Path, name: bytes) -> None:
     path = data / os.fsdecode(name)
     path.parent.mkdir(exist_ok=True)
     path.touch()
     assert list_volumes(data) == ["a.nii", "sub/b.nrrd"]
 
 
-def test_a_file_that_cannot_be_asked_ends_no_list(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inaccessible_file_does_not_end_the_list(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_file = Path.is_file
 
     def ask(path: Path) -> bool:
@@ -68,7 +68,9 @@ def test_a_file_that_cannot_be_asked_ends_no_list(data: Path, monkeypatch: pytes
     assert list_volumes(data) == ["sub/b.nrrd"]
 
 
-def test_the_list_ends_at_its_limit_without_a_walk_of_all(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_stops_at_its_limit_without_walking_the_whole_folder(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (asked.append(Path(path)), scandir(path))[1])
@@ -97,7 +99,7 @@ def test_nothing_outside_the_folder_is_found(data: Path, name: str) -> None:
         volume_inside(data, name)
 
 
-def test_an_absolute_path_is_not_taken(data: Path) -> None:
+def test_an_absolute_path_is_refused(data: Path) -> None:
     with pytest.raises(FileError, match="no such volume"):
         volume_inside(data, str(data.parent / "secret.nii"))
 
@@ -113,7 +115,7 @@ def test_whole_volumes_pass(data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.nii", "sub/b.nrrd"])
-def test_more_than_allowed_is_refused(data: Path, name: str) -> None:
+def test_a_volume_larger_than_allowed_is_refused(data: Path, name: str) -> None:
     with pytest.raises(FileError, match="allowed"):
         check_volume(data / name, (data / name).stat().st_size - 1)
 
@@ -128,7 +130,9 @@ def test_more_than_allowed_is_refused(data: Path, name: str) -> None:
         (np.ones((4, 5, 6), np.complex64), "a.nii has voxels of type complex64"),
     ],
 )
-def test_what_the_command_refuses_is_refused_by_its_sentence(tmp_path: Path, voxels: np.ndarray, said: str) -> None:
+def test_what_the_command_refuses_is_refused_with_the_same_message(
+    tmp_path: Path, voxels: np.ndarray, said: str
+) -> None:
     path = tmp_path / "a.nii"
     nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
     with pytest.raises(InputError, match=re.escape(said)) as by_command:
@@ -164,7 +168,7 @@ def test_a_header_that_points_to_another_file_is_refused(tmp_path: Path, field: 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd"])
 @pytest.mark.parametrize("content", [b"", b"a text\n", b"NRRD0004\n\n", bytes(400), gzip.compress(b"a text")])
-def test_what_is_no_volume_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_a_volume_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(FileError, match=r"^a\.\S+ (is|has a) (empty|damaged)"):
@@ -172,7 +176,9 @@ def test_what_is_no_volume_is_refused(tmp_path: Path, name: str, content: bytes)
 
 
 @pytest.mark.parametrize("name", ["a.nii", "sub/b.nrrd"])
-def test_a_file_that_the_server_may_not_read_is_told(data: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_the_server_may_not_read_is_reported(
+    data: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(name)
 
@@ -185,7 +191,7 @@ def test_a_file_that_the_server_may_not_read_is_told(data: Path, name: str, monk
     ("name", "plain"),
     [("t1.nii.gz", "t1"), ("../../x.nrrd", "x"), ("C:\\a b\\T1 w.NII", "T1_w"), ("<b>.nii", "b"), ("..nii", "volume")],
 )
-def test_names_lose_folders_suffix_and_signs(name: str, plain: str) -> None:
+def test_plain_names_have_no_folders_suffix_or_special_characters(name: str, plain: str) -> None:
     assert plain_name(name) == plain
 
 
@@ -213,7 +219,7 @@ def packed(path: Path, **files: bytes) -> Path:
     return path
 
 
-def test_an_archive_is_unpacked_in_its_place(data: Path, tmp_path: Path) -> None:
+def test_an_archive_is_replaced_with_its_contents(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "upload"
     folder.mkdir()
     packed(folder / "study.zip", sub__a_dot_nii=(data / "a.nii").read_bytes(), readme_dot_txt=b"none")
@@ -236,7 +242,7 @@ def test_an_archive_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
         unpack(tmp_path, MEGABYTE)
 
 
-def test_links_and_paths_out_of_an_archive_are_refused(tmp_path: Path) -> None:
+def test_links_and_paths_that_leave_an_archive_are_refused(tmp_path: Path) -> None:
     for number, name in enumerate(("../a.nii", "/a.nii", "x/../../a.nii")):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -250,18 +256,18 @@ def test_links_and_paths_out_of_an_archive_are_refused(tmp_path: Path) -> None:
     entry.external_attr = 0o120777 << 16
     with zipfile.ZipFile(folder / "a.zip", "w") as archive:
         archive.writestr(entry, "/etc/passwd")
-    with pytest.raises(FileError, match="holds a link"):
+    with pytest.raises(FileError, match="contains a link"):
         unpack(folder, MEGABYTE)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"a text"])
-def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(FileError, match=r"a\.zip is damaged, encrypted or not a ZIP archive"):
         unpack(tmp_path, MEGABYTE)
 
 
-def test_the_files_of_an_archive_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_with_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3im_web.files.MAX_FILES", 1)
     packed(tmp_path / "a.zip", a=b"1", b=b"2")
     with pytest.raises(FileError, match="has 2 files, and 1 are allowed"):
@@ -278,7 +284,7 @@ def test_the_files_of_an_archive_are_counted(tmp_path: Path, monkeypatch: pytest
         ("t1.nii.gz and ct.nii.gz do not overlap", "t1.nii.gz and ct.nii.gz do not overlap"),
     ],
 )  # fmt: skip
-def test_a_series_is_named_by_its_number_and_not_by_the_folder_of_its_upload(
+def test_a_series_is_named_by_its_number_instead_of_its_upload_folder(
     tmp_path: Path, sentence: str, shown: str
 ) -> None:
     assert without_upload(sentence.format(upload_folder(tmp_path).name)) == shown

@@ -1,4 +1,4 @@
-"""Files of the fuzzer through the page: refused by the command's sentences, or taken as the command takes them."""
+"""The page accepts and refuses damaged files of the fuzzer as the command does, with the same messages."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long
 
 LIMIT = 2**26
 OF_THE_PAGE = ("allowed here", "in another file", "no volume among these files", "The upload holds no DICOM images")
-"""What the page says on its own: limits of the server, that no file may point to another, and what it takes."""
+"""Messages that only the page has: limits of the server, references to other files, unsupported kinds."""
 
 EVERY_NTH = {nifti: 7, nifti_gz: 5, nrrd: 7, nrrd_detached: 9, metaimage: 40, png: 40}
 
@@ -37,7 +37,7 @@ def cases() -> list[Case]:
 
 
 def series_cases() -> list[Case]:
-    """Every eighth with a damaged tag, and all that are damaged otherwise."""
+    """Every eighth series with a damaged tag, and all with other damage."""
     cases = list(dicom())
     return [*cases[:-30:8], *cases[-30:]]
 
@@ -69,7 +69,7 @@ async def upload(client: TestClient, files: dict[str, bytes]) -> dict:
 
 
 def sentence_of_command(path: Path) -> str | None:
-    """What reading and scaling a source refuse it with; None: nothing."""
+    """The message with which reading or scaling refuses a source; None if accepted."""
     try:
         NormalizeModality(None)(read_image(path, 0.25))
     except InputError as error:
@@ -78,7 +78,7 @@ def sentence_of_command(path: Path) -> str | None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_damaged_files_are_refused_by_the_sentences_of_the_command(tmp_path: Path) -> None:
+def test_damaged_files_are_refused_with_the_messages_of_the_command(tmp_path: Path) -> None:
     found: dict[str, tuple[str, str | None]] = {}
 
     async def live() -> None:
@@ -111,7 +111,7 @@ def test_damaged_files_are_refused_by_the_sentences_of_the_command(tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_damaged_series_are_refused_by_the_page_where_the_command_refuses_them(tmp_path: Path) -> None:
+def test_the_page_refuses_the_damaged_series_that_the_command_refuses(tmp_path: Path) -> None:
     wrong: dict[str, tuple[str, str | None]] = {}
     refused = 0
 
@@ -140,7 +140,7 @@ def test_damaged_series_are_refused_by_the_page_where_the_command_refuses_them(t
     assert refused > 20
 
 
-def test_an_archive_of_a_bomb_is_refused_and_the_next_upload_is_taken(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused_and_the_next_upload_is_accepted(tmp_path: Path) -> None:
     import zipfile
 
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,4 +1,4 @@
-"""The options of the server, and an address that it cannot have."""
+"""The options of the server, and an address that is in use."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ from s3im_web.sessions import ServerSettings, Sessions
 
 def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     def started(*_: object, **__: object) -> None:
-        raise AssertionError("it started")
+        raise AssertionError("the server started")
 
     monkeypatch.setattr(sys, "argv", ["s3im-web", *options])
     monkeypatch.setattr(serving.web, "run_app", started)
@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
 
 @pytest.mark.parametrize("option", ["--port", "--jobs", "--max-sessions", "--max-megabytes", "--idle-minutes"])
 @pytest.mark.parametrize("value", ["0", "-5", "nan", "few"])
-def test_only_positive_numbers_are_taken(
+def test_only_positive_numbers_are_accepted(
     option: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
@@ -31,7 +31,7 @@ def test_only_positive_numbers_are_taken(
     assert f"argument {option}: {value} is not a positive number" in capsys.readouterr().err
 
 
-def test_a_port_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_above_65535_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         run(monkeypatch, "--port", "65536")
     assert end.value.code == 2
@@ -46,7 +46,7 @@ def test_a_short_idle_time_does_not_keep_a_core_busy() -> None:
         sessions.folder.rmdir()
 
 
-def test_a_port_in_use_is_told_in_one_sentence() -> None:
+def test_a_port_in_use_is_reported_in_one_sentence() -> None:
     with socket.socket() as used:
         used.bind(("127.0.0.1", 0))
         used.listen()
@@ -58,11 +58,11 @@ def test_a_port_in_use_is_told_in_one_sentence() -> None:
     assert line.startswith(f"s3im-web: cannot listen at 127.0.0.1, port {port}:")
 
 
-def test_the_settings_of_nginx_fit_the_defaults_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nginx_settings_match_the_defaults_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["s3im-web"])
     options = serving._options()
     text = (Path(__file__).parents[2] / "integrations" / "web" / "nginx.conf").read_text(encoding="utf-8")
     assert f"proxy_pass http://{options.host}:{options.port};" in text
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", text)
-    assert int(megabytes) == options.max_megabytes + 1  # what an upload may have beside its files
-    assert "$http_host" in text  # with the port: the origin of a request is compared with it
+    assert int(megabytes) == options.max_megabytes + 1  # an upload has overhead besides its files
+    assert "$http_host" in text  # includes the port, which the check of the origin needs

@@ -1,5 +1,4 @@
-"""What a reader meets on the page: refusals by the command's sentences, a result that is that of the volumes shown, and
-a page that fits a telephone."""
+"""The page refuses files with the command's messages, shows results of the current volumes only, and fits a phone."""
 
 import gzip
 import hashlib
@@ -24,13 +23,13 @@ TOKEN = "0123456789abcdef"  # noqa: S105
 
 @pytest.fixture(scope="module")
 def server(start_server: Callable[..., Any]) -> Any:
-    """With a token, files up to 16 MB, one place."""
+    """A server with a token, files up to 16 MB and one place."""
     return start_server("--device", "cpu", "--max-megabytes", "16", "--max-sessions", "1", token=TOKEN)
 
 
 @pytest.fixture(scope="module")
 def page(browser: Any, server: Any) -> Iterator[Any]:
-    """The page of one user, who goes through the tests of this file from top to bottom, from the form on."""
+    """The page of one user, who goes through the tests of this file in order, starting at the login form."""
     context = browser.new_context(viewport=WIDE, accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -45,7 +44,7 @@ def upload(page: Any, path: Path) -> None:
 
 
 def command_says(path: Path, pair: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What ``s3im fuse`` says of a file, run in its folder: on one line."""
+    """The message of ``s3im fuse`` about a file, run in its folder, as one line."""
     from monai_s3im.cli import app
 
     monkeypatch.chdir(path.parent)
@@ -81,7 +80,7 @@ def of_four_axes(folder: Path, _: Path) -> Path:
 
 
 @pytest.mark.parametrize("damaged", [cut, without_values, of_four_axes])
-def test_what_the_command_refuses_the_page_refuses_by_its_sentence(
+def test_what_the_command_refuses_the_page_refuses_with_the_same_message(
     page: Any, pair: Path, tmp_path: Path, damaged: Callable[[Path, Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = damaged(tmp_path, pair)
@@ -118,7 +117,7 @@ def test_an_extension_counts_towards_the_limit(page: Any, tmp_path: Path) -> Non
     page.get_by_role("alert").filter(has_text="long.nii.gz unpacks to 32 MB, and 16 are allowed here").wait_for()
 
 
-def test_the_record_names_the_uploads_and_says_what_was_guessed(page: Any, pair: Path, tmp_path: Path) -> None:
+def test_the_record_names_the_uploads_and_what_was_guessed(page: Any, pair: Path, tmp_path: Path) -> None:
     for side, name in (("a", "t1.nii.gz"), ("b", "ct.nii.gz")):
         upload(page, pair / name)
         page.locator(f"#name-{side}", has_text=name).wait_for()
@@ -137,7 +136,7 @@ def test_the_record_names_the_uploads_and_says_what_was_guessed(page: Any, pair:
     assert said == [["mr", False, "name"], ["ct", True, "user"]]
 
 
-def test_a_telephone_shows_the_page_in_its_width_and_may_zoom(page: Any) -> None:
+def test_the_page_fits_a_phone_and_allows_zooming(page: Any) -> None:
     page.set_viewport_size(NARROW)
     page.wait_for_timeout(500)
     film = page.locator(".pane[data-side=a] .film").bounding_box()
@@ -148,7 +147,7 @@ def test_a_telephone_shows_the_page_in_its_width_and_may_zoom(page: Any) -> None
     page.set_viewport_size(WIDE)
 
 
-def test_a_new_source_takes_the_old_result_and_its_links_away(page: Any, pair: Path, server: Any) -> None:
+def test_a_new_source_removes_the_old_result_and_its_links(page: Any, pair: Path, server: Any) -> None:
     page.get_by_role("link", name="Save NRRD").wait_for()
     page.get_by_role("button", name="Swap A and B").click()
     page.locator("#name-a", has_text="ct.nii.gz").wait_for()
@@ -156,7 +155,7 @@ def test_a_new_source_takes_the_old_result_and_its_links_away(page: Any, pair: P
     assert page.request.get(f"{server.url.split('?')[0]}download/nrrd").status == 404
 
 
-def test_a_session_that_has_ended_says_so_and_leads_back(page: Any, server: Any) -> None:
+def test_an_ended_session_is_reported_with_a_link_to_a_new_one(page: Any, server: Any) -> None:
     assert page.request.post(f"{server.url.split('?')[0]}api/end").ok
     page.get_by_role("alertdialog").filter(has_text="The session has ended").wait_for()
     page.get_by_role("link", name="Open the page again").click()

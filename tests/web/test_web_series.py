@@ -1,4 +1,4 @@
-"""DICOM series on the page: a PET in SUV, and real patients' series as the command fuses them."""
+"""DICOM series on the page: a PET in SUV, and series of real patients fused as by the command."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def page(browser: Any, server: Any) -> Iterator[Any]:
 
 
 def begin(page: Any, *paths: Path) -> None:
-    """Drop what a new session begins with."""
+    """Start a new session with dropped files."""
     page.get_by_role("button", name="New session").click()
     page.get_by_role("heading", name="Fuse two volumes").wait_for()
     wait_idle(page)
@@ -93,7 +93,7 @@ def test_a_pet_with_dose_and_weight_is_shown_in_suv(page: Any, study: Path) -> N
     assert re.fullmatch(r"W [\d.]+ L [\d.]+ SUV", page.locator(".pane[data-side=b] .window").inner_text())
 
 
-def test_another_range_of_suv_changes_what_is_drawn(page: Any) -> None:
+def test_another_suv_range_changes_the_picture(page: Any) -> None:
     page.locator(".pane[data-side=b] summary").click()
     preset = page.get_by_label("Preset of B")
     preset.select_option("SUV 0 to 5")
@@ -132,7 +132,7 @@ def warnings_of(page: Any) -> list[str]:
     return page.get_by_role("list", name="Warnings").get_by_role("listitem").all_inner_texts()
 
 
-def test_warnings_name_the_series_and_no_folder_of_the_server(page: Any, tmp_path: Path) -> None:
+def test_warnings_name_the_series_but_no_folder_of_the_server(page: Any, tmp_path: Path) -> None:
     record = json.loads(saved(page, "Save record", tmp_path).read_text(encoding="utf-8"))
     for warnings in (warnings_of(page), record["warnings"]):
         assert any(text.startswith("DICOM series 1 and DICOM series 2 have different frames") for text in warnings)
@@ -148,7 +148,7 @@ def volumes(shared_data: Path) -> Path:
 
 
 def fused_by_command(a: Path, b: Path, folder: Path) -> tuple[bytes, str]:
-    """The NRRD that ``s3im fuse`` writes, and what it says."""
+    """The NRRD that ``s3im fuse`` writes, and its messages."""
     output = folder / "command.nrrd"
     command = [sys.executable, "-m", "monai_s3im", "fuse", str(a), str(b), "-o", str(output), "--device", "cpu"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -189,7 +189,7 @@ def second_series(series: Path, folder: Path, change: Callable[[np.ndarray], np.
     uid = generate_uid()
     for path in series.iterdir():
         image = pydicom.dcmread(path)
-        for tag in [tag for tag in image if tag.tag.group == 0]:  # of a message, in the first file: not to be written
+        for tag in [tag for tag in image if tag.tag.group == 0]:  # command tags cannot be written
             del image[tag.tag]
         image.SeriesInstanceUID, image.SOPInstanceUID = uid, generate_uid()
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
@@ -215,7 +215,7 @@ def test_two_series_of_a_real_study_in_an_archive_are_fused_as_by_the_command(
     assert saved(page, "Save NRRD", tmp_path).read_bytes() == expected
 
 
-def test_series_that_do_not_overlap_are_refused_by_the_sentence_of_the_command(
+def test_series_that_do_not_overlap_are_refused_with_the_message_of_the_command(
     page: Any, volumes: Path, tmp_path: Path
 ) -> None:
     for name in ("dicom_pet_head", "dicom_mr_brain_oblique"):

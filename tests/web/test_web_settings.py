@@ -1,4 +1,4 @@
-"""The page has the library's options, with its defaults and its choices."""
+"""The page offers the library's options, defaults and choices."""
 
 from dataclasses import fields
 
@@ -20,22 +20,22 @@ from monai_s3im import modalities
 from monai_s3im.settings import DEFAULTS, FusionSettings, choices_of
 
 NOT_ON_THE_PAGE = {
-    "device": "the server's",
-    "weights": "a file of the server",
-    "slice_batch": "the server's",
-    "spacing": "the grid is that of a volume",
-    "register": "the page registers before it fuses, to be looked at, and fuses with the transform",
-    "transform": "the page's own, that was accepted",
-    "dicom": "a link of the result",
-    "precision": "float32",
-    "deterministic": "for comparisons of files",
-    "overwrite": "a result is a file of the session",
-    "max_gib": "the server has a limit of its own",
+    "device": "an option of the server",
+    "weights": "a file on the server",
+    "slice_batch": "chosen by the server",
+    "spacing": "the grid is that of A or B",
+    "register": "registration is a separate step, and its transform is used when fusing",
+    "transform": "the one that the user accepted",
+    "dicom": "a download link",
+    "precision": "always float32",
+    "deterministic": "for comparing files",
+    "overwrite": "results are files of the session",
+    "max_gib": "the server has its own limit",
 }
 ON_THE_PAGE = {option.name for option in fields(FusionSettings)} - NOT_ON_THE_PAGE.keys()
 
 
-def test_an_option_of_the_library_is_on_the_page_or_has_a_reason_not_to_be() -> None:
+def test_every_option_of_the_library_is_on_the_page_or_has_a_reason_not_to_be() -> None:
     assert {*CHOICES, *RANGES, "gray"} == ON_THE_PAGE
 
 
@@ -48,24 +48,24 @@ def test_defaults_and_choices_are_those_of_the_library(name: str) -> None:
         assert default_of(name) in CHOICES[name][1]
 
 
-def test_the_page_is_told_of_every_setting() -> None:
-    told = offered()
-    assert {each["name"] for each in (*told["selects"], *told["texts"])} | {"gray"} == ON_THE_PAGE
+def test_the_page_gets_every_setting() -> None:
+    settings = offered()
+    assert {each["name"] for each in (*settings["selects"], *settings["texts"])} | {"gray"} == ON_THE_PAGE
 
 
 @pytest.mark.parametrize(("text", "meant"), [("", None), (" 0,6 ", "0,6")])
-def test_a_range_on_the_page_is_that_of_the_source(text: str, meant: str | None) -> None:
+def test_a_range_on_the_page_applies_to_its_source(text: str, meant: str | None) -> None:
     chosen = chosen_settings({"range_b": text})
     assert (chosen["range_a"], chosen["range_b"]) == (None, meant)
 
 
 @pytest.mark.parametrize("value", [None, 5, ["0", "6"], 41 * "1"])
-def test_what_is_no_text_of_a_range_is_refused(value: object) -> None:
+def test_a_value_that_is_not_a_range_is_refused(value: object) -> None:
     with pytest.raises(ChoiceError, match="range_a cannot have this value: write two numbers, such as 0,6"):
         chosen_settings({"range_a": value})
 
 
-def test_a_range_that_runs_downwards_is_refused_by_the_librarys_sentence() -> None:
+def test_a_descending_range_is_refused_with_the_message_of_the_library() -> None:
     with pytest.raises(ChoiceError, match="unusable range '6,0': use LOWER,UPPER"):
         chosen_settings({"range_b": "6,0"})
 
@@ -79,7 +79,7 @@ def test_what_the_page_does_not_offer_is_refused(choices: object) -> None:
 TURN = [[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, -3.5], [0.0, 0.0, 0.0, 1.0]]
 
 
-def test_a_movement_is_taken_as_it_is() -> None:
+def test_a_movement_is_kept_unchanged() -> None:
     assert chosen_movement(TURN) == TURN
 
 
@@ -97,7 +97,7 @@ def test_a_movement_is_taken_as_it_is() -> None:
         [[0, -100, 0, 0], *TURN[1:]],
     ],
 )
-def test_what_is_no_movement_is_refused(matrix: object) -> None:
+def test_a_matrix_that_is_not_a_movement_is_refused(matrix: object) -> None:
     with pytest.raises(ChoiceError, match="not a movement of B"):
         chosen_movement(matrix)
 

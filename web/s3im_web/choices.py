@@ -55,16 +55,16 @@ def chosen_settings(choices: object) -> dict[str, Any]:
         ChoiceError: if one is not.
     """
     if not isinstance(choices, Mapping):
-        raise ChoiceError("These are no settings: open the page again.")
+        raise ChoiceError("These are not settings: open the page again")
     values: dict[str, Any] = {}
     for name, (_, items) in CHOICES.items():
         values[name] = choices.get(name, default_of(name))
         if values[name] not in items:
-            raise ChoiceError(f"The setting {name} cannot have this value: choose one of the list.")
+            raise ChoiceError(f"The setting {name} cannot have this value: choose one from the list")
     for name in RANGES:
         text = choices.get(name, "")
         if not isinstance(text, str) or len(text) > LONGEST_RANGE:
-            raise ChoiceError(f"The setting {name} cannot have this value: write two numbers, such as 0,6.")
+            raise ChoiceError(f"The setting {name} cannot have this value: write two numbers, such as 0,6")
         values[name] = text.strip() or None
         try:
             parse_range(values[name])
@@ -72,7 +72,7 @@ def chosen_settings(choices: object) -> dict[str, Any]:
             raise ChoiceError(str(error)) from error
     values["gray"] = choices.get("gray", False)
     if not isinstance(values["gray"], bool):
-        raise ChoiceError("The setting gray cannot have this value: choose yes or no.")
+        raise ChoiceError("The setting gray cannot have this value: choose yes or no")
     values["color_map"] = None if values["color_map"] == OWN_COLOURS else values["color_map"]
     return values
 
@@ -84,7 +84,7 @@ def chosen_modality(value: object) -> str | None:
         ChoiceError: if it is none.
     """
     if value not in [item["value"] for item in MODALITIES]:
-        raise ChoiceError("There is no such modality: choose one of the list.")
+        raise ChoiceError("There is no such modality: choose one from the list")
     return value  # type: ignore[return-value]
 
 
@@ -94,7 +94,7 @@ def chosen_movement(matrix: object) -> list[list[float]]:
     Raises:
         ChoiceError: if it is not such a matrix, or moves by more than a metre or scales more than fourfold.
     """
-    refusal = ChoiceError("This is not a movement of B: register again, or move it less.")
+    refusal = ChoiceError("This is not a movement of B: register again, or move it less")
     try:
         rows = [[float(part) for part in row] for row in matrix]  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:

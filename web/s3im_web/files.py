@@ -1,4 +1,4 @@
-"""Which files may come in: by name, by where they lie, and by what their header says, before anything reads them."""
+"""Which files the server accepts, by name, location and header, before any reader opens them."""
 
 import contextlib
 import math
@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from monai_s3im.errors import InputError
-from monai_s3im.formats.nibabel_images import announced_bytes
+from monai_s3im.formats.nibabel_images import declared_bytes
 from monai_s3im.formats.remarks import remarks
 from monai_s3im.formats.voxels import read_voxels
 
@@ -21,7 +21,7 @@ MAX_LISTED = 2000
 MAX_HEADER = 2**20
 MAX_NAME = 200
 MAX_FILES = 20_000
-"""Of an upload, and of an archive."""
+"""In an upload or an archive."""
 
 _CHUNK = 2**20
 _UPLOADED_SERIES = re.compile(r"\b[Ii]n-[0-9a-f]{16}#([\w./#-]*\w)")
@@ -35,33 +35,33 @@ NRRD_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint3
 
 
 class FileError(ValueError):
-    """A file that is not taken; the message is one sentence for the page, with the remedy."""
+    """A file that is refused; the message is one sentence for the page, with the remedy."""
 
 
 def volume_suffix(name: str) -> str:
     """The suffix of a volume's file name.
 
     Raises:
-        FileError: if it is none of :data:`SUFFIXES`.
+        FileError: if it is not in :data:`SUFFIXES`.
     """
     for suffix in SUFFIXES:
         if name.casefold().endswith(suffix):
             return suffix
-    raise FileError(f"This is not a volume that can be read here: choose a file that ends in {', '.join(SUFFIXES)}.")
+    raise FileError(f"This is not a volume that the page can read: choose a file that ends in {', '.join(SUFFIXES)}")
 
 
 def plain_name(name: str) -> str:
-    """A file's name without folders and suffix, of letters, digits, ``-``, ``_`` and ``.``, 64 at most."""
+    """A file's name without folders and suffix: at most 64 letters, digits, ``-``, ``_`` and ``.``."""
     base = re.split(r"[\\/]", name)[-1]
     base = base[: -len(volume_suffix(base))]
     return re.sub(r"[^\w.-]+", "_", base).strip("._")[:64] or "volume"
 
 
 def list_volumes(folder: Path | None) -> list[str]:
-    """The volumes inside a folder and its subfolders, as paths relative to it, sorted; hidden ones left out.
+    """The volumes in a folder and its subfolders, as sorted relative paths, without hidden ones.
 
-    The walk ends at :data:`MAX_LISTED`. What cannot be read is left out, and so is a name that is not UTF-8: the page
-    cannot hold it.
+    The walk stops at :data:`MAX_LISTED`. Unreadable files are left out, and so are names that are not UTF-8, which the
+    page cannot show.
     """
     return [] if folder is None else sorted(islice(_volumes(folder), MAX_LISTED))
 
@@ -81,61 +81,61 @@ def _volumes(folder: Path) -> Iterator[str]:
 
 
 def volume_inside(folder: Path | None, relative: str) -> Path:
-    """The file that ``relative`` names inside ``folder``, links followed.
+    """The file that ``relative`` names inside ``folder``, with links resolved.
 
     Raises:
-        FileError: if the server was given no folder, or the file is not inside it, or is not there.
+        FileError: if the server has no such folder, or the file is outside it or missing.
     """
     if folder is None:
-        raise FileError("This server offers no folder of its own: upload a file.")
+        raise FileError("This server has no folder of volumes: upload a file")
     try:
         path = (folder / relative).resolve()
         is_inside = path.is_relative_to(folder.resolve()) and path.is_file()
     except (OSError, ValueError):
         is_inside = False
     if not is_inside:
-        raise FileError("There is no such volume in the server's folder: choose one of the list.")
+        raise FileError("There is no such volume in the server's folder: choose one from the list")
     volume_suffix(path.name)
     return path
 
 
 def base_name(name: str) -> str:
-    """A file's name as the browser gives it, without folders, in letters that can be shown."""
+    """A file's name as the browser sends it, without folders and with printable characters only."""
     base = re.split(r"[\\/]", name)[-1]
     return "".join(letter if letter.isprintable() else "_" for letter in base)[-MAX_NAME:]
 
 
 def upload_folder(session: Path) -> Path:
-    """A new folder for an upload; no word of a modality is in its name."""
+    """A new folder for an upload; its name must not suggest a modality."""
     folder = session / f"in-{secrets.token_hex(8)}"
     folder.mkdir(mode=0o700)
     return folder
 
 
 def without_upload(sentence: str) -> str:
-    """A sentence of the library, in which a series is named by its number and not by the folder of an upload."""
+    """A message of the library that names a series by its number instead of the folder of the upload."""
     named = _UPLOADED.sub("the upload", _UPLOADED_SERIES.sub(r"DICOM series \1", sentence))
     return named[:1].upper() + named[1:] if named.startswith("the upload") else named
 
 
 def inner_path(name: str) -> Path:
-    """Where an uploaded file goes below its folder: the relative path that the browser gives, without steps upwards."""
+    """Where an uploaded file goes in its folder: the relative path from the browser, without ``..``."""
     parts = [base_name(part) for part in re.split(r"[\\/]", name)]
     kept = [part.lstrip(".") for part in parts if part.lstrip(". ")]
     return Path(*kept[-8:]) if kept else Path("file")
 
 
 def find_volumes(folder: Path) -> list[Path]:
-    """The files of volume formats below a folder, sorted; hidden ones left out."""
+    """The volumes in a folder and its subfolders, sorted, without hidden ones."""
     return [folder / relative for relative in sorted(_volumes(folder)) if "__MACOSX" not in relative]
 
 
 def unpack(folder: Path, max_bytes: int) -> None:
-    """Unpack the ZIP archives below a folder, each in its place, and remove them.
+    """Replace each ZIP archive in a folder with its contents.
 
     Raises:
-        FileError: if one is damaged or encrypted, has too many files, unpacks to more than ``max_bytes``, or holds a
-            link or a path that leads out of its folder.
+        FileError: if an archive is damaged or encrypted, has too many files, unpacks to more than ``max_bytes``, or
+            contains a link or a path that leads out of its folder.
     """
     for archive in sorted(folder.rglob("*")):
         if archive.suffix.casefold() != ".zip" or not archive.is_file():
@@ -149,17 +149,17 @@ def unpack(folder: Path, max_bytes: int) -> None:
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
             if isinstance(error, FileError):
                 raise
-            raise FileError(f"{archive.name} is damaged, encrypted or not a ZIP archive: pack it again") from error
+            raise FileError(f"{archive.name} is damaged, encrypted or not a ZIP archive: create it again") from error
         archive.unlink()
 
 
 def _unpack(packed: zipfile.ZipFile, target: Path, name: str, max_bytes: int) -> None:
     entries = [entry for entry in packed.infolist() if not entry.is_dir()]
     if len(entries) > MAX_FILES:
-        raise FileError(f"{name} has {len(entries)} files, and {MAX_FILES} are allowed here: pack one study")
+        raise FileError(f"{name} has {len(entries)} files, and {MAX_FILES} are allowed here: send one study")
     refusal = FileError(
-        f"{name} unpacks to more than the {max_bytes / 2**20:.0f} MB that are allowed here: pack less, or ask who runs "
-        "the server for more"
+        f"{name} unpacks to more than the {max_bytes / 2**20:.0f} MB that are allowed here: send less, or ask the "
+        "server's operator for more"
     )
     if sum(entry.file_size for entry in entries) > max_bytes:
         raise refusal
@@ -167,7 +167,7 @@ def _unpack(packed: zipfile.ZipFile, target: Path, name: str, max_bytes: int) ->
     for entry in entries:
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         if ".." in parts or entry.filename.startswith("/") or stat.S_ISLNK(entry.external_attr >> 16):
-            raise FileError(f"{name} holds a link or a path that leads out of its folder: pack it again without")
+            raise FileError(f"{name} contains a link or a path that leads out of its folder: create it again without")
         path = target / inner_path(entry.filename)
         path.parent.mkdir(parents=True, exist_ok=True)
         with packed.open(entry) as source, path.open("wb") as copy:
@@ -179,17 +179,17 @@ def _unpack(packed: zipfile.ZipFile, target: Path, name: str, max_bytes: int) ->
 
 
 def check_volume(path: Path, max_bytes: int) -> list[str]:
-    """Read a volume as ``s3im fuse`` does, and refuse what that refuses and what must not be read on a server.
+    """Read a volume as ``s3im fuse`` does; refuse what it refuses, and what is unsafe on a server.
 
-    A header that points to another file would let the reader open any file of this machine; a small compressed file can
-    hold more than the memory.
+    A header that points to another file would let the reader open any file on this machine. A small compressed file can
+    unpack to more than fits into memory.
 
     Returns:
-        What the reader remarks on, in sentences.
+        The remarks of the reader, as sentences.
 
     Raises:
-        FileError: if the command refuses the file, by the same sentence; or its header points to another file; or it
-            unpacks to more than ``max_bytes``: header, extensions and voxels.
+        FileError: if the command refuses the file, with the same message; if its header points to another file; or if
+            its header, extensions and voxels unpack to more than ``max_bytes``.
     """
     try:
         _check_size(path, max_bytes)
@@ -206,18 +206,18 @@ def _check_size(path: Path, max_bytes: int) -> None:
         with path.open("rb") as stream:
             is_empty = not stream.read(1)
         is_nrrd = volume_suffix(path.name) == ".nrrd"
-        size = 0 if is_empty else _nrrd_bytes(path) if is_nrrd else announced_bytes(path)
+        size = 0 if is_empty else _nrrd_bytes(path) if is_nrrd else declared_bytes(path)
     except OSError as error:
         raise FileError(f"{path.name} cannot be opened on the server: may the server read it?") from error
     if size > max_bytes:
         raise FileError(
             f"{path.name} unpacks to {size / 2**20:.0f} MB, and {max_bytes / 2**20:.0f} are allowed here: crop or "
-            "resample it, or ask who runs the server for more"
+            "resample it, or ask the server's operator for more"
         )
 
 
 def _nrrd_bytes(path: Path) -> int:
-    """Bytes of header and voxels; 0 where the header cannot be read, for the reader to say so."""
+    """Bytes of header and voxels; 0 if the header is unreadable, which the reader then reports."""
     fields: dict[str, str] = {}
     with path.open("rb") as stream:
         if not stream.readline(16).startswith(b"NRRD000"):
@@ -229,7 +229,7 @@ def _nrrd_bytes(path: Path) -> int:
                 return 0
         header = stream.tell()
     if any(name.replace(" ", "") == "datafile" for name in fields):
-        raise FileError(f"{path.name} keeps its voxels in another file: save it as one .nrrd file")
+        raise FileError(f"{path.name} has its voxels in another file: save it as one .nrrd file")
     try:
         lengths = [int(length) for length in fields["sizes"].split()]
         return header + math.prod(lengths) * NRRD_BYTES[fields["type"].casefold()]

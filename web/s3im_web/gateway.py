@@ -193,19 +193,19 @@ class Gateway:
     async def _volume(self, request: web.Request) -> web.StreamResponse:
         path = self._session(request).shown_file(request.match_info["side"], request.match_info["key"])
         if path is None:
-            raise web.HTTPNotFound(text="There is no such volume any more.")
+            raise web.HTTPNotFound(text="This volume is gone")
         return web.FileResponse(path, headers={**HEADERS, "Content-Type": "application/octet-stream"})
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         """Receive files into a separate folder, then inspect them."""
         session = self._session(request)
         if session.is_busy or session.is_receiving:
-            raise FileError("Something is being done already: wait for its end, or cancel it.")
+            raise FileError("Another job is running: wait for it to end, or cancel it")
         side = request.query.get("side") or None
         if side not in {None, *SIDES}:
             raise web.HTTPNotFound
         if not request.content_type.startswith("multipart/"):
-            raise FileError("These are not files: choose some on the page.")
+            raise FileError("These are not files: choose some on the page")
         folder = session.new_folder()
         session.is_receiving = True
         try:
@@ -226,10 +226,10 @@ class Gateway:
         count = 0
         async for part in await request.multipart():
             if getattr(part, "filename", None) is None:
-                raise FileError("These are not files: choose some on the page.")
+                raise FileError("These are not files: choose some on the page")
             count += 1
             if count > MAX_FILES:
-                raise FileError(f"These are more than {MAX_FILES} files: choose one study.")
+                raise FileError(f"These are more than {MAX_FILES} files: choose one study")
             path = folder / inner_path(part.filename)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,15 +241,15 @@ class Gateway:
                         session.last_message = time.time()
                         file.write(chunk)
             except OSError as error:
-                raise FileError("The files cannot be stored on the server: give them names of their own.") from error
+                raise FileError("The files cannot be stored on the server: give each a different name") from error
         if not count:
-            raise FileError("There is no file in this upload: choose some.")
+            raise FileError("There is no file in this upload: choose some")
 
     async def _choose(self, request: web.Request) -> web.StreamResponse:
         session, asked = self._session(request), await _asked(request)
         side = asked.get("side")
         if side not in SIDES:
-            raise ChoiceError("Choose A or B.")
+            raise ChoiceError("Choose A or B")
         if "server" in asked:
             session.choose_from_server(side, str(asked["server"]))
         else:
@@ -304,7 +304,7 @@ async def _asked(request: web.Request) -> dict[str, Any]:
         content = json.loads(text or "{}")
         if isinstance(content, dict):
             return content
-    raise ChoiceError("This request cannot be read: open the page again.")
+    raise ChoiceError("This request cannot be read: open the page again")
 
 
 def _remove(folder: Path) -> None:

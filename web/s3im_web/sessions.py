@@ -1,4 +1,4 @@
-"""The sessions: each has a private folder, two sources, a result and at most one job."""
+"""Sessions: each has a private folder, two sources, a result and at most one job."""
 
 import asyncio
 import contextlib
@@ -21,17 +21,17 @@ LONGEST_READ = 300.0  # seconds
 
 
 class FullError(RuntimeError):
-    """All places are taken; the message is one sentence."""
+    """The server is full; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What the server was started with.
+    """The options that the server was started with.
 
     Attributes:
-        data: folder of the server whose volumes may be loaded; None: uploads only.
-        max_bytes: of an upload, and of what it unpacks to.
-        device: where fusions are computed: ``"auto"``, ``"cpu"``, ``"cuda:1"``.
+        data: folder on the server with volumes to choose from; None: uploads only.
+        max_bytes: limit of an upload, and of its unpacked size.
+        device: where fusions run: ``"auto"``, ``"cpu"``, ``"cuda:1"``.
     """
 
     data: Path | None
@@ -41,14 +41,14 @@ class ServerSettings:
 
 @dataclass
 class Source:
-    """A or B.
+    """Source A or B.
 
     Attributes:
-        path: what the library reads, ``FOLDER#SERIES`` of a DICOM series.
-        name: as the user knows it.
-        shown: the file that the page shows.
-        about: what :func:`s3im_web.worker.open_volume` says.
-        identifier: of the choice among those of the session.
+        path: what the library reads; ``FOLDER#SERIES`` for a DICOM series.
+        name: the name that the user knows.
+        shown: the file that the page displays.
+        about: the result of :func:`s3im_web.worker.open_volume`.
+        identifier: key of this volume among the offers of the session.
     """
 
     path: str
@@ -59,18 +59,18 @@ class Source:
 
     @property
     def recorded(self) -> str:
-        """Its name in a record: of a file its own, of a series its number, and no text of its headers."""
+        """Its name in a record: the file name, or the number of a series; never text from its headers."""
         return f"DICOM series {self.path.partition('#')[2]}".rstrip() if self.about["isDicom"] else self.name
 
     @property
     def plain(self) -> str:
-        """Its part of the name of a file."""
+        """Its part of an output's file name."""
         return str(self.about["modality"]) if self.about["isDicom"] else plain_stem(self.name)
 
 
 @dataclass
 class Job:
-    """What a session does now."""
+    """The task that a session is running."""
 
     title: str
     task: "asyncio.Task[Any] | None" = None
@@ -81,7 +81,7 @@ class Job:
     since: float = field(default_factory=time.monotonic)
 
     def as_json(self) -> dict[str, Any]:
-        """What the page shows of it; ``left`` in seconds, None where it is not known."""
+        """What the page shows of it; ``left`` is in seconds, or None if unknown."""
         elapsed = time.monotonic() - self.since
         left = elapsed * (self.total - self.done) / self.done if self.total and self.done else None
         return {
@@ -95,13 +95,13 @@ class Job:
 
 
 class Session:
-    """What one browser has.
+    """The state of one browser.
 
     Args:
-        folder: its own, private.
-        settings: of the server.
-        readers: the crew that reads.
-        fusers: the crew that computes.
+        folder: the private folder of the session.
+        settings: options of the server.
+        readers: processes that read files.
+        fusers: processes that register and fuse.
     """
 
     def __init__(self, folder: Path, settings: ServerSettings, readers: Crew, fusers: Crew) -> None:
@@ -123,11 +123,11 @@ class Session:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it works on something."""
+        """Whether a job is running."""
         return self._job is not None
 
     def state(self) -> dict[str, Any]:
-        """What the page shows."""
+        """The state that the page shows."""
         sources = {
             side: {"name": source.name, "id": source.identifier, "key": source.shown.name, **source.about}
             for side, source in self._sources.items()
@@ -150,23 +150,23 @@ class Session:
         }
 
     def shown_file(self, side: str, key: str) -> Path | None:
-        """The volume that the page shows; None where there is none of that key."""
+        """The volume that the page shows; None if that key is unknown."""
         if side == "fused":
             return self.folder / "result" / "shown.nii.gz" if self._result and self._result["key"] == key else None
         source = self._sources.get(side)
         return source.shown if source is not None and source.shown.name == key else None
 
-    # What a user does
+    # Actions of the user
 
     def new_folder(self) -> Path:
-        """A folder for an upload."""
+        """A new folder for an upload."""
         return upload_folder(self.folder)
 
     def take(self, folder: Path, side: str | None) -> None:
-        """Look what an uploaded folder holds, and choose it where there is nothing to choose."""
+        """Inspect an upload, and load its volumes if there is nothing to choose."""
 
         async def work(job: Job) -> None:
-            job.stage = "Looking what is in the files"
+            job.stage = "Inspecting the files"
             try:
                 found = await self._read("find", {"folder": str(folder), "max_bytes": self._settings.max_bytes})
             except BaseException:
@@ -183,7 +183,7 @@ class Session:
                     for target, key in zip(SIDES, new, strict=True):
                         await self._open(job, target, key, None)
             except BaseException:
-                if len(new) == 1:  # there is nothing else to choose
+                if len(new) == 1:  # nothing else was offered
                     self._offers = {key: offer for key, offer in self._offers.items() if key not in new}
                     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
                 raise
@@ -192,7 +192,7 @@ class Session:
         self._start("Reading", work)
 
     def choose(self, side: str, identifier: str, modality: str | None) -> None:
-        """Make an offered volume A or B."""
+        """Load an offered volume as A or B."""
 
         async def work(job: Job) -> None:
             await self._open(job, side, identifier, modality)
@@ -201,7 +201,7 @@ class Session:
         self._start("Reading", work)
 
     def choose_from_server(self, side: str, relative: str) -> None:
-        """Make a volume of the server's folder A or B."""
+        """Load a volume from the server's folder as A or B."""
         path = volume_inside(self._settings.data, relative)
 
         async def work(job: Job) -> None:
@@ -222,7 +222,7 @@ class Session:
         self._start("Reading", work)
 
     def take_sample(self) -> None:
-        """Make T1 and PET of a phantom A and B."""
+        """Load T1 and PET of the head phantom as A and B."""
 
         async def work(job: Job) -> None:
             folder = self.new_folder()
@@ -237,7 +237,7 @@ class Session:
         self._start("Making the sample pair", work)
 
     def swap(self) -> None:
-        """A becomes B."""
+        """Swap A and B."""
         self._refuse_while_busy()
         self._sources = {{"a": "b", "b": "a"}[side]: source for side, source in self._sources.items()}
         self._forget_result()
@@ -245,7 +245,7 @@ class Session:
     def register(self, kind: str) -> None:
         """Estimate how B must be moved onto A."""
         if kind not in {"rigid", "affine"}:
-            raise ChoiceError("There is no such registration: choose rigid or affine.")
+            raise ChoiceError("There is no such registration: choose rigid or affine")
         arguments = {**self._pair(), "kind": kind}
 
         async def work(job: Job) -> None:
@@ -256,7 +256,7 @@ class Session:
         self._start("Registering", work)
 
     def accept(self, matrix: object) -> None:
-        """Fuse with B moved by a matrix, 4 x 4, from A's points to B's, RAS mm; None: as it is in its file."""
+        """Use a 4 x 4 matrix from A's points to B's, RAS mm, when fusing; None: the position in B's file."""
         self._refuse_while_busy()
         self._movement = None if matrix is None else chosen_movement(matrix)
         self._estimate = None
@@ -283,19 +283,19 @@ class Session:
         self._start("Fusing", work)
 
     def cancel(self) -> None:
-        """Cancel what is being done."""
+        """Cancel the job."""
         if self._job is not None and self._job.task is not None:
             self._job.task.cancel()
 
     async def download(self, kind: str) -> tuple[Path, str]:
-        """The file to download, written where it is not there yet, and its name.
+        """The file to download, written on demand, and its name.
 
         Raises:
-            FileError: there is no fused volume, or it cannot be written so.
+            FileError: if there is no fused volume, or it cannot be written in this format.
         """
         result = self._result
         if result is None:
-            raise FileError("There is no fused volume to save: fuse first.")
+            raise FileError("There is no fused volume to save: fuse first")
         folder = self.folder / "result"
         if kind in {"nii.gz", "nrrd"}:
             return folder / f"fused.{kind}", f"{result['name']}.{kind}"
@@ -304,7 +304,7 @@ class Session:
         if kind == "tfm" and (folder / "registration.tfm").is_file():
             return folder / "registration.tfm", f"{result['name']}.tfm"
         if kind != "dicom.zip":
-            raise FileError("There is no such file of this fused volume.")
+            raise FileError("There is no such file of this fused volume")
         target = folder / f"fused.{kind}"
         if not target.exists():
             self._refuse_while_busy()
@@ -316,24 +316,24 @@ class Session:
             except JobError as error:
                 raise FileError(str(error)) from error
             except asyncio.CancelledError as error:
-                raise FileError("Cancelled; nothing was saved.") from error
+                raise FileError("Cancelled; nothing was saved") from error
             finally:
                 self._job = None
                 self._revision += 1
         return target, f"{result['name']}.{kind}"
 
     def listed(self) -> list[str]:
-        """The volumes of the server's folder."""
+        """The volumes in the server's folder."""
         return list_volumes(self._settings.data)
 
     async def end(self) -> None:
-        """Stop, and remove all files."""
+        """Cancel the job and remove all files."""
         self.cancel()
         if self._job is not None and self._job.task is not None:
             await asyncio.wait([self._job.task], timeout=10)
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
-    # How it is done
+    # Implementation
 
     def _start(self, title: str, work: Callable[[Job], Awaitable[None]]) -> None:
         self._refuse_while_busy()
@@ -356,7 +356,7 @@ class Session:
 
     def _refuse_while_busy(self) -> None:
         if self._job is not None:
-            raise FileError("Something is being done already: wait for its end, or cancel it.")
+            raise FileError("Another job is running: wait for it to end, or cancel it")
 
     async def _read(self, command: str, arguments: dict[str, Any], job: Job | None = None) -> dict[str, Any]:
         return await self._readers.run(command, arguments, None, self._on_place(job), LONGEST_READ)
@@ -381,7 +381,7 @@ class Session:
     async def _open(self, job: Job, side: str, identifier: str, modality: str | None) -> None:
         offer = self._offers.get(identifier)
         if offer is None:
-            raise FileError("This volume is no longer there: choose another.")
+            raise FileError("This volume is gone: choose another")
         job.stage = f"Reading {offer['name']}"
         shown = self.folder / f"{secrets.token_hex(8)}.shown"
         other = next((source for each, source in self._sources.items() if each != side), None)
@@ -411,7 +411,7 @@ class Session:
             former.shown.unlink(missing_ok=True)
 
     async def _forget_unused(self) -> None:
-        """Remove the uploads of which nothing is chosen, but for the last."""
+        """Remove unused uploads, except the last one."""
         used = {self._offers[source.identifier]["folder"] for source in self._sources.values()}
         last = next(reversed(self._offers.values()))["folder"] if self._offers else None
         kept = used | {last}
@@ -423,10 +423,10 @@ class Session:
     def _pair(self) -> dict[str, Any]:
         self._refuse_while_busy()
         if any(side not in self._sources for side in SIDES):
-            raise ChoiceError("Choose A and B first.")
+            raise ChoiceError("Choose A and B first")
         sources = [self._sources[side] for side in SIDES]
         if sources[0].path == sources[1].path:
-            raise ChoiceError("A and B are the same volume: choose another for one of them.")
+            raise ChoiceError("A and B are the same volume: choose another for one of them")
         return {
             "paths": [source.path for source in sources],
             "modalities": [source.about["modalityGiven"] for source in sources],
@@ -439,7 +439,7 @@ class Session:
         self._revision += 1
 
     def _name_sources(self, path: Path) -> None:
-        """In the record a series has no name of a folder of this server, and nothing of the text of its headers."""
+        """Keep folders of this server and header texts out of the record."""
         record = json.loads(path.read_text(encoding="utf-8"))
         for side in SIDES:
             record["sources"][f"image_{side}"]["file"] = self._sources[side].recorded
@@ -448,7 +448,7 @@ class Session:
 
 
 def plain_stem(name: str) -> str:
-    """A name for a file from that of a source."""
+    """A file name stem from the name of a source."""
     try:
         return plain_name(name)
     except FileError:
@@ -459,10 +459,10 @@ class Sessions:
     """Opens, finds and ends the sessions.
 
     Args:
-        settings: of the server.
+        settings: options of the server.
         jobs: fusions at a time.
         max_sessions: sessions at a time.
-        idle_minutes: a session without a message from its browser and without a job ends after them.
+        idle_minutes: a session ends after this time without a job or a message from its browser.
     """
 
     def __init__(self, settings: ServerSettings, jobs: int, max_sessions: int, idle_minutes: float) -> None:
@@ -475,24 +475,24 @@ class Sessions:
         self.readers, self.fusers = Crew(1, self.folder), Crew(jobs, self.folder)
 
     def find(self, identifier: str | None) -> Session | None:
-        """The session of a cookie."""
+        """The session that belongs to a cookie."""
         return self._sessions.get(identifier or "")
 
     async def check_places(self) -> None:
-        """See whether there is a place for one more.
+        """Check that one more session fits.
 
         Raises:
-            FullError: if all places are taken.
+            FullError: if the server is full.
         """
         await self.end_idle()
         if len(self._sessions) >= self._max_sessions:
-            raise FullError("All places on this server are taken: try again later, or ask who runs it for more.")
+            raise FullError("All places on this server are taken: try again later, or ask its operator for more")
 
     async def open(self, identifier: str) -> None:
-        """Open the session of a cookie, if it is not open.
+        """Open the session of a cookie unless it is open already.
 
         Raises:
-            FullError: if all places are taken.
+            FullError: if the server is full.
         """
         if identifier in self._sessions:
             return
@@ -502,25 +502,25 @@ class Sessions:
             self._sessions[identifier] = Session(folder, self._settings, self.readers, self.fusers)
 
     async def end(self, identifier: str) -> None:
-        """End a session: its job, its volumes, its folder."""
+        """End a session and its job, and remove its folder."""
         session = self._sessions.pop(identifier, None)
         if session is not None:
             await session.end()
 
     async def end_idle(self) -> None:
-        """End the sessions that nobody uses."""
+        """End idle sessions."""
         now = time.time()
         for identifier, session in list(self._sessions.items()):
             if not session.is_busy and now - session.last_message > self._idle_seconds:
                 await self.end(identifier)
 
     async def warm(self) -> None:
-        """Start the processes that compute, so that the first user does not wait for their libraries."""
+        """Start the worker processes, so that the first user does not wait for their imports."""
         with contextlib.suppress(OSError):
             await asyncio.gather(self.readers.warm(), self.fusers.warm())
 
     async def end_all(self) -> None:
-        """End every session and every process, and remove the folder of all."""
+        """End all sessions and processes, and remove their folder."""
         await asyncio.gather(*(self.end(identifier) for identifier in list(self._sessions)))
         await asyncio.gather(self.readers.end(), self.fusers.end())
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""The process that reads images and computes: ``python -m s3im_web.worker``.
+"""The process that reads images and fuses them: ``python -m s3im_web.worker``.
 
-A request is a line of JSON with a ``command``; its replies are lines with an ``event``: ``"progress"`` on the way, then
-``"done"`` or ``"error"``. It ends with its stdin.
+A request is a line of JSON with a ``command``. Replies are lines with an ``event``: ``"progress"``, then ``"done"`` or
+``"error"``. The process ends when its stdin closes.
 """
 
 import contextlib
@@ -42,14 +42,14 @@ from .files import FileError, check_volume, find_volumes, unpack, without_upload
 
 Send = Callable[..., None]
 MOST_VOXELS = 24_000_000
-"""Of the volume that the page gets to show; a larger one is shown in larger voxels, and fused as it is."""
+"""Limit for display; a larger volume is shown in larger voxels, and fused at full size."""
 
 _RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _SUV_RANGES = (("SUV 0 to 5", 0, 5), ("SUV 0 to 7", 0, 7), ("SUV 0 to 10", 0, 10), ("SUV 0 to 20", 0, 20))
 
 
 def find(_: Send, folder: str, max_bytes: int) -> dict[str, Any]:
-    """What a folder of uploaded files holds: volumes and DICOM series, after archives are unpacked."""
+    """Unpack archives in an uploaded folder, and list its volumes and DICOM series."""
     root = Path(folder)
     unpack(root, max_bytes)
     with _sentences_without(str(root.parent)):
@@ -65,7 +65,7 @@ def _found_below(root: Path) -> dict[str, Any]:
                 problems.append(_without_root(f"{entry.description or 'a series'} {entry.size}", str(root.parent)))
                 continue
             if entry.size.endswith(" volumes"):
-                continue  # they follow one by one
+                continue  # each volume has its own entry
             name = entry.description or f"series {entry.name.rpartition('#')[2]}"
             found.append(
                 {"path": entry.name, "name": name, "kind": "dicom", "detail": f"{entry.modality} {entry.size}"}
@@ -73,7 +73,7 @@ def _found_below(root: Path) -> dict[str, Any]:
     if not found and not problems:
         raise FileError(
             "There is no volume among these files: choose NIfTI (.nii, .nii.gz) or NRRD files, a DICOM folder, or a "
-            "ZIP archive of them"
+            "ZIP archive of these"
         )
     if not found:
         raise FileError("; ".join(problems))
@@ -83,13 +83,13 @@ def _found_below(root: Path) -> dict[str, Any]:
 def open_volume(
     _: Send, path: str, output: str, max_bytes: int, modality: str | None, root: str, partner: str | None
 ) -> dict[str, Any]:
-    """Read a source as ``s3im fuse`` does, and write the volume that the page shows."""
+    """Read a source as ``s3im fuse`` does, and write the volume for display."""
     is_dicom = is_series(path)
     remarks = [] if is_dicom else check_volume(Path(path), max_bytes)
     with _sentences_without(root):
         image = read_image(path, max_bytes * 4 / 2**30)
         if image.ndim != 4:
-            raise FileError(f"{Path(path).name} is a picture: this page takes volumes, s3im fuse takes pictures too")
+            raise FileError(f"{Path(path).name} is a picture: use s3im fuse, this page takes volumes only")
         normal = NormalizeModality(modality)(image, partner=partner)
     meta = normal.meta
     low, high = (float(end) for end in meta["intensity_range"])
@@ -113,7 +113,7 @@ def open_volume(
         "isUptake": MODALITIES[name].color_map is not None and image.shape[0] == 1,
         "presets": _presets(name, unit),
         "colors": _ramp(name),
-        "detail": f"{size} voxels of {voxel} mm" + (", shown coarser" if is_reduced else ""),
+        "detail": f"{size} voxels of {voxel} mm" + (", shown in larger voxels" if is_reduced else ""),
         "remarks": [without_upload(sentence) for sentence in dict.fromkeys([*remarks, *meta.get("warnings", ())])],
         "isDicom": is_dicom,
     }
@@ -127,7 +127,7 @@ def _presets(modality: str, unit: str | None) -> list[list[Any]]:
 
 
 def _ramp(modality: str) -> list[list[int]] | None:
-    """The colours of a source of that modality as it is shown beside the fused one; None: gray."""
+    """The colours in which the page shows a source of this modality; None: gray."""
     if MODALITIES[modality].color_map is None:
         return None
     table = colors_by(MODALITIES[modality].color_map, "lab").table
@@ -136,7 +136,7 @@ def _ramp(modality: str) -> list[list[int]] | None:
 
 
 def _small_enough(image: MetaTensor) -> tuple[MetaTensor, bool]:
-    """The same field of view in at most so many voxels."""
+    """The same field of view in at most :data:`MOST_VOXELS` voxels, and whether it was reduced."""
     voxels = image[0].numel()
     if voxels <= MOST_VOXELS:
         return image, False
@@ -150,7 +150,7 @@ def _small_enough(image: MetaTensor) -> tuple[MetaTensor, bool]:
 
 
 def _write_shown(image: MetaTensor, path: Path, factor: float = 1.0) -> None:
-    """A gzipped NIfTI: RGB24, or 16 bit between the least and the greatest value."""
+    """Write a gzipped NIfTI: RGB24, or 16 bits from the smallest to the largest value."""
     array = image.as_tensor().cpu().numpy()
     if len(array) == 3:
         levels = np.moveaxis(array / image.meta.get("value_range", 1.0), 0, -1).clip(0, 1)
@@ -179,7 +179,7 @@ def fuse(
     root: str,
     **_: Any,
 ) -> dict[str, Any]:
-    """Fuse two sources; the result, its record and what the page shows of it go to the folder ``output``."""
+    """Fuse two sources; write the result, its record and the volume for display to the folder ``output``."""
     folder = Path(output)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -211,7 +211,7 @@ def fuse(
 def register(
     send: Send, paths: list[str], modalities: list[str | None], kind: str, root: str, **_: Any
 ) -> dict[str, Any]:
-    """Estimate how B must be moved onto A: 4 x 4, from A's points to B's, RAS mm."""
+    """Register B to A; the 4 x 4 matrix maps A's points to B's, in RAS mm."""
     with _sentences_without(root):
         send("progress", stage="reading", done=0, total=0)
         a, b = (NormalizeModality(modality)(read_image(path)) for path, modality in zip(paths, modalities, strict=True))
@@ -234,7 +234,7 @@ def export(
     settings: dict[str, Any],
     **_: Any,
 ) -> dict[str, Any]:
-    """Write the fused volume as a DICOM series in a ZIP archive; it is fused again, with the same transform."""
+    """Fuse again with the same transform, and write the result as a DICOM series in a ZIP archive."""
     target = Path(output)
     with _sentences_without(root):
         options = dict(settings)
@@ -251,7 +251,7 @@ def export(
 
 
 def sample(send: Send, output: str) -> dict[str, Any]:
-    """Write T1 and PET of the head phantom."""
+    """Write T1 and PET volumes of the head phantom."""
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     send("progress", stage="making the sample", done=0, total=0)
@@ -263,7 +263,7 @@ def sample(send: Send, output: str) -> dict[str, Any]:
 
 
 def warm(_: Send) -> dict[str, Any]:
-    """Nothing: the libraries are loaded."""
+    """Do nothing: starting the process has imported the libraries."""
     return {}
 
 
@@ -293,7 +293,7 @@ def _sentence(text: str) -> str:
 
 @contextlib.contextmanager
 def _sentences_without(root: str) -> Any:
-    """Errors name files as the user knows them, without the folders of the server."""
+    """Remove the server's folders from error messages, so that they name files as the user knows them."""
     try:
         yield
     except (InputError, OutputError) as error:
@@ -301,16 +301,16 @@ def _sentences_without(root: str) -> Any:
 
 
 def _without_root(sentence: str, root: str) -> str:
-    """A sentence without the folder of the session and those that were made for each upload."""
+    """A message without the folders of the session and its uploads."""
     for folder in sorted((path for path in Path(root).glob("*") if path.is_dir()), key=lambda path: -len(str(path))):
         sentence = sentence.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
     return without_upload(sentence.replace(f"{root}{os.sep}", ""))
 
 
 def main() -> None:
-    """Answer requests until stdin ends."""
+    """Answer requests until stdin closes."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print
+    os.dup2(2, 1)  # libraries may print
 
     def send(event: str, **content: Any) -> None:
         stream.write(json.dumps({"event": event, **content}) + "\n")
@@ -325,10 +325,10 @@ def main() -> None:
         except (FileError, InputError, OutputError) as error:
             send("error", message=str(error))
         except MemoryError:
-            send("error", message="The volume does not fit into the memory of the server: crop or resample it.")
+            send("error", message="The volume does not fit into the server's memory: crop or resample it")
         except Exception as error:
             logging.getLogger(__name__).exception("a job failed")
-            send("error", message=f"Unexpected {type(error).__name__}: see the docs on how to report it.")
+            send("error", message=f"Unexpected {type(error).__name__}: see the documentation on how to report it")
 
 
 if __name__ == "__main__":
