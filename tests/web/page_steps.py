@@ -34,6 +34,7 @@ def picture_of(page: Any, side: str = "") -> np.ndarray:
     place = page.locator(f".pane[data-side={side}] .film" if side else ".panes")
     former = None
     for _ in range(40):
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         picture = np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("RGB"), dtype=float)
         if former is not None and np.array_equal(former, picture):
             return picture
