@@ -41,4 +41,4 @@ def test_the_readme_names_what_a_newcomer_needs(needed):
 
 def test_the_page_of_limits_begins_with_how_little_pet_was_trained_on():
     first = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8").split("\n\n")[1]
-    assert first.startswith("**PET was in the training set of one brain only.**")
+    assert first.startswith("**Only one brain in the training set has PET.**")
