@@ -635,7 +635,7 @@ class FusionViewer {
     }
     const canvas = this.find("dialog.projection canvas");
     Object.assign(canvas, { width, height: sz });
-    canvas.style.aspectRatio = String((width * pixel) / (sz * mz));
+    canvas.style.setProperty("--ratio", (width * pixel) / (sz * mz)); // in mm
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(width, sz);
     const slope = volume.hdr.scl_slope || 1;

@@ -355,6 +355,19 @@ def test_a_sample_pair_comes_with_one_click_and_has_a_projection(page: Any, film
     page.get_by_role("button", name="Close").first.click()
 
 
+@pytest.mark.parametrize("size", [NARROW, {"width": 700, "height": 400}, WIDE], ids=["narrow", "low", "wide"])
+def test_the_projection_keeps_the_proportions_of_the_volume(page: Any, size: dict[str, int]) -> None:
+    page.set_viewport_size(size)
+    page.get_by_role("button", name="Projection").click()
+    box = page.get_by_role("img", name="Maximum-intensity projection").bounding_box()
+    page.get_by_role("button", name="Close").first.click()
+    page.set_viewport_size(WIDE)
+    x, y, z = page.evaluate("viewer.images.b.volume.pixDimsRAS.slice(1)")
+    columns, rows = page.evaluate("(({width, height}) => [width, height])(viewer.find('dialog.projection canvas'))")
+    assert box["width"] > 150
+    assert box["width"] / box["height"] == pytest.approx(columns * min(x, y) / (rows * z), rel=0.01)
+
+
 def test_the_page_asked_nothing_from_elsewhere(page: Any, server: Any) -> None:
     asked = [url for url in page.asked if not url.startswith((server.url, f"blob:{server.url}", "data:"))]
     assert asked == []
