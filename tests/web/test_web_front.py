@@ -192,6 +192,36 @@ def test_the_pair_is_fused_with_progress_and_shown(page: Any, film: Callable[[],
     film()
 
 
+GAPS = """() => {
+    const [settings, nudge] = [document.querySelector("#settings"), document.querySelector("#nudge")];
+    const show = (isShown) => Object.assign(settings, {open: isShown}) && Object.assign(nudge, {hidden: !isShown});
+    show(true);
+    const controls = [...document.querySelectorAll(".side :is(button, .button, select, input, a)")].filter(
+        (element) => element.checkVisibility() && element.type !== "file" && element.id !== "fuse"); // sticky
+    const boxes = controls.map((element) => element.getBoundingClientRect());
+    const apart = (one, other, start, end) => Math.max(one[start], other[start]) - Math.min(one[end], other[end]);
+    const gaps = [];
+    boxes.forEach((one, index) => boxes.slice(index + 1).forEach((other, offset) => {
+        const [across, down] = [apart(one, other, "left", "right"), apart(one, other, "top", "bottom")];
+        const next = controls[index].nextElementSibling === controls[index + 1 + offset] && down < 0;
+        gaps.push({gap: Math.max(across, down), next});
+    }));
+    show(false);
+    return gaps;
+}"""
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_buttons_and_fields_are_at_one_distance(page: Any, size: dict[str, int]) -> None:
+    page.set_viewport_size(size)
+    gaps = page.evaluate(GAPS)
+    page.set_viewport_size(WIDE)
+    in_rows = [pair["gap"] for pair in gaps if pair["next"]]
+    assert len(in_rows) > 12
+    assert in_rows == pytest.approx([9] * len(in_rows), abs=0.6)
+    assert min(pair["gap"] for pair in gaps) > 8
+
+
 def test_a_drag_sets_window_and_level_and_a_click_the_crosshair(page: Any) -> None:
     window = page.locator(".pane[data-side=b] .window")
     assert window.inner_text() == "W 80 L 40 HU"

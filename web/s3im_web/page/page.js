@@ -195,13 +195,15 @@ function drawOffers() {
     const kind = document.createElement("td");
     kind.textContent = [offer.kind === "dicom" ? "DICOM" : offer.kind, offer.detail].filter(Boolean).join(", ");
     const take = document.createElement("td");
+    const buttons = Object.assign(document.createElement("div"), { className: "take" });
     for (const side of SIDES) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: side.toUpperCase() });
       button.setAttribute("aria-label", `${offer.name} as ${side.toUpperCase()}`);
       button.setAttribute("aria-pressed", String(state.sources[side]?.id === offer.id));
       button.addEventListener("click", () => ask("/api/choose", { side, id: offer.id }));
-      take.append(button, " ");
+      buttons.append(button);
     }
+    take.append(buttons);
     row.append(name, kind, take);
     return row;
   }));
