@@ -141,6 +141,16 @@ def test_a_and_b_are_chosen_among_the_series(page: Any, film: Callable[[], None]
     film()
 
 
+@pytest.mark.parametrize(("title", "side"), [("BRAIN T1", "A"), ("HEAD CT", "B")])
+def test_the_list_shows_which_series_was_chosen(page: Any, title: str, side: str) -> None:
+    other = {"A": "B", "B": "A"}[side]
+    chosen = page.get_by_role("button", name=f"{title} as {side}", pressed=True)
+    free = page.get_by_role("button", name=f"{title} as {other}", pressed=False)
+    assert (chosen.inner_text(), free.inner_text()) == (f"✓ {side}", other)
+    grounds = {button.evaluate("(element) => getComputedStyle(element).backgroundColor") for button in (chosen, free)}
+    assert len(grounds) == 2
+
+
 def test_registration_is_looked_at_before_and_after_corrected_and_accepted(page: Any, film: Callable[[], None]) -> None:
     page.get_by_text("Registration", exact=True).click()
     before = picture_of(page, "b")

@@ -197,9 +197,10 @@ function drawOffers() {
     const take = document.createElement("td");
     const buttons = Object.assign(document.createElement("div"), { className: "take" });
     for (const side of SIDES) {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: side.toUpperCase() });
+      const isChosen = state.sources[side]?.id === offer.id;
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: `${isChosen ? "✓ " : ""}${side.toUpperCase()}` });
       button.setAttribute("aria-label", `${offer.name} as ${side.toUpperCase()}`);
-      button.setAttribute("aria-pressed", String(state.sources[side]?.id === offer.id));
+      button.setAttribute("aria-pressed", String(isChosen));
       button.addEventListener("click", () => ask("/api/choose", { side, id: offer.id }));
       buttons.append(button);
     }
