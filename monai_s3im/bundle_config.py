@@ -52,8 +52,8 @@ def bundle_parser(config: str, **overrides: Any) -> ConfigParser:
         for part in value if isinstance(value, list | tuple) else (value,):
             if isinstance(part, list | dict) or (isinstance(part, str) and _CODE.search(part)):
                 raise InputError(
-                    f"the setting {name} cannot be {str(part)[:60]!r}, which a config would run: a file is ./NAME; "
-                    "no text may begin with $ @ %, or have :: in it"
+                    f"the setting {name} cannot be {str(part)[:60]!r}, which a config would run: write a file as "
+                    "./NAME; text must not begin with $, @ or %, or contain ::"
                 )
     parser = ConfigParser(excludes=_NOT_BY_NAME_ALONE)
     parser.read_config(bundle_root() / "configs" / f"{config}.json")

@@ -239,7 +239,7 @@ def test_a_window_that_starts_with_a_minus_is_taken_by_the_command(volumes, tmp_
         result = CliRunner().invoke(app, [*arguments, f"--{option}", value])
         assert result.exit_code == 2
         message = result.stderr.splitlines()[-1]  # after the note that the output is there
-        assert message.startswith("error: un" if option != "color-map" else "error: no colour map 'virids'")
+        assert message.startswith("error: un")
 
 
 def test_defaults_are_those_of_the_config():

@@ -45,7 +45,7 @@ def test_t1_and_pet_are_recognised_by_command_and_function_and_give_colour(tmp_p
     with caplog.at_level(logging.INFO, "monai_s3im"):
         result = CliRunner().invoke(app, ["fuse", *map(str, pair), "-o", str(tmp_path / "a.nii.gz"), "--device", "cpu"])
     assert result.exit_code == 0, result.stderr
-    assert "t1.nii.gz is treated as MR by its name" in caplog.text
+    assert "t1.nii.gz is treated as MR because of its name" in caplog.text
     fused = fuse(*pair, tmp_path / "b.nii.gz", device="cpu")
     assert fused.shape[0] == 3  # in colour
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()

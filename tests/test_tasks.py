@@ -101,7 +101,7 @@ def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, m
 
 def test_modalities_of_different_tasks_are_refused_in_one_sentence(fuser, pictures, tmp_path):
     sentence = (
-        "CT and infrared belong to no task together: name the right modalities, or choose the weights by a task: "
+        "CT and infrared match no task: name the right modalities, or choose a task: "
         "ct-mri, spect-pet-mri, medical, infrared-visible, figure-2"
     )
     with pytest.raises(InputError) as refusal:
@@ -207,7 +207,7 @@ def test_a_batch_loads_the_file_of_each_task_in_it_once(mixed, tmp_path, monkeyp
     list(fuse_batch(mixed, tmp_path / "again", fuser))
     assert len(loaded) == 3
     assert [result.status for result in results] == ["fused", "fused", "failed", "fused"]
-    assert results[2].error.startswith("CT and infrared belong to no task together")
+    assert results[2].error.startswith("CT and infrared match no task")
     used = [record_of(tmp_path / "out" / f"{name}.png")["task"] for name in ("one", "two", "three")]
     assert used == ["ct-mri", "infrared-visible", "spect-pet-mri"]
 

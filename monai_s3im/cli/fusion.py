@@ -28,7 +28,7 @@ def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
     if transform is not None:
         fail("--transform belongs to one pair: leave it out for folders, lists and patterns")
     if suffix_of(output) in IMAGE_SUFFIXES and not isdir(output):
-        fail(f"{output} is the name of one image, but several pairs go into a folder: name a folder with -o")
+        fail(f"{output} is the name of one image, but several pairs need a folder: name a folder with -o")
 
 
 def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> str:

@@ -170,7 +170,7 @@ def compare(
     first, second = pictures_of(Path(source_a)), pictures_of(Path(source_b))
     cases = sorted(first.keys() & second.keys())
     if not cases:
-        raise InputError(f"{source_a} and {source_b} have no picture of the same name: give partners the same name")
+        raise InputError(f"{source_a} and {source_b} share no file name: give the pictures of a pair the same name")
     sources = {case: torch.cat([read_luma(first[case]), read_luma(second[case])]) for case in cases}
     colored = {case: _colors_in(second[case]) for case in cases} if modality_b in FUNCTIONAL else {}
     values = {}

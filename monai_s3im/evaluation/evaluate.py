@@ -146,12 +146,14 @@ def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Pa
     if any(is_image_folder(path) for path in paths):
         for path in paths:
             if not is_image_folder(path):
-                raise InputError(f"{path} is not a folder, but another of the three is: give three files or folders")
+                raise InputError(
+                    f"{path} is not a folder, but another of the three is: give three files or three folders"
+                )
         folders = [images_by_stem(folder) for folder in paths]
     else:
         for path in paths:
             if is_volume(path) != is_volume(paths[0]):
-                raise InputError(f"{path} and {paths[0]} do not fit: give three pictures or three volumes")
+                raise InputError(f"{path} and {paths[0]} do not match: give three pictures or three volumes")
         folders = [{stem_of(paths[0]): path} for path in paths]
     names = sorted(folders[0])
     cases = {name: tuple(folder[name] for folder in folders if name in folder) for name in names}
@@ -161,7 +163,7 @@ def _cases(paths: tuple[Path, Path, Path], max_gib: float) -> dict[str, tuple[Pa
         if (absent := [name for name in names if name not in folder])
     ]
     if problems := missing + _unequal_sizes(cases, max_gib):
-        raise InputError(f"{'; '.join(problems)}: give every case three images of one name and one size")
+        raise InputError(f"{'; '.join(problems)}: give every case three images of the same name and size")
     return cases
 
 

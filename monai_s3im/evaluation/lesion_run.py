@@ -55,7 +55,7 @@ def run_lesions(
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output_dir} cannot be made: {error.strerror}: choose another folder") from error
+        raise OutputError(f"{output_dir} cannot be created ({error.strerror}): choose another folder") from error
     fuse = _Methods(weights, task, color, choose_device(device))
     values: list[LesionValue] = []
     views: dict[str, tuple[float, LesionView]] = {}

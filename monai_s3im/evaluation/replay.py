@@ -80,7 +80,7 @@ def read_case_images(
         InputError: if the fused image cannot be read, or does not match the record.
     """
     if sha256_of(fused) != record.fused_sha256:
-        raise InputError(f"{fused.name} is not as it was written: fuse it again")
+        raise InputError(f"{fused.name} has changed since it was written: fuse it again")
     image = read_image(fused, max_gib)
     image = MetaTensor(image.as_tensor() / image.meta.get("value_range", 1.0), affine=image.affine)
     if pair is None:
@@ -89,7 +89,7 @@ def read_case_images(
         item = _aligned(fused, record, pair, color_map, max_gib)
         sources = (item["image_a"], item["image_b"])
         if image.ndim == 4 and not all(on_same_grid(source, image) for source in sources):
-            raise InputError("the fused image has another grid than the pipeline gives now: fuse it again")
+            raise InputError("the grid of the fused image is not the one that the pipeline now gives: fuse it again")
     except InputError as error:
         return CaseImages(image, why_no_sources=f"Its sources cannot be shown: {error}")
     return CaseImages(
@@ -112,7 +112,7 @@ def _aligned(
     is_file = record.color_map is not None and record.color_map not in {*ARCS, *mpl.colormaps}
     settings["color_map"] = (color_map or record.color_map) if is_file else record.color_map
     if is_file and not isfile(str(settings["color_map"])):
-        raise InputError(f"{settings['color_map']}, the file of its colour map, is not here: name it (--color-map)")
+        raise InputError(f"{settings['color_map']}, the file of its colour map, is missing: name it (--color-map)")
     item: dict[Hashable, Any] = {"image_a": str(pair.image_a), "image_b": str(pair.image_b)}
     item |= {f"modality_{key}": record.sources[f"image_{key}"].modality for key in "ab"}
     with own_errors(), _told_before():
@@ -120,7 +120,7 @@ def _aligned(
             item = transform(item)
     for key, source in noted(item, PROVENANCE).items():
         if source["sha256"] != record.sources[key].sha256:
-            raise InputError(f"{Path(source['file']).name} has changed since: fuse it again")
+            raise InputError(f"{Path(source['file']).name} has changed since the fusion: fuse it again")
     keys = ["image_a", "image_b"]
     functional = [index for index, key in enumerate(keys) if "color_table" in item[key].meta]
     if len(functional) == 1:

@@ -63,7 +63,7 @@ def run_quality(
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output_dir} cannot be made: {error.strerror}: choose another folder") from error
+        raise OutputError(f"{output_dir} cannot be created ({error.strerror}): choose another folder") from error
     if not found:
         if progress is not None:
             progress(OWN)

@@ -95,7 +95,7 @@ def _in_recorded_order(paths: tuple[Path, ...], record: FusionRecord | None) -> 
     for source, sha256 in zip((source_a, source_b), found, strict=True):
         if sha256 not in recorded:
             logger.warning(
-                "%s is not a source that the record of %s names: check that it is the right one", source, fused
+                "%s is not one of the sources in the record of %s: check that it is the right file", source, fused
             )
     is_swapped = found != recorded and (found[0] == recorded[1] or found[1] == recorded[0])
     return (source_b, source_a) if is_swapped else (source_a, source_b)

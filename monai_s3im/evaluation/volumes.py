@@ -108,7 +108,7 @@ def run_volumes(
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output_dir} cannot be made: {error.strerror}: choose another folder") from error
+        raise OutputError(f"{output_dir} cannot be created ({error.strerror}): choose another folder") from error
     found = []
     for pair in pairs:
         fused = fused_dir / f"{pair.name}.nii.gz"

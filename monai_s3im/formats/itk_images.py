@@ -95,8 +95,8 @@ def read(path: Path, max_gib: float) -> tuple[NDArray[Any], NDArray[np.float64],
     if suffix_of(path) not in MINC_SUFFIXES and not says_where_it_lies(frame_of(path)[0]):
         warn(
             logger,
-            f"{path.name} has no position (no orientation in its header): its axes are taken to run to the "
-            "left, to the back and upwards",
+            f"{path.name} has no position (no orientation in its header): its axes are assumed to run to "
+            "the left, the back and the top",
         )
     if components == 1:
         return array, affine, None

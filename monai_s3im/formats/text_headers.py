@@ -13,7 +13,7 @@ from .damage import damage_as_input_error
 
 _DATA_FILE = re.compile(r"^\s*(?:data ?file\s*:|ElementDataFile\s*=)\s*(.*)", re.MULTILINE | re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"[^%]*%\d{0,2}d[^%]*")  # files of slices, by number
-_LONGEST_NAME = 255  # letters
+_LONGEST_NAME = 255  # characters
 _LARGEST_TEXT_HEADER = 2**16  # bytes
 _ORIENTATION = re.compile(
     r"^\s*(?:space\s*:\s*(?:[LR]\w*[APS]|(?:left|right)-(?:anterior|posterior)-superior)|"

@@ -59,7 +59,7 @@ def shape_of(path: Path, max_gib: float) -> tuple[int, int, int]:
     if mode not in _GRAY | _RGB:
         raise InputError(f"{path} has pages of PIL mode '{mode}': save them as gray or RGB")
     if not is_upright:
-        raise InputError(f"{path} is stored turned or inverted: save its pages upright, with 0 for black")
+        raise InputError(f"{path} is stored rotated or inverted: save its pages upright, with 0 for black")
     for axis, pattern in _OTHER_AXES.items():
         if (found := re.search(pattern, text, re.MULTILINE)) and int(found[1]) > 1:
             raise InputError(f"{path} has {found[1]} {axis}: save one of them as a stack, or name a page, {path}#1")

@@ -33,14 +33,14 @@ def export_network(network: nn.Module, path: str | Path) -> Path:
     """
     path = Path(path)
     if path.suffix not in EXPORT_FORMATS.values():
-        raise InputError(f"{path} names no format: give a file that ends in {', '.join(EXPORT_FORMATS.values())}")
+        raise InputError(f"{path} has an unknown suffix: give a file that ends in {', '.join(EXPORT_FORMATS.values())}")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}") as folder:
             written = _WRITERS[path.suffix](network, Path(folder) / path.name)
             for file in reversed(written):  # the weights before the file that refers to them
                 file.replace(path.with_suffix(file.suffix))
     except ImportError as error:
-        raise InputError(f"{path} cannot be made without {error.name}: {_REMEDY}") from error
+        raise InputError(f"{path} cannot be written without {error.name}: {_REMEDY}") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}): name another file") from error
     return path
@@ -94,7 +94,9 @@ def load_exported(path: str | Path) -> nn.Module:
     try:
         return _LOADERS[path.suffix](path).eval()
     except KeyError as error:
-        raise InputError(f"{path} is not an exported network: its suffix is none of {', '.join(_LOADERS)}") from error
+        raise InputError(
+            f"{path} is not an exported network: give a file that ends in {', '.join(_LOADERS)}"
+        ) from error
     except ImportError as error:
         raise InputError(f"{path} cannot run without {error.name}: {_REMEDY}") from error
     except Exception as error:

@@ -88,7 +88,9 @@ def _name_problems(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
         if _NOT_IN_A_FILE_NAME.search(name) or name.strip() in {"", ".", ".."}:
             problems.append((name, f"{name!r} cannot name a file: leave out path separators and special characters"))
         if len(name.encode(errors="replace")) > _LONGEST_NAME:
-            problems.append((name, f"{name[:40]}... is too long to name a file: give at most {_LONGEST_NAME} letters"))
+            problems.append(
+                (name, f"{name[:40]}... is too long to name a file: give at most {_LONGEST_NAME} characters")
+            )
     return problems
 
 

@@ -15,7 +15,7 @@ from monai_s3im.formats.reading import stem_of
 from monai_s3im.modalities import known_modality, modality_of_name
 from monai_s3im.recognition import recognise
 
-from .rows import MOST_TOLD, TABLE_SUFFIXES, datalist_rows, section_named, table_rows, text_of
+from .rows import MAX_QUOTED, TABLE_SUFFIXES, datalist_rows, section_named, table_rows, text_of
 
 _LONGEST_PATH, _LONGEST_NAME = 1024, 255
 
@@ -67,7 +67,7 @@ def read_pairs(path: str | Path, section: str | None = None) -> list[Pair]:
         )
     text = text_of(path)
     if is_table and section is not None:
-        raise InputError(f"{path} has no section '{section}', as no CSV has: write a datalist.json")
+        raise InputError(f"{path} has no section '{section}', because it is a CSV file: write a datalist.json")
     rows = table_rows(text, path) if is_table else datalist_rows(text, path, section_named(section))
     if not rows:
         raise InputError(f"{path} lists no pair: give image_a and image_b of at least one")
@@ -111,7 +111,7 @@ def match_folders(
     files_a, files_b = images_by_stem(Path(folder_a)), images_by_stem(Path(folder_b))
     common = sorted(files_a.keys() & files_b.keys())
     if not common:
-        raise InputError(f"{folder_a} and {folder_b} have no two images of the same name: give partners the same name")
+        raise InputError(f"{folder_a} and {folder_b} share no file name: give the images of a pair the same name")
     pairs = [Pair(stem, files_a[stem], files_b[stem], modality_a, modality_b) for stem in common]
     unpaired = [file for files in (files_a, files_b) for stem, file in sorted(files.items()) if stem not in common]
     return pairs, unpaired
@@ -198,9 +198,11 @@ def _only_list_in(folder: Path) -> Path:
 def _pair(row: dict[str, Any], path: Path) -> Pair:
     for key in ("image_a", "image_b"):
         if not isinstance(row.get(key), str) or not row[key]:
-            raise InputError(f"{path} has a pair without {key} ({str(row)[:MOST_TOLD]}): give the file")
+            raise InputError(f"{path} has a pair without {key} ({str(row)[:MAX_QUOTED]}): give the file")
         if len(row[key]) > _LONGEST_PATH or max(map(len, Path(row[key]).parts), default=0) > _LONGEST_NAME:
-            raise InputError(f"{path} has a pair whose {key} of {len(row[key])} letters is not a path: give the file")
+            raise InputError(
+                f"{path} has a pair whose {key} of {len(row[key])} characters is not a path: give the file"
+            )
     return Pair(
         name=str(row.get("name") or stem_of(path.parent / row["image_a"])),
         image_a=path.parent / row["image_a"],

@@ -14,7 +14,7 @@ from monai_s3im.errors import InputError
 
 SECTIONS = ("training", "validation", "test")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
-MOST_TOLD = 200  # letters
+MAX_QUOTED = 200  # characters
 
 _OTHER_NAMES = {"train": "training", "val": "validation", "testing": "test"}  # of sections
 _NEEDED = ("image_a", "image_b")
@@ -79,11 +79,11 @@ def _check_header(header: list[str], path: Path) -> None:
     if unclear := [name for name in doubtful if get_close_matches(name, _COLUMNS, cutoff=0.85)]:
         meant = get_close_matches(unclear[0], _COLUMNS, n=1)[0]
         raise InputError(
-            f"{path} has unknown columns {', '.join(unclear)[:MOST_TOLD]}: rename {unclear[0][:MOST_TOLD]} to {meant}, "
-            "or to a clearly different name"
+            f"{path} has unknown columns {', '.join(unclear)[:MAX_QUOTED]}: rename {unclear[0][:MAX_QUOTED]} to "
+            f"{meant}, or to a clearly different name"
         )
     if further:
-        logger.info("%s: ignored columns: %s", path, ", ".join(further)[:MOST_TOLD])
+        logger.info("%s: ignored columns: %s", path, ", ".join(further)[:MAX_QUOTED])
 
 
 def _row(header: list[str], cells: list[str], path: Path) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _row(header: list[str], cells: list[str], path: Path) -> dict[str, Any]:
     if lost or {*_NEEDED} & {*header[len(cells) :]}:
         raise InputError(
             f"{path} has a row of {len(cells)} cells under {sum(map(bool, header))} columns "
-            f"({str(cells)[:MOST_TOLD]}): quote cells that contain a separator"
+            f"({str(cells)[:MAX_QUOTED]}): quote cells that contain a separator"
         )
     return {name: cell for name, cell in zip(named, cells, strict=False) if name in _COLUMNS}
 
@@ -111,7 +111,7 @@ def datalist_rows(text: str, path: Path, section: str | None) -> list[dict[str, 
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({str(error)[:MOST_TOLD]}): fix it") from error
+        raise InputError(f"{path} is not valid JSON ({str(error)[:MAX_QUOTED]}): fix it") from error
     sections: dict[str, list[Any]] = {}
     for name, items in content.items() if isinstance(content, dict) else []:
         if (known := section_named(name)) in SECTIONS and isinstance(items, list):
@@ -139,7 +139,7 @@ def _named_images(item: dict[str, Any], path: Path) -> dict[str, Any]:
         return item
     if len(images) != len(_NEEDED):
         raise InputError(
-            f"{path} has an item of {len(images)} images ({str(item)[:MOST_TOLD]}): name the two to fuse image_a and "
+            f"{path} has an item of {len(images)} images ({str(item)[:MAX_QUOTED]}): name the two to fuse image_a and "
             "image_b"
         )
     return {**item, **dict(zip(_NEEDED, images, strict=True))}

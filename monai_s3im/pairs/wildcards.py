@@ -62,7 +62,7 @@ def find(root: Path, pattern: str) -> list[Found]:
     except (ValueError, NotImplementedError, IndexError) as error:
         raise InputError(f"{pattern!r} is not a pattern ({error}): give one such as '**/*_T1w.nii.gz'") from error
     if not paths:
-        raise InputError(f"{pattern!r} finds nothing under {root}: check the pattern, in quotes, and the folder")
+        raise InputError(f"{pattern!r} matches nothing under {root}: check the pattern, in quotes, and the folder")
     matches, counts = _expression(pattern), Counter(path.parent for path in paths if _is_dicom_file(path))
     whole = {folder for folder, count in counts.items() if count > 1 and count == _dicom_files_in(folder)}
     found = {}
@@ -73,8 +73,8 @@ def find(root: Path, pattern: str) -> list[Found]:
             found[image] = _described(image, root, matches, path, is_slice)
     if not found:
         raise InputError(
-            f"{pattern!r} finds no image under {root}, only others such as {paths[0].name}: "
-            "let it end with the suffix of the images, or name the folders of DICOM series"
+            f"{pattern!r} matches no image under {root}, only others such as {paths[0].name}: "
+            "end it with the suffix of the images, or name the folders of DICOM series"
         )
     return list(found.values())
 

@@ -11,7 +11,7 @@ from monai_s3im.formats.writing import write_json
 
 VERDICTS = ("good", "doubtful", "bad")
 MOST_LETTERS = 2000
-"""Longest note, in letters."""
+"""Longest note, in characters."""
 
 _VERSION = 1
 
@@ -54,7 +54,7 @@ def _parsed(entry: Any, name: str) -> Rating:
         raise ValueError(f"the rating of {name} is not one of {', '.join(VERDICTS)}")
     values = {key: entry[key] for key in ("rating", "note", "fused_sha256", "rated_at") if entry.get(key)}
     if not all(isinstance(value, str) and len(value) <= MOST_LETTERS for value in values.values()):
-        raise ValueError(f"the rating of {name} is not text of at most {MOST_LETTERS} letters")
+        raise ValueError(f"the rating of {name} is not text of at most {MOST_LETTERS} characters")
     return Rating(**values)
 
 

@@ -129,7 +129,9 @@ def map_colors(name: str) -> Tensor:
     if isfile(name):
         return _colors_of_file(Path(name))
     alike = ", ".join(get_close_matches(name, [*ARCS, *mpl.colormaps], n=3)) or "magenta-gold, inferno, viridis, jet"
-    raise InputError(f"no colour map {name!r}: use one of matplotlib, such as {alike}, or a text file of R G B rows")
+    raise InputError(
+        f"unknown colour map {name!r}: use one from matplotlib, such as {alike}, or a text file of R G B rows"
+    )
 
 
 def _colors_of_file(path: Path) -> Tensor:

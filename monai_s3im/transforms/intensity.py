@@ -146,7 +146,7 @@ class NormalizeModality(Transform):
             return MODALITIES["ct"], "values", [_warned(f"{sentence}: name its modality ({self._how_to_name})")]
         if said is not None:
             by = {"sidecar": said.text, "name": "its name", "folder": f"its folder {said.text}"}[said.by]
-            logger.info("%s is treated as %s by %s: name its modality if that is wrong", name, named.label, by)
+            logger.info("%s is treated as %s because of %s: name its modality if that is wrong", name, named.label, by)
         if contradicts:
             return named, origin, [_warned(f"{name} is named {named.label}, {like_a_ct}: check its modality")]
         return named, origin, []
@@ -156,7 +156,9 @@ class NormalizeModality(Transform):
             return MODALITIES["generic"], "nothing", []
         found = guess_modality(image)
         if found.name != "generic":
-            logger.info("%s is treated as %s by its values: name its modality if that is wrong", name, found.label)
+            logger.info(
+                "%s is treated as %s because of its values: name its modality if that is wrong", name, found.label
+            )
             return found, "values", []
         sentence = f"{name} has an unknown modality (not given by header, name or values) and gets no colour"
         return found, "nothing", [_warned(f"{sentence}: name its modality ({self._how_to_name})")]

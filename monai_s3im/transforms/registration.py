@@ -109,7 +109,7 @@ class RegisterSourcesd(MapTransform, InvertibleTransform):
                 raise InputError(
                     f"{_name(result, reference)} and {_name(result, others[0])} are not both volumes, and only volumes "
                     "can be registered: leave the registration out, or fuse the volumes that pictures are slices of; "
-                    "docs/faq.md shows how to bring pictures into register"
+                    "docs/faq.md shows how to register pictures"
                 )
             return result
         found: list[dict[str, Any]] = []

@@ -141,7 +141,9 @@ class SaveFusedd(MapTransform):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise OutputError(f"cannot make the folder {path.parent} ({error.strerror}): choose another") from error
+                raise OutputError(
+                    f"{path.parent} cannot be created ({error.strerror}): choose another folder"
+                ) from error
             doubts = _doubts_of(image, path)
             for doubt in doubts:
                 logger.warning("%s", doubt)

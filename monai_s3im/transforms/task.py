@@ -53,8 +53,7 @@ class ChooseTaskd(Transform):
                 )
             if task is None:
                 raise InputError(
-                    f"{labels} belong to no task together: name the right modalities, or choose the weights by a "
-                    f"task: {', '.join(TASKS)}"
+                    f"{labels} match no task: name the right modalities, or choose a task: {', '.join(TASKS)}"
                 )
             return {**result, "task": task}
         task = self.tasks[0]

@@ -275,7 +275,7 @@ def test_the_order_of_the_sources_does_not_matter_where_a_record_names_them(tmp_
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     nib.save(nib.Nifti1Image((arrays["ct"] + 1).astype(np.float32), grid), tmp_path / "other.nii.gz")
     evaluate(fused, tmp_path / "other.nii.gz", mr)
-    assert "other.nii.gz is not a source that the record of" in caplog.text
+    assert "other.nii.gz is not one of the sources in the record of" in caplog.text
     nameless = {key: replace(source, sha256=None) for key, source in sources.items()}
     FusionRecord(**record, sources=nameless, settings=FusionSettings()).write(fused)
     assert evaluate(fused, ct, mr).mean["VIF"] != pytest.approx(values["VIF"], rel=1e-2)

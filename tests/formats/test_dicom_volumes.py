@@ -46,7 +46,8 @@ def test_a_tomogram_without_the_step_of_its_slices_gets_a_warning(tmp_path, volu
     warnings = read.meta.get("warnings", [])
     assert len(warnings) == (between is None)
     assert all(
-        "does not say how far apart its slices are" in warning and ", 2 mm, is taken" in warning for warning in warnings
+        "does not say how far apart its slices are" in warning and ", 2 mm, is used instead" in warning
+        for warning in warnings
     )
 
 

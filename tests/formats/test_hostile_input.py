@@ -111,7 +111,7 @@ def test_json_that_no_parser_takes_is_refused(tmp_path, text):
 
 def test_path_that_is_longer_than_any_is_refused_in_few_words(tmp_path):
     (tmp_path / "pairs.csv").write_text(f"image_a,image_b\n{'a/' * 3000}x.png,b.png\n")
-    with pytest.raises(InputError, match="image_a of 6005 letters is not a path") as raised:
+    with pytest.raises(InputError, match="image_a of 6005 characters is not a path") as raised:
         read_pairs(tmp_path / "pairs.csv")
     assert len(str(raised.value)) < 500
 

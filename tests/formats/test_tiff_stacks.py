@@ -86,7 +86,7 @@ def test_a_stack_of_imagej_with_one_page_is_not_its_first_slice(tmp_path):
 
 
 def test_a_stack_on_its_side_is_refused(tmp_path):
-    with pytest.raises(InputError, match="stored turned"):
+    with pytest.raises(InputError, match="stored rotated"):
         read_image(stack(tmp_path / "a.tif", PAGES.astype(np.uint8), orientation=6))
 
 

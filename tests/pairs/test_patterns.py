@@ -119,8 +119,8 @@ def test_hidden_files_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("pattern_a", "pattern_b", "words"),
     [
-        ("**/*_T2w.nii.gz", "**/*_ct.nii.gz", "T2w.nii.gz' finds nothing under"),
-        ("**/*.nii.gz", "**/*_ct.nii.gz", "both patterns find .*p1_ct.nii.gz: make them differ"),
+        ("**/*_T2w.nii.gz", "**/*_ct.nii.gz", "T2w.nii.gz' matches nothing under"),
+        ("**/*.nii.gz", "**/*_ct.nii.gz", "both patterns match .*p1_ct.nii.gz: make them differ"),
         ("/abs/*.nii", "**/*_ct.nii.gz", "'/abs/\\*.nii' is not a pattern"),
         ("", "**/*_ct.nii.gz", "'' is not a pattern"),
         ("**/p1_T1w.nii.gz", "**/p2_ct.nii.gz", "nothing to pair under"),
@@ -245,7 +245,7 @@ def test_what_is_not_an_image_is_left_alone(tmp_path):
     pairs, ambiguous, unpaired = match(a_tree(tmp_path, *names), "**/*_T1w*", "**/*_pet*")
     assert list(pairs.values()) == [("sub-1/T1w/sub-1_T1w.nii.gz", "sub-1/pet/sub-1_pet.nii.gz")]
     assert (ambiguous, unpaired) == ({}, [])
-    with pytest.raises(InputError, match=r"finds no image under .*, only others such as sub-1_T1w\.json"):
+    with pytest.raises(InputError, match=r"matches no image under .*, only others such as sub-1_T1w\.json"):
         match_patterns(tmp_path, "**/*_T1w.json", "**/*_pet.nii.gz")
 
 

@@ -82,7 +82,7 @@ def test_another_source_than_that_of_the_record_is_not_shown(fused_pair):
     write_volume(pair.image_b, 6, *SMALLER)
     images = read_case_images(fused, record, pair)
     assert images.sources == ()
-    assert images.why_no_sources == "Its sources cannot be shown: b.nii.gz has changed since: fuse it again"
+    assert images.why_no_sources == "Its sources cannot be shown: b.nii.gz has changed since the fusion: fuse it again"
 
 
 def test_a_source_that_is_gone_is_reported(fused_pair, tmp_path):
@@ -95,7 +95,7 @@ def test_a_source_that_is_gone_is_reported(fused_pair, tmp_path):
 def test_another_fused_image_than_that_of_the_record_is_refused(fused_pair):
     pair, fused, record = fused_pair()
     shutil.copy(pair.image_a, fused)
-    with pytest.raises(InputError, match="not as it was written: fuse it again"):
+    with pytest.raises(InputError, match="has changed since it was written: fuse it again"):
         read_case_images(fused, record, pair)
 
 
@@ -103,7 +103,7 @@ def test_a_colour_map_of_a_file_is_taken_where_it_is_given(fused_pair, tmp_path)
     table = tmp_path / "blue.txt"
     table.write_text("\n".join(f"0 0 {level}" for level in range(256)))
     pair, fused, record = fused_pair(color_map=str(table))
-    assert "blue.txt, the file of its colour map, is not here" in read_case_images(fused, record, pair).why_no_sources
+    assert "blue.txt, the file of its colour map, is missing" in read_case_images(fused, record, pair).why_no_sources
     uptake = read_case_images(fused, record, pair, str(table)).sources[1].numpy()
     assert uptake[2].max() > uptake[0].max()
 

@@ -121,7 +121,7 @@ def test_unusable_files_are_refused_by_name(tmp_path, name, content, words):
     ("name", "words"), [("virids", "such as viridis"), ("missing.lut", "such as magenta-gold, inferno")]
 )
 def test_an_unknown_map_is_refused_with_names_like_it(name, words):
-    with pytest.raises(InputError, match=f"no colour map '{name}': use one of matplotlib, {words}"):
+    with pytest.raises(InputError, match=f"unknown colour map '{name}': use one from matplotlib, {words}"):
         ColorMapd("image", name)
 
 

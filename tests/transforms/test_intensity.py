@@ -102,7 +102,7 @@ def test_a_guess_is_reported(caplog):
         "modality (--modality-b or modality_b)"
     )
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("INFO", "a volume is treated as CT by its values: name its modality if that is wrong"),
+        ("INFO", "a volume is treated as CT because of its values: name its modality if that is wrong"),
         ("WARNING", warning),
     ]
     assert (unknown.meta["modality"], unknown.meta["modality_from"]) == ("generic", "nothing")
@@ -122,7 +122,9 @@ def test_a_name_is_believed_after_dicom_and_the_line_says_what_says_it(meta, mod
     with caplog.at_level(logging.INFO, "monai_s3im"):
         found = NormalizeModality()(MetaTensor(torch.rand(1, 4, 4, 4), meta=meta)).meta
     assert (found["modality"], found["modality_from"], found["modality_guessed"]) == (modality, origin, False)
-    said = {"name": "pet.nii.gz is treated as PET by its name", "dicom": ""}.get(origin, "by its folder")
+    said = {"name": "pet.nii.gz is treated as PET because of its name", "dicom": ""}.get(
+        origin, "because of its folder"
+    )
     assert said in caplog.text
     assert found["warnings"] == []
 

@@ -44,7 +44,7 @@ def choose_token(host: str, given: str | None) -> str | None:
     """
     if given:
         if len(given) < MIN_TOKEN_LENGTH:
-            raise AccessError(f"{TOKEN_VARIABLE} must have {MIN_TOKEN_LENGTH} characters or more: take a longer one")
+            raise AccessError(f"{TOKEN_VARIABLE} must have {MIN_TOKEN_LENGTH} characters or more: use a longer one")
         return given
     return None if is_loopback(host) else secrets.token_urlsafe(32)
 

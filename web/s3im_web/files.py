@@ -167,7 +167,9 @@ def _unpack(packed: zipfile.ZipFile, target: Path, name: str, max_bytes: int) ->
     for entry in entries:
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         if ".." in parts or entry.filename.startswith("/") or stat.S_ISLNK(entry.external_attr >> 16):
-            raise FileError(f"{name} contains a link or a path that leads out of its folder: create it again without")
+            raise FileError(
+                f"{name} contains a link or a path that leads out of its folder: create it again without it"
+            )
         path = target / inner_path(entry.filename)
         path.parent.mkdir(parents=True, exist_ok=True)
         with packed.open(entry) as source, path.open("wb") as copy:

@@ -186,7 +186,7 @@ def _chosen(path: Path) -> _Chosen:
     if volume.planes[0].is_step_guessed:
         remarks.append(
             f"{path} does not say how far apart its slices are (no SpacingBetweenSlices): their thickness, "
-            f"{volume.planes[0].thickness:g} mm, is taken, from the feet to the head for axial slices"
+            f"{volume.planes[0].thickness:g} mm, is used instead, from the feet to the head for axial slices"
         )
     if beside:
         remarks.append(_left_out(path, volume, beside, stack))

@@ -213,7 +213,7 @@ def _image_plane(affine: NDArray[np.float64]) -> Dataset:
 
 
 def _decimals(values: NDArray[np.float64]) -> list[str]:
-    """Text of at most 16 letters; a cosine of 1e-200, which GDCM reads as NaN, becomes 0."""
+    """Text of at most 16 characters; a cosine of 1e-200, which GDCM reads as NaN, becomes 0."""
     return [format_number_as_ds(value) for value in (values.round(12) + 0.0).tolist()]
 
 
