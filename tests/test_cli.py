@@ -50,7 +50,7 @@ def test_train_writes_weights_that_fuse_takes(data_set, tmp_path):
         assert fused.size == (72, 72)
 
 
-def test_train_by_the_second_recipe_begins_with_the_weights_of_the_first(data_set, tmp_path):
+def test_the_second_recipe_starts_from_the_weights_of_the_first(data_set, tmp_path):
     train(data_set, tmp_path, "--config", "train_salient", "--epochs", 1, "--learning_rate", 0)
     trained = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     first = torch.load(bundle_root() / "models" / "model_paper.pt", weights_only=True)
@@ -149,14 +149,14 @@ def test_train_takes_parameters_that_the_config_does_not_name(data_set, tmp_path
     train(data_set, tmp_path, "--epochs", 1, "--learning_rate", ".001", *more)
 
 
-def test_train_takes_a_number_for_the_name_of_a_folder(data_set, tmp_path, monkeypatch):
+def test_train_accepts_a_number_as_the_name_of_a_folder(data_set, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data_set.rename("2024")
     train("2024", tmp_path, "--epochs", 1, "--output_dir", "11")
     assert (tmp_path / "11" / "model.pt").is_file()
 
 
-def test_train_that_is_interrupted_says_so_and_can_be_resumed(data_set, tmp_path, monkeypatch):
+def test_interrupted_training_is_reported_and_can_be_resumed(data_set, tmp_path, monkeypatch):
     step = SupervisedTrainer._iteration
 
     def step_then_ctrl_c(self, engine, batch):
@@ -184,7 +184,7 @@ def test_evaluate_prints_a_table_and_writes_json_and_csv(data_set, tmp_path):
     assert len((tmp_path / "v.csv").read_text(encoding="utf-8").splitlines()) >= 5
 
 
-def test_evaluate_asks_for_two_sources(data_set):
+def test_evaluate_requires_two_sources(data_set):
     assert "two sources" in s3im("evaluate", data_set / "image_a", "--source", data_set / "image_a", code=2).stderr
 
 
@@ -204,7 +204,7 @@ def test_data_check_reports_every_problem_at_once(data_set):
 
 
 @pytest.mark.parametrize("command", ["list", "check"])
-def test_data_names_a_folder_that_holds_nothing(command, tmp_path):
+def test_data_names_an_empty_folder(command, tmp_path):
     assert str(tmp_path) in s3im("data", command, tmp_path, code=2).stderr
 
 

@@ -74,7 +74,7 @@ def test_each_fused_volume_is_on_the_grid_of_t1_and_measured(shown):
     )
 
 
-def test_what_is_to_be_tried_next_works(shown, tmp_path, monkeypatch):
+def test_the_suggested_next_commands_work(shown, tmp_path, monkeypatch):
     _, result = shown
     (command,) = (line for line in result.stdout.splitlines() if " --modality-a mr " in line)
     words = shlex.split(command)
@@ -83,7 +83,7 @@ def test_what_is_to_be_tried_next_works(shown, tmp_path, monkeypatch):
     assert (tmp_path / "fused.nii.gz").is_file()
 
 
-def test_a_second_run_changes_nothing_says_so_and_names_the_same_files(shown):
+def test_a_second_run_reports_that_nothing_changed_and_names_the_same_files(shown):
     folder, first = shown
     before = changed_at(folder)
     again = s3im("demo", folder)
@@ -113,7 +113,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("is_opened", [True, False])
-def test_open_shows_the_report_in_a_browser_or_says_that_there_is_none(shown, monkeypatch, is_opened):
+def test_open_shows_the_report_in_a_browser_or_reports_that_there_is_none(shown, monkeypatch, is_opened):
     folder, _ = shown
     asked = []
     monkeypatch.setattr("webbrowser.open", lambda address: asked.append(address) or is_opened)

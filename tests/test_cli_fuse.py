@@ -98,7 +98,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_reported_in_one_sentence_and_leaves_nothing(images, monkeypatch, arguments, words):
+def test_a_mistake_is_reported_in_one_sentence_and_leaves_no_file(images, monkeypatch, arguments, words):
     monkeypatch.chdir(images)
     before = files_in(images)
     device = [] if "--device" in arguments or not arguments else ["--device", "cpu"]
@@ -178,7 +178,7 @@ def test_modalities_may_be_written_as_people_write_them(images):
     "order", ["{pair} {options} {output}", "{options} {pair} {output}", "{pair} {output} {options}"]
 )
 @pytest.mark.parametrize("output", ["out.png", "-o out.png"])
-def test_options_and_the_output_may_stand_anywhere(images, monkeypatch, order, output):
+def test_options_and_the_output_may_be_anywhere(images, monkeypatch, order, output):
     monkeypatch.chdir(images)
     options = "--modality-a T1 --modality-b PET --device CPU --task AUTO --precision Float32"
     result = run(*order.format(pair="a.png b.png", options=options, output=output).split())
@@ -187,7 +187,7 @@ def test_options_and_the_output_may_stand_anywhere(images, monkeypatch, order, o
     assert [sources[key]["modality"] for key in ("image_a", "image_b")] == ["mr", "pet"]
 
 
-def test_a_folder_of_one_image_stands_for_it_beside_a_file(images, tmp_path):
+def test_a_folder_with_one_image_can_be_paired_with_a_file(images, tmp_path):
     lone = write_picture(tmp_path / "lone" / "ct.png", 9)
     options = ["--modality-a", "mr", "--modality-b", "ct", "--device", "cpu"]
     result = run(images / "a.png", lone.parent, tmp_path / "by_folder.png", *options)
@@ -236,14 +236,14 @@ def test_a_list_of_bad_cases_only_exits_with_2(images, tmp_path, row):
     assert files_in(tmp_path / "out") == ["summary.csv"]
 
 
-def test_cases_of_one_name_are_refused_and_the_rest_is_done(images, tmp_path):
+def test_cases_with_the_same_name_are_refused_and_the_rest_is_done(images, tmp_path):
     rows = ["same,a.png,b.png", "Same,b.png,a.png", "other,a.png,b.png"]
     result = run("--pairs", a_list(images, *rows), "-o", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 1
     assert files_in(tmp_path / "out") == ["other.json", "other.png", "summary.csv"]
 
 
-def test_modalities_of_the_command_fill_what_the_list_leaves_open(images, tmp_path):
+def test_modalities_of_the_command_apply_where_the_list_names_none(images, tmp_path):
     pairs = a_list(images, "one,a.png,b.png,", "two,a.png,b.png,spect", header="name,image_a,image_b,modality_b")
     assert run("--pairs", pairs, "-o", tmp_path, "--modality-b", "pet", "--device", "cpu").exit_code == 0
     records = [json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in ("one", "two")]
@@ -296,7 +296,7 @@ def test_one_image_twice_is_warned_about_by_name(images, tmp_path, caplog):
     assert "warning" not in run(a, b, "-o", tmp_path / "two.png").stderr
 
 
-def test_what_will_be_replaced_is_said_before_the_work(images, tmp_path):
+def test_what_will_be_replaced_is_reported_before_the_work(images, tmp_path):
     a, b, output = images / "a.png", images / "b.png", tmp_path / "fused.png"
     note = f"note: {output} already exists and will be replaced\n"
     assert note not in run(a, b, "-o", output).stderr
@@ -309,7 +309,7 @@ def test_what_will_be_replaced_is_said_before_the_work(images, tmp_path):
     assert "already" not in run("--pairs", path, "-o", out, "--resume").stderr
 
 
-def test_an_image_of_the_user_is_not_replaced_unless_that_is_asked_for(images, tmp_path):
+def test_an_image_of_the_user_is_replaced_only_on_request(images, tmp_path):
     """As after naming three images: the third is the output."""
     pet = write_picture(tmp_path / "pet.png", 9)
     before = pet.read_bytes()
@@ -327,7 +327,7 @@ def test_an_image_of_the_user_is_not_replaced_unless_that_is_asked_for(images, t
     assert pet.read_bytes() == fused
 
 
-def test_an_image_that_another_batch_is_still_giving_its_record_is_not_taken_for_one_of_the_user(images, tmp_path):
+def test_an_image_whose_record_another_batch_is_writing_is_not_one_of_the_user(images, tmp_path):
     fused = tmp_path / "out.png"
     assert run(images / "a.png", images / "b.png", fused, "--device", "cpu").exit_code == 0
     record = fused.with_suffix(".json").rename(tmp_path / "kept")
@@ -341,7 +341,7 @@ def test_an_image_that_another_batch_is_still_giving_its_record_is_not_taken_for
         check_output(fused, 2, [])
 
 
-def test_images_of_the_user_are_not_replaced_by_a_batch_but_what_a_power_cut_left_is(images, tmp_path):
+def test_a_batch_replaces_what_a_power_cut_left_but_no_image_of_the_user(images, tmp_path):
     path = a_list(images, "one,a.png,b.png", "two,b.png,a.png")
     other = write_picture(tmp_path / "out" / "one.png", 9)
     before = other.read_bytes()
@@ -451,7 +451,7 @@ def test_a_path_that_is_too_long_is_reported_in_one_sentence(images, tmp_path):
         assert result.stderr.count("error: ") == 1
 
 
-def test_a_locked_folder_fails_its_pair_and_no_other(images, tmp_path, monkeypatch):
+def test_a_locked_folder_fails_only_its_pair(images, tmp_path, monkeypatch):
     stat, locked = os.stat, tmp_path / "locked"
 
     def stat_of_no_owner(path, **options):

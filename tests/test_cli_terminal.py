@@ -71,7 +71,7 @@ def pictures(tmp_path):
     return [write_picture(tmp_path / "a.png", 0), write_picture(tmp_path / "b.png", 5), tmp_path / "out.png", *given]
 
 
-def test_a_person_sees_what_happens_before_torch_is_imported_and_a_sentence_at_the_end(pictures):
+def test_a_terminal_shows_progress_before_torch_is_imported_and_a_sentence_at_the_end(pictures):
     seen, code = on_a_terminal("fuse", *pictures)
     assert code == 0, seen
     assert 0 <= seen.index("Loading PyTorch and MONAI") < seen.index("<torch>")
@@ -81,7 +81,7 @@ def test_a_person_sees_what_happens_before_torch_is_imported_and_a_sentence_at_t
     assert re.fullmatch(pattern, last), last
 
 
-def test_a_pipe_gets_the_path_alone_while_a_person_watches(pictures, tmp_path):
+def test_a_pipe_gets_only_the_path_while_the_terminal_shows_progress(pictures, tmp_path):
     with (tmp_path / "piped").open("wb") as piped:
         seen, code = on_a_terminal("fuse", *pictures, stdout=piped)
     assert code == 0, seen

@@ -60,7 +60,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_series_holds_the_voxels_of_the_nifti_output_where_they_lay(sources, tmp_path):
+def test_the_series_has_the_voxels_of_the_nifti_output_at_their_positions(sources, tmp_path):
     for image_b, scale in (("ct", 65535), ("pt", 255)):
         assert run(sources / "mr", sources / image_b, "-o", tmp_path / "out", "--dicom").exit_code == 0
         assert run(sources / "mr", sources / image_b, "-o", tmp_path / "out.nii.gz").exit_code == 0

@@ -79,7 +79,7 @@ def test_elsewhere_the_build_is_that_of_the_configured_index(machine, system, ha
     assert pip.asked == [("configured", PINNED)]
 
 
-def test_a_named_index_is_the_only_one_that_is_asked(machine, monkeypatch):
+def test_only_the_named_index_is_queried(machine, monkeypatch):
     machine("linux")
     monkeypatch.setenv("TORCH_INDEX", "https://packages.example/simple")
     with pytest.raises(SystemExit, match=r"from https://packages\.example/simple: name an index"):
@@ -125,7 +125,7 @@ def environment(tmp_path):
     return made
 
 
-def test_what_is_installed_is_not_installed_again_until_what_describes_it_changes(environment, monkeypatch):
+def test_packages_are_not_installed_again_until_the_requirements_change(environment, monkeypatch):
     assert not environment.is_ready_for("use")
     environment.note("test")
     assert environment.is_ready_for("test")
@@ -155,12 +155,12 @@ def test_an_old_python_is_refused_by_name(monkeypatch):
 
 
 @pytest.mark.parametrize("configured", ["global.index-url='https://packages.example'", ":env:.index-url='https://p'"])
-def test_uv_is_not_asked_where_pip_has_an_index_of_its_own(environment, monkeypatch, configured):
+def test_uv_is_not_used_if_pip_has_its_own_index(environment, monkeypatch, configured):
     monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(stdout=configured, returncode=0))
     assert environment.has_uv() is False
 
 
-def test_uv_is_asked_where_pip_has_more_places_to_look(environment, monkeypatch):
+def test_uv_is_used_if_pip_has_more_indexes(environment, monkeypatch):
     more = "global.extra-index-url='file:///packages'\nglobal.find-links='/wheels'\n"
     monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(stdout=more, returncode=0))
     assert environment.has_uv() is True

@@ -99,7 +99,7 @@ def test_the_result_does_not_depend_on_how_the_volumes_are_stored(fuser, volumes
     np.testing.assert_allclose(back.get_fdata(), expected[0].numpy(), rtol=0, atol=1e-6)
 
 
-def test_both_images_have_a_say(fuser, volumes, tmp_path):
+def test_both_images_matter(fuser, volumes, tmp_path):
     other = write_volume(tmp_path / "other.nii.gz", 9)
     fused = fuser(*volumes)
     assert not torch.equal(fused, fuser(volumes[0], other))
@@ -120,7 +120,7 @@ def test_tensors_of_an_integer_type_count_up_to_its_largest_value(fuser, picture
     assert torch.equal(fuser(*integers), fuser(*pictures))
 
 
-def test_the_given_tensors_are_left_alone(fuser, pictures):
+def test_the_given_tensors_are_not_changed(fuser, pictures):
     tensors = [MetaTensor(read_image(path).as_tensor() / 255) for path in pictures]
     before = [tensor.clone() for tensor in tensors]
     fuser(*tensors)
@@ -243,7 +243,7 @@ def test_an_estimated_movement_goes_with_the_image_that_it_was_made_for(fuser, v
     assert not movement.exists()
 
 
-def test_a_user_s_own_movement_beside_the_output_is_left_alone(fuser, volumes, tmp_path, monkeypatch):
+def test_a_user_s_own_movement_next_to_the_output_is_kept(fuser, volumes, tmp_path, monkeypatch):
     (tmp_path / "out.tfm").write_text("mine")
     fuser(*volumes, tmp_path / "out.nii.gz")
     assert (tmp_path / "out.tfm").read_text(encoding="utf-8") == "mine"

@@ -171,7 +171,7 @@ def test_no_map_tints_what_has_no_uptake(tmp_path, color_map):
     assert tint[uptake > 0].mean() > 0.05
 
 
-def test_a_lut_file_is_recorded_by_its_name_alone(volumes, tmp_path):
+def test_only_the_name_of_a_lut_file_is_recorded(volumes, tmp_path):
     (tmp_path / "blue.lut").write_text("0 0 255\n" * 256)
     lut = str(tmp_path / "blue.lut")
     fused = fuse(*volumes, tmp_path / "out.nii.gz", modality_a="mr", modality_b="pet", color_map=lut, device="cpu")

@@ -19,7 +19,7 @@ def test_imports_run_one_way():
     assert "Imports run one way KEPT" in result.stdout
 
 
-def test_what_is_there_is_asked_with_the_functions_of_formats_paths(tmp_path):
+def test_existence_is_tested_with_the_functions_of_formats_paths(tmp_path):
     assert [asked(tmp_path / (300 * "x")) for asked in (exists, isfile, isdir)] == [False, False, False]
     wrong = [
         f"{path.name}:{node.lineno} {node.attr}: import it from monai_s3im.formats.paths"

@@ -64,7 +64,7 @@ def test_a_folder_is_recognised_by_any_of_the_names(folder, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["patients", "unknown", ""])
-def test_another_folder_says_nothing(folder, tmp_path):
+def test_another_folder_gives_no_message(folder, tmp_path):
     assert recognise(tmp_path / folder / "28005.png") is None
 
 
@@ -84,7 +84,7 @@ def test_another_folder_says_nothing(folder, tmp_path):
         ("", None),
     ],
 )
-def test_a_name_of_a_file_says_its_modality_if_one_alone_is_in_it(text, name):
+def test_a_file_name_gives_the_modality_if_it_contains_only_one(text, name):
     found = modality_of_name(text)
     assert (found.name if found else None) == name
 
@@ -139,7 +139,7 @@ def outside_a_circle(volume):
     return torch.as_tensor(np.hypot(rows, columns) > 15)[None, :, :, None].expand(volume.shape)
 
 
-def test_an_mr_with_undershoot_or_a_phase_image_is_not_taken_for_a_ct():
+def test_an_mr_with_undershoot_or_a_phase_image_is_not_recognised_as_ct():
     mr = a_head(100, 20_000, 5_000)
     mr[0, 2, 2, 2:5] = -600.0
     assert guess_modality(mr) is MODALITIES["generic"]
@@ -150,7 +150,7 @@ def test_an_mr_with_undershoot_or_a_phase_image_is_not_taken_for_a_ct():
     assert guess_modality(a_head(-1000, 40, 900)) is MODALITIES["ct"]
 
 
-def test_a_ct_with_metal_is_a_ct_and_one_that_is_bright_throughout_is_none():
+def test_a_ct_with_metal_is_a_ct_and_a_volume_that_is_bright_throughout_is_not():
     ct = a_head(-1000, 40, 900)
     ct[0, 14:18, 14:18, 14:18] = 32767.0
     assert guess_modality(ct) is MODALITIES["ct"]
@@ -176,7 +176,7 @@ def test_padding_stays_out_of_the_range(name, padding):
 
 
 @pytest.mark.parametrize("padding", [None, -2000.0, 63536.0])
-def test_padding_says_nothing_about_hu(padding):
+def test_padding_is_no_evidence_of_hu(padding):
     for air, tissue, bone, expected in ((24, 1064, 1924, False), (-1000, 40, 900, True)):
         volume = a_head(air, tissue, bone)
         if padding is not None:
@@ -297,7 +297,7 @@ def test_the_upper_end_of_an_mr_is_that_of_the_head_alone_with_bias_and_noise_to
 @pytest.mark.parametrize(
     "file", ["stroke_t1_t2_flair/T1.nii.gz", "stroke_t1_t2_flair/T2.nii.gz", "stroke_t1_t2_flair/FLAIR.nii.gz"]
 )
-def test_the_upper_end_of_a_real_mr_is_that_of_the_brain_alone(shared_data, file):
+def test_the_upper_end_of_a_real_mr_is_that_of_only_the_brain(shared_data, file):
     """These volumes are brain-extracted: what is not 0 is brain."""
     volume = read_image(shared_data / "data" / "volumes" / file)
     expected = np.percentile(volume.numpy()[volume.numpy() > 0], 99.5)

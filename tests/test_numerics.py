@@ -88,7 +88,7 @@ def test_the_gpu_fuses_the_same(sources, expected, tf32):
 
 @pytest.mark.gpu
 @needs_gpu
-def test_the_gpu_fuses_the_same_bytes_again_where_it_is_asked_to(sources, expected):
+def test_the_gpu_reproduces_the_same_bytes_on_request(sources, expected):
     network = load_weights(S3IMFusion(), bundle_root() / "models" / "model.pt").cuda()
     first, second = (fused(sources.cuda(), network, slices, deterministic=True) for slices in (1, 4))
     assert torch.equal(first, second)
@@ -142,7 +142,7 @@ def test_function_and_command_know_the_setting(pair, tmp_path):
 
 
 @pytest.mark.parametrize("config", [None, ["train", "train_salient"]])
-def test_training_takes_deterministic_algorithms_where_it_is_asked_to(config, tmp_path):
+def test_training_uses_deterministic_algorithms_on_request(config, tmp_path):
     files = [str(bundle_root() / "configs" / f"{name}.json") for name in config] if config else None
     folder = tmp_path / "data"
     folder.mkdir()

@@ -32,7 +32,7 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
-def test_the_wheel_holds_the_whole_bundle_and_the_licence(site):
+def test_the_wheel_contains_the_whole_bundle_and_the_licence(site):
     files = {str(path.relative_to(ROOT / "bundle")) for path in (ROOT / "bundle").rglob("*.*")}
     packed = {str(path.relative_to(site / "monai_s3im" / "bundle")) for path in site.rglob("bundle/**/*.*")}
     assert {"configs/train.json", "configs/inference.json", "models/model.pt", "docs/README.md"} <= packed
@@ -43,7 +43,7 @@ def test_the_wheel_holds_the_whole_bundle_and_the_licence(site):
     assert not list(site.rglob("tests"))
 
 
-def test_the_source_archive_holds_what_make_needs(tmp_path):
+def test_the_source_archive_contains_what_make_needs(tmp_path):
     (archive,) = SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with tarfile.open(archive) as source:
         files = {name.partition("/")[2] for name in source.getnames()}

@@ -119,7 +119,7 @@ def test_batch_that_is_killed_and_resumed_is_that_of_an_undisturbed_one(pictures
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_volume_that_is_fused_when_the_power_goes_is_old_or_new_and_never_half(tmp_path, kills):
+def test_a_volume_fused_during_a_power_cut_is_old_or_new_and_never_half(tmp_path, kills):
     a, b = (write_volume(tmp_path / f"{name}.nii.gz", seed) for seed, name in enumerate("ab"))
     out = tmp_path / "out"
     work = [command, "fuse", a, b, "-o", out / "fused.nii.gz", "--device", "cpu"]
@@ -137,7 +137,7 @@ def test_volume_that_is_fused_when_the_power_goes_is_old_or_new_and_never_half(t
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_report_that_is_killed_is_the_old_one_or_none(pictures, tmp_path, kills):
+def test_a_killed_report_is_the_old_one_or_none(pictures, tmp_path, kills):
     finish(*batch(pictures, tmp_path))
     page, random = tmp_path / "report.html", np.random.default_rng(kills)
     work = [command, "report", tmp_path, "--pairs", pictures / "pairs.csv"]
@@ -150,7 +150,7 @@ def test_report_that_is_killed_is_the_old_one_or_none(pictures, tmp_path, kills)
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_download_that_is_killed_leaves_the_whole_file_or_none(tmp_path, kills):
+def test_a_killed_download_leaves_the_complete_file_or_none(tmp_path, kills):
     content, random = random_content(4_000_000), np.random.default_rng(kills)
     with closing(SlowServer(content)) as server:
         seconds = finish(fetch, server.url, tmp_path / "once.bin")
@@ -168,7 +168,7 @@ def test_two_batches_at_once_in_one_folder_end_with_the_files_of_one(pictures, t
     assert outputs(tmp_path / "out") == outputs(tmp_path / "alone")
 
 
-def test_training_on_a_full_disk_says_so_and_leaves_nothing_half_written(pictures, tmp_path):
+def test_training_reports_a_full_disk_and_leaves_nothing_half_written(pictures, tmp_path):
     finish(*train(pictures, tmp_path, 1))
     checkpoint = latest_checkpoint(tmp_path / "checkpoints")
     before = {path: sha256_of(path) for path in (checkpoint, tmp_path / "model.pt")}
@@ -230,7 +230,7 @@ def test_a_read_only_folder_is_reported_and_stays_unchanged(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".nii", ".nrrd", ".mha"])
-def test_fusing_on_a_full_disk_says_so_and_leaves_nothing(tmp_path, suffix):
+def test_a_full_disk_is_reported_by_a_fusion_that_leaves_nothing(tmp_path, suffix):
     write = write_picture if suffix == ".png" else write_volume
     file = write(tmp_path / ("a.png" if suffix == ".png" else "a.nii.gz"))
     out = tmp_path / "out" / f"fused{suffix}"

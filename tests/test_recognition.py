@@ -91,7 +91,7 @@ def test_a_sidecar_says_the_modality(content, modality, tmp_path):
     assert (found.modality.name if found else None) == modality
 
 
-def test_a_sidecar_goes_before_words_and_a_bids_suffix_before_a_sidecar(tmp_path):
+def test_a_sidecar_wins_over_words_and_a_bids_suffix_over_a_sidecar(tmp_path):
     for stem in ("pet_1", "sub-1_T1w"):
         (tmp_path / f"{stem}.json").write_text('{"Modality": "CT"}')
     assert recognise(tmp_path / "pet_1.nii.gz").modality.name == "ct"

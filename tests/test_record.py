@@ -51,7 +51,7 @@ def test_real_records_are_valid_and_have_no_key_that_the_schema_lacks(fused):
             jsonschema.validate({**content, "plane": "oblique"}, closed)
 
 
-def test_a_record_is_read_as_it_was_written(fused, tmp_path):
+def test_a_record_is_read_back_unchanged(fused, tmp_path):
     for output in fused:
         record = FusionRecord.read(output)
         record.write(tmp_path / output.name)
@@ -123,7 +123,7 @@ def test_a_record_without_a_colour_model_is_of_the_colours_of_its_time(fused, tm
 BAR = {"colors": [[level, 0, 255] for level in range(256)], "range": [0.0, 6.2], "unit": "SUV"}
 
 
-def test_a_colour_bar_comes_back_as_it_was_written_a_colour_in_a_line(fused, tmp_path):
+def test_a_colour_bar_is_written_one_colour_per_line_and_read_back(fused, tmp_path):
     record = FusionRecord.read(next(iter(fused)))
     replace(record, color_bar=ColorBar(**BAR), warnings=["as [ 1, 2, 3 ]"]).write(tmp_path / "one.png")
     text = (tmp_path / "one.json").read_text(encoding="utf-8")

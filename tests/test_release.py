@@ -149,7 +149,7 @@ def dependency(name="x", vulnerabilities=None):
 
 
 @pytest.mark.parametrize("report", [None, {"dependencies": []}, {"dependencies": [dependency(), dependency()]}])
-def test_a_service_that_does_not_answer_is_said_and_is_not_a_failure(report):
+def test_a_service_that_does_not_answer_is_reported_but_not_a_failure(report):
     text, is_well = AUDIT["verdict"](report, set())
     assert text.startswith("AUDIT NOT DONE")
     assert is_well

@@ -61,7 +61,7 @@ def test_the_package_is_not_there_without_the_bundle(hidden, tmp_path):
     assert b"No module named 'monai_s3im" in result.stderr
 
 
-def test_it_holds_what_the_zoo_asks_for(bundle):
+def test_it_contains_what_the_zoo_requires(bundle):
     for name in ("LICENSE", "docs/README.md", "models/model.pt", "models/manifest.json"):
         assert (bundle / name).is_file()
     for name in ("train.json", "inference.json", "metadata.json", "logging.conf"):

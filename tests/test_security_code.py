@@ -149,7 +149,7 @@ def foreign_config(expression, tmp_path):
     return file
 
 
-def test_a_config_of_someone_else_asks_to_be_trusted(foreign_config, marker, monkeypatch):
+def test_a_foreign_config_requires_trust(foreign_config, marker, monkeypatch):
     monkeypatch.chdir(foreign_config.parent)
     for name in (str(foreign_config), "theirs.json", str(foreign_config.with_suffix("")), "../configs/theirs"):
         result = CliRunner().invoke(app, ["train", "--config", name])

@@ -113,7 +113,7 @@ def test_the_search_finds_marks_in_each_encoding():
 
 
 @pytest.mark.parametrize("output", ["fused.nii.gz", "fused.nrrd", "fused.mha"])
-def test_no_mark_is_in_a_fused_file_its_record_or_what_is_said(s3im, marked, tmp_path, output):
+def test_no_mark_is_in_a_fused_file_its_record_or_the_messages(s3im, marked, tmp_path, output):
     code, said = s3im("fuse", marked / "mr", marked / "ct", "-o", tmp_path / output, "--register", "rigid")
     assert code == 0, said
     assert {file.name for file in tmp_path.iterdir()} >= {output, "fused.json"}
@@ -129,7 +129,7 @@ def test_no_mark_is_in_a_batch_its_summary_and_its_report(s3im, marked, tmp_path
     assert_no_mark(said, tmp_path)
 
 
-def test_a_dicom_output_has_the_marks_of_patient_study_and_frame_of_reference_alone(s3im, marked, tmp_path):
+def test_a_dicom_output_has_only_the_marks_of_patient_study_and_frame_of_reference(s3im, marked, tmp_path):
     code, said = s3im("fuse", marked / "mr", marked / "ct", "-o", tmp_path / "out", "--dicom")
     assert code == 0, said
     for file in (tmp_path / "out").iterdir():
@@ -146,7 +146,7 @@ def test_a_dicom_output_has_the_marks_of_patient_study_and_frame_of_reference_al
 
 
 @pytest.mark.parametrize("keyword", ["ImagePositionPatient", "PixelSpacing", "Rows", "RescaleSlope", "Modality"])
-def test_no_mark_is_in_what_is_said_of_a_file_that_cannot_be_used(s3im, marked, tmp_path, keyword):
+def test_no_mark_is_in_the_message_about_an_unusable_file(s3im, marked, tmp_path, keyword):
     folder = tmp_path / "mr"
     folder.mkdir()
     for number, file in enumerate(sorted((marked / "mr").iterdir())):

@@ -122,7 +122,7 @@ def test_a_task_against_the_modalities_gives_a_warning_and_is_recorded(pictures,
     assert (record["task"], record["weights_file"], record["warnings"]) == ("medical", "model_medical.pt", [sentence])
 
 
-def test_a_warning_of_the_task_stands_beside_those_of_the_registration(tmp_path):
+def test_a_warning_of_the_task_is_recorded_with_those_of_the_registration(tmp_path):
     volumes = write_volume(tmp_path / "a.nii.gz", 0), write_volume(tmp_path / "b.nii.gz", 5)
     plain, warned = tmp_path / "plain.nii.gz", tmp_path / "warned.nii.gz"
     Fuser(device="cpu", register="rigid")(*volumes, plain, "mr", "pet")
@@ -134,7 +134,7 @@ def test_a_warning_of_the_task_stands_beside_those_of_the_registration(tmp_path)
     assert after[-1].startswith("the pair is MR and PET, and the weights are those of the task infrared-visible")
 
 
-def test_a_named_task_that_fits_is_used_without_a_word(pictures, tmp_path, caplog):
+def test_a_named_task_that_fits_is_used_without_a_warning(pictures, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         Fuser(device="cpu", task="infrared-visible")(*pictures, tmp_path / "out.png")
     assert caplog.messages == []
@@ -212,7 +212,7 @@ def test_a_batch_loads_the_file_of_each_task_in_it_once(mixed, tmp_path, monkeyp
     assert used == ["ct-mri", "infrared-visible", "spect-pet-mri"]
 
 
-def test_a_resumed_batch_does_again_what_another_task_is_asked_for(mixed, tmp_path, fuser):
+def test_a_resumed_batch_repeats_pairs_for_another_task(mixed, tmp_path, fuser):
     pairs = [pair for pair in mixed if pair.name != "odd"]
     list(fuse_batch(pairs, tmp_path / "out", fuser))
 
@@ -241,7 +241,7 @@ def test_only_the_files_that_may_be_needed_are_named():
     assert list(task_weights(None, "models", "own.pt")) == ["own"]
 
 
-def test_a_batch_of_tensors_is_of_one_task():
+def test_a_batch_of_tensors_has_one_task():
     networks = TaskNetworks(S3IMFusion(), task_weights("auto", MODELS))
     pair = torch.rand(2, 2, 16, 16)
     with torch.no_grad():

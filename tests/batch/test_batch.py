@@ -110,7 +110,7 @@ UNFINISHED = {
 
 
 @pytest.mark.parametrize("spoil", UNFINISHED.values(), ids=UNFINISHED.keys())
-def test_what_is_not_as_it_was_written_is_done_again(make_pairs, out, spoil):
+def test_a_changed_output_is_made_again(make_pairs, out, spoil):
     pairs = make_pairs("one")
     list(fuse_batch(pairs, out, FakeFuser()))
     assert fused_anew(pairs, out) == []
@@ -147,7 +147,7 @@ def test_a_new_setting_of_the_pipeline_is_done_again(make_pairs, out):
     assert fused_anew(pairs, out, FakeFuser(window="bone")) == ["one"]
 
 
-def test_a_fault_of_ours_does_not_stop_a_batch(make_pairs, out):
+def test_an_internal_error_does_not_stop_a_batch(make_pairs, out):
     results = list(fuse_batch(make_pairs("one", "broken", "two"), out, FakeFuser()))
     assert [result.status for result in results] == ["fused", "failed", "fused"]
     assert results[1].error == "unexpected ZeroDivisionError: our own fault"
@@ -235,7 +235,7 @@ def test_a_batch_that_is_killed_and_resumed_is_that_of_an_undisturbed_one(many_p
     assert outputs(out) == outputs(tmp_path / "undisturbed")
 
 
-def test_two_batches_on_one_folder_leave_each_output_whole(many_pictures, tmp_path, out):
+def test_two_batches_in_one_folder_leave_each_output_complete(many_pictures, tmp_path, out):
     assert run("--pairs", many_pictures, "-o", tmp_path / "alone").exit_code == 0
     command = [option for option in batch_command(many_pictures, out) if option != "--resume"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as other:
@@ -337,7 +337,7 @@ def a_small_disk(tmp_path):
     pytest.skip("no small disk can be mounted here (that needs root): a full disk is NOT tested")
 
 
-def test_a_full_disk_fails_the_case_that_does_not_fit_and_no_other(tmp_path, a_small_disk):
+def test_a_full_disk_fails_only_the_case_that_does_not_fit(tmp_path, a_small_disk):
     random = np.random.default_rng(0).integers(0, 1000, (48, 48, 48)).astype(np.int16)
     write_volume(tmp_path / "large.nii.gz", array=random)
     rows = (
@@ -450,7 +450,7 @@ def test_patterns_find_the_pairs_of_a_bids_tree(tmp_path, out):
     assert [row["status"] for row in summary_of(out)] == ["failed", "fused"]
 
 
-def test_is_finished_asks_for_the_very_pair(make_pairs, out):
+def test_is_finished_requires_the_same_pair(make_pairs, out):
     one, two = make_pairs("one", "two")
     list(fuse_batch([one], out, FakeFuser()))
     assert is_finished(one, output_path(one, out), FakeFuser())

@@ -181,7 +181,7 @@ def check(out, results, expected_good, faults):
     assert not list(out.glob(".*"))
 
 
-def test_of_fifty_cases_on_a_small_disk_each_good_one_is_done_and_memory_stays_flat(fifty, a_disk_of_9_mb):
+def test_every_good_one_of_fifty_cases_on_a_small_disk_is_done_in_constant_memory(fifty, a_disk_of_9_mb):
     pairs, names, faults = fifty
     curve = {}
     for result in fuse_batch(read_pairs(pairs), a_disk_of_9_mb, Fuser(device="cpu")):

@@ -228,7 +228,7 @@ def test_an_image_that_a_node_does_not_see_is_named(tmp_path):
     assert result.error.endswith(": put it on a file system that all nodes share")
 
 
-def test_a_node_takes_one_frame_of_a_file_and_one_series_of_a_folder(tmp_path):
+def test_a_node_reads_one_frame_of_a_file_and_one_series_of_a_folder(tmp_path):
     write_slices(tmp_path / "study", series_of(stored_volume()), uid="1.2.9")
     write_slices(tmp_path / "study", series_of(stored_volume(seed=1)), [f"b{n}.dcm" for n in range(6)], uid="1.2.10")
     affine = np.array([[-0.8, 0, 0, -10], [0, -0.7, 0, 20], [0, 0, 2, 30], [0, 0, 0, 1]])

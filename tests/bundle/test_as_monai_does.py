@@ -117,14 +117,14 @@ def test_a_checkpoint_loader_on_the_network_and_another_network_are_used(workflo
     assert (record["task"], record["weights_file"], record["weights_sha256"]) == (None, None, None)
 
 
-def test_another_network_without_weights_is_refused_and_not_run_as_it_came(workflow, files, elsewhere):
+def test_another_network_without_weights_is_refused(workflow, files, elsewhere):
     made = workflow(image_a=files[0], image_b=files[1], output_dir="out", network_def=BASIC_UNET)
     assert "model_medical.pt has no weights of this network" in refusal_of(made, InputError)
     assert not list(elsewhere.rglob("*.nii.gz"))
 
 
 @pytest.mark.parametrize("item", [lambda a, b: {"image_a": a, "image_b": b}, lambda a, b: {"image": [a, b]}])
-def test_an_item_needs_two_images_and_no_more(workflow, files, elsewhere, item):
+def test_an_item_needs_exactly_two_images(workflow, files, elsewhere, item):
     made = workflow(output_dir="out")
     made.dataset_data = [item(*files)]
     made.initialize()
@@ -141,7 +141,7 @@ def test_an_item_with_one_image_is_refused_in_one_sentence(workflow, files):
     assert told in refusal_of(made, InputError)
 
 
-def test_two_pairs_of_one_name_are_refused(workflow, files, tmp_path):
+def test_two_pairs_with_the_same_name_are_refused(workflow, files, tmp_path):
     other = str(write_volume(tmp_path / "other" / "a.nii.gz", 3))
     made = workflow(output_dir=str(tmp_path / "out"))
     made.dataset_data = [{"image": [files[0], files[1]]}, {"image": [other, files[1]]}]
@@ -161,7 +161,7 @@ def test_training_takes_such_items_too(bundle, elsewhere, files):
 
 
 @pytest.mark.parametrize("kind", ["volumes", "pictures"])
-def test_tensors_come_in_and_go_out(bundle, workflow, files, tmp_path, kind):
+def test_tensors_are_accepted_and_returned(bundle, workflow, files, tmp_path, kind):
     if kind == "pictures":
         files = [
             str(write_picture(tmp_path / f"{name}.png", seed, colour=name == "b")) for seed, name in enumerate("ab")

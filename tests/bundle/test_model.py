@@ -27,7 +27,7 @@ def files(bundle):
     }
 
 
-def test_version_is_in_one_place(metadata):
+def test_the_version_is_in_one_place(metadata):
     assert metadata["version"] == __version__
     assert metadata["version"] in metadata["changelog"]
 

@@ -101,7 +101,7 @@ def test_the_best_model_is_that_of_the_engine_s_key_metric_and_its_sign(tmp_path
     assert saved_of(operator.gt) == pytest.approx(0.3)  # no key metric: the last
 
 
-def test_a_loss_of_monai_is_taken_source_by_source(tiny_dataset, tmp_path):
+def test_a_loss_of_monai_is_applied_to_each_source(tiny_dataset, tmp_path):
     workflow = training(tiny_dataset, tmp_path, loss={"_target_": "SSIMLoss", "spatial_dims": 2}, val_interval=5)
     loss = workflow.trainer.loss_function
     fused, sources = torch.rand(2, 1, 32, 32), torch.rand(2, 2, 32, 32)
@@ -119,7 +119,7 @@ def test_a_network_for_other_sources_is_refused_before_anything_is_read(tmp_path
 
 @pytest.mark.parametrize(("device", "is_on"), [("cpu", False), ("cuda:0", True)])
 @pytest.mark.parametrize("kind", [str, torch.device])
-def test_half_precision_is_for_a_gpu_alone(monkeypatch, device, is_on, kind):
+def test_half_precision_is_only_for_a_gpu(monkeypatch, device, is_on, kind):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     parser = bundle_parser("train")
     parser["device"] = kind(device)
@@ -283,7 +283,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path, damage):
 
 
 @pytest.mark.parametrize("content", ["missing", "empty"])
-def test_a_data_set_folder_that_holds_nothing_is_named(tmp_path, content):
+def test_an_empty_data_set_folder_is_named(tmp_path, content):
     folder = tmp_path / "data"
     if content == "empty":
         folder.mkdir()
@@ -291,7 +291,7 @@ def test_a_data_set_folder_that_holds_nothing_is_named(tmp_path, content):
         training(folder, tmp_path / "out").run()
 
 
-def test_no_property_that_monai_asks_for_is_missing(tiny_dataset, tmp_path):
+def test_no_property_that_monai_requires_is_missing(tiny_dataset, tmp_path):
     settings = {"output_dir": str(tmp_path), "device": "cpu", "logging_file": False}
     for workflow in (
         Training(dataset_dir=str(tiny_dataset), **settings),
@@ -341,7 +341,7 @@ def test_two_processes_train_together(tiny_dataset, tmp_path):
     load_weights(S3IMFusion(), tmp_path / "model.pt")
 
 
-def test_two_processes_train_by_the_second_recipe_and_one_pair_validates(tiny_dataset, tmp_path):
+def test_two_processes_train_with_the_second_recipe_and_one_pair_validates(tiny_dataset, tmp_path):
     data = shutil.copytree(tiny_dataset, tmp_path / "data")
     pairs = json.loads((data / "datalist.json").read_text(encoding="utf-8"))
     (data / "datalist.json").write_text(json.dumps({**pairs, "validation": pairs["validation"][:1]}))

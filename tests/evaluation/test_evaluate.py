@@ -181,7 +181,7 @@ def test_files_and_folders_may_not_be_mixed(three_folders):
         evaluate(three_folders[0] / "case1.png", *three_folders[1:])
 
 
-def test_two_pictures_of_one_stem_are_refused(three_folders):
+def test_two_pictures_with_the_same_stem_are_refused(three_folders):
     shutil.copy(three_folders[0] / "case1.png", three_folders[0] / "case1.bmp")
     with pytest.raises(InputError, match=r"case1\.bmp and case1\.png"):
         evaluate(*three_folders)

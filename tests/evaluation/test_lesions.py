@@ -77,7 +77,7 @@ def test_lab_has_the_values_of_the_standard():
     np.testing.assert_allclose(rgb_to_lab(rgb).T.numpy(), expected, atol=0.03)
 
 
-def test_a_lesion_of_the_same_lightness_is_seen_by_its_hue():
+def test_a_lesion_of_the_same_lightness_is_measured_by_its_hue():
     torch.manual_seed(0)
     lesion = cube(10, 12)
     noise = 0.02 * torch.rand(SHAPE)
@@ -91,7 +91,7 @@ def value(kind, contrast, fused, pair="T1 + CT"):
     return LesionValue(pair, kind, "head 0", (0.1, contrast), {"own": fused})
 
 
-def test_each_lesion_counts_as_one_at_most_and_faint_ones_do_not_count():
+def test_each_lesion_counts_at_most_as_one_and_faint_ones_do_not_count():
     found = summarize([value("tumour", 2.0, 4.0), value("tumour", 2.0, 1.0), value("tumour", 0.9, 0.0)], "own")
     assert found.mean == pytest.approx(0.75)
     assert found.of_kinds == {("T1 + CT", "tumour"): pytest.approx(0.75)}
@@ -114,7 +114,7 @@ def case():
     return next(phantom_cases(1, 3, [("t1", "ct")], **GRID))
 
 
-def test_painted_lesions_are_in_one_source_alone(case):
+def test_painted_lesions_are_in_only_one_source(case):
     head = head_phantom(GRID["shape"], GRID["spacing_mm"], 3, modalities=("t1", "ct"))
     kinds = {kind: masks for kind, masks in case.lesions.items() if "alone" in kind}
     assert set(kinds) == {f"{size}, in {name} alone" for size in ("small", "medium", "large") for name in ("T1", "CT")}
@@ -141,7 +141,7 @@ def test_the_same_seed_has_the_same_lesions(case):
     assert torch.equal(again.images[1].as_tensor(), case.images[1].as_tensor())
 
 
-def test_a_pyramid_gives_back_what_all_sources_have_and_takes_the_stronger_detail():
+def test_a_pyramid_keeps_what_all_sources_share_and_the_stronger_detail():
     torch.manual_seed(0)
     image = torch.rand(1, 1, 37, 50)
     torch.testing.assert_close(laplacian_pyramid(image.expand(1, 2, 37, 50)), image)
@@ -218,7 +218,7 @@ def test_real_volumes_are_measured_by_their_mask(volumes):
     assert "| both | masked | 1 |" in result.output
 
 
-def test_colour_and_weights_are_those_that_are_asked_for(volumes):
+def test_colour_and_weights_are_the_requested_ones(volumes):
     found = {}
     paper = ["--task", "figure-2"]
     for name, options in {"default": [], "gray": paper, "b": [*paper, "--color", "b"]}.items():

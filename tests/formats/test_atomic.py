@@ -45,7 +45,7 @@ def test_a_folder_is_replaced_with_all_that_is_in_it(tmp_path):
     assert os.listdir(tmp_path) == ["out"]  # noqa: PTH208
 
 
-def test_a_full_disk_leaves_the_old_folder_and_says_so(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_the_old_folder(tmp_path):
     write_folder(tmp_path / "out", files_of("old"))
 
     def write(folder):
@@ -58,7 +58,7 @@ def test_a_full_disk_leaves_the_old_folder_and_says_so(tmp_path):
     assert os.listdir(tmp_path) == ["out"]  # noqa: PTH208
 
 
-def test_a_swap_that_fails_half_way_puts_the_old_folder_back(tmp_path, monkeypatch):
+def test_a_swap_that_fails_halfway_restores_the_old_folder(tmp_path, monkeypatch):
     write_folder(tmp_path / "out", files_of("old"))
     replace, calls = os.replace, []
 

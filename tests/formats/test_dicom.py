@@ -86,7 +86,7 @@ def test_slices_are_sorted_by_position_whatever_their_names(tmp_path, volume):
         ({}, None),
     ],
 )
-def test_the_part_of_the_body_is_taken_from_the_tags_of_a_ct_as_head_or_body_alone(tmp_path, tags, region):
+def test_the_tags_of_a_ct_give_only_head_or_body(tmp_path, tags, region):
     slices = series_of(stored_volume())
     for header in slices:
         for name, value in tags.items():
@@ -123,7 +123,7 @@ def test_several_series_are_listed_and_one_is_chosen(tmp_path, volume):
     assert_refused(f"{folder}#5", "has no series 5")
 
 
-def test_a_missing_slice_is_interpolated_and_said(tmp_path, volume, caplog):
+def test_a_missing_slice_is_interpolated_and_reported(tmp_path, volume, caplog):
     slices = series_of(volume)
     del slices[2]
     folder = write_slices(tmp_path / "ct", slices)
@@ -238,7 +238,7 @@ def structured_report():
     return report
 
 
-def test_a_report_beside_the_slices_is_left_out(tmp_path, volume):
+def test_a_report_next_to_the_slices_is_left_out(tmp_path, volume):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     write_slices(folder, [structured_report()], ["report.dcm"], uid="1.2.77")
     (folder / "notes.txt").write_text("no image")
@@ -258,7 +258,7 @@ def test_text_named_dcm_is_refused(tmp_path):
     assert_refused(tmp_path / "none.dcm", "does not exist")
 
 
-def test_a_chosen_folder_that_is_none_is_refused(tmp_path):
+def test_a_chosen_path_that_is_not_a_folder_is_refused(tmp_path):
     assert_refused(tmp_path / "none#3", "does not exist")
 
 
@@ -285,7 +285,7 @@ def test_enhanced_multi_frame_file_is_read_by_the_position_of_each_frame(tmp_pat
 
 
 @pytest.mark.parametrize("step", [4.0, -4.0])
-def test_spect_tomogram_is_stacked_the_way_the_sign_of_its_step_tells(tmp_path, volume, step):
+def test_a_spect_tomogram_is_stacked_by_the_sign_of_its_step(tmp_path, volume, step):
     image = new_slice(volume, modality="NM", NumberOfFrames=6, ImageType=["ORIGINAL", "PRIMARY", "RECON TOMO", "X"])
     image.DetectorInformationSequence = group(
         ImagePositionPatient=image.ImagePositionPatient, ImageOrientationPatient=image.ImageOrientationPatient

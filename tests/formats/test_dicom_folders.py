@@ -28,7 +28,7 @@ def test_slices_in_a_subfolder_belong_to_their_series(tmp_path, volume):
     assert len(series_files(folder / "i000.dcm")) == 6
 
 
-def test_a_series_that_is_spread_over_subfolders_alone_is_one(tmp_path, volume):
+def test_the_only_series_in_several_subfolders_is_one_volume(tmp_path, volume):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     for number in range(6):
         place = folder / f"0000000{number % 3}" / "images"
@@ -62,7 +62,7 @@ def test_another_series_in_a_subfolder_does_not_count(tmp_path, volume):
 
 
 @pytest.mark.parametrize("suffix", [".img", ".mr", ".dic", ".123", ""])
-def test_content_counts_and_not_the_name(tmp_path, volume, suffix):
+def test_the_content_decides_and_not_the_name(tmp_path, volume, suffix):
     folder = write_slices(tmp_path / "ct", series_of(volume), [f"i{number}{suffix}" for number in range(6)])
     (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" * 100)
     (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" * 100)

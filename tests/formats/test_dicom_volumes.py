@@ -29,7 +29,7 @@ def tomogram(pixels, image_type="RECON TOMO", **tags):
     return image
 
 
-def test_frames_of_a_tomogram_lie_where_the_slice_vector_says(tmp_path, volume):
+def test_the_slice_vector_places_the_frames_of_a_tomogram(tmp_path, volume):
     order = [3, 1, 6, 2, 5, 4]
     frames = volume[np.array(order) - 1]
     folder = write_slices(tmp_path / "nm", [tomogram(frames, SliceVector=order)])

@@ -61,7 +61,7 @@ def test_where_voxels_are_is_not_hidden_behind_a_long_header(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["x.raw", "./x.raw", "sub/x.raw"])
-def test_voxels_beside_or_below_their_header_are_read(tmp_path, place):
+def test_voxels_next_to_or_below_their_header_are_read(tmp_path, place):
     (tmp_path / "sub").mkdir()
     (tmp_path / place).write_bytes(bytes(range(24)))
     (tmp_path / "x.mhd").write_text(f"{META}ElementDataFile = {place}\n")
@@ -102,7 +102,7 @@ def test_no_more_of_deflated_dicom_is_unpacked_than_its_header_declares(tmp_path
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 10_000, '{"a":' * 50_000])
-def test_json_that_no_parser_takes_is_refused(tmp_path, text):
+def test_invalid_json_is_refused(tmp_path, text):
     (tmp_path / "datalist.json").write_text(text)
     with pytest.raises(InputError, match=r"datalist.json is not valid JSON") as raised:
         read_pairs(tmp_path / "datalist.json")
@@ -141,7 +141,7 @@ def test_damaged_record_of_a_fused_volume_is_named(tmp_path, record):
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "3"])
-def test_config_that_is_none_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_config_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=r"x.json cannot be read as config"):
         Training(config_file=str(tmp_path / "x.json"))

@@ -46,7 +46,7 @@ def voxels():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".TIFF"])
-def test_gray_picture_is_read_as_it_is(tmp_path, gray, suffix):
+def test_a_gray_picture_is_read_unchanged(tmp_path, gray, suffix):
     path = tmp_path / f"a{suffix}"
     Image.fromarray(gray).save(path)
     image = read_image(path)
@@ -75,7 +75,7 @@ def test_16_bit_picture_keeps_its_values_and_range(tmp_path, suffix):
     assert image.meta["value_range"] == 65535.0
 
 
-def test_what_is_transparent_lies_over_black(tmp_path, rgb):
+def test_transparency_is_blended_over_black(tmp_path, rgb):
     """By hand: each channel times alpha / 255, rounded; white under alpha 0, as viewers save it, is black."""
     alpha = np.random.default_rng(8).integers(0, 256, (6, 5, 1), dtype=np.uint8)
     alpha[0], rgb[0] = 0, 255
@@ -266,7 +266,7 @@ def test_volume_cut_short_is_refused(tmp_path, suffix, fraction, capfd):
     assert_refused(path, "damaged", "again", capfd=capfd)
 
 
-def test_flipped_bit_in_compressed_voxels_is_found_by_the_check_sum(tmp_path, voxels, capfd):
+def test_the_checksum_finds_a_flipped_bit_in_compressed_voxels(tmp_path, voxels, capfd):
     content = bytearray(gzip.compress(nib.Nifti1Image(voxels, OBLIQUE).to_bytes(), compresslevel=0))
     content[-40] ^= 1
     (tmp_path / "a.nii.gz").write_bytes(content)
@@ -297,7 +297,7 @@ def test_infinite_voxels_are_counted(tmp_path, voxels, bad, suffix, capfd):
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
-def test_nan_stays_as_no_value(tmp_path, voxels, suffix, capfd):
+def test_nan_stays_a_missing_value(tmp_path, voxels, suffix, capfd):
     voxels[0, 0, :3] = np.nan
     nib.save(nib.Nifti1Image(voxels, OBLIQUE), tmp_path / "a.nii.gz")
     save_itk(tmp_path / "a.nrrd", voxels, OBLIQUE)
@@ -337,7 +337,7 @@ def test_4d_is_refused_with_the_number_of_frames(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd"])
-def test_one_frame_of_4d_is_read_where_it_is_named(name, tmp_path):
+def test_a_named_frame_of_4d_is_read(name, tmp_path):
     frames = np.random.default_rng(6).integers(-900, 900, size=(4, 5, 6, 7)).astype(np.int16)
     if name == "a.nrrd":
         sitk.WriteImage(sitk.GetImageFromArray(frames.T, isVector=False), tmp_path / name)
@@ -366,7 +366,7 @@ def test_a_frame_that_is_missing_is_refused(tmp_path, capfd):
         read_image(tmp_path / "c.nii.gz#1")
 
 
-def test_a_page_of_a_tiff_stack_is_read_where_it_is_named(tmp_path, gray, capfd):
+def test_a_named_page_of_a_tiff_stack_is_read(tmp_path, gray, capfd):
     pages = [gray, gray[::-1], gray[:, ::-1]]
     first, *others = map(Image.fromarray, pages)
     first.save(tmp_path / "a.tif", save_all=True, append_images=others)
@@ -389,7 +389,7 @@ def test_a_page_of_a_tiff_stack_is_read_where_it_is_named(tmp_path, gray, capfd)
         (np.arange(30, dtype=np.uint16) * 500, 16383.0),
     ],
 )
-def test_the_bits_or_the_range_in_use_say_what_is_white(tmp_path, values, value_range, caplog):
+def test_the_bits_or_the_range_in_use_decide_what_is_white(tmp_path, values, value_range, caplog):
     Image.fromarray(values.reshape(6, 5)).save(tmp_path / "a.tif")
     image = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(image[0].numpy(), values.reshape(6, 5))
@@ -540,7 +540,7 @@ def test_real_pictures_are_gray_or_colour_as_their_table_says(shared_data):
 
 @pytest.mark.parametrize(("orientation", "turned"), [(1, 0), (3, 2), (6, 3), (8, 1)])
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
-def test_a_picture_is_turned_as_its_camera_says(tmp_path, rgb, suffix, orientation, turned):
+def test_a_picture_is_rotated_by_its_exif_orientation(tmp_path, rgb, suffix, orientation, turned):
     stored, exif = Image.fromarray(rgb), Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / f"a{suffix}", exif=exif)
@@ -644,7 +644,7 @@ def test_rgb_of_simpleitk_is_rgb_in_every_format(tmp_path, suffix):
     assert spatial_shape_of(tmp_path / f"a{suffix}") == (7, 8, 9)
 
 
-def test_a_frame_of_rgb24_is_read_where_it_is_named(tmp_path, capfd):
+def test_a_named_frame_of_rgb24_is_read(tmp_path, capfd):
     stored = np.random.default_rng(3).integers(0, 256, (4, 5, 6, 2, 3), dtype=np.uint8)
     nib.save(nib.Nifti1Image(stored.view(RGB24)[..., 0], OBLIQUE), tmp_path / "a.nii")
     assert_refused(tmp_path / "a.nii", "has 2 frames", capfd=capfd)

@@ -60,7 +60,7 @@ def affine_read_by_itk(path):
 
 @pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES.keys())
 @pytest.mark.parametrize("suffix", VOLUME_SUFFIXES)
-def test_volume_comes_back_through_simpleitk(tmp_path, volume, suffix, affine):
+def test_a_volume_is_read_back_through_simpleitk(tmp_path, volume, suffix, affine):
     path = tmp_path / f"fused{suffix}"
     write_image(volume, path, affine)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T, volume[0].numpy())
@@ -69,7 +69,7 @@ def test_volume_comes_back_through_simpleitk(tmp_path, volume, suffix, affine):
 
 @pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES.keys())
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_volume_comes_back_through_nibabel(tmp_path, volume, suffix, affine):
+def test_a_volume_is_read_back_through_nibabel(tmp_path, volume, suffix, affine):
     write_image(volume, tmp_path / f"fused{suffix}", affine)
     image = nib.load(tmp_path / f"fused{suffix}")
     assert image.get_data_dtype() == np.float32
@@ -84,7 +84,7 @@ def test_volume_comes_back_through_nibabel(tmp_path, volume, suffix, affine):
 
 @pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES.keys())
 @pytest.mark.parametrize("suffix", VOLUME_SUFFIXES)
-def test_volume_comes_back_through_read_image(tmp_path, volume, suffix, affine):
+def test_a_volume_is_read_back_through_read_image(tmp_path, volume, suffix, affine):
     write_image(volume, tmp_path / f"fused{suffix}", affine)
     image = read_image(tmp_path / f"fused{suffix}")
     np.testing.assert_array_equal(image.numpy(), volume.numpy())
@@ -101,7 +101,7 @@ def test_sheared_axes_are_kept_by_the_sform_alone(tmp_path, volume):
     assert int(image.header["qform_code"]) == 0
 
 
-def test_rgb_nifti_comes_back_as_rgb24_through_nibabel(tmp_path, rgb_volume):
+def test_an_rgb_nifti_is_read_back_as_rgb24_through_nibabel(tmp_path, rgb_volume):
     write_image(rgb_volume, tmp_path / "fused.nii.gz", AFFINES["oblique"])
     image = nib.load(tmp_path / "fused.nii.gz")
     assert int(image.header["datatype"]) == 128
@@ -112,7 +112,7 @@ def test_rgb_nifti_comes_back_as_rgb24_through_nibabel(tmp_path, rgb_volume):
 
 
 @pytest.mark.parametrize("suffix", VOLUME_SUFFIXES)
-def test_rgb_volume_comes_back_through_simpleitk(tmp_path, rgb_volume, suffix):
+def test_an_rgb_volume_is_read_back_through_simpleitk(tmp_path, rgb_volume, suffix):
     path = tmp_path / f"fused{suffix}"
     write_image(rgb_volume, path, AFFINES["oblique"])
     image = sitk.ReadImage(str(path))
@@ -123,7 +123,7 @@ def test_rgb_volume_comes_back_through_simpleitk(tmp_path, rgb_volume, suffix):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_png_holds_the_image_in_8_bit(tmp_path, channels):
+def test_png_has_the_image_in_8_bit(tmp_path, channels):
     image = torch.rand((channels, 6, 5), generator=torch.Generator().manual_seed(2))
     write_image(image, tmp_path / "fused.png")
     stored = np.asarray(Image.open(tmp_path / "fused.png"))
@@ -135,7 +135,7 @@ def test_png_rounds_to_the_nearest_level(tmp_path):
     assert np.asarray(Image.open(tmp_path / "fused.png")).tolist() == [[0, 0, 1, 255, 255]]
 
 
-def test_affine_of_a_metatensor_is_taken_when_none_is_given(tmp_path, volume):
+def test_the_affine_of_a_metatensor_is_used_if_none_is_given(tmp_path, volume):
     write_image(MetaTensor(volume, affine=AFFINES["flipped"]), tmp_path / "fused.nii")
     np.testing.assert_allclose(nib.load(tmp_path / "fused.nii").affine, AFFINES["flipped"], atol=1e-6)
 
@@ -287,7 +287,7 @@ def test_folder_instead_of_the_file_is_reported(tmp_path, volume):
     assert [file.name for file in tmp_path.iterdir()] == ["fused.nrrd"]
 
 
-def test_json_comes_back(tmp_path):
+def test_json_is_read_back(tmp_path):
     data = {"modality": "mr", "window": [0.0, 80.5], "note": "µ, 50 %"}
     write_json(data, tmp_path / "fused.json")
     assert json.loads((tmp_path / "fused.json").read_text(encoding="utf-8")) == data

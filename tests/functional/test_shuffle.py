@@ -11,7 +11,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_no_pixel_comes_twice_in_one_draw():
+def test_no_pixel_is_drawn_twice():
     positions = draw_positions(num_pixels=100, patch_size=8, draws=20, generator=seeded())
     assert positions.shape == (20, 64)
     assert all(len(set(draw)) == 64 for draw in positions.tolist())
@@ -72,7 +72,7 @@ def test_patches_agree_with_a_loop_and_every_image_uses_the_same_positions():
                 assert np.array_equal(patches[b, n, m].numpy(), expected)
 
 
-def test_positions_in_order_lay_the_image_out_as_it_was():
+def test_positions_in_order_reproduce_the_image():
     image = torch.arange(36.0).reshape(1, 6, 6)
     assert torch.equal(shuffled_patches(image, torch.arange(36)[None])[:, 0], image)
 

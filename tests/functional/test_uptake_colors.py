@@ -109,7 +109,7 @@ def test_values_between_entries_are_interpolated_and_beyond_them_clipped():
 
 
 @pytest.mark.parametrize("arc", [OURS, hue_arc(colors_of_map("jet"))])
-def test_the_luma_comes_back_from_the_colours(arc):
+def test_the_luma_is_recovered_from_the_colours(arc):
     _, plane = uptake_colors(arc)
     uptake, luma = every(0.0)
     colors = plane_colors(plane, uptake, luma)

@@ -81,7 +81,7 @@ def test_out_of_memory_halves_the_batch_and_gives_the_same_result(error):
     assert calls == [2, 4, 6, 8, 9]
 
 
-def test_out_of_memory_halves_what_was_tried_and_not_what_was_asked_for():
+def test_out_of_memory_halves_the_tried_batch_and_not_the_requested_one():
     memory = SmallMemory(2)
     SliceWiseInferer(64)(a_volume(slices=4), memory)
     assert memory.batches == [4, 2, 2]
@@ -108,12 +108,12 @@ def test_a_smaller_batch_is_logged(caplog):
     ]
 
 
-def test_another_error_of_the_network_is_not_taken_for_want_of_memory():
+def test_another_error_of_the_network_is_not_treated_as_lack_of_memory():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         SliceWiseInferer(4)(a_volume(), SmallMemory(2, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
 
 
-def test_pictures_go_to_the_network_as_they_are():
+def test_pictures_reach_the_network_unchanged():
     pictures = torch.rand(3, 2, 5, 6)
     assert torch.equal(SliceWiseInferer()(pictures, network), network(pictures))
 

@@ -30,7 +30,7 @@ def test_half_a_step_misses_half_and_an_inverted_one_twice():
     assert ContrastLoss()(with_square(0.6, -0.3), sources).item() == pytest.approx(2)
 
 
-def test_a_faint_lesion_counts_beside_strong_bone():
+def test_a_faint_lesion_counts_next_to_strong_bone():
     lesion = with_square(0.4, 0.1)
     bone = lesion.clone()
     bone[..., :4, :] = 0.9
@@ -42,7 +42,7 @@ def test_a_faint_lesion_counts_beside_strong_bone():
     assert ContrastLoss()(bone, sources).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_contrast_that_is_lost_at_the_coarse_levels_alone_counts_there_alone():
+def test_contrast_lost_only_at_coarse_levels_counts_only_there():
     lesion = with_square(0.4, 0.3, size=64, half=16)
     edges = lesion - torch.nn.functional.avg_pool2d(lesion, 9, stride=1, padding=4, count_include_pad=False) + 0.5
     sources = torch.cat([lesion, flat(0.5, 64)], dim=1)

@@ -105,7 +105,7 @@ def test_the_global_correlation_adds_nothing_when_its_last_layer_is_zero():
 
 
 @torch.no_grad()
-def test_every_pixel_hears_of_every_other():
+def test_every_pixel_influences_every_other():
     correlation = global_correlation()
     features = torch.randn(1, 3, 32, 40, dtype=torch.float64)
     changed = features.clone()

@@ -65,7 +65,7 @@ def test_another_suffix_is_refused_by_the_command(tmp_path):
     assert "give a file that ends in .ts, .onnx, .xml" in " ".join(result.output.split())
 
 
-def test_an_export_into_no_folder_says_so(network, tmp_path):
+def test_an_export_into_a_missing_folder_is_reported(network, tmp_path):
     with pytest.raises(OutputError, match=r"missing/model.ts cannot be written \(No such file or directory\)"):
         export_network(network, tmp_path / "missing" / "model.ts")
 

@@ -66,7 +66,7 @@ def write_tensor(path):
 @pytest.mark.parametrize(
     "write", [write_empty, write_text, write_half, write_other_width, write_other_network, write_tensor]
 )
-def test_a_file_that_holds_no_weights_of_this_network_is_named_in_one_line(tmp_path, write):
+def test_a_file_without_weights_of_this_network_is_named_in_one_line(tmp_path, write):
     path = tmp_path / "model.pt"
     write(path)
     with pytest.raises(InputError, match=r"model\.pt has no weights of this network") as refusal:

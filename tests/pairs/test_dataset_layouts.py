@@ -61,7 +61,7 @@ def test_one_set_of_harvard_may_be_given(tmp_path, modality):
     assert pair.image_a == tmp_path / f"{modality}-MRI/train/MRI/0001.png"
 
 
-def test_pet_is_taken_where_it_is_alone(tmp_path):
+def test_pet_is_used_if_it_is_alone(tmp_path):
     harvard_like(tmp_path, sets=("PET",))
     assert [pair.modality_b for pair in dataset_pairs(tmp_path, "training")] == ["pet"]
 
@@ -94,7 +94,7 @@ def test_images_without_a_partner_are_left_out_and_reported(tmp_path, caplog):
     assert "2.jpg, 3.jpg" in caplog.text
 
 
-def test_datalist_that_is_asked_for_goes_first(tmp_path):
+def test_the_named_datalist_wins(tmp_path):
     harvard_like(tmp_path)
     write_datalist(tmp_path / "datalist.json", "default")
     write_datalist(tmp_path / "datalist_mine.json", "mine")
@@ -102,21 +102,21 @@ def test_datalist_that_is_asked_for_goes_first(tmp_path):
     assert names_of(dataset_pairs(tmp_path, "training", str(tmp_path / "datalist_mine.json"))) == ["mine"]
 
 
-def test_datalist_json_goes_before_any_layout(tmp_path):
+def test_datalist_json_wins_over_any_layout(tmp_path):
     harvard_like(tmp_path)
     write_datalist(tmp_path / "datalist.json", "default")
     write_datalist(tmp_path / "datalist_CT+SPECT-MRI.json", "harvard")
     assert names_of(dataset_pairs(tmp_path, "training")) == ["default"]
 
 
-def test_harvard_datalist_goes_before_its_folders(tmp_path):
+def test_a_harvard_datalist_wins_over_its_folders(tmp_path):
     harvard_like(tmp_path)
     write_datalist(tmp_path / "datalist_CT+SPECT-MRI.json", "harvard")
     write_datalist(tmp_path / "datalist_CT-MRI.json", "ct")
     assert names_of(dataset_pairs(tmp_path, "training")) == ["harvard"]
 
 
-def test_only_datalist_is_taken(tmp_path):
+def test_the_only_datalist_is_used(tmp_path):
     write_datalist(tmp_path / "datalist_mine.json", "mine")
     assert names_of(dataset_pairs(tmp_path, "training")) == ["mine"]
 

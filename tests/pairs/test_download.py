@@ -77,7 +77,7 @@ def names(folder):
 
 @pytest.mark.parametrize("progress", [True, False])
 @pytest.mark.parametrize("is_chunked", [True, False])
-def test_a_file_arrives_whole_and_alone(site, tmp_path, progress, is_chunked):
+def test_a_file_arrives_complete_and_leaves_no_other_file(site, tmp_path, progress, is_chunked):
     site.is_chunked = is_chunked
     path = tmp_path / "new" / "file.bin"
     assert download(site.url, path, SHA256.upper(), progress=progress) == path
@@ -98,7 +98,7 @@ def test_a_file_with_other_content_than_the_sha256_is_fetched_again(site, tmp_pa
 
 
 @pytest.mark.parametrize("is_chunked", [True, False])
-def test_a_transfer_that_broke_off_says_so_and_leaves_nothing(site, tmp_path, is_chunked):
+def test_an_interrupted_transfer_is_reported_and_leaves_nothing(site, tmp_path, is_chunked):
     site.break_after, site.is_chunked = 300_000, is_chunked
     with pytest.raises(InputError, match=r"file\.bin cannot be reached or was interrupted .*: check .*try again$"):
         download(site.url, tmp_path / "file.bin", progress=False)

@@ -96,7 +96,7 @@ def test_trailing_separators_and_further_columns_are_left_alone(tmp_path, text, 
 
 
 @pytest.mark.parametrize("name", ["pairs.tsv", "pairs.txt"])
-def test_a_table_with_tabs_may_say_so_in_its_name(tmp_path, name):
+def test_a_table_with_tabs_may_be_named_tsv(tmp_path, name):
     path = write_csv(tmp_path, "name\timage_a\timage_b\nx\ta.nii\tb.nii\n", name=name)
     assert read_pairs(path) == [Pair("x", tmp_path / "a.nii", tmp_path / "b.nii")]
 
@@ -168,7 +168,7 @@ def test_datalist_gives_the_pairs_of_a_section(tmp_path):
     assert read_pairs(path, "validation") == [Pair("last", tmp_path / "a/3.png", tmp_path / "b/3.png", "mr", "pet")]
 
 
-def test_datalist_gives_all_sections_when_none_is_asked_for(tmp_path):
+def test_a_datalist_gives_all_sections_if_none_is_named(tmp_path):
     assert [pair.name for pair in read_pairs(write_datalist(tmp_path, DATALIST))] == ["1", "2", "last"]
 
 
@@ -245,7 +245,7 @@ def test_folder_with_one_list_is_read(tmp_path):
     assert [pair.name for pair in read_pairs(tmp_path)] == ["1"]
 
 
-def test_pairs_csv_goes_before_other_lists(tmp_path):
+def test_pairs_csv_wins_over_other_lists(tmp_path):
     write_datalist(tmp_path, DATALIST)
     write_csv(tmp_path, "image_a,image_b\nx.png,2.png\n")
     assert [pair.name for pair in read_pairs(tmp_path)] == ["x"]

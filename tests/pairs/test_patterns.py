@@ -186,7 +186,7 @@ def test_two_files_that_have_nothing_in_common_but_a_flat_folder_are_not_a_pair(
         match_patterns(root, "*_T1.nii", "*_CT.nii")
 
 
-def test_points_in_time_named_t1_and_t2_are_not_taken_for_modalities(tmp_path):
+def test_points_in_time_named_t1_and_t2_are_not_modalities(tmp_path):
     root = a_tree(tmp_path, "p/t1/ct/a.nii", "p/t2/pet/a.nii", "q/t1/ct/a.nii", "q/t1/pet/a.nii")
     pairs, _, unpaired = match(root, "**/ct/*.nii", "**/pet/*.nii")
     assert list(pairs.values()) == [("q/t1/ct/a.nii", "q/t1/pet/a.nii")]
@@ -203,7 +203,7 @@ def test_points_in_time_named_t1_and_t2_are_not_taken_for_modalities(tmp_path):
         ("sub-1/ses-1/anat/sub-1_ses-1_T1w.nii.gz", "sub-1/pet/sub-1_pet.nii.gz"),
     ],
 )
-def test_a_session_of_one_modality_or_of_one_image_alone_separates_no_pair(tmp_path, mr, pet):
+def test_a_session_named_after_a_modality_or_only_in_one_image_separates_no_pair(tmp_path, mr, pet):
     assert list(match(a_tree(tmp_path, mr, pet), "**/*_T1w.nii.gz", "**/*_pet.nii.gz")[0].values()) == [(mr, pet)]
 
 
@@ -238,7 +238,7 @@ def test_an_index_with_a_leading_zero_is_the_same_index(tmp_path):
     ]
 
 
-def test_what_is_not_an_image_is_left_alone(tmp_path):
+def test_files_that_are_not_images_are_ignored(tmp_path):
     names = [
         f"sub-1/{kind}/sub-1_{kind}{suffix}" for kind in ("T1w", "pet") for suffix in (".nii.gz", ".json", ".bval")
     ]

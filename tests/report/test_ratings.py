@@ -73,7 +73,7 @@ def test_cases_that_are_not_of_the_batch_are_left_out():
     }
 
 
-def test_the_server_gives_the_report_and_saves_the_ratings_beside_it(folder, server):
+def test_the_server_serves_the_report_and_saves_the_ratings_next_to_it(folder, server):
     assert request(server, "GET", "/")[1] == (folder / "report.html").read_text(encoding="utf-8")
     body = json.dumps({"ratings": {"volume": {"rating": "good", "note": "sharp"}}})
     assert request(server, "PUT", body=body) == (200, "saved")
@@ -92,7 +92,7 @@ def test_the_server_gives_the_report_and_saves_the_ratings_beside_it(folder, ser
         ("PUT", "/ratings.json", {"Content-Length": "99999999999"}, 400),
     ],
 )
-def test_the_server_answers_for_the_report_alone_and_to_its_own_page(folder, server, method, path, headers, status):
+def test_the_server_serves_only_the_report_and_only_its_own_page(folder, server, method, path, headers, status):
     before = sorted(folder.iterdir())
     assert request(server, method, path, body=None if method == "GET" else "{}", **headers)[0] == status
     assert sorted(folder.iterdir()) == before

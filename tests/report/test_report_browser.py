@@ -123,7 +123,7 @@ def test_the_viewer_draws_and_follows_the_crosshair_and_the_fade(visit, tmp_path
     assert place() != there
 
 
-def test_one_viewer_goes_from_case_to_case_and_gives_the_focus_back(visit):
+def test_one_viewer_moves_from_case_to_case_and_returns_the_focus(visit):
     page = visit()
     of_volume = picture_of(opened_viewer(page, "volume"))
     of_uptake = picture_of(opened_viewer(page, "uptake"))
@@ -214,7 +214,7 @@ def test_on_paper_the_cases_stay_and_the_controls_go(visit):
     assert page.locator("input:visible").count() == 0
 
 
-def test_ratings_are_downloaded_as_the_file_that_belongs_beside_the_report(visit, tmp_path):
+def test_ratings_are_downloaded_as_the_file_that_belongs_next_to_the_report(visit, tmp_path):
     page = visit(accept_downloads=True)
     place = page.locator("article", has=page.get_by_role("heading", name="uptake", exact=True))
     place.get_by_label("doubtful").check()
@@ -269,7 +269,7 @@ def test_a_checkerboard_shows_parts_of_both_and_a_double_click_one_plane(visit):
     assert page.locator(".pane:visible").count() == 3
 
 
-def test_the_projection_shows_what_is_hottest(visit):
+def test_the_projection_shows_the_hottest_voxels(visit):
     page = visit()
     opened_viewer(page, "uptake")
     page.get_by_role("button", name="Projection").click()

@@ -46,7 +46,7 @@ def test_equal_values_are_in_the_middle_of_a_strip():
     assert strip.box == (WIDTH / 2, WIDTH / 2)
 
 
-def test_a_summary_is_read_back_as_it_was_written(tmp_path):
+def test_a_summary_is_read_back_unchanged(tmp_path):
     results = [
         CaseResult("=1+1", "failed", "'-' is wrong, \"said\" a\nline", seconds=0.5),
         CaseResult(

@@ -87,7 +87,7 @@ def test_a_fault_in_the_report_loses_nothing_and_is_reported(folders, tmp_path, 
     assert (tmp_path / "out" / "two.png").exists()
 
 
-def test_a_report_of_failures_alone_is_made(folders, tmp_path):
+def test_a_report_is_made_if_all_cases_failed(folders, tmp_path):
     for path in folders[1].iterdir():
         path.write_bytes(b"no picture")
     result = run("fuse", *folders, "-o", tmp_path / "out", "--report", "--device", "cpu")

@@ -99,7 +99,7 @@ def test_another_fused_image_than_that_of_the_record_is_refused(fused_pair):
         read_case_images(fused, record, pair)
 
 
-def test_a_colour_map_of_a_file_is_taken_where_it_is_given(fused_pair, tmp_path):
+def test_a_colour_map_from_a_file_must_be_named_again(fused_pair, tmp_path):
     table = tmp_path / "blue.txt"
     table.write_text("\n".join(f"0 0 {level}" for level in range(256)))
     pair, fused, record = fused_pair(color_map=str(table))
@@ -108,7 +108,7 @@ def test_a_colour_map_of_a_file_is_taken_where_it_is_given(fused_pair, tmp_path)
     assert uptake[2].max() > uptake[0].max()
 
 
-def test_nothing_is_said_twice(fused_pair, caplog):
+def test_no_message_is_repeated(fused_pair, caplog):
     far = SMALLER[1].copy()
     far[0, 3] += 12
     pair, fused, record = fused_pair(far)

@@ -45,7 +45,7 @@ def test_every_case_is_in_the_list_and_has_its_place(reported, page):
         assert target.one("h3").text == row.one("th").text
 
 
-def test_what_calls_for_a_look_comes_first(page):
+def test_urgent_cases_come_first(page):
     order = ["failed", "warning", "outlier", "clear"]
     states = [row.attributes["data-attention"] for row in page.one("table", id="list").one("tbody").all("tr")]
     assert states == sorted(states, key=order.index)
@@ -79,7 +79,7 @@ def test_names_and_warnings_are_text_whatever_they_hold(reported, page):
     assert "alert('warned')" not in reported.page.read_text(encoding="utf-8")
 
 
-def test_nothing_in_the_page_comes_from_elsewhere(page):
+def test_the_page_loads_nothing_from_elsewhere(page):
     for element in page.all():
         for name in ("src", "href", "data", "action", "poster", "srcset"):
             value = element.attributes.get(name, "#")
@@ -187,7 +187,7 @@ def test_a_case_that_cannot_be_shown_is_reported_and_the_others_are_shown(report
     assert not article_of(page, "picture 4").all(class_="note")
 
 
-def test_volumes_beyond_what_a_page_holds_are_left_out_and_that_is_said(reported, tmp_path, monkeypatch):
+def test_volumes_too_many_for_a_page_are_left_out_and_reported(reported, tmp_path, monkeypatch):
     folder = shutil.copytree(reported.folder, tmp_path / "full")
     monkeypatch.setattr(monai_s3im.report, "TOTAL_BYTES", 5_000_000 + 1)
     articles = read_page(write_report(folder, reported.pairs)).all("article")
@@ -214,7 +214,7 @@ def test_a_report_that_cannot_be_written_leaves_nothing(reported, tmp_path):
     assert sorted(folder.iterdir()) == before
 
 
-def test_an_interrupted_report_leaves_the_one_before(reported, tmp_path):
+def test_an_interrupted_report_leaves_the_previous_one(reported, tmp_path):
     folder = shutil.copytree(reported.folder, tmp_path / "interrupted")
     before = {path: path.read_bytes() for path in folder.iterdir()}
 

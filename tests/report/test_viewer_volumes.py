@@ -63,7 +63,7 @@ def test_a_reduced_volume_keeps_to_its_bytes(channels, most_bytes):
     assert volume.is_reduced
 
 
-def test_a_reduced_volume_lies_where_the_volume_lies():
+def test_a_reduced_volume_keeps_its_position():
     array = 0.02 * noise()
     array[0, 10:19, 20:31, 5:12] = 1
     voxels, affine = read(volume := viewer_volume(volume_of(array), most_bytes=12_000))

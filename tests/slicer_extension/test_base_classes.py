@@ -23,7 +23,7 @@ def application(scene, application_logic, layout_logic):
         yield application
 
 
-def test_the_base_classes_are_those_that_were_asked_for(application):
+def test_the_base_classes_are_the_requested_ones(application):
     from slicer import ScriptedLoadableModule as bases  # noqa: N813
 
     assert str(getattr(bases, "__file__", "")).startswith(stand_ins.BASE_PYTHON or "")
@@ -60,7 +60,7 @@ def test_the_logic_is_slicers_and_ours(application, scene):
     logic.close()
 
 
-def test_a_logic_of_ours_needs_no_slicer_base_class(scene):
+def test_the_logic_needs_no_slicer_base_class(scene):
     assert FusionLogic(scene).scene is scene
 
 

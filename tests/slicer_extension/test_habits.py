@@ -244,7 +244,7 @@ def test_all_time_points_have_the_window_of_the_first(monkeypatch):
     assert [settings["window"] for settings in sent] == ["auto", [-160.0, 240.0]]
 
 
-def test_a_body_is_fused_in_the_soft_tissue_window_and_the_result_says_so(logic, add_volume):
+def test_a_body_is_fused_in_the_soft_tissue_window_and_the_record_names_it(logic, add_volume):
     _z, y, x = np.meshgrid(*(8.0 * (np.arange(n) - (n - 1) / 2) for n in (16, 48, 48)), indexing="ij")
     inside = (x / 150) ** 2 + (y / 120) ** 2
     ct = np.where(inside < 1, np.where(inside < 0.7, 50, -100), -1000).astype(np.int16)

@@ -97,7 +97,7 @@ def test_the_range_of_torch_is_that_of_monai_and_of_the_library():
     assert TORCH in project["dependencies"]
 
 
-def test_nothing_is_asked_when_nothing_is_missing(with_all, requirements):
+def test_there_is_no_question_if_nothing_is_missing(with_all, requirements):
     assert ensure_packages(requirements, with_all.show)
     assert with_all.questions == with_all.runs == with_all.status == []
 
@@ -301,7 +301,7 @@ def test_a_declined_upgrade_changes_nothing(with_all, requirements):
     assert with_all.installed == before
 
 
-def test_under_testing_nothing_is_asked_nor_installed(python, requirements):
+def test_in_testing_mode_nothing_is_asked_or_installed(python, requirements):
     python.app.is_testing = True
     assert not ensure_packages(requirements, python.show)
     assert python.questions == python.runs == []
@@ -343,7 +343,7 @@ NOTHING = "ERROR: Could not find a version that satisfies the requirement einops
         (["something new"], "see the details"),
     ],
 )
-def test_an_error_is_one_sentence_by_its_kind_with_pips_lines_as_details(lines, sentence):
+def test_each_kind_of_error_has_one_sentence_with_pips_lines_as_details(lines, sentence):
     error = explained([*lines, "last line"], RuntimeError("exit code 1"))
     assert sentence.replace("..", "++ ") in str(error)
     assert str(error).count(".") <= 2

@@ -92,7 +92,7 @@ def test_the_fade_lays_a_or_b_over_the_fused_volume(scene, views, triple, fade, 
 
 
 @pytest.mark.parametrize(("fade", "gray"), [(-100, 10), (-50, 20), (0, 30), (50, 25), (100, 20)])
-def test_what_the_middle_view_shows_goes_from_a_by_the_fused_volume_to_b(scene, views, triple, fade, gray):
+def test_the_middle_view_fades_from_a_through_the_fused_volume_to_b(scene, views, triple, fade, gray):
     for volume in triple:  # 0 to 255 is shown as 0 to 255
         volume.GetDisplayNode().SetAutoWindowLevel(False)
         volume.GetDisplayNode().SetWindowLevel(255.0, 127.5)
@@ -114,7 +114,7 @@ def test_what_the_middle_view_shows_goes_from_a_by_the_fused_volume_to_b(scene, 
     np.testing.assert_allclose(centre, gray, atol=1.0)
 
 
-def test_leaving_is_one_step_back_to_the_former_layout_and_crosshair(scene, views, triple):
+def test_leaving_restores_the_former_layout_and_crosshair(scene, views, triple):
     views.crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowHashmarks)
     view = FusionView(scene)
     view.show(*triple)

@@ -144,7 +144,7 @@ def test_ranges_of_the_sources_are_applied_as_the_command_does(logic, add_volume
     assert not np.array_equal(expected, usual)
 
 
-def test_displayed_window_of_a_ct_is_used_where_it_is_asked_for(logic, add_volume):
+def test_the_displayed_window_of_a_ct_is_used_on_request(logic, add_volume):
     mr, ct = add_volume("MR", values_of(A_SHAPE, 1).T), add_volume("CT", (values_of(A_SHAPE, 2, 1500) - 900).T)
     ct.GetDisplayNode().SetAutoWindowLevel(False)
     ct.GetDisplayNode().SetWindowLevel(300, 40)
@@ -276,7 +276,7 @@ def test_real_files_through_the_scene_and_back_have_the_voxels_of_the_command(
     np.testing.assert_array_equal(voxels, expected)
 
 
-def test_gray_is_held_in_whole_numbers_of_which_ten_thousand_are_one(logic, add_volume):
+def test_gray_is_stored_in_whole_numbers_with_ten_thousand_for_one(logic, add_volume):
     pair = add_volume("MR", values_of(A_SHAPE, 1).T, A_GRID), add_volume("CT", values_of(A_SHAPE, 2).T - 900, A_GRID)
     fused = logic.process(*pair)
     assert voxels_of(fused).dtype == np.int16

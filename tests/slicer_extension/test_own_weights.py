@@ -85,7 +85,7 @@ def test_what_is_typed_is_not_overwritten_when_something_else_changes(panel, edi
     assert edit.text == "/folder/ow"
 
 
-def test_a_scene_with_missing_weights_says_why_apply_is_off_and_how_to_continue(panel, scene, tmp_path):
+def test_a_scene_with_missing_weights_explains_why_apply_is_disabled(panel, scene, tmp_path):
     panel.parameters.weights = "/elsewhere/own.pt"
     scene.SetURL(str(tmp_path / "scene.mrml"))
     assert scene.Commit()

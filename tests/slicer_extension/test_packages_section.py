@@ -37,7 +37,7 @@ def test_the_section_shows_the_installed_versions_when_it_is_opened(panel):
     assert lines[0] == f"torch {torch.__version__}, built for {backend}"
 
 
-def test_what_is_not_installed_is_said(panel, monkeypatch):
+def test_missing_packages_are_reported(panel, monkeypatch):
     monkeypatch.setattr(packages_section, "version_of", lambda name: None)
     panel.ui.packagesCollapsibleButton.collapsed = False
     assert panel.ui.packagesLabel.text.startswith("torch: not installed\nmonai: not installed")
@@ -60,7 +60,7 @@ def test_an_error_is_shown_with_pips_lines_and_nothing_is_fused(panel, installin
     assert not panel.ui.progressFrame.visible
 
 
-def test_meanwhile_the_status_says_so_and_a_second_click_does_nothing(panel, installing):
+def test_meanwhile_the_status_shows_it_and_a_second_click_does_nothing(panel, installing):
     seen, runs = [], []
 
     def install(requirements, show):

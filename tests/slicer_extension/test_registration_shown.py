@@ -80,7 +80,7 @@ def test_the_transform_brings_b_onto_a_and_the_record_names_no_file(logic, scene
     )
 
 
-def test_on_the_grid_of_a_registered_b_the_result_lies_where_the_command_puts_it(logic, add_volume, scene, tmp_path):
+def test_on_the_grid_of_a_registered_b_the_result_has_the_position_of_the_command(logic, add_volume, scene, tmp_path):
     a, b = ((1000 * blobs(shape, seed)).astype(np.float32) for shape, seed in (((24, 24, 16), 1), ((20, 22, 14), 1)))
     grid_a, grid_b = np.diag([2.0, 2.0, 3.0, 1.0]), rotation(2, 3, (4, 3, 2)) @ np.diag([2.2, 2.0, 3.2, 1.0])
     node_a, node_b = add_volume("MR", a.T, grid_a), add_volume("MR b", b.T, grid_b)
@@ -122,7 +122,7 @@ def test_a_pair_that_was_not_registered_has_no_transform(logic, scene, pair):
     assert scene.GetNumberOfNodesByClass("vtkMRMLLinearTransformNode") == 1
 
 
-def test_the_view_shows_b_through_the_transform_and_leaves_b_as_it_is(scene, layout_logic, registered):
+def test_the_view_shows_b_through_the_transform_and_leaves_b_unchanged(scene, layout_logic, registered):
     mr, ct, fused, transform = registered
     ct.GetDisplayNode().SetAutoWindowLevel(False)
     ct.GetDisplayNode().SetWindowLevel(300, 40)
@@ -179,7 +179,7 @@ def test_warnings_name_the_volumes(logic, add_volume):
     assert warning.endswith("look at the result before you use it")
 
 
-def test_a_warning_stands_in_the_status_line_and_in_one_box(panel, add_volume, monkeypatch):
+def test_a_warning_is_shown_in_the_status_line_and_in_one_box(panel, add_volume, monkeypatch):
     import slicer.util
     from scene_tools import finish
 

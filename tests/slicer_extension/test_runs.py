@@ -124,7 +124,7 @@ def test_a_killed_process_fails_the_run_and_the_next_fusion_works(logic, scene, 
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_leave_the_scene_as_it_was(logic, scene, big_pair, pair):
+def test_twenty_kills_at_random_moments_leave_the_scene_unchanged(logic, scene, big_pair, pair):
     random, failed = np.random.default_rng(0), 0
     undisturbed = logic.start(*big_pair, settings=SLOW)
     begin = time.monotonic()
@@ -187,7 +187,7 @@ def test_a_process_that_cannot_be_started_fails_the_run(scene, pair, tmp_path):
     assert state_of(scene) == before
 
 
-def test_an_input_that_is_removed_on_the_way_fails_the_run(logic, scene, pair):
+def test_an_input_removed_during_the_run_fails_it(logic, scene, pair):
     run = logic.start(*pair)
     scene.RemoveNode(pair[1])
     before = state_of(scene)
@@ -196,7 +196,7 @@ def test_an_input_that_is_removed_on_the_way_fails_the_run(logic, scene, pair):
     assert state_of(scene) == before
 
 
-def test_a_transform_that_is_removed_on_the_way_leaves_the_result_on_its_reference(logic, scene, pair, add_transform):
+def test_a_transform_removed_during_the_run_leaves_the_result_on_its_reference(logic, scene, pair, add_transform):
     transform = add_transform(rotation(2, 10), *pair)
     run = logic.start(*pair)
     scene.RemoveNode(transform)

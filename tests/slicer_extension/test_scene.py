@@ -221,7 +221,7 @@ def test_anatomy_has_no_colour_however_it_is_shown(scene, add_volume):
     assert source_of(show_in(add_volume("MR", VOXELS), a_table(scene, COLORS).GetID())).colors is None
 
 
-def test_a_coloured_volume_of_unknown_modality_is_taken_for_uptake(scene, add_volume):
+def test_a_coloured_volume_of_unknown_modality_counts_as_uptake(scene, add_volume):
     source = source_of(show_in(add_volume("Series 3", VOXELS), a_table(scene, COLORS).GetID()))
     assert source.modality == "pet"
     np.testing.assert_array_equal(source.colors, COLORS)

@@ -114,7 +114,7 @@ def test_a_sequence_that_nothing_plays_gets_a_browser(logic, scene, add_sequence
     assert browsers_of(scene) == 1
 
 
-def test_an_output_sequence_is_filled_anew(logic, scene, add_sequence, add_volume):
+def test_an_output_sequence_is_refilled(logic, scene, add_sequence, add_volume):
     output = add_sequence("Result", [frame_values(5)] * 3, play=False)
     mr = add_volume("MR", frame_values(9), GRID)
     assert logic.start_sequence(add_sequence("PET", [frame_values(1)]), mr, output).wait() is output
@@ -202,7 +202,7 @@ def test_displayed_window_of_a_sequence_is_that_of_the_node_that_plays_it(logic,
     np.testing.assert_array_equal(*by_frame)
 
 
-def test_a_registered_frame_on_the_grid_of_b_lies_where_that_volume_would(logic, add_sequence, add_volume):
+def test_a_registered_frame_on_the_grid_of_b_has_the_position_of_that_volume(logic, add_sequence, add_volume):
     values, moved = (1000 * blobs((24, 24, 16), 1)).astype(np.float32).T, rotation(2, 3, (3, 2, 1)) @ GRID
     sequence, b = add_sequence("MR", [values, values]), add_volume("MR b", values, moved)
     settings = FusionSettings(register="rigid", reference="b", modality_a="mr", modality_b="mr")

@@ -25,7 +25,7 @@ def own_classes():
                 yield item
 
 
-def test_each_says_which_original_it_follows():
+def test_each_stand_in_names_its_original():
     sources = ("Follow", "Qt's own", "Base/QT")
     silent = [item.__name__ for item in own_classes() if not any(text in (item.__doc__ or "") for text in sources)]
     assert silent == []
@@ -50,7 +50,7 @@ def test_a_module_takes_no_attribute_that_its_c_class_has_not():
         module.titel = "S3IMFusion"
 
 
-def test_a_signal_is_connected_by_its_signature_alone():
+def test_a_signal_is_connected_only_by_its_signature():
     box, heard = stand_ins.PLAIN["QCheckBox"](), []
     box.connect("toggled(bool)", heard.append)
     box.click()
@@ -73,7 +73,7 @@ def test_the_slider_rounds_to_its_decimals_and_emits_on_a_change_alone():
     assert slider.singleStep == 1.0
 
 
-def test_a_collapsible_button_emits_on_a_change_alone():
+def test_a_collapsible_button_emits_only_on_a_change():
     button, heard = ctk_widgets.ctkCollapsibleButton(), []
     button.connect("contentsCollapsed(bool)", heard.append)
     button.collapsed = False
@@ -119,7 +119,7 @@ def test_the_node_selector_is_off_without_a_scene_and_lists_no_hidden_node(scene
     del slicer.mrmlScene
 
 
-def test_a_widget_with_a_scene_emits_for_another_scene_alone(scene):
+def test_a_widget_with_a_scene_emits_only_for_another_scene(scene):
     widget, heard = mrml_widgets.qMRMLWidget(), []
     widget.connect("mrmlSceneChanged(vtkMRMLScene*)", heard.append)
     widget.setMRMLScene(scene)

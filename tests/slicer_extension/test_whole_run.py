@@ -103,7 +103,7 @@ def pictures(tmp_path):
     return folder
 
 
-def test_a_user_goes_the_whole_way(worker, shown_errors, monkeypatch, tmp_path, pictures):
+def test_a_user_goes_through_a_complete_session(worker, shown_errors, monkeypatch, tmp_path, pictures):
     monkeypatch.setattr(sample_data, "GRIDS", COARSE)
     with slicer_session(worker) as session:
         panel, scene = session.open_panel(), session.scene

@@ -97,7 +97,7 @@ def test_a_range_can_be_typed_in_the_middle(panel, name):
     assert getattr(panel.parameters, name) == ""
 
 
-def test_every_widget_says_what_it_is_for(panel):
+def test_every_widget_has_a_tooltip(panel):
     inputs = (*fields_of(panel), "applyButton", "cancelButton", "viewButton")
     assert [name for name in inputs if len(vars(panel.ui)[name].toolTip) < 15] == []
 
@@ -223,7 +223,7 @@ def test_a_label_map_is_not_offered(panel, pair, add_volume):
 
 
 @pytest.mark.parametrize(("choice", "reason"), [(None, "Choose volume B"), ("MR", "the same")])
-def test_apply_is_off_and_says_why(panel, pair, choice, reason):
+def test_apply_is_disabled_with_a_reason(panel, pair, choice, reason):
     panel.parameters.source_b = pair[0] if choice else None
     assert not panel.ui.applyButton.enabled
     assert reason in panel.ui.applyButton.toolTip
@@ -325,7 +325,7 @@ def test_a_device_of_another_computer_is_shown_as_such_and_another_can_be_chosen
     assert panel.parameters.device == "auto"
 
 
-def test_devices_that_are_asked_for_before_a_fusion_are_listed_after_it(panel, pair):
+def test_devices_requested_before_a_fusion_are_listed_after_it(panel, pair):
     panel.ui.advancedCollapsibleButton.collapsed = False
     panel.ui.applyButton.click()
     finish(panel)

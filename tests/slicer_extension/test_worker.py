@@ -175,7 +175,7 @@ def test_an_answer_that_does_not_come_in_time_is_reported(own_worker):
         own_worker().call("devices", timeout_s=0.1)
 
 
-def test_slicers_own_interpreter_is_taken_where_there_is_one(tmp_path, monkeypatch):
+def test_slicers_own_interpreter_is_used_if_there_is_one(tmp_path, monkeypatch):
     monkeypatch.delenv("SLICER_HOME", raising=False)
     assert find_python() == sys.executable
     (tmp_path / "bin").mkdir()
@@ -184,7 +184,7 @@ def test_slicers_own_interpreter_is_taken_where_there_is_one(tmp_path, monkeypat
     assert find_python() == str(launcher)
 
 
-def test_library_errors_come_back_as_their_sentence_and_the_process_lives_on(worker, tmp_path):
+def test_library_errors_are_returned_as_one_sentence_and_the_process_continues(worker, tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros((3, 4, 5), np.float32))
     source = {"path": str(tmp_path / "flat.npy"), "affine": np.eye(4).tolist(), "modality": "mr"}
     with pytest.raises(FusionError, match="image_a has no content, every voxel is 0"):
@@ -258,7 +258,7 @@ def test_the_estimate_of_memory_is_what_the_process_takes(own_worker, shape, sli
     assert estimate == pytest.approx(peak_memory_of(worker.pid), rel=0.2)
 
 
-def test_process_ends_when_it_has_had_nothing_to_do_and_a_later_request_starts_it_anew(own_worker):
+def test_an_idle_process_ends_and_a_later_request_restarts_it(own_worker):
     worker = own_worker(idle_s=1.0)
     worker.call("devices")
     first, folder = worker.pid, worker.folder

@@ -43,7 +43,7 @@ def test_a_ramp_in_mm_is_the_same_ramp_on_another_oblique_grid():
 
 
 @pytest.mark.parametrize("degrees", [0.005, 0.02, 0.05, 0.5])
-def test_a_small_rotation_is_not_taken_for_none(degrees):
+def test_a_small_rotation_is_not_ignored(degrees):
     check_ramp(((160, 160, 2), an_affine((0, 0, degrees))), ((160, 160, 2), np.eye(4)))
 
 
@@ -95,7 +95,7 @@ def test_the_same_grid_is_passed_through_unchanged():
     assert covered.all()
 
 
-def test_the_image_is_left_alone_and_its_metadata_goes_along():
+def test_the_image_is_not_changed_and_its_metadata_is_kept():
     image = a_volume(noise(SMALL[0]), SMALL[1])
     image.meta["modality"] = "ct"
     before = image.clone()

@@ -43,7 +43,7 @@ def test_a_coarse_pet_that_gives_the_grid_gives_a_warning(caplog):
         (a_volume("ct", (4, 4, 4)), MR, {}),
     ],
 )
-def test_a_grid_that_loses_no_anatomy_or_was_asked_for_is_not(first, second, settings):
+def test_a_grid_that_loses_no_anatomy_or_was_requested_gets_no_warning(first, second, settings):
     assert cautions(first, second, **settings) == []
 
 

@@ -46,7 +46,7 @@ def test_two_gray_sources_have_no_chrominance():
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6)])
-def test_the_coloured_source_comes_back_when_its_own_luma_is_the_fused_one(shape):
+def test_the_coloured_source_is_restored_if_its_own_luma_is_the_fused_one(shape):
     rgb = noise(3, *shape)
     data = SplitChrominanced(KEYS)({"image_a": noise(1, *shape), "image_b": rgb})
     torch.testing.assert_close(restored(data, luma(rgb)), rgb.as_tensor(), rtol=0, atol=1e-6)
@@ -58,13 +58,13 @@ def test_a_picture_fused_with_itself_keeps_its_colours():
     torch.testing.assert_close(restored(data, luma(rgb)), rgb.as_tensor(), rtol=0, atol=1e-6)
 
 
-def test_gray_result_is_the_fused_luma_alone():
+def test_a_gray_result_is_only_the_fused_luma():
     data = SplitChrominanced(KEYS)({"image_a": noise(1, 4, 5), "image_b": noise(3, 4, 5)})
     fused = torch.rand(1, 4, 5)
     assert torch.equal(restored(data, fused, gray=True), fused)
 
 
-def test_the_result_lies_in_0_to_1():
+def test_the_result_is_within_0_to_1():
     data = SplitChrominanced(KEYS)({"image_a": noise(1, 9, 9), "image_b": noise(3, 9, 9)})
     result = restored(data, 4 * torch.rand(1, 9, 9) - 2)
     assert result.amin() >= 0
@@ -103,7 +103,7 @@ def test_where_one_source_is_alone_the_result_is_that_source_and_where_none_is_i
     assert (result[:, :2] != expected[:, :2]).any()
 
 
-def test_the_sources_are_left_alone():
+def test_the_sources_are_not_changed():
     sources = {"image_a": noise(1, 4, 5), "image_b": noise(3, 4, 5)}
     before = {key: image.clone() for key, image in sources.items()}
     restored(SplitChrominanced(KEYS)(sources), torch.rand(1, 4, 5))
@@ -130,7 +130,7 @@ def test_uptake_with_a_table_is_fused_as_if_it_had_been_in_colour_before(name, o
 
 
 @pytest.mark.parametrize("seen", [0, 1])
-def test_uptake_has_no_colour_where_it_is_not(seen):
+def test_there_is_no_colour_without_uptake(seen):
     shape = (6, 5, 4)
     data = {"image_a": noise(1, *shape), "image_b": uptake(*shape), "covered": covered_thirds(shape)[seen]}
     data["image_b"] *= data["covered"][1]  # as it is after resampling
@@ -141,7 +141,7 @@ def test_uptake_has_no_colour_where_it_is_not(seen):
 
 
 @pytest.mark.parametrize("gray", [False, True])
-def test_uptake_by_hue_is_fused_as_it_is_and_coloured_at_the_end(gray):
+def test_uptake_by_hue_is_fused_unchanged_and_coloured_at_the_end(gray):
     shape, fused = (6, 5, 4), torch.rand(1, 6, 5, 4)
     other, values = noise(1, *shape), uptake(*shape)
     data = SplitChrominanced(KEYS)(ColorMapd("image_b")({"image_a": other, "image_b": values}))
@@ -156,7 +156,7 @@ def test_uptake_by_hue_is_fused_as_it_is_and_coloured_at_the_end(gray):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_sources_are_joined_in_order_and_let_go_where_that_is_asked_for(keep):
+def test_sources_are_joined_in_order_and_freed_on_request(keep):
     data = {"image_a": noise(1, 4, 5, seed=1), "image_b": noise(1, 4, 5, seed=2), "kept": 1}
     expected = torch.cat([data["image_a"].as_tensor(), data["image_b"].as_tensor()])
     joined = JoinSourcesd(KEYS, keep=keep)(data)

@@ -58,7 +58,7 @@ def test_no_uptake_is_black_and_luma_never_falls(name):
 
 
 @pytest.mark.parametrize(("uptake", "weight"), [(0.0625, 0.15625), (0.125, 0.5), (0.1875, 0.84375), (0.25, 1.0)])
-def test_colour_comes_in_by_the_smooth_step(tmp_path, uptake, weight):
+def test_colour_fades_in_with_the_smooth_step(tmp_path, uptake, weight):
     """t = 1/4, 1/2, 3/4, 1: 3 t^2 - 2 t^3; a file of 4097 like rows has an entry at each."""
     lut = write_lut(tmp_path / "violet.lut", [(255, 0, 255)] * 4097)
     full = np.array([1, 0, 1]) - 0.413

@@ -144,7 +144,7 @@ def test_padding_is_not_part_of_the_body(make, padding):
     assert ct_content(padded, SPACING) == ct_content(volume, SPACING)
 
 
-def test_a_brain_without_its_skull_is_a_head_and_a_piece_of_muscle_with_fat_is_none():
+def test_a_brain_without_its_skull_is_a_head_and_muscle_with_fat_is_not():
     x, y, z = grid((240.0, 240.0, 120.0))
     shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
     brain = painted(shape, (tube(x, y, 68, 86), BRAIN), (tube(x, y, 12, 30), 8.0))
@@ -217,7 +217,7 @@ def test_the_volume_is_left_alone_and_integers_are_read():
     np.testing.assert_array_equal(volume, before)
 
 
-def test_air_alone_is_an_empty_body():
+def test_only_air_is_an_empty_body():
     content = ct_content(np.full((8, 8, 8), AIR), SPACING)
     assert (content.window, content.area_cm2, content.length_mm) == ("soft_tissue", 0, 0)
 

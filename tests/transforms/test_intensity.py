@@ -34,7 +34,7 @@ def test_values_beyond_the_window_are_not_clipped_yet_so_that_resampling_stays_l
     assert scaled.amin() == -12.5
 
 
-def test_a_ct_that_is_not_in_hu_is_said_so_and_scaled_by_percentiles(caplog):
+def test_a_ct_that_is_not_in_hu_is_reported_and_scaled_by_percentiles(caplog):
     shifted = MetaTensor(torch.arange(1000.0).reshape(1, 10, 10, 10), meta={"filename_or_obj": "case7.nii.gz"})
     with caplog.at_level(logging.WARNING, "monai_s3im"):
         scaled = NormalizeModality("ct")(shifted)
@@ -118,7 +118,7 @@ def test_a_guess_is_reported(caplog):
         ({"filename_or_obj": "/study/SPECT/1.png", "value_range": 255.0}, "spect", "folder"),
     ],
 )
-def test_a_name_is_believed_after_dicom_and_the_line_says_what_says_it(meta, modality, origin, caplog):
+def test_dicom_wins_over_a_name_and_the_log_says_which_was_used(meta, modality, origin, caplog):
     with caplog.at_level(logging.INFO, "monai_s3im"):
         found = NormalizeModality()(MetaTensor(torch.rand(1, 4, 4, 4), meta=meta)).meta
     assert (found["modality"], found["modality_from"], found["modality_guessed"]) == (modality, origin, False)
@@ -129,7 +129,7 @@ def test_a_name_is_believed_after_dicom_and_the_line_says_what_says_it(meta, mod
     assert found["warnings"] == []
 
 
-def test_values_that_contradict_a_name_win_over_a_file_name_and_warn_of_what_was_given(caplog):
+def test_values_win_over_a_file_name_and_give_a_warning_about_a_given_modality(caplog):
     head = np.where(HEAD > 48, HEAD + 300, HEAD)
     head[np.indices(head.shape)[0] == 12] -= 100  # fat
     ct = torch.as_tensor(head)[None]
@@ -165,7 +165,7 @@ def test_a_volume_has_one_range_and_not_one_for_each_slice():
     torch.testing.assert_close(scaled, (volume - lower) / (upper - lower))
 
 
-def test_the_image_is_left_alone():
+def test_the_image_is_not_changed():
     image = a_ct(0, 40)
     before = image.clone()
     NormalizeModality("ct")(image)
@@ -208,7 +208,7 @@ def test_dicom_s_tag_is_believed_unless_a_modality_is_given(caplog):
     assert caplog.text == ""
 
 
-def test_a_tag_of_no_modality_of_ours_leaves_the_guess():
+def test_a_tag_of_an_unknown_modality_leaves_the_guess():
     image = MetaTensor(torch.rand(1, 4, 4, 4), meta={"modality_tag": "OT"})
     assert NormalizeModality()(image).meta["modality"] == "generic"
     assert NormalizeModality()(image).meta["modality_guessed"] is True
@@ -250,7 +250,7 @@ def test_the_window_chosen_by_content_is_used_logged_and_recorded(ct, name, limi
     assert json.loads(DescribeSourcesd("ct")({"ct": scaled})["provenance"])["ct"]["ct_window"] == name
 
 
-def test_the_window_by_content_is_for_cts_in_hu_alone():
+def test_the_window_by_content_is_only_for_cts_in_hu():
     shifted = MetaTensor(torch.arange(1000.0).reshape(1, 10, 10, 10))
     for name in ("ct", "mr", "generic"):
         described = NormalizeModality(name, "auto")(shifted).meta
@@ -278,7 +278,7 @@ def test_limits_are_applied_to_every_modality(modality, limits):
     assert scaled.meta["intensity_range"] == (-2, 6)
 
 
-def test_limits_go_before_the_window_and_the_type_of_a_picture():
+def test_limits_win_over_the_window_and_the_type_of_a_picture():
     assert NormalizeModality("ct", "bone", (0, 80))(a_ct(40)).meta["intensity_range"] == (0, 80)
     assert NormalizeModality("mr", limits="0,102")(a_picture()).flatten().tolist() == [0.5] * 6
 

@@ -106,7 +106,7 @@ def test_a_script_gets_the_grid_and_the_order_of_its_first_source_back(files, tm
 
 
 @pytest.mark.parametrize("door", ["ours", "MONAI's"])
-def test_invertd_goes_back_beyond_a_spacing_that_came_before(files, tmp_path, door):
+def test_invertd_also_inverts_an_earlier_spacing(files, tmp_path, door):
     steps = [*loading(1.5, 1.5, 4.0), NormalizeModalityd(KEYS, ["modality_a", "modality_b"]), AlignSourcesd(KEYS)]
     values, affine = fuse(
         Compose([*steps, JoinSourcesd(KEYS)]), files, door, "image_a", of_source(0), tmp_path / "out",
@@ -134,7 +134,7 @@ def test_the_other_source_gets_its_own_grid_back_too(files, tmp_path, spacing):
     assert np.abs(values - given)[seen & inner].max() < 0.04
 
 
-def test_by_the_joined_image_the_result_comes_back_too(files):
+def test_the_joined_image_also_restores_the_result(files):
     steps = [*loading(), ScaleIntensityRanged(KEYS, 0, 200, 0, 1), AlignSourcesd(KEYS)]
     preprocessing = Compose([*steps, JoinSourcesd(KEYS, keep=False)])
     data = preprocessing(files)
@@ -145,7 +145,7 @@ def test_by_the_joined_image_the_result_comes_back_too(files):
     np.testing.assert_allclose(back.affine, AFFINES["image_a"], atol=1e-6)
 
 
-def test_what_was_moved_into_register_goes_back_to_where_it_was(files, tmp_path):
+def test_inversion_undoes_a_registration(files, tmp_path):
     movement = np.eye(4)
     movement[:3, 3] = 3, -2, 1
     write_transform(movement, tmp_path / "movement.tfm")

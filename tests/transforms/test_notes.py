@@ -17,7 +17,7 @@ def through_a_batch(item):
     return decollate_batch(list_data_collate([{**item, "image": torch.zeros(2, 3)}]))[0]
 
 
-def test_notes_come_out_of_a_batch_as_they_went_in():
+def test_notes_pass_through_a_batch_unchanged():
     item = {}
     for name, content in NOTES.items():
         item = with_note(item, name, content)

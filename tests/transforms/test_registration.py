@@ -85,7 +85,7 @@ def test_a_movement_of_a_small_thing_is_found_as_well_as_that_of_a_head(head):
     assert f"match barely better than when shifted by {shift:.2g} mm" in fault
 
 
-def test_the_size_of_what_is_shown_is_that_of_a_ball_of_its_spread():
+def test_the_size_of_an_object_is_that_of_a_ball_with_its_spread():
     """A ball of 15 mm in a larger, anisotropic and oblique field of view; voxels of 0.016 mm³, a cube of 0.25 mm."""
     spacing = [0.125, 0.25, 0.5]
     grid = an_affine((20, -10, 35), origin=(40.0, 5.0, -30.0)) @ np.diag([*spacing, 1.0])
@@ -128,7 +128,7 @@ def test_voxels_finer_than_half_a_millimetre_count_by_the_means_of_their_blocks(
     assert MattesInformation(*fine)(movement) == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_is_in_register_stays_where_it_is(head):
+def test_a_registered_pair_is_not_moved(head):
     registered = Register("rigid")(head["t2"], head["t1"])
     assert farthest(matrix_of(registered), np.eye(4), head["t1"]) < 0.3
 
@@ -162,7 +162,7 @@ def test_the_array_order_of_the_image_does_not_matter(head):
     assert farthest(matrix_of(Register("rigid")(turned, head["t1"])), found, head["t1"]) < 0.1
 
 
-def test_the_affine_of_the_image_takes_up_the_movement():
+def test_the_affine_of_the_image_includes_the_movement():
     image, reference = (a_volume(blobs(SHAPE, seed), GRID) for seed in range(2))
     registered = Register("rigid", AFFINE)(image, reference)
     np.testing.assert_allclose(AFFINE @ registered.affine.numpy(), GRID, atol=1e-9)

@@ -54,7 +54,7 @@ def restored(slices, volume):
 
 @given(affines(), orientations, planes)
 @settings(deadline=None)
-def test_slices_come_back_as_exactly_the_volume_they_were(affine, codes, plane):
+def test_slices_are_restored_to_exactly_the_same_volume(affine, codes, plane):
     array, affine = stored_as(numbered(), affine, codes)
     volume = a_volume(array, affine)
     back = restored(ToSlices(plane)(volume), volume)
@@ -112,7 +112,7 @@ def test_unknown_plane_is_refused_and_the_planes_are_named():
         ToSlices("oblique")
 
 
-def test_the_volume_and_its_metadata_are_left_alone():
+def test_the_volume_and_its_metadata_are_not_changed():
     volume = a_volume(numbered(), np.eye(4))
     volume.meta["modality"] = "mr"
     slices = ToSlices("coronal")(volume)
@@ -121,7 +121,7 @@ def test_the_volume_and_its_metadata_are_left_alone():
     assert volume.meta["modality"] == "mr"
 
 
-def test_restoring_a_picture_leaves_it_as_it_is():
+def test_restoring_a_picture_leaves_it_unchanged():
     picture = torch.rand(3, 4, 5)
     back = RestoreGridd("pred")({"pred": picture})["pred"]
     assert isinstance(back, MetaTensor)
