@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: `make demo` shows what this does, `make test` checks that it works there.
 # The commands behind each, for Windows and for machines without make: docs/install.md.
 
-# Where it is set, every process compiles PyTorch and MONAI anew: ten times the time.
+# Where it is set, every process compiles PyTorch and MONAI again: ten times the time.
 unexport PYTHONDONTWRITEBYTECODE
 
 # The environment, made where it is not there; that of the page in the browser is $(VENV)-web, and so on.

@@ -52,6 +52,8 @@ INSTEAD = {
     r"under way": "running",
     r"belong together": "match",
     r"said (to|of) by": "a plain clause",
+    r"anew|once more": "again",
+    r"some \d+ (seconds|minutes|hours)": "about",
 }
 ALLOWED = {"monai_s3im/report/page.html.jinja": "none else"}
 """A file's path as git names it, and a pattern of the phrases that may stay there."""

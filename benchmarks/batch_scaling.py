@@ -48,7 +48,7 @@ def small_phantom(folder: Path) -> list[Pair]:
 
 
 def time_batch(pairs: list[Pair], output: Path, engine: str, workers: int, cores: int) -> tuple[float, float]:
-    """Seconds of a batch in all, and pairs per minute from its first result to its last."""
+    """Total seconds of a batch, and pairs per minute from its first result to its last."""
     torch.set_num_threads(cores)  # which local workers share
     start, ends = time.monotonic(), []
     for result in fuse_batch(pairs, output, Fuser(device="cpu"), engine=engine, workers=workers):

@@ -1,4 +1,4 @@
-"""How each door of a commit fuses a list of pairs; for same_bytes.py."""
+"""How each interface of a commit fuses a list of pairs; for same_bytes.py."""
 
 import json
 from pathlib import Path

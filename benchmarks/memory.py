@@ -57,7 +57,7 @@ print(json.dumps({"host": int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) / 1024,
 
 
 def write_volumes(folder: Path, slices: int) -> None:
-    """The head phantom as 16-bit volumes of 512 x 512 voxels, and the CT once more on a grid turned by 5 degrees."""
+    """The head phantom as 16-bit volumes of 512 x 512 voxels, and the CT again on a grid rotated by 5 degrees."""
     phantom = head_phantom((128, 128, 64), (1.6, 1.6, 2.4)).volumes
     affine = np.diag([0.4, 0.4, 153.6 / slices, 1.0])
     cosine, sine = np.cos(np.radians(5)), np.sin(np.radians(5))

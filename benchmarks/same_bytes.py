@@ -137,7 +137,7 @@ def _modality(image: str) -> str:
 
 
 def _fuse(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str], is_kept: bool) -> int:
-    """Fuse all pairs by one door; the exit code."""
+    """Fuse all pairs through one interface; return the exit code."""
     ended = out.with_name(f"{door} ended")
     if is_kept and ended.exists():
         return int(ended.read_text(encoding="utf-8"))

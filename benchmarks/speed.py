@@ -1,7 +1,7 @@
 """Time the network, the loss, the metrics and a whole volume, against reference networks and the limits of the device.
 
 Command:   python benchmarks/speed.py            (a GPU: --device cuda; a trial: --quick --out FOLDER)
-Duration:  about 15 minutes on two CPU cores; some 8 minutes with an H200
+Duration:  about 15 minutes on two CPU cores; about 8 minutes with an H200
 Result:    performance_DEVICE.json, gallery/performance_DEVICE.png, the tables of performance.md in the folder studies.
            The default network takes at most half of the time of IFCNN's shape at 256 x 256, S3IM at most 15 % of a
            training step, and the metrics are at least 20 times faster than a per-image evaluator.

@@ -7,7 +7,7 @@ Result:   lines of memory (MB, the server and its processes), files and sessions
           the end, which must be equal. studies/web_page.md has the numbers of a run.
 
 Each session uploads a pair, then fuses it, cancels a fusion, breaks an upload off, or is left without *New session*, at
-random, and begins anew. These need no browser. With ``--tabs`` there are real ones as well: tabs of Chromium that open
+random, and starts again. These need no browser. With ``--tabs`` there are real ones as well: tabs of Chromium that open
 the page, upload the pair, start a fusion, and are closed without warning, in the line, while it computes or after it.
 """
 

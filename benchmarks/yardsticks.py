@@ -72,12 +72,12 @@ class OperationCount(TorchDispatchMode):
 
     @property
     def flops(self) -> int:
-        """FLOPs in all, two for a multiplication with addition."""
+        """Total FLOPs, two for a multiplication with addition."""
         return sum(flops for flops, _ in self.operations)
 
     @property
     def bytes(self) -> int:
-        """Bytes in all."""
+        """Total bytes."""
         return sum(moved for _, moved in self.operations)
 
     def least_seconds(self, limits: dict[str, float]) -> float:

@@ -30,7 +30,7 @@ _REGIONS = {  # words of BodyPartExamined and of descriptions
 }
 
 AUTO_WINDOW = "auto"
-"""In place of a window: chosen by the content of the CT, see :func:`monai_s3im.transforms.ct_content`."""
+"""Instead of a window: chosen by the content of the CT, see :func:`monai_s3im.transforms.ct_content`."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ TASKS = {
 
 AUTO_TASK = "auto"
 OWN_WEIGHTS = "own"
-"""In place of a task, if the user's own weights are used for every pair."""
+"""Instead of a task, if the user's own weights are used for every pair."""
 
 
 def task_of(modality_a: str, modality_b: str) -> str | None:

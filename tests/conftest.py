@@ -56,7 +56,7 @@ def no_log_handler_is_left_behind() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def absl_does_not_close_the_streams_of_pytest() -> Iterator[None]:
-    """Exporting imports absl, whose log handler closes the stream of the moment when logging is set anew."""
+    """Exporting imports absl, whose log handler closes the current stream when logging is configured again."""
     yield
     absl = sys.modules.get("absl.logging")
     if absl is not None and absl.get_absl_handler() is not None:

@@ -75,7 +75,7 @@ def finish(work: Callable[..., None], *arguments: Any) -> float:
 
 
 def killed_after(seconds: float, work: Callable[..., None], *arguments: Any) -> bool:
-    """Kill after a time; whether it was still at work."""
+    """Kill after a time; return whether it was still running."""
     process = started(work, *arguments)
     process.join(seconds)
     was_at_work = process.is_alive()

@@ -54,7 +54,7 @@ def test_the_second_recipe_starts_from_the_weights_of_the_first(data_set, tmp_pa
     train(data_set, tmp_path, "--config", "train_salient", "--epochs", 1, "--learning_rate", 0)
     trained = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     first = torch.load(bundle_root() / "models" / "model_paper.pt", weights_only=True)
-    for name in first:  # the mean of weights that stay is the weights, but for rounding
+    for name in first:  # the mean of constant weights is the weights, except for rounding
         if "running" not in name and "num" not in name:
             torch.testing.assert_close(trained[name], first[name])
 

@@ -18,7 +18,7 @@ SIZE = (16, 24, 20)  # slices, rows, columns
 
 @pytest.fixture
 def series(tmp_path):
-    """An MR and a CT series in one folder, and the MR once more alone."""
+    """An MR and a CT series in one folder, and the MR again in its own."""
     mr = blobs(SIZE)
     stored = np.rint(mr * 800 / mr.max())
     ct = np.where(stored > 200, stored / 10, -1000)

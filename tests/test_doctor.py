@@ -1,4 +1,4 @@
-"""`s3im doctor` says what is broken, and sends no names."""
+"""`s3im doctor` reports what is broken, and shows no names."""
 
 import hashlib
 import json

@@ -15,7 +15,7 @@ PINNED = next(line for line in (ROOT / "constraints.txt").read_text().splitlines
 
 
 class Pip:
-    """An environment whose pip finds PyTorch at some indexes only; it notes what it is asked for."""
+    """An environment whose pip finds PyTorch only at some indexes; it records the requests."""
 
     def __init__(self, *indexes, installed=""):
         self.indexes, self.installed, self.asked, self.read = indexes, installed, [], {}

@@ -17,7 +17,7 @@ from monai_s3im.record import FusionRecord
 
 
 def write_opposite_lesions(folder):
-    """Two MR of one head, and where its lesion is: dark in A, bright in B, so that a gray mixture has little of it."""
+    """Two MR of one head and the mask of a lesion: dark in A, bright in B, so a gray mixture shows little of it."""
     x, y, z = np.indices((36, 32, 8))
     rest = np.random.default_rng(0).normal(0, 12, (2, 36, 32, 8))
     head = ((x - 18) / 16) ** 2 + ((y - 16) / 14) ** 2 < 1

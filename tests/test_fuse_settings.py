@@ -62,7 +62,7 @@ def with_landmark(shape, affine):
 
 
 def landmark_in(volume):
-    """Centroid of what lies above half the maximum, in mm."""
+    """Centroid of the voxels above half the maximum, in mm."""
     values = volume.numpy().ravel()
     weights = (values - values.max() / 2).clip(0)
     return weights @ positions(volume.shape[1:], volume.affine.numpy()) / weights.sum()
@@ -114,7 +114,7 @@ def test_a_spacing_gives_that_voxel_size_in_the_field_of_view_of_the_reference(f
 
 
 def test_a_result_that_itk_refuses_gives_a_warning_and_a_spacing_avoids_it(tmp_path):
-    """Axes as those of a gantry that is tilted by 15 degrees."""
+    """Axes of a gantry that is tilted by 15 degrees."""
     tilted = np.diag([1.5, 1.5, 3.0, 1.0])
     tilted[1, 2] = 3.0 * np.tan(np.radians(15))
     pair = [write_volume(tmp_path / f"{name}.nii.gz", seed, affine=tilted) for seed, name in enumerate("ab")]
@@ -253,7 +253,7 @@ def test_defaults_are_those_of_the_config():
 
 
 def write_record(fused, modality, **made_by):
-    """A record of a fused volume, of two sources of which no file is known."""
+    """A record of a fused volume whose two sources have no file."""
     source = {"file": None, "sha256": None, "modality": modality, "intensity_range": [0.0, 1.0]}
     made = {"fused": fused.name, "fused_sha256": sha256_of(fused), "warnings": [], **made_by}
     record = {**made, "sources": {"image_a": source, "image_b": source}}

@@ -1,4 +1,4 @@
-"""What runs in other programs of MONAI: federated training by MonaiAlgo, an application for MONAI Deploy."""
+"""Integrations with other MONAI programs: federated training with MonaiAlgo, an application for MONAI Deploy."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Deprecat
 
 @pytest.mark.slow
 def test_two_clients_train_and_the_server_takes_the_mean(tmp_path):
-    """Without a learning rate the weights stay those that the server began with."""
+    """With a learning rate of 0 the weights remain those that the server started from."""
     run = run_path(str(ROOT / "integrations" / "federated" / "simulate.py"))["run"]
     settings = {"device": "cpu", "patch_size": 64, "batch_size": 4}
     (first,) = run(tmp_path / "still", 1, learning_rate=0.0, **settings)

@@ -1,4 +1,4 @@
-"""The table of long tests names what there is; `make test` and `make test-all` share no test and miss none."""
+"""The table of long tests names existing tests; `make test` and `make test-all` share no test and miss none."""
 
 import shlex
 import shutil

@@ -15,7 +15,7 @@ from monai_s3im.training.negative_images import NegativeImageWarning, UprightSta
 
 
 def warnings_of(caplog, fused, sources):
-    """What is said after a validation by MONAI's evaluator, which clips the images before they are measured."""
+    """The log after a validation by MONAI's evaluator, which clips the images before they are measured."""
     evaluator = SupervisedEvaluator(
         device="cpu",
         val_data_loader=[{"image": sources}],

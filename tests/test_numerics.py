@@ -1,4 +1,4 @@
-"""The same image by every way of computing it, within the bounds of studies/numerics.md."""
+"""Every way of computing gives the same image within the bounds of studies/numerics.md."""
 
 import json
 

@@ -18,7 +18,7 @@ from monai_s3im.transforms import output
 
 @pytest.fixture
 def opened(monkeypatch):
-    """By file name, how often a library opened it for its header."""
+    """How often a library opened each file for its header, by name."""
     count = Counter()
 
     def spy(module, name, path_of):

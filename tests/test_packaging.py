@@ -1,4 +1,4 @@
-"""The wheel carries the bundle, and finds it from any folder."""
+"""The wheel contains the bundle and finds it from any folder."""
 
 import os
 import re

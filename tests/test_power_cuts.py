@@ -1,4 +1,4 @@
-"""Killed at random moments, on a full disk, twice at once: nothing is lost or half-written, the next start goes on."""
+"""Killed at random, on a full disk, twice at once: nothing is lost or half-written; the next start continues."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ TRAINING = ["--batch_size", "2", "--patch_size", "64", "--device", "cpu", "--log
 
 @pytest.fixture(scope="module", autouse=True)
 def imported():
-    """The server has everything imported, so that the time of the first work is that of work."""
+    """The server has imported everything, so the first task is timed without imports."""
     finish(time.sleep, 0)
 
 
@@ -62,7 +62,7 @@ def train(data, out, epochs):
 
 
 def check_training(undisturbed, disturbed):
-    """Bitwise: the last checkpoint with all that it holds, and the best model."""
+    """Compare bit by bit: the last checkpoint with all its contents, and the best model."""
     first, second = (latest_checkpoint(folder / "checkpoints") for folder in (undisturbed, disturbed))
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
@@ -71,7 +71,7 @@ def check_training(undisturbed, disturbed):
 
 
 def kill_training(data, out, epochs, kills, seconds, random):
-    """Kill it so many times before its end, each after up to so many seconds; how often it was at work."""
+    """Kill it several times before its end, each time after a random delay; return how often it was still running."""
     done = 0
     while done < kills:
         before = latest_checkpoint(out / "checkpoints")

@@ -1,4 +1,4 @@
-"""`from monai_s3im import fuse` and its like: there at once, loaded when they are used."""
+"""`from monai_s3im import fuse` and similar: available immediately, loaded when used."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""README and site are short enough to be read; README leads a newcomer to everything."""
+"""README and site are short enough to read; the README leads a newcomer to everything."""
 
 import re
 from pathlib import Path

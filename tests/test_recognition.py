@@ -1,4 +1,4 @@
-"""One guess of the modality, from names and sidecars, for every door; 3D Slicer's is in slicer_extension/."""
+"""One guess of the modality, from names and sidecars, for every interface; 3D Slicer's is in slicer_extension/."""
 
 import json
 import logging

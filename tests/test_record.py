@@ -23,7 +23,7 @@ SCHEMA = json.loads((ROOT / "docs" / "data" / "record.schema.json").read_text(en
 
 @pytest.fixture(scope="module")
 def fused(tmp_path_factory):
-    """Gray pictures, and a PET that was moved onto an MR; with what each was made of."""
+    """Gray pictures, and a PET that was moved onto an MR, each with its sources."""
     folder = tmp_path_factory.mktemp("fused")
     pictures = write_picture(folder / "a.png", 0), write_picture(folder / "b.png", 5)
     volumes = write_volume(folder / "a.nii.gz", 0), write_volume(folder / "pet.nii.gz", 5, *SMALLER)

@@ -1,4 +1,4 @@
-"""What a release consists of, and that it is of one version."""
+"""The parts of a release have one version."""
 
 import json
 import re
@@ -24,7 +24,7 @@ VERSIONED = ("bundle/configs/metadata.json", "CITATION.cff", "CHANGELOG.md")
 
 @pytest.fixture
 def versioned(tmp_path):
-    """The files that have the version, as of a release."""
+    """The files that contain the version, as in a release."""
     for name in VERSIONED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -128,7 +128,7 @@ def test_the_installed_wheel_is_well_and_fuses_outside_the_checkout(built, tmp_p
 
 
 def test_the_source_builds_the_same_wheel(built, tmp_path):
-    """By pip, from the archive alone."""
+    """Install with pip, from the archive alone."""
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*pip, "-w", tmp_path, built[1]], check=True)
     (again,) = tmp_path.glob("*.whl")

@@ -1,4 +1,4 @@
-"""Nothing that a user, a data set or a result brings along is run as code."""
+"""Nothing from a user, a data set or a result is run as code."""
 
 import ast
 import json
@@ -27,7 +27,7 @@ ALLOWED = {
 
 
 def dangers(tree):
-    """What a file does that could run what it is given."""
+    """The calls in a file that could run their input as code."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from {alias.name.partition(".")[0] for alias in node.names} & BANNED_MODULES

@@ -1,4 +1,4 @@
-"""What a DICOM file says in words about a patient is in no output, log, message or file name.
+"""Text about a patient in a DICOM file never reaches an output, log, message or file name.
 
 Every text tag of the standard, a private one and nested ones are marked; the marks are searched for in all that comes
 out. A DICOM output is in the patient's study, so the marks of patient and study are there, and only those.
@@ -73,7 +73,7 @@ def marked(tmp_path_factory):
 
 @pytest.fixture
 def s3im(capfd, caplog):
-    """Run the command; returns its exit code and all that is said, by whatever library."""
+    """Run the command; return its exit code and all messages, from any library."""
 
     def run(*arguments):
         result = CliRunner().invoke(app, list(map(str, arguments)))
@@ -85,7 +85,7 @@ def s3im(capfd, caplog):
 
 
 def marks_in(content):
-    """The marks in bytes, as they are, compressed, or as UTF-16."""
+    """The marks as plain, compressed or UTF-16 bytes."""
     if content[:2] == b"\x1f\x8b":
         content = gzip.decompress(content)
     lower = content.lower()

@@ -1,4 +1,4 @@
-"""What is found in a folder names files of that folder; what a user names may be anywhere."""
+"""A list found in a folder may name only files in it; a list that the user names may point anywhere."""
 
 import json
 
@@ -16,7 +16,7 @@ OUTSIDE = ["../private/a.png", "sub/../../private/a.png", "{root}/private/a.png"
 
 @pytest.fixture
 def root(tmp_path):
-    """A data set, and beside it what is not of it."""
+    """A data set, and foreign files next to it."""
     for folder in ("data", "data2", "private"):
         (tmp_path / folder).mkdir()
         write_picture(tmp_path / folder / "a.png", 0)

@@ -1,4 +1,4 @@
-"""Every option of a fusion stands once, in FusionSettings; each door has it with that default."""
+"""Every option of a fusion is defined once, in FusionSettings; each interface has it with that default."""
 
 from dataclasses import asdict, fields, replace
 

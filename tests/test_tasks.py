@@ -37,7 +37,7 @@ FIGURE_2 = {"model.pt", "model_paper.pt", "own.pt"}
 
 
 def by_hand(weights, image_a, image_b):
-    """What the network with these weights makes of two gray pictures, 0..255."""
+    """The fusion of two gray pictures, 0..255, with these weights."""
     network = (S3IMFusion() if weights.name in FIGURE_2 else PyramidFusion()).eval()
     network.load_state_dict(torch.load(weights, weights_only=True))
     pair = np.stack([np.asarray(Image.open(file), dtype=np.float32) for file in (image_a, image_b)]) / 255
@@ -185,7 +185,7 @@ def test_an_unknown_task_is_refused_by_function_and_command(pictures, tmp_path):
 
 @pytest.fixture
 def mixed(pictures, tmp_path):
-    """A list of pairs of both tasks in turn, and of one that is of neither."""
+    """A list of pairs of both tasks in turn, and one pair of neither."""
     rows = [("one", "mr", "ct"), ("two", "visible", "infrared"), ("odd", "ct", "infrared"), ("three", "mr", "pet")]
     lines = ["name,image_a,image_b,modality_a,modality_b", *[f"{n},a.png,b.png,{a},{b}" for n, a, b in rows]]
     (tmp_path / "pairs.csv").write_text("\n".join(lines), encoding="utf-8")

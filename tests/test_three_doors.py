@@ -28,7 +28,7 @@ OUTPUTS = {
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """A list of a gray pair, two coloured pairs, a pair of volumes on one grid, and a PET with a grid of its own.
+    """A list of a gray pair, two coloured pairs, a pair of volumes on one grid, and a PET with its own grid.
 
     One pair is infrared and visible light, of the other task, and stands between medical ones.
     """

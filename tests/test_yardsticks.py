@@ -1,4 +1,4 @@
-"""What the speed benchmark counts and compares with, and the page that it writes."""
+"""The counts and yardsticks of the speed benchmark, and the page that it writes."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The bundle for MONAI's model zoo: small, of the package's own code, and run by MONAI without the package."""
+"""The bundle for MONAI's model zoo: small, made of the package's own code, and run by MONAI without the package."""
 
 import ast
 import json

@@ -30,7 +30,7 @@ def run_in_workers(
 ) -> Generator[tuple[Item, Result | LostWorkerError], None, None]:
     """Call ``function(tool, item)`` for every item, in processes that each have a copy of ``tool``.
 
-    When a worker dies, it is not known which item it had. All items in progress are tried once more, one at a time; an
+    When a worker dies, it is not known which item it had. All items in progress are tried again, one at a time; an
     item whose worker dies again is given up. The workers end with this process, however it ends, and when the iterator
     is closed. Ctrl-C reaches this process only, not the workers.
 

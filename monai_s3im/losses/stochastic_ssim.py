@@ -54,7 +54,7 @@ class StochasticSSIMLoss(FusionLoss):
         Args:
             fused: (B, 1, H, W), values in [0, 1], H * W >= ``patch_size``².
             sources: (B, N, H, W), values in [0, 1], N >= 2.
-            positions: (M, ``patch_size``²) flat pixel positions to use; drawn anew if None.
+            positions: (M, ``patch_size``²) flat pixel positions to use; drawn again if None.
 
         Returns:
             Scalar in [0, 2]; 0 when every source equals the fused image.

@@ -28,7 +28,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
         path: a file that ``torch.save`` wrote; loaded with ``weights_only``, so that it can run no code. If a manifest
             beside it names it, as for the weights of the package, its SHA256 must be the one given there. Or a
             whole network that :func:`~monai_s3im.networks.export_network` wrote. Weights of the default
-            :class:`~monai_s3im.networks.PyramidFusion` are known by their names, and get that network in place of
+            :class:`~monai_s3im.networks.PyramidFusion` are known by their names, and get that network instead of
             :class:`~monai_s3im.networks.S3IMFusion`; any other network is kept.
 
     Returns:
@@ -57,7 +57,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _network_for(state: Any, network: nn.Module) -> nn.Module:
-    """The network, or a pyramid network on its device in place of :class:`S3IMFusion` if the weights belong to one."""
+    """The network, or a pyramid network on its device instead of :class:`S3IMFusion` if the weights belong to one."""
     if not isinstance(network, S3IMFusion):
         return network
     pyramid = PyramidFusion()

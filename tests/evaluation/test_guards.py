@@ -1,4 +1,4 @@
-"""The guards, by hand."""
+"""The guards, against values worked out by hand."""
 
 import pytest
 import torch

@@ -410,7 +410,7 @@ def _check_nothing_left(work: Path) -> None:
 
 
 class SlicerWorker:
-    """The process of the Slicer module, and what a door sends it."""
+    """The process of the Slicer module, and the requests that an interface sends it."""
 
     def __init__(self) -> None:
         sys.path.append(str(EXTENSION / "S3IMFusion"))

@@ -54,7 +54,7 @@ def systematic_tasks(seed: int) -> Iterator[Task]:
 
 
 def random_tasks(seed: int) -> Iterator[Task]:
-    """Without end: random damage at a random door."""
+    """An endless series of random damage at a random interface."""
     random = np.random.default_rng(seed)
     for case in random_damage(random):
         doors = list(DOORS[case.format])
@@ -130,7 +130,7 @@ class Session:
         }
 
     def attempt(self, case: Case, door: str, number: int = 0) -> dict[str, Any]:
-        """Try one task in folders of its own."""
+        """Try one task in its own folders."""
         folder = self._folder / f"case{number}"
         (folder / "work").mkdir(parents=True)
         path, work = case.write(folder / "input"), self._folder / f"work{number}"
@@ -182,7 +182,7 @@ class Session:
 
 
 def write_tables(counts: dict[str, Any], page: Path) -> None:
-    """Update what is between the marks of a page: the counts by format and by door."""
+    """Update the text between the marks of a page: the counts by format and by interface."""
     text = page.read_text(encoding="utf-8")
     begin, end = "<!-- counts: begin -->\n", "<!-- counts: end -->"
     before, _, rest = text.partition(begin)

@@ -44,7 +44,7 @@ def _tried(fuzz_doors: object, door: object, task: dict[str, str]) -> dict[str, 
     logging.getLogger().handlers.clear()
     resting = _resting_mib()
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     try:
         door(Path(task["path"]), Path(task["work"]))
         outcome = {"state": "fused"}

@@ -1,4 +1,4 @@
-r"""Fuzz every door of the program with damaged inputs, and count what becomes of them.
+r"""Fuzz every interface of the program with damaged inputs, and count the results.
 
 Command: python tests/fuzz/run.py --minutes 30 --seed 0 --json studies/data/reliability.json \
              --markdown studies/reliability.md

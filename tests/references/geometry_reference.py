@@ -37,7 +37,7 @@ def indices_of(points, affine):
 
 
 def resampled(array, affine, shape, target):
-    """Linear interpolation of (X, Y, Z) at every voxel of another grid; the edge goes on outside."""
+    """Linear interpolation of (X, Y, Z) at every voxel of another grid; the edge value continues outside."""
     at = indices_of(positions(shape, target), affine)
     return map_coordinates(array.astype(float), at.T, order=1, mode="nearest").reshape(shape)
 

@@ -40,7 +40,7 @@ def bright_spot(tile):
 
 
 def tiles_of_one_column(pixels):
-    """The planes of a montage of one column: below the title, rows of what is not black."""
+    """The planes of a montage of one column: the rows below the title that are not black."""
     lit = pixels[30:] > 12
     edges = np.flatnonzero(np.diff(np.concatenate([[0], lit.mean(axis=1) > 0.3, [0]]).astype(int)))
     tiles = []

@@ -19,7 +19,7 @@ from monai_s3im.record import FusionRecord, RegistrationRecord
 
 @pytest.fixture
 def fused_pair(tmp_path):
-    """A pair of volumes on grids of their own, its fused volume and its record."""
+    """A pair of volumes on different grids, its fused volume and its record."""
 
     def fuse(affine_b=SMALLER[1], shape_b=SMALLER[0], array_b=None, **settings):
         image_a = write_volume(tmp_path / "a.nii.gz", 0)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "slicer_extension" / "S3IMFusion"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder needs slicer-core, or stands for something that does."""
+    """Every test of this folder needs slicer-core, or replaces something that does."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slicer)

@@ -140,13 +140,13 @@ def in_ras_order(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np
 
 
 def record_of_sources(sources: dict[str, Any], **more: Any) -> FusionRecord:
-    """A record as the library writes it, of sources of which the modality, the range and the window count."""
+    """A record as the library writes it; only modality, range and window of the sources matter."""
     of_sources = {name: SourceRecord(file=None, sha256=None, **source) for name, source in sources.items()}
     return FusionRecord(sources=of_sources, software={}, settings=FusionSettings(), warnings=[], **more)
 
 
 def finish(panel: Any) -> None:
-    """Lets Qt's events run until the fusion is over, and what is shown then has its layout."""
+    """Lets Qt's events run until the fusion is over and the view has its layout."""
     from PySide6 import QtWidgets
 
     end = time.monotonic() + WAIT_S

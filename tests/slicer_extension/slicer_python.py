@@ -93,7 +93,7 @@ class Application:
 
 
 class SlicerPython:
-    """What is installed, what is asked and what is shown; ``answers`` are given to the questions, then yes."""
+    """Records installations, questions and messages; ``answers`` are the answers to the questions, then yes."""
 
     def __init__(self, folder, monkeypatch):
         self.index, self.folder = folder / "index", folder / "Slicer"
@@ -161,7 +161,7 @@ class SlicerPython:
         wheel(self.index, name, version, *requires)
 
     def install(self, name, version, *requires):
-        """Installs a package, whether or not what it requires is there."""
+        """Installs a package, even if its requirements are missing."""
         with zipfile.ZipFile(wheel(self.folder, name, version, *requires)) as archive:
             archive.extractall(self.site)
 

@@ -18,7 +18,7 @@ from S3IMFusionLib.logic import FusionLogic
 
 @pytest.fixture
 def application(scene, application_logic, layout_logic):
-    """Slicer as far as it is there, without a panel."""
+    """The available parts of Slicer, without a panel."""
     with stand_ins.in_place(scene, application_logic) as application:
         yield application
 
@@ -31,7 +31,7 @@ def test_the_base_classes_are_the_requested_ones(application):
 
 @pytest.mark.parametrize("kind", ["Logic", "Widget", "Test"])
 def test_the_base_classes_pass_on_to_the_next_class_in_line(application, kind):
-    """If this fails the stand-ins are kinder than Slicer, and the tests below prove nothing."""
+    """If this fails, the stand-ins are more tolerant than Slicer, and the tests below prove nothing."""
     from slicer import ScriptedLoadableModule as bases  # noqa: N813
 
     reached = []

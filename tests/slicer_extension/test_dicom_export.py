@@ -95,7 +95,7 @@ def check_patient_and_study(slices, frame=FRAME):
 
 
 def check_place(files, node):
-    """The voxels' places, by ITK's reader of series, are those of the node."""
+    """ITK's series reader places the voxels where the node has them."""
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in files])
     image, affine = reader.Execute(), np.eye(4)
@@ -123,7 +123,7 @@ def test_slicers_scalar_volume_export_keeps_the_contrast_and_says_no_ct(dialog, 
 
 
 def test_fractions_would_be_black_there(dialog, logic, hierarchy, sources, tmp_path):
-    """What whole numbers are for: Slicer's exporter cuts off what is behind the point."""
+    """The reason for whole numbers: Slicer's exporter drops decimals."""
     logic.as_fractions = True
     fused = logic.process(*sources)
     slices = exported(hierarchy, fused, tmp_path, "DICOMScalarVolumePlugin")
@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
 
 
 def test_a_second_export_into_the_same_folder_leaves_the_first_as_it_is(dialog, logic, hierarchy, sources, tmp_path):
-    """Items have the same numbers in every session: what is there may be of another patient."""
+    """Items have the same numbers in every session, so an existing one may belong to another patient."""
     fused = logic.process(*sources)
     exported(hierarchy, fused, tmp_path)
     first = {file: file.read_bytes() for file in tmp_path.glob("*/*.dcm")}

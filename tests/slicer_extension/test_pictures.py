@@ -66,7 +66,7 @@ def picture_of(application_logic, scene):
 
 
 def check_golden(name, pictures, folder):
-    """Equal to the picture in golden/ but for rounding, and for pixels on an edge that rounding moves."""
+    """Equal to the picture in golden/ except for rounding, and for pixels on an edge that rounding moves."""
     new = np.concatenate([np.concatenate(row, axis=1) for row in pictures], axis=0)
     Image.fromarray(np.ascontiguousarray(new)).save(folder / name, optimize=True)
     golden = np.asarray(Image.open(GOLDEN / name).convert("RGB")).astype(int)
@@ -94,7 +94,7 @@ def test_mr_and_pet_in_the_colours_of_the_display(logic, scene, add_head, pictur
 
 
 def test_fused_volume_lies_on_a_moved_reference_in_the_view(logic, add_head, add_transform, picture_of):
-    """Where both stand under one transform the view of the fused volume moves as that of the sources does."""
+    """Under a common transform, the view of the fused volume moves with that of the sources."""
     ct, mr = add_head("CT", "ct"), add_head("MR", "t1")
     fused = logic.process(ct, mr)
     still = picture_of(fused).astype(int)

@@ -35,7 +35,7 @@ def big_pair(add_volume):
 
 
 def polled(run, until, timeout_s=60):
-    """Poll as a timer does, until something is seen."""
+    """Poll as a timer does, until the condition holds."""
     end = time.monotonic() + timeout_s
     while run.poll() == "running" and not until(run) and time.monotonic() < end:
         time.sleep(0.02)

@@ -73,7 +73,7 @@ def side_by_side(pictures, titles):
 
 
 def compare(new, name, folder):
-    """Equal but for rounding."""
+    """Equal except for rounding."""
     new.save(folder / name, optimize=True)
     old = np.asarray(Image.open(PICTURES / name).convert("RGB")).astype(int)
     assert old.shape == np.asarray(new).shape, f"{folder / name} has another size than Screenshots/{name}"

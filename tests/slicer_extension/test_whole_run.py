@@ -85,7 +85,7 @@ def settings_of(fused):
 
 
 def save_scene(scene, folder):
-    """Saves the volumes and the scene as Slicer does; its dialog leaves out what is not saved with the scene."""
+    """Saves the volumes and the scene as Slicer does; its dialog omits what is not saved with the scene."""
     scene.SetURL(str(folder / "scene.mrml"))
     scene.SetRootDirectory(str(folder))
     for node in filter(lambda node: node.GetSaveWithScene(), slicer.util.getNodesByClass("vtkMRMLVolumeNode", scene)):

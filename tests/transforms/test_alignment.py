@@ -66,7 +66,7 @@ def test_values_and_field_of_view_are_those_of_scipy_and_of_geometry(source, tar
 
 
 def test_values_are_those_of_simpleitk_reading_the_same_files(tmp_path):
-    """ITK reads the NIfTI files itself, so LPS and RAS must have been distinguished rightly."""
+    """ITK reads the NIfTI files itself, so LPS and RAS must be distinguished correctly."""
     array = noise(SMALL[0])
     for name, voxels, affine in (("image", array, SMALL[1]), ("grid", np.zeros(LARGE[0], np.float32), LARGE[1])):
         nib.save(nib.Nifti1Image(voxels, affine), tmp_path / f"{name}.nii")

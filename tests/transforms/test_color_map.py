@@ -28,7 +28,7 @@ def matplotlib_s(name):
 
 
 def chroma(rgb):
-    """What RGB has beyond its luma."""
+    """The part of RGB beyond its luma."""
     return rgb - (rgb @ LUMA)[:, None]
 
 

@@ -1,4 +1,4 @@
-"""The CT window by content, on bodies of known geometry, and on real CTs where there are any."""
+"""The CT window by content, on bodies of known geometry, and on real CTs if available."""
 
 import math
 

@@ -77,7 +77,7 @@ def test_padding_becomes_background(name, scale, padding):
 
 
 def test_nan_is_not_a_value_and_stays_out_of_the_range(caplog):
-    """Beside NaN the mean of the neighbours that have a value stands, so that interpolation meets no edge."""
+    """NaN is replaced with the mean of the neighbours that have a value, so that interpolation meets no edge."""
     measured = np.random.default_rng(0).uniform(100, 900, (1, 9, 9, 9)).astype(np.float32)
     holed = measured.copy()
     holed[0, 5:] = np.nan

@@ -55,7 +55,7 @@ AFFINES = {"image_a": rotated((1.0, 1.3, 4.0), (10, 12, 9), 12), "image_b": rota
 
 @pytest.fixture
 def files(tmp_path):
-    """Two volumes of smooth content on grids of their own."""
+    """Two volumes of smooth content on different grids."""
     found = {}
     for number, key in enumerate(KEYS):
         grid = np.stack(np.meshgrid(*map(np.arange, SHAPES[key]), indexing="ij"), axis=-1)

@@ -1,4 +1,4 @@
-"""What is noted about a pair passes MONAI's collation as it is, which lists and None would not."""
+"""Notes about a pair pass MONAI's collation unchanged, unlike lists and None."""
 
 import pytest
 import torch

@@ -37,7 +37,7 @@ def head():
 
 
 def moved_by(movement, image):
-    """The same voxels elsewhere: what lay at p lies at movement(p)."""
+    """The same voxels elsewhere: a point p moves to movement(p)."""
     return MetaTensor(
         image.as_tensor(),
         affine=torch.as_tensor(movement @ image.affine.numpy()),

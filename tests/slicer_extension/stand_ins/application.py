@@ -50,7 +50,7 @@ class qSlicerLayoutManager(PythonQt, QtCore.QObject):
 
 
 class qSlicerModuleManager(PythonQt, QtCore.QObject):
-    """Follows Base/QTCore/qSlicerModuleManager.h: the signal by which a module's panel hears of its end."""
+    """Follows Base/QTCore/qSlicerModuleManager.h: the signal that notifies a module's panel of its end."""
 
     moduleAboutToBeUnloaded = Signal(str)
 
@@ -161,7 +161,7 @@ class qSlicerScriptedLoadableModuleWidget(PythonQt, QtWidgets.QWidget):
         return self._panel
 
     def reload(self):
-        """Lines 189 to 198: the panel of the source as it is now, which is set up and not entered anew."""
+        """Lines 189 to 198: the panel of the current source, which is set up and not entered again."""
         self.make(sys.modules["S3IMFusion"].S3IMFusionWidget)
 
     def enter(self):

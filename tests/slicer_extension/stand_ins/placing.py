@@ -1,4 +1,4 @@
-"""Installs the stand-ins in place of the real classes."""
+"""Installs the stand-ins instead of the real classes."""
 
 import sys
 import types
@@ -51,7 +51,7 @@ def delete(widget):
 
 @contextmanager
 def in_place(scene, application_logic=None):
-    """Puts the stand-ins where Slicer has the real things, and removes them again.
+    """Puts the stand-ins where Slicer has the real classes, and removes them again.
 
     Yields:
         The :class:`Application`.

@@ -12,7 +12,7 @@ from .qt_classes import PLAIN
 
 
 class QUiLoader(QtUiTools.QUiLoader):
-    """Makes the stand-ins, and connects them as the file says, whose signatures only C++ understands."""
+    """Makes the stand-ins, and connects them as the file says; only C++ understands its signatures."""
 
     def createWidget(self, name, parent=None, object_name=""):
         widget = {**PLAIN, **CTK, **MRML}[name](parent)
