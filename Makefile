@@ -1,17 +1,17 @@
-# Two commands on a fresh machine: `make demo` shows what this does, `make test` checks that it works there.
+# Two commands on a fresh machine: `make demo` shows what this does, `make test` checks that it works.
 # The commands behind each, for Windows and for machines without make: docs/install.md.
 
-# Where it is set, every process compiles PyTorch and MONAI again: ten times the time.
+# If set, every process compiles PyTorch and MONAI again, which takes ten times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-# The environment, made where it is not there; that of the page in the browser is $(VENV)-web, and so on.
+# The environment, created if missing; that of the web page is $(VENV)-web, and so on.
 VENV ?= .venv
 # Processes that run tests.
 JOBS ?= 2
 # The folder of the demo, and options of the command.
 DEMO ?= s3im_demo
 
-# The first fit Python that can make environments; PYTHON=... names another.
+# The first suitable Python that can create environments; PYTHON=... names another.
 FIT = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c '$(FIT)' >/dev/null 2>&1 && echo $$python && break; done)
@@ -24,20 +24,20 @@ BIN_OF = $(VENV)-$(1)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PYTEST_OPTIONS ?=
 PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --durations=25 $(PYTEST_OPTIONS)
 SPREAD = -n $(JOBS) --dist loadfile
-# Says after a command how long it took.
+# Prints how long a command took.
 START = start=$$(date +%s)
 TOOK = { took=$$(( $$(date +%s) - start )); echo "make $@: passed in $$(( took / 60 )) min $$(( took % 60 )) s"; }
-# Where this make can: what runs at the same time does not mix its lines.
+# If this make supports it: parallel jobs do not mix their lines.
 TOGETHER = $(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-# The long tests in two halves, a core for each.
+# The long tests in two halves, one core each.
 HALF = tests/bundle tests/fuzz tests/report tests/slicer_extension
 
 .PHONY: help demo test test-all environment style types test-long test-long-half test-long-rest test-ray test-web site audit pictures
 
 help:
-	@echo 'make demo      sets up $(VENV), makes a head, fuses it and says where the results are'
-	@echo 'make test      sets up $(VENV) and passes the tests: at most 10 minutes on 2 cores'
+	@echo 'make demo      sets up $(VENV), fuses a synthetic head and prints where the results are'
+	@echo 'make test      sets up $(VENV) and runs the tests: at most 10 minutes on 2 cores'
 	@echo 'make test-all  the same, then long runs, Ray, the page in the browser, style, types, site, vulnerabilities'
 	@echo 'Variables: PYTHON, VENV, TORCH_INDEX (where PyTorch comes from), JOBS, DEMO; see Makefile and docs/install.md'
 
@@ -49,7 +49,7 @@ test:
 	@$(START); $(ENVIRONMENT) test --venv $(VENV) && \
 	$(PYTEST) $(SPREAD) -m "not long and not slow" && $(TOOK)
 
-# After make test, what that leaves out: two at a time, then what wants the cores for itself.
+# After make test, the rest: two at a time, then what needs all cores.
 test-all: test
 	@$(START); $(TOGETHER) test-long-half test-web test-long-rest types style site audit && \
 	$(MAKE) --no-print-directory test-ray && $(TOOK)
@@ -76,25 +76,25 @@ test-long-rest: environment
 test-ray: environment
 	$(PYTEST) tests/batch/test_ray_pool.py
 
-# The page's server, as its users install it: without 3D Slicer.
+# The server of the web page, as users install it, without 3D Slicer.
 test-web:
 	@$(ENVIRONMENT) web --venv $(VENV)-web
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(call BIN_OF,web)/python -m pytest tests/web
 
-# What the site shows of the code is read, not imported: no PyTorch. Then axe looks at every page.
+# The site reads the code without importing it, so it needs no PyTorch. Then axe checks every page.
 site:
 	@$(ENVIRONMENT) docs --venv $(VENV)-docs
 	NO_MKDOCS_2_WARNING=1 $(call BIN_OF,docs)/mkdocs build --strict --site-dir $(CURDIR)/build/site
 	$(call BIN_OF,docs)/python .ci/accessibility.py $(CURDIR)/build/site
 
-# The pictures of the README and the gallery, but those of 3D Slicer.
+# The pictures of the README and the gallery, except those of 3D Slicer.
 pictures: environment
 	@$(ENVIRONMENT) web --venv $(VENV)-web
 	$(BIN)/python docs/draw/gallery.py docs/gallery
 	$(BIN)/python docs/draw/report_picture.py docs/gallery
 	$(call BIN_OF,web)/python docs/draw/web_picture.py docs/gallery
 
-# What the package consists of, and whether known vulnerabilities are in it; says so where the service is not reached.
+# Lists the packages and checks them for known vulnerabilities; reports if the service is unreachable.
 audit: environment
 	@$(ENVIRONMENT) audit --venv $(VENV)-audit
 	$(call BIN_OF,audit)/python .ci/audit.py $(BIN)/python $(CURDIR)/build/audited
