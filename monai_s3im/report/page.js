@@ -113,7 +113,7 @@ function allRatings() {
   const ratings = {};
   for (const place of all(".rating")) {
     const rating = ratingOf(place);
-    if (rating.rating || rating.note) ratings[place.dataset.case] = rating;
+    if (rating.rating || rating.note || rating.rated_at) ratings[place.dataset.case] = rating;
   }
   return ratings;
 }
@@ -134,15 +134,26 @@ function keepDraft() {
   } catch { /* a browser without storage keeps them until the page is closed */ }
 }
 
-function restoreDraft() {
-  let draft = {};
+function readDraft() {
   try {
-    draft = JSON.parse(localStorage.getItem(draftKey)) ?? {};
-  } catch { /* as above */ }
+    return JSON.parse(localStorage.getItem(draftKey)) ?? {};
+  } catch { /* as above */
+    return {};
+  }
+}
+
+async function readSaved() {
+  if (!isServed) return {};
+  const answer = await fetch("ratings.json").catch(() => null);
+  return answer?.ok ? (await answer.json()).ratings : {};
+}
+
+/* Show ratings that are newer than those of the page; returns whether there are any. */
+function restore(ratings) {
   let isRestored = false;
   for (const place of all(".rating")) {
-    const kept = draft[place.dataset.case];
-    if (!kept || kept.fused_sha256 !== place.dataset.sha256 || kept.rated_at <= place.dataset.ratedAt) continue;
+    const kept = ratings[place.dataset.case];
+    if (!kept || (kept.fused_sha256 ?? place.dataset.sha256) !== place.dataset.sha256 || (place.dataset.ratedAt && kept.rated_at <= place.dataset.ratedAt)) continue;
     for (const input of all("input[type=radio]", place)) input.checked = input.value === kept.rating;
     place.querySelector(".note-of-rating input").value = kept.note;
     place.dataset.ratedAt = kept.rated_at;
@@ -176,6 +187,9 @@ for (const place of all(".rating")) {
   });
 }
 saveButton.addEventListener("click", saveRatings);
-const hasDraft = restoreDraft();
-saveButton.disabled = !hasDraft;
-rated.textContent = showRatings() + (hasDraft ? ", not saved yet" : "");
+readSaved().then((saved) => {
+  restore(saved);
+  const hasDraft = restore(readDraft());
+  saveButton.disabled = !hasDraft;
+  rated.textContent = showRatings() + (hasDraft ? ", not saved yet" : "");
+});

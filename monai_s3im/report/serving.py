@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,7 @@ from monai_s3im.errors import InputError, OutputError
 from monai_s3im.formats.paths import isfile
 
 from .cases import read_batch
-from .ratings import MOST_LETTERS, parse_ratings, write_ratings
+from .ratings import MOST_LETTERS, Rating, parse_ratings, read_ratings, write_ratings
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,11 @@ class ReportHandler(BaseHTTPRequestHandler):
     names: ClassVar[list[str]]
 
     def do_GET(self) -> None:
-        """The report."""
+        """The report, or the ratings next to it."""
         if not self._is_from_here():
+            return
+        if self.path == "/ratings.json":
+            self._answer_ratings()
             return
         if urlsplit(self.path).path not in {"/", "/report.html"}:
             self._answer(HTTPStatus.NOT_FOUND, "Only the report is served here.")
@@ -75,7 +79,7 @@ class ReportHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, "The report is missing: write it again with s3im report.")
 
     def do_PUT(self) -> None:
-        """The ratings, all of them."""
+        """Ratings, which replace older ones of the same cases."""
         if not self._is_from_here():
             return
         length = self.headers.get("Content-Length", "")
@@ -84,14 +88,24 @@ class ReportHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.BAD_REQUEST, "These are not the ratings of the report.")
             return
         try:
-            ratings = parse_ratings(json.loads(self.rfile.read(int(length))), self.names)
-            write_ratings(self.folder, ratings)
+            given = parse_ratings(json.loads(self.rfile.read(int(length))), self.names)
+            saved = read_ratings(self.folder, self.names)
+            newer = {name: each for name, each in given.items() if each.rated_at >= saved.get(name, Rating()).rated_at}
+            write_ratings(self.folder, {**saved, **newer})
+        except (InputError, OutputError) as error:
+            self._answer(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
         except (ValueError, RecursionError) as error:
             self._answer(HTTPStatus.BAD_REQUEST, f"The ratings cannot be used: {error}")
-        except OutputError as error:
-            self._answer(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
         else:
             self._answer(HTTPStatus.OK, "saved")
+
+    def _answer_ratings(self) -> None:
+        try:
+            ratings = {name: asdict(each) for name, each in read_ratings(self.folder, self.names).items()}
+        except InputError as error:
+            self._answer(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
+            return
+        self._answer(HTTPStatus.OK, json.dumps({"ratings": ratings}).encode(), "application/json")
 
     def _is_from_here(self) -> bool:
         """Refuse other host names and pages of other sites."""

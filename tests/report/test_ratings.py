@@ -80,6 +80,27 @@ def test_the_server_serves_the_report_and_saves_the_ratings_next_to_it(folder, s
     assert read_ratings(folder, ["volume"]) == {"volume": Rating("good", "sharp")}
 
 
+def test_the_server_gives_what_was_saved_and_newer_ratings_replace_only_those_of_their_cases(folder, server):
+    def put(name, rating, rated_at):
+        body = json.dumps({"ratings": {name: {"rating": rating, "rated_at": rated_at}}})
+        assert request(server, "PUT", body=body) == (200, "saved")
+
+    put("volume", "good", "2026-01-02")
+    put("uptake", "bad", "2026-01-02")
+    put("volume", "bad", "2026-01-01")
+    put("uptake", "doubtful", "2026-01-03")
+    saved = json.loads(request(server, "GET", "/ratings.json")[1])["ratings"]
+    assert {name: each["rating"] for name, each in saved.items()} == {"volume": "good", "uptake": "doubtful"}
+
+
+def test_a_damaged_file_of_ratings_is_named_and_kept(folder, server):
+    (folder / "ratings.json").write_text("[]")
+    status, text = request(server, "PUT", body='{"ratings": {"volume": {"rating": "good"}}}')
+    assert status == 507
+    assert "ratings.json cannot be used" in text
+    assert (folder / "ratings.json").read_text() == "[]"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [

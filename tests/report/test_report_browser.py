@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from monai_s3im.report.ratings import read_ratings
+from monai_s3im.report.serving import report_server
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -227,6 +230,27 @@ def test_ratings_are_downloaded_as_the_file_that_belongs_next_to_the_report(visi
     rating = read_ratings(tmp_path, ["uptake"])["uptake"]
     assert (rating.rating, rating.note) == ("doubtful", "rim of the skull")
     assert page.locator("#list td.verdict[data-case=uptake]").inner_text() == "doubtful"
+
+
+def test_a_served_report_shows_what_was_saved_before(browser, reported, tmp_path):
+    folder = shutil.copytree(reported.folder, tmp_path / "rated")
+    for name, before in (("uptake", 0), ("volume", 1)):
+        with report_server(folder) as server:  # each at its own port, so that the browser keeps nothing
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            page = browser.new_page()
+            page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+            page.locator("#rated", has_text=re.compile(f"^{before} of 12 rated$")).wait_for()
+            place = page.locator("article", has=page.get_by_role("heading", name=name, exact=True))
+            place.get_by_label("doubtful").check()
+            page.get_by_role("button", name="Save ratings").click()
+            page.locator("#rated", has_text="saved in ratings.json").wait_for()
+            page.reload()
+            page.locator("#rated", has_text=re.compile(f"^{before + 1} of 12 rated$")).wait_for()
+            page.close()
+            server.shutdown()
+            thread.join()
+    assert set(read_ratings(folder, ["uptake", "volume"])) == {"uptake", "volume"}
 
 
 def test_a_drag_changes_the_window_and_the_values_have_their_unit(visit):
