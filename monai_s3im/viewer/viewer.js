@@ -40,13 +40,13 @@ class FusionViewer {
           <div class="glass" tabindex="0" role="application" aria-label="${title} in three planes. Drag for window and level, click for the crosshair; keys: press ?"></div></div>
         <div class="about"><div class="scale"><b class="letter">${title}</b><span class="window"></span></div>
         <div class="color-bar" role="img" aria-label="Colours of ${title}"><span class="low"></span><i></i><span class="high"></span></div>
-        <details class="look"><summary>Window and colour</summary>
+        <details class="look"><summary>Window and colour</summary><div class="choices">
           <label>Preset <select class="preset" aria-label="Preset of ${title}"></select></label>
           <label>From <input class="low-end" type="number" step="any" aria-label="Lower end of ${title}"></label>
           <label>to <input class="high-end" type="number" step="any" aria-label="Upper end of ${title}"></label>
           <label>Colours <select class="map" aria-label="Colours of ${title}"></select></label>
           <label>Opacity <input class="opacity" type="range" min="0" max="1" step="0.05" value="1" aria-label="Opacity of ${title}"></label>
-        </details></div>
+        </div></details></div>
       </section>`;
     return `
       <div class="tools" role="toolbar" aria-label="Viewer">
@@ -64,7 +64,7 @@ class FusionViewer {
       <div class="blend" hidden><span class="from">A</span><input type="range" list="fusion-fades"><span class="to">B</span><output class="part"></output>
         <datalist id="fusion-fades"><option value="-1" label="A"></option><option value="0" label="fused"></option><option value="1" label="B"></option></datalist></div>
       <div class="panes">${pane("a", "A")}${pane("b", "B")}${pane("fused", "Fused")}</div>
-      <div class="readout">
+      <div class="readout"><span class="at">Crosshair</span>
         <output class="where" aria-label="Position"></output><output class="slices" aria-label="Slices"></output>
         <output class="values" aria-label="Values at the crosshair"></output></div>
       <dialog class="projection" aria-label="Maximum-intensity projection"><h3></h3><canvas role="img" aria-label="Maximum-intensity projection"></canvas>
@@ -72,7 +72,7 @@ class FusionViewer {
         <form method="dialog"><button>Close</button></form></dialog>
       <dialog class="help" aria-label="Keys and mouse"><h3>Keys and mouse</h3><dl>
         <dt>Left drag</dt><dd>window (across) and level (up and down), or what <em>Drag</em> says</dd>
-        <dt>Click</dt><dd>crosshair here, in all planes; with Shift it follows the drag</dd>
+        <dt>Point</dt><dd>values here</dd><dt>Click</dt><dd>crosshair here, in all planes; with Shift it follows the drag</dd>
         <dt>Double click, Enter</dt><dd>this plane large; again, or Escape: back</dd>
         <dt>Wheel, Page up and down</dt><dd>next slice</dd><dt>Ctrl and wheel, + and −</dt><dd>zoom</dd>
         <dt>Right drag, middle drag</dt><dd>zoom, move</dd><dt>Arrows</dt><dd>crosshair by a voxel</dd>
@@ -348,27 +348,29 @@ class FusionViewer {
     return `fused ${percent(1 - Math.abs(part))}, ${part < 0 ? "A" : "B"} ${percent(Math.abs(part))}`;
   }
 
-  /* The crosshair: position, slices, values. */
-  showReadings() {
+  /* Position, slices and values at the pointer, given as a fraction of the volume, else at the crosshair. */
+  showReadings(pointed = null) {
     const side = this.sides().at(-1);
     const nv = side && this.panes[side].nv;
     if (!nv?.volumes.length) {
-      for (const name of ["where", "slices", "values"]) this.find(`.${name}`).textContent = "";
+      for (const name of ["at", "where", "slices", "values"]) this.find(`.${name}`).textContent = "";
       return;
     }
-    const mm = nv.frac2mm(nv.scene.crosshairPos, 0, true);
-    this.position = [mm[0], mm[1], mm[2]];
+    const frac = pointed ?? nv.scene.crosshairPos;
+    this.position = [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3);
+    const mm = [...nv.frac2mm(frac, 0, true)].slice(0, 3);
+    this.find(".at").textContent = pointed ? "Pointer" : "Crosshair";
     const places = FUSION_ENDS.map((ends, axis) => `${ends[Number(mm[axis] >= 0)]} ${Math.abs(mm[axis]).toFixed(1)}`);
     this.find(".where").textContent = `${places.join(", ")} mm`;
-    const voxel = nv.frac2vox(nv.scene.crosshairPos);
+    const voxel = nv.frac2vox(frac);
     const sizes = nv.volumes[0].dimsRAS;
     this.find(".slices").textContent = FUSION_PLANES.map((plane, index) => `${plane} ${voxel[2 - index] + 1}/${sizes[3 - index]}`).join(" · ");
-    this.find(".values").textContent = this.sides().map((name) => `${{ a: "A", b: "B", fused: "Fused" }[name]} ${this.valueOf(name)}`).join(" · ");
+    this.find(".values").textContent = this.sides().map((name) => `${{ a: "A", b: "B", fused: "Fused" }[name]} ${this.valueOf(name, mm)}`).join(" · ");
   }
 
-  valueOf(side) {
+  valueOf(side, mm) {
     const { volume, unit, isColor } = this.images[side];
-    const voxel = volume.mm2vox(this.position);
+    const voxel = volume.mm2vox(mm);
     if ([0, 1, 2].some((axis) => voxel[axis] < 0 || voxel[axis] >= volume.dimsRAS[axis + 1])) return "outside";
     const value = volume.getValue(...voxel);
     return isColor ? (value / 255).toFixed(2) : `${FusionViewer.number(value)}${unit ? ` ${unit}` : ""}`;
@@ -449,7 +451,11 @@ class FusionViewer {
       event.preventDefault();
     });
     glass.addEventListener("pointermove", (event) => {
-      if (!drag) return;
+      if (!drag) {
+        const isMoved = event.movementX || event.movementY; // not so if the page moved below it
+        if (isMoved && this.images[side]) this.showReadings(this.hit(event, side)?.frac);
+        return;
+      }
       const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
       drag.moved ||= Math.hypot(dx, dy) > 3;
       if (!drag.moved) return;
@@ -464,6 +470,7 @@ class FusionViewer {
       if (drag && !drag.moved && event.button === 0 && drag.at?.frac) this.moveTo(drag.at.frac);
       drag = null;
     });
+    glass.addEventListener("pointerleave", () => this.showReadings());
     glass.addEventListener("pointercancel", () => { drag = null; });
     glass.addEventListener("contextmenu", (event) => event.preventDefault());
     glass.addEventListener("dblclick", (event) => {

@@ -151,6 +151,17 @@ def test_the_list_shows_which_series_was_chosen(page: Any, title: str, side: str
     assert len(grounds) == 2
 
 
+@pytest.mark.parametrize("name", ["HEAD CT as B", "Fuse"])
+def test_the_focus_returns_to_the_button_that_started_a_job(page: Any, name: str) -> None:
+    button = page.get_by_role("button", name=name, exact=True)
+    button.focus()
+    revision = page.evaluate("state.revision")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"() => state.revision > {revision} && !state.job")
+    page.wait_for_function("() => document.activeElement !== document.body")
+    assert button.evaluate("(element) => element === document.activeElement")
+
+
 def test_registration_is_looked_at_before_and_after_corrected_and_accepted(page: Any, film: Callable[[], None]) -> None:
     page.get_by_text("Registration", exact=True).click()
     before = picture_of(page, "b")
@@ -230,6 +241,35 @@ def test_buttons_and_fields_are_at_one_distance(page: Any, size: dict[str, int])
     assert len(in_rows) > 12
     assert in_rows == pytest.approx([9] * len(in_rows), abs=0.6)
     assert min(pair["gap"] for pair in gaps) > 8
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_the_fields_of_window_and_colour_are_apart_and_leave_the_films_alike(page: Any, size: dict[str, int]) -> None:
+    page.set_viewport_size(size)
+    look = page.locator(".pane[data-side=a] .look")
+    look.locator("summary").click()
+    boxes = [label.bounding_box() for label in look.locator("label").all()]
+    heights = {round(film.bounding_box()["height"]) for film in page.locator(".film").all()}
+    look.locator("summary").click()
+    page.set_viewport_size(WIDE)
+    for index, one in enumerate(boxes):
+        for other in boxes[index + 1 :]:
+            across = max(one["x"], other["x"]) - min(one["x"] + one["width"], other["x"] + other["width"])
+            down = max(one["y"], other["y"]) - min(one["y"] + one["height"], other["y"] + other["height"])
+            assert max(across, down) > 5
+    assert len(heights) == 1
+
+
+def test_the_readings_follow_the_pointer_and_return_to_the_crosshair(page: Any) -> None:
+    readout = page.locator(".readout")
+    at_the_crosshair = readout.inner_text()
+    box = page.locator(".pane[data-side=a] .glass").bounding_box()
+    for x in (40, 60):
+        page.mouse.move(box["x"] + box["width"] / 2 - x, box["y"] + 90)
+    assert readout.inner_text().startswith("Pointer")
+    page.mouse.move(2, 2)
+    assert readout.inner_text() == at_the_crosshair
+    assert at_the_crosshair.startswith("Crosshair")
 
 
 def test_a_drag_sets_window_and_level_and_a_click_the_crosshair(page: Any) -> None:

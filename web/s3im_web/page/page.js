@@ -9,6 +9,7 @@ let shownKeys = "";
 let movement = null; // by hand, from A's points to B's
 let upload = null;
 let isClosed = false;
+let pressed = ""; // the id of a control that lost the focus when it was disabled or replaced
 
 /* Talk with the server. */
 
@@ -44,10 +45,10 @@ function close() {
 }
 
 async function watch() {
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, state.job ? 300 : 2500));
+  for (let round = 1; ; round += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 300));
     if (isClosed) return;
-    if (!upload && (state.job || !document.hidden)) await ask("/api/state");
+    if (!upload && (state.job || (round % 8 === 0 && !document.hidden))) await ask("/api/state");
   }
 }
 
@@ -181,13 +182,13 @@ function drawSource(side) {
   element.querySelector(".name").textContent = source?.name ?? "no volume yet";
   element.querySelector(".hint").textContent = source ? `${source.label}${source.isGuessed ? " (guessed)" : ""}, ${source.detail}` : "Drop a file here, or choose one above.";
   const select = element.querySelector("select");
-  select.disabled = !source || Boolean(state.job);
   if (document.activeElement !== select) select.value = source?.modalityGiven ?? "";
 }
 
 function drawOffers() {
   const body = find("#offers tbody");
   find("#offers").hidden = !state.offers.length;
+  if (body.contains(document.activeElement)) pressed = document.activeElement.id;
   body.replaceChildren(...state.offers.map((offer) => {
     const row = document.createElement("tr");
     const name = document.createElement("td");
@@ -198,7 +199,7 @@ function drawOffers() {
     const buttons = Object.assign(document.createElement("div"), { className: "take" });
     for (const side of SIDES) {
       const isChosen = state.sources[side]?.id === offer.id;
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: `${isChosen ? "✓ " : ""}${side.toUpperCase()}` });
+      const button = Object.assign(document.createElement("button"), { type: "button", id: `take-${offer.id}-${side}`, textContent: `${isChosen ? "✓ " : ""}${side.toUpperCase()}` });
       button.setAttribute("aria-label", `${offer.name} as ${side.toUpperCase()}`);
       button.setAttribute("aria-pressed", String(isChosen));
       button.addEventListener("click", () => ask("/api/choose", { side, id: offer.id }));
@@ -213,9 +214,20 @@ function drawOffers() {
 function enable() {
   const isBusy = Boolean(state.job || upload);
   const isPair = Boolean(state.sources.a && state.sources.b);
-  find("#fuse").disabled = isBusy || !isPair;
-  find("#register").disabled = isBusy || !isPair;
+  const focused = document.activeElement;
   for (const button of document.querySelectorAll("#sample, #sample-too, #swap, #offers button, #server button, #accept, #reject")) button.disabled = isBusy;
+  for (const id of ["#fuse", "#register"]) find(id).disabled = isBusy || !isPair;
+  for (const side of SIDES) find(`#modality-${side}`).disabled = isBusy || !state.sources[side];
+  if (isBusy && focused.disabled) pressed = focused.id;
+  if (!isBusy) giveFocusBack(focused);
+}
+
+/* Disabled, hidden and replaced controls lose the focus: it returns to the one that was pressed, or goes on to "Fuse". */
+function giveFocusBack(focused) {
+  const isLost = (focused === document.body && pressed) || !focused.checkVisibility();
+  const former = document.getElementById(pressed);
+  pressed = "";
+  if (isLost) (former?.checkVisibility() ? former : find("#fuse")).focus({ preventScroll: true });
 }
 
 async function volumeOf(side, key) {
