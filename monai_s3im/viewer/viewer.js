@@ -12,6 +12,7 @@ const FUSION_PLANES = ["axial", "coronal", "sagittal"];
 const FUSION_MAPS = ["gray", "inferno", "viridis", "plasma", "hot", "bone", "turbo", "blue2red"];
 const FUSION_ENDS = [["L", "R"], ["P", "A"], ["I", "S"]];
 const CHECK_PIXELS = 48;
+const CROSSHAIR_PIXELS = 1.5;
 
 class FusionViewer {
   /*
@@ -109,7 +110,7 @@ class FusionViewer {
     if (pane.nv) return pane.nv;
     const { Niivue, SHOW_RENDER, MULTIPLANAR_TYPE } = this.niivue;
     pane.nv = new Niivue({
-      backColor: [0, 0, 0, 1], crosshairColor: [0.3, 0.7, 1, 0.8], crosshairWidth: 0.5, fontColor: [0.8, 0.85, 0.9, 1], fontMinPx: 15, crosshairWidthUnit: "percent",
+      backColor: [0, 0, 0, 1], crosshairColor: [0.3, 0.7, 1, 0.8], fontColor: [0.8, 0.85, 0.9, 1], fontMinPx: 15, crosshairWidthUnit: "mm",
       dragAndDropEnabled: false, interactive: false, isRadiologicalConvention: true, loadingText: "", logLevel: "error",
       multiplanarPadPixels: 6, multiplanarShowRender: SHOW_RENDER.NEVER, multiplanarLayout: MULTIPLANAR_TYPE.AUTO,
       sagittalNoseLeft: true, showAllOrientationMarkers: true,
@@ -335,8 +336,18 @@ class FusionViewer {
       const { SLICE_TYPE } = this.niivue;
       const type = state.plane === "all" ? SLICE_TYPE.MULTIPLANAR : FUSION_PLANES.indexOf(state.plane);
       if (nv.opts.sliceType !== type) nv.setSliceType(type);
-      requestAnimationFrame(() => nv.resizeListener());
+      requestAnimationFrame(() => {
+        nv.resizeListener();
+        FusionViewer.fitCrosshair(nv);
+      });
     }
+  }
+
+  /* Keep the lines of the crosshair as wide on the screen, in a small pane and in a large one. */
+  static fitCrosshair(nv) {
+    const [tile] = nv.screenSlices;
+    const width = tile && (CROSSHAIR_PIXELS * (nv.uiData.dpr ?? 1) * Math.abs(tile.fovMM[0])) / tile.leftTopWidthHeight[2];
+    if (width > 0 && Math.abs(width / nv.opts.crosshairWidth - 1) > 0.05) nv.setCrosshairWidth(width);
   }
 
   static partText(view, part, hasFused) {
@@ -432,6 +443,8 @@ class FusionViewer {
     this.find(".keys").addEventListener("click", () => this.find("dialog.help").showModal());
     this.find(".projection input").addEventListener("input", (event) => this.project(Number(event.target.value)));
     for (const side of FUSION_SIDES) this.wirePane(side);
+    const resized = new ResizeObserver(() => this.apply());
+    for (const glass of this.root.querySelectorAll(".glass")) resized.observe(glass);
   }
 
   wirePane(side) {

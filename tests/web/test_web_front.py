@@ -260,6 +260,18 @@ def test_the_fields_of_window_and_colour_are_apart_and_leave_the_films_alike(pag
     assert len(heights) == 1
 
 
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_the_crosshair_is_as_wide_in_panes_of_any_size(page: Any, size: dict[str, int]) -> None:
+    page.set_viewport_size(size)
+    page.wait_for_timeout(800)
+    width = page.evaluate("""() => {
+        const { nv } = viewer.panes.a, [tile] = nv.screenSlices;
+        return nv.opts.crosshairWidth * tile.leftTopWidthHeight[2] / Math.abs(tile.fovMM[0]);
+    }""")
+    page.set_viewport_size(WIDE)
+    assert width == pytest.approx(1.5, rel=0.1)
+
+
 def test_the_readings_follow_the_pointer_and_return_to_the_crosshair(page: Any) -> None:
     readout = page.locator(".readout")
     at_the_crosshair = readout.inner_text()
