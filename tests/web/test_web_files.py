@@ -228,6 +228,14 @@ def test_an_archive_is_replaced_with_its_contents(data: Path, tmp_path: Path) ->
     assert not (folder / "study.zip").exists()
 
 
+def test_archives_that_together_unpack_to_more_than_allowed_are_refused(tmp_path: Path) -> None:
+    for name in ("one.zip", "two.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("volume.nii", bytes(MEGABYTE * 2 // 3))
+    with pytest.raises(FileError, match=r"These archives unpack to more than the 1 MB"):
+        unpack(tmp_path, MEGABYTE)
+
+
 def test_an_archive_that_unpacks_to_more_than_allowed_is_refused(tmp_path: Path) -> None:
     packed(tmp_path / "bomb.zip", a_dot_nii=bytes(4 * MEGABYTE))
     with pytest.raises(FileError, match=r"bomb\.zip unpacks to more than the 1 MB"):

@@ -134,9 +134,10 @@ def unpack(folder: Path, max_bytes: int) -> None:
     """Replace each ZIP archive in a folder with its contents.
 
     Raises:
-        FileError: if an archive is damaged or encrypted, has too many files, unpacks to more than ``max_bytes``, or
-            contains a link or a path that leads out of its folder.
+        FileError: if an archive is damaged or encrypted, has too many files, or contains a link or a path that
+            leads out of its folder; or if all archives together unpack to more than ``max_bytes``.
     """
+    left = max_bytes
     for archive in sorted(folder.rglob("*")):
         if archive.suffix.casefold() != ".zip" or not archive.is_file():
             continue
@@ -145,7 +146,7 @@ def unpack(folder: Path, max_bytes: int) -> None:
             target = target.with_name(f"{target.name}_")
         try:
             with zipfile.ZipFile(archive) as packed:
-                _unpack(packed, target, archive.name, max_bytes)
+                left = _unpack(packed, target, archive.name, left, max_bytes)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
             if isinstance(error, FileError):
                 raise
@@ -153,17 +154,18 @@ def unpack(folder: Path, max_bytes: int) -> None:
         archive.unlink()
 
 
-def _unpack(packed: zipfile.ZipFile, target: Path, name: str, max_bytes: int) -> None:
+def _unpack(packed: zipfile.ZipFile, target: Path, name: str, left: int, max_bytes: int) -> int:
+    """Unpack at most ``left`` bytes; returns how many are left for the next archive."""
     entries = [entry for entry in packed.infolist() if not entry.is_dir()]
     if len(entries) > MAX_FILES:
         raise FileError(f"{name} has {len(entries)} files, and {MAX_FILES} are allowed here: send one study")
+    unpacks = f"{name} unpacks" if left == max_bytes else "These archives unpack"
     refusal = FileError(
-        f"{name} unpacks to more than the {max_bytes / 2**20:.0f} MB that are allowed here: send less, or ask the "
+        f"{unpacks} to more than the {max_bytes / 2**20:.0f} MB that are allowed here: send less, or ask the "
         "server's operator for more"
     )
-    if sum(entry.file_size for entry in entries) > max_bytes:
+    if sum(entry.file_size for entry in entries) > left:
         raise refusal
-    left = max_bytes
     for entry in entries:
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         if ".." in parts or entry.filename.startswith("/") or stat.S_ISLNK(entry.external_attr >> 16):
@@ -178,6 +180,7 @@ def _unpack(packed: zipfile.ZipFile, target: Path, name: str, max_bytes: int) ->
                 if left < 0:
                     raise refusal
                 copy.write(chunk)
+    return left
 
 
 def check_volume(path: Path, max_bytes: int) -> list[str]:
