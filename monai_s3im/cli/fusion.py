@@ -18,7 +18,7 @@ from monai_s3im.settings import FusionSettings
 
 from .common import fail, say, tell
 from .progress import Steps
-from .report import is_report, report_batch
+from .report import is_report, remove_report_of, report_batch
 
 
 def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
@@ -62,6 +62,7 @@ def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> 
         if problems := problems_of([pair], settings.max_gib).get(pair.name):
             fail("\nerror: ".join(line.removeprefix(f"{pair.name}: ") for line in problems))
         raise
+    remove_report_of(output)
     is_read_by_a_person = step.is_shown and sys.stdout.isatty()
     if not is_read_by_a_person:
         say(output)

@@ -84,10 +84,26 @@ def report_batch(folder: Path, pairs: Sequence[Any], color_map: str | None, max_
         tell(f"error: no report: unexpected {type(error).__name__}: {error}")
     else:
         return True
+    _remove_outdated(folder)
+    return False
+
+
+def remove_report_of(output: Path) -> None:
+    """Remove the report of a batch if one of its results was replaced alone, and say so."""
+    from monai_s3im.batch.summary import read_summary
+
+    try:
+        names = {result.output.name for result in read_summary(output.parent) if result.output}
+    except InputError:  # no results of a batch
+        return
+    if output.name in names:
+        _remove_outdated(output.parent, ": fuse the batch again with --resume --report")
+
+
+def _remove_outdated(folder: Path, remedy: str = "") -> None:
     if is_report(folder / "report.html"):
         (folder / "report.html").unlink()
-        tell(f"note: {folder / 'report.html'} was about earlier results and is removed")
-    return False
+        tell(f"note: {folder / 'report.html'} was about earlier results and is removed{remedy}")
 
 
 def _write(folder: Path, pairs: Sequence[Any], color_map: str | None, max_gib: float, step: Steps) -> Path:

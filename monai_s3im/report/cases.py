@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -115,7 +115,7 @@ def read_batch(output_dir: Path) -> ReportedBatch:
     Raises:
         InputError: if the summary is missing, or no batch wrote it.
     """
-    cases = [Case(result, _record_of(result)) for result in read_summary(output_dir)]
+    cases = [_case_of(result) for result in read_summary(output_dir)]
     groups: dict[str, list[Case]] = {}
     for case in cases:
         groups.setdefault(case.kind, []).append(case)
@@ -130,6 +130,13 @@ def shared_settings(cases: Iterable[Case]) -> dict[str, Any]:
     first, *others = [record.shared for record in records] or [{}]
     weights = {f"weights of {record.task or 'all'}": record.weights_sha256 for record in records}
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)} | weights
+
+
+def _case_of(result: CaseResult) -> Case:
+    record = _record_of(result)
+    if record is not None and record.fused_sha256 != result.fused_sha256:  # replaced since, and not measured
+        result = replace(result, fused_sha256=record.fused_sha256, metrics={})
+    return Case(result, record)
 
 
 def _record_of(result: CaseResult) -> FusionRecord | None:

@@ -1,11 +1,15 @@
 """The report from the command: at the end of a batch, and afterwards."""
 
+import numpy as np
 import pytest
+from dicom_samples import series_of, write_slices
 from page_reading import read_page
-from sample_images import write_picture
+from sample_images import blobs, write_picture
 from typer.testing import CliRunner
 
 from monai_s3im.cli import app
+from monai_s3im.formats.writing import sha256_of
+from monai_s3im.report.cases import read_batch
 
 
 def run(*arguments):
@@ -58,6 +62,44 @@ def test_an_existing_report_is_updated_only_with_new_results(folders, tmp_path):
     assert renewed != before
     assert "report:" not in run("fuse", *folders, "-o", out, "--resume", "--device", "cpu").stdout
     assert (out / "report.html").read_bytes() == renewed
+
+
+@pytest.mark.parametrize("output", ["one.png", "elsewhere.png"])
+def test_a_result_replaced_alone_removes_the_report_of_its_batch(folders, tmp_path, output):
+    out = tmp_path / "out"
+    run("fuse", *folders, "-o", out, "--report", "--device", "cpu")
+    alone = ["fuse", folders[0] / "one.png", folders[1] / "two.png", "-o", out / output, "--device", "cpu"]
+    result = run(*alone)
+    assert result.exit_code == 0
+    is_replaced = output == "one.png"
+    assert (out / "report.html").exists() == (not is_replaced)
+    note = f"note: {out / 'report.html'} was about earlier results and is removed: fuse the batch again with --resume"
+    assert (f"{note} --report\n" in result.stderr) == is_replaced
+    run("fuse", *folders, "-o", out, "--resume", "--report", "--device", "cpu")
+    assert shown_by_case(out) == {"one": f"one: {BOTH}", "two": f"two: {BOTH}"}
+
+
+def test_a_series_replaced_alone_removes_the_report_of_its_batch(tmp_path):
+    stored = np.rint(800 * blobs((16, 24, 20)))
+    mr = write_slices(tmp_path / "mr", series_of(stored, modality="MR", StudyInstanceUID="1.2"))
+    slices = series_of(np.where(stored > 200, stored / 10, -1000), StudyInstanceUID="1.2")
+    ct = write_slices(tmp_path / "ct", slices, uid="1.2.9")
+    (tmp_path / "pairs.csv").write_text(f"name,image_a,image_b\nknown,{mr},{ct}\n", encoding="utf-8")
+    out, options = tmp_path / "out", ["--dicom", "--device", "cpu"]
+    run("fuse", "--pairs", tmp_path / "pairs.csv", "-o", out, "--report", *options)
+    assert (out / "report.html").exists()
+    assert run("fuse", mr, ct, "-o", out / "known", *options).exit_code == 0
+    assert not (out / "report.html").exists()
+
+
+def test_metrics_of_an_image_that_was_replaced_are_not_reported(folders, tmp_path):
+    out = tmp_path / "out"
+    run("fuse", *folders, "-o", out, "--metrics", "--device", "cpu")
+    run("fuse", folders[0] / "one.png", folders[1] / "two.png", "-o", out / "one.png", "--device", "cpu")
+    by_name = {case.result.name: case.result for case in read_batch(out).cases}
+    assert (bool(by_name["one"].metrics), bool(by_name["two"].metrics)) == (False, True)
+    assert by_name["one"].fused_sha256 == sha256_of(out / "one.png")
+    assert run("report", out).exit_code == 0
 
 
 def test_a_page_of_another_program_is_not_a_report(folders, tmp_path):
