@@ -13,6 +13,7 @@ const FUSION_MAPS = ["gray", "inferno", "viridis", "plasma", "hot", "bone", "tur
 const FUSION_ENDS = [["L", "R"], ["P", "A"], ["I", "S"]];
 const CHECK_PIXELS = 48;
 const CROSSHAIR_PIXELS = 1.5;
+const LETTER_PIXELS = 4; // from the orientation letters to the edge
 
 class FusionViewer {
   /*
@@ -37,7 +38,7 @@ class FusionViewer {
     const options = (items) => items.map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
     const pane = (side, title) => `
       <section class="pane" data-side="${side}" aria-label="${title}">
-        <div class="film"><canvas aria-hidden="true"></canvas><h3 class="title">${title}</h3>
+        <div class="film"><canvas aria-hidden="true"></canvas><p class="apart" role="status" hidden></p><h3 class="title">${title}</h3>
           <div class="glass" tabindex="0" role="application" aria-label="${title} in three planes. Drag for window and level, click for the crosshair; keys: press ?"></div></div>
         <div class="about"><div class="scale"><b class="letter">${title}</b><span class="window"></span></div>
         <div class="color-bar" role="img" aria-label="Colours of ${title}"><span class="low"></span><i></i><span class="high"></span></div>
@@ -115,6 +116,11 @@ class FusionViewer {
       multiplanarPadPixels: 6, multiplanarShowRender: SHOW_RENDER.NEVER, multiplanarLayout: MULTIPLANAR_TYPE.AUTO,
       sagittalNoseLeft: true, showAllOrientationMarkers: true,
     });
+    const drawLetters = pane.nv.drawSliceOrientationText.bind(pane.nv);
+    pane.nv.drawSliceOrientationText = ([left, top, width, height], ...more) => {
+      const edge = LETTER_PIXELS * (pane.nv.uiData.dpr ?? 1);
+      drawLetters([left + edge, top + edge, width - 2 * edge, height - 2 * edge], ...more);
+    };
     await pane.nv.attachToCanvas(pane.element.querySelector("canvas"));
     return pane.nv;
   }
@@ -140,6 +146,33 @@ class FusionViewer {
     this.find(".mip").hidden = !this.uptakeSide();
     this.apply();
     this.showReadings();
+    this.showApart();
+  }
+
+  /* Say so where an image has no point in common with the grid that is shown. */
+  showApart() {
+    const letters = { a: "A", b: "B", fused: "the fused volume" };
+    const frameSide = this.sides().find((side) => this.images[side].volume === this.frame);
+    for (const side of this.sides()) {
+      const { volume } = this.images[side];
+      const isApart = FusionViewer.isBeside(volume, this.frame) || FusionViewer.isBeside(this.frame, volume);
+      const text = `${letters[side]} lies outside ${letters[frameSide]} in space: register the two, or check that they show one patient.`;
+      const notice = this.panes[side].element.querySelector(".apart");
+      notice.hidden = !isApart;
+      notice.textContent = isApart ? text : "";
+    }
+  }
+
+  /* Whether all corners of a volume are beyond one face of another. */
+  static isBeside(volume, other) {
+    const corners = [0, 1, 2, 3, 4, 5, 6, 7].map((corner) => {
+      const voxel = [0, 1, 2].map((axis) => ((corner >> axis) & 1 ? volume.dimsRAS[axis + 1] - 0.5 : -0.5));
+      return other.mm2vox([...volume.vox2mm(voxel, volume.matRAS)].slice(0, 3), true);
+    });
+    return [0, 1, 2].some((axis) => {
+      const places = corners.map((corner) => corner[axis]);
+      return Math.max(...places) <= -0.5 || Math.min(...places) >= other.dimsRAS[axis + 1] - 0.5;
+    });
   }
 
   /* The same grid, drawn nowhere. */
@@ -261,6 +294,7 @@ class FusionViewer {
     image.volume.setAffine(moved);
     this.redraw("b", true);
     this.showReadings();
+    this.showApart();
   }
 
   resetView() {

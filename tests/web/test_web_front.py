@@ -187,6 +187,20 @@ def test_registration_is_looked_at_before_and_after_corrected_and_accepted(page:
     page.get_by_label("View", exact=True).select_option("side")
 
 
+def test_a_registration_shows_its_time_and_can_be_cancelled(page: Any) -> None:
+    page.get_by_role("button", name="Register B onto A").click()
+    page.get_by_text("Settings", exact=True).scroll_into_view_if_needed()
+    page.locator("#elapsed", has_text=re.compile(r"^ · \d+ s$")).wait_for()
+    assert page.locator("#stage").inner_text().startswith("Registering")
+    box = page.locator("#job").bounding_box()
+    assert 0 <= box["y"] < box["y"] + box["height"] <= WIDE["height"]
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled; nothing was changed.").wait_for()
+    wait_idle(page)
+    assert page.locator("#nudge").is_hidden()
+    assert page.locator("#accepted").is_visible()
+
+
 def test_a_fusion_can_be_cancelled(page: Any) -> None:
     page.get_by_role("button", name="Fuse", exact=True).click()
     page.get_by_role("button", name="Cancel").click()
@@ -333,6 +347,7 @@ def test_one_plane_is_seen_large_and_the_keys_work(page: Any, film: Callable[[],
     glass = page.get_by_role("application", name="Fused in three planes")
     glass.dblclick(position={"x": 150, "y": 100})
     assert page.locator(".pane:visible").count() == 1
+    assert picture_of(page, "fused")[:, -3:].max() < 60  # no letter is cut at the edge
     slices = page.get_by_role("status", name="Slices")
     before = slices.inner_text()
     page.keyboard.press("PageUp")
@@ -416,6 +431,17 @@ def test_two_files_are_a_pair_and_an_archive_is_a_study(page: Any, pair: Path, s
     page.locator("#name-b", has_text="nii.gz").wait_for()
     wait_idle(page)
     assert {name_of(page, "a"), name_of(page, "b")} == {"t1.nii.gz", "ct.nii.gz"}
+
+
+def test_enter_takes_a_volume_of_the_server_for_the_free_side(page: Any) -> None:
+    page.get_by_role("button", name="New session").click()
+    page.get_by_role("heading", name="Fuse two volumes").wait_for()
+    for side, name in (("a", "t1.nii.gz"), ("b", "ct.nii.gz")):
+        wait_idle(page)
+        page.get_by_label("Volume", exact=True).fill(name)
+        page.get_by_label("Volume", exact=True).press("Enter")
+        page.locator(f"#name-{side}", has_text=name).wait_for()
+    wait_idle(page)
 
 
 def test_another_browser_sees_nothing_of_it_and_a_third_finds_no_place(page: Any, browser: Any, server: Any) -> None:

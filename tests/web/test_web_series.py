@@ -139,6 +139,30 @@ def test_warnings_name_the_series_but_no_folder_of_the_server(page: Any, tmp_pat
     assert not re.search(r"in-[0-9a-f]{8}", json.dumps(record))
 
 
+def test_a_volume_in_another_place_is_explained_in_its_pane_until_it_is_registered(
+    page: Any, pair: Path, tmp_path: Path
+) -> None:
+    ct = nibabel.load(pair / "ct.nii.gz")
+    affine = ct.affine.copy()
+    affine[:3, 3] += 1000
+    nibabel.save(nibabel.Nifti1Image(np.asarray(ct.dataobj), affine), tmp_path / "far.nii.gz")
+    begin(page, pair / "t1.nii.gz", tmp_path / "far.nii.gz")
+    page.wait_for_function("() => viewer.images.a?.volume && viewer.images.b?.volume")
+    wait_idle(page)
+    if page.locator("#name-a").inner_text() == "far.nii.gz":
+        page.get_by_role("button", name="Swap A and B").click()
+        page.locator("#name-b", has_text="far").wait_for()
+    notice = page.locator(".apart:visible")
+    said = "B lies outside A in space: register the two, or check that they show one patient."
+    assert page.locator(".pane[data-side=b]").get_by_text(said).is_visible()
+    assert notice.count() == 1
+    page.get_by_text("Registration", exact=True).click()
+    page.get_by_role("button", name="Register B onto A").click()
+    page.locator("#nudge").wait_for()
+    wait_idle(page)
+    assert notice.count() == 0
+
+
 # Real patients
 
 

@@ -79,9 +79,10 @@ class Job:
     done: int = 0
     total: int = 0
     since: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=time.monotonic)
 
     def as_json(self) -> dict[str, Any]:
-        """What the page shows of it; ``left`` is in seconds, or None if unknown."""
+        """What the page shows of it; ``elapsed`` and ``left`` are in seconds, ``left`` None if unknown."""
         elapsed = time.monotonic() - self.since
         left = elapsed * (self.total - self.done) / self.done if self.total and self.done else None
         return {
@@ -90,6 +91,7 @@ class Job:
             "stage": self.stage,
             "done": self.done,
             "total": self.total,
+            "elapsed": time.monotonic() - self.began,
             "left": left,
         }
 
@@ -249,9 +251,8 @@ class Session:
         arguments = {**self._pair(), "kind": kind}
 
         async def work(job: Job) -> None:
-            self._estimate = None
             found = await self._compute("register", arguments, job)
-            self._estimate = {**found, "kind": kind}
+            self._estimate = {**found, "kind": kind, "key": secrets.token_hex(8)}
 
         self._start("Registering", work)
 

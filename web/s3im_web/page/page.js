@@ -138,6 +138,11 @@ function timeOf(seconds) {
   return seconds < 90 ? `about ${Math.max(1, Math.round(seconds))} s left` : `about ${Math.round(seconds / 60)} min left`;
 }
 
+function timeSince(seconds) {
+  const whole = Math.floor(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
 function tellJob(job) {
   find("#job").hidden = !job;
   if (!job) return;
@@ -146,7 +151,10 @@ function tellJob(job) {
   else bar.removeAttribute("value");
   const isSlices = job.stage === "Fusing" && job.total;
   const stage = job.place ? `place ${job.place} in the waiting line` : isSlices ? `slice ${job.done} of ${job.total}` : job.stage;
-  find("#stage").textContent = [job.title, stage, timeOf(job.left)].filter(Boolean).join(" · ");
+  const parts = new Set([job.title, stage, timeOf(job.left)].filter(Boolean));
+  find("#stage").textContent = [...parts].join(" · ");
+  const isOpen = "elapsed" in job && !timeOf(job.left);
+  find("#elapsed").textContent = isOpen ? ` · ${timeSince(job.elapsed)}` : ""; // outside the status, which is read aloud
 }
 
 function fill(list, items) {
@@ -400,6 +408,10 @@ for (const id of ["#sample", "#sample-too"]) find(id).addEventListener("click", 
 for (const button of document.querySelectorAll("[data-server]")) {
   button.addEventListener("click", () => ask("/api/choose", { side: button.dataset.server, server: find("#server-file").value }));
 }
+find("#server-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  find(state.sources.a ? "#server-b" : "#server-a").click();
+});
 find("#cancel").addEventListener("click", () => (upload ? upload.abort() : ask("/api/cancel", {})));
 find("#end").addEventListener("click", async () => {
   await fetch("/api/end", { method: "POST" });
