@@ -22,7 +22,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ NOISE = 0.012
 WEIGHTS = {
     "local": 20.0, "lesion": 40.0, "edge": 9.0, "information": 0.5, "solid": 15.0, "shown": 10.0, "floor": 20.0,
     "cut off": 20.0, "black": 0.0, "ssim": 0.0, "gradient": 0.0, "frequency": 0.0, "differences": 0.0, "error": 0.0,
-    "entropy": 0.0, "calm": 0.0, "even bone": 0.0,
+    "entropy": 0.0, "calm": 0.0, "even bone": 0.0, "lifted": 0.0,
 }  # fmt: skip
 _ALL = {
     "local": 10.0, "edge": 40.0, "information": 0.8, "solid": 30.0, "shown": 16.0, "black": 20.0, "ssim": 4.0,
@@ -64,7 +64,7 @@ class Part:
     """One run.
 
     Attributes:
-        begins_with: the part whose weights it continues.
+        begins_with: the part, or the mean of parts, whose weights it continues.
         steps: of Adam.
         rate: learning rate at first.
         seed: of samples and network.
@@ -72,9 +72,17 @@ class Part:
         shares: of the kinds of samples that differ from ``SHARES``.
         ct_in_brain: least correlation with CT in the brain.
         gain: wanted mean gradient, as a part of the stronger source's.
+        heads: phantom heads.
+        pairs: shares of their pairs; see :class:`findings_data.Samples`.
+        in_both: part of the painted lesions that both sources show.
+        extreme: part of the painted lesions that are nearly white or nearly black.
+        smallest: radius of the smallest painted lesions, pixels.
+        opposed_is_bright: whether a lesion that is dark in one source and as clearly bright in the other is bright in
+            the result; otherwise its sign is free.
+        lesions_in_color: weight of a lesion beside uptake, where that of others is 1.
     """
 
-    begins_with: int | None
+    begins_with: int | str | None
     steps: int
     rate: float
     seed: int
@@ -82,6 +90,13 @@ class Part:
     shares: dict[str, float] = field(default_factory=dict)
     ct_in_brain: float = 0.30
     gain: float = 1.1
+    heads: int = 5
+    pairs: dict[str, float] = field(default_factory=dict)
+    in_both: float = 0.0
+    extreme: float = 0.0
+    smallest: float = 1.5
+    opposed_is_bright: bool = False
+    lesions_in_color: float = 0.4
 
 
 PARTS = {
@@ -154,6 +169,113 @@ PARTS = {
         _NONE | {"SPECT": 0.42, "PET": 0.36, "phantom": 0.22},
         gain=1.02,
     ),
+    12: Part(
+        "0.75 of 3, 0.15 of 5 and 0.1 of 7",
+        2500,
+        0.002,
+        12,
+        {"edge": 12.0, "shown": 16.0, "black": 20.0},
+        _NONE | {"CT": 0.32, "MR": 0.24, "phantom": 0.44},
+        0.38,
+        heads=12,
+        pairs={"T1 + CT": 1.0, "T2 + CT": 1.0, "T1 + T2": 1.0},
+        in_both=0.6,
+    ),
+    13: Part(
+        12,
+        3000,
+        0.002,
+        13,
+        {"lesion": 50.0, "local": 14.0, "edge": 10.0, "shown": 10.0, "black": 20.0},
+        _NONE | {"CT": 0.08, "MR": 0.42, "phantom": 0.5},
+        heads=12,
+        pairs={"T1 + T2": 0.6, "CT + PET": 0.2, "CT + SPECT": 0.2},
+        in_both=0.6,
+        opposed_is_bright=True,
+    ),
+    14: Part(
+        12,
+        2500,
+        0.002,
+        14,
+        {"edge": 14.0, "shown": 18.0, "black": 20.0, "calm": 10.0},
+        _NONE | {"CT": 0.5, "phantom": 0.5},
+        0.38,
+        heads=12,
+        pairs={"T1 + CT": 0.5, "T2 + CT": 0.5},
+        in_both=0.6,
+        opposed_is_bright=True,
+    ),
+    16: Part(
+        13,
+        2500,
+        0.002,
+        16,
+        {"lesion": 70.0, "local": 12.0, "edge": 8.0, "shown": 10.0, "black": 20.0, "floor": 8.0, "lifted": 40.0},
+        _NONE | {"CT": 0.06, "MR": 0.5, "phantom": 0.44},
+        heads=12,
+        pairs={"T1 + T2": 0.7, "CT + PET": 0.15, "CT + SPECT": 0.15},
+        in_both=0.6,
+        extreme=0.3,
+        opposed_is_bright=True,
+    ),
+    18: Part(
+        16,
+        2000,
+        0.002,
+        18,
+        {"lesion": 100.0, "local": 6.0, "edge": 6.0, "shown": 10.0, "black": 20.0, "floor": 5.0, "lifted": 40.0},
+        _NONE | {"CT": 0.05, "MR": 0.6, "phantom": 0.35},
+        heads=12,
+        pairs={"T1 + T2": 0.7, "CT + PET": 0.15, "CT + SPECT": 0.15},
+        in_both=0.75,
+        extreme=0.15,
+        opposed_is_bright=True,
+    ),
+    19: Part(
+        14,
+        2000,
+        0.0015,
+        19,
+        {"lesion": 50.0, "edge": 18.0, "shown": 20.0, "black": 20.0, "calm": 40.0},
+        _NONE | {"CT": 0.5, "phantom": 0.5},
+        0.38,
+        heads=12,
+        pairs={"T1 + CT": 0.45, "T2 + CT": 0.55},
+        in_both=0.6,
+        smallest=0.8,
+        opposed_is_bright=True,
+    ),
+    17: Part(
+        14,
+        1500,
+        0.0015,
+        17,
+        {"lesion": 50.0, "edge": 30.0, "shown": 22.0, "black": 20.0, "calm": 14.0, "ssim": 2.0, "gradient": 3.0}
+        | {"frequency": 3.0, "differences": 1.5, "even bone": 10.0},
+        _NONE | {"CT": 0.5, "phantom": 0.5},
+        0.38,
+        1.0,
+        heads=12,
+        pairs={"T1 + CT": 0.5, "T2 + CT": 0.5},
+        in_both=0.6,
+        opposed_is_bright=True,
+    ),
+    15: Part(
+        "0.55 of 6 and 0.45 of 11",
+        2500,
+        0.002,
+        15,
+        _ALL
+        | {"edge": 60.0, "lesion": 60.0, "local": 12.0, "gradient": 3.0, "differences": 6.0, "ssim": 6.0}
+        | {"information": 2.0, "shown": 24.0},
+        _NONE | {"SPECT": 0.3, "PET": 0.26, "phantom": 0.44},
+        gain=1.02,
+        heads=12,
+        pairs={"T1 + PET": 1.0, "T1 + SPECT": 1.0, "T2 + PET": 1.0, "T2 + SPECT": 1.0},
+        in_both=0.4,
+        lesions_in_color=1.0,
+    ),
 }
 _SATURATED = 250 / 255
 _CHROMA = 1.72  # way in CIELAB from no to full uptake, of that from black to white of an image with uptake
@@ -190,7 +312,9 @@ def _means(image: Tensor, side: int, step: int) -> Tensor:
     return F.avg_pool2d(F.avg_pool2d(image, (side, 1), (step, 1)), (1, side), (1, step))
 
 
-def lesions_lost(fused: Tensor, samples: list[Sample]) -> tuple[Tensor, list[float]]:
+def lesions_lost(
+    fused: Tensor, samples: list[Sample], opposed_is_bright: bool, in_color: float
+) -> tuple[Tensor, list[float]]:
     """What is missing of the contrast of lesions with 1 or more in a source, and what is kept of each.
 
     With coloured uptake the difference and the spread have the hue of the uptake, too.
@@ -201,7 +325,7 @@ def lesions_lost(fused: Tensor, samples: list[Sample]) -> tuple[Tensor, list[flo
         for number in [n for n in sample.labels.unique().tolist() if 0 < n < TISSUE]:
             lesion = (sample.labels == number).float()[None, None]
             ring = (_grown(lesion, 5) - _grown(lesion, 1)) * tissue
-            if lesion.sum() < 5 or ring.sum() < 20:
+            if lesion.sum() < 2 or ring.sum() < 20:
                 continue
             if lesion.sum() > 60:
                 lesion = 1 - _grown(1 - lesion, 1)
@@ -213,12 +337,12 @@ def lesions_lost(fused: Tensor, samples: list[Sample]) -> tuple[Tensor, list[flo
             if wanted.abs() < 1:
                 continue
             sign = wanted.sign()
-            if other * sign < -0.6 * wanted.abs() and contrasts[2].detach() * sign < 0:
-                sign = -sign  # the other source's sign is as good
+            if other * sign < -0.6 * wanted.abs():  # the other source's sign is as good
+                sign = wanted.new_ones(()) if opposed_is_bright else (contrasts[2].detach() * sign).sign() * sign
             if sample.kind == "coloured uptake":
                 step = steps[2] * sign if best == 1 else (steps[2] * sign).relu()
                 distance = (step.square() + steps[3].square() + 1e-8).sqrt()
-                part, weight = distance / (variances[2] + variances[3] + 1e-5).sqrt() / wanted.abs(), 0.4
+                part, weight = distance / (variances[2] + variances[3] + 1e-5).sqrt() / wanted.abs(), in_color
             else:
                 part, weight = contrasts[2] * sign / wanted.abs(), 1.0
             total = total + weight * (1.05 - part).relu()
@@ -292,7 +416,7 @@ def terms(
     kept: list[float] = []
 
     def lesions() -> Tensor:
-        lost, values = lesions_lost(fused, samples)
+        lost, values = lesions_lost(fused, samples, part.opposed_is_bright, part.lesions_in_color)
         kept.extend(values)
         return lost
 
@@ -316,6 +440,7 @@ def terms(
         "entropy": lambda: ContentEntropyLoss()(fused, sources),
         "calm": lambda: 20 * (own - 1.3 * stronger - 0.01).relu().mean(),
         "even bone": lambda: uneven_bone(fused, sources, samples),
+        "lifted": lambda: (F.avg_pool2d(fused, 9, 4) - F.avg_pool2d(sources, 9, 4).amax(1, keepdim=True)).relu().mean(),
     }
     return {name: term() for name, term in found.items() if weights[name]}, kept
 
@@ -348,21 +473,29 @@ def main() -> None:
     parser.add_argument("--roadscene", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoints, the logs and the results")
     parser.add_argument("--part", type=int, choices=PARTS, default=1)
+    parser.add_argument("--seed", type=int, help="in place of the part's; the run's folder gets its name")
     parser.add_argument("--init", type=Path, help="weights to begin with: those of the part that PARTS names")
     arguments = parser.parse_args()
     part = PARTS[arguments.part]
-    if (arguments.init is None) != (part.begins_with is None):
-        parser.error(f"part {arguments.part} begins with the weights of part {part.begins_with}: see --init")
+    if (arguments.init is None) != (arguments.part == 1):
+        parser.error("part 1 begins with random weights, every other part with those that PARTS names: see --init")
     run = arguments.run / str(arguments.part)
+    if arguments.seed is not None:
+        part, run = replace(part, seed=arguments.seed), run.with_name(f"{arguments.part}-seed{arguments.seed}")
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(part.seed)
     network = load_weights(PyramidFusion(), arguments.init) if arguments.init else PyramidFusion()
     samples = Samples(
         arguments.harvard,
         arguments.roadscene,
-        arguments.run / "phantom.pt",
+        arguments.run / (f"phantom_{part.heads}.pt"),
+        part.heads,
         seed=part.seed + 1,
         shares=SHARES | part.shares,
+        pairs=part.pairs,
+        in_both=part.in_both,
+        extreme=part.extreme,
+        smallest=part.smallest,
     )
     train(network.train(), samples, run, part)
 

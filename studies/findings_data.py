@@ -47,6 +47,10 @@ class Samples:
         first_head: seed of the first one; those of measurements are others.
         seed: of what is drawn.
         shares: of the kinds of samples; they add to 1.
+        pairs: shares of the phantom's pairs, such as ``"T1 + CT"``; those with uptake half of the others if empty.
+        in_both: part of the painted lesions that both sources show, most of them with opposite signs.
+        extreme: part of the painted lesions that are nearly white or nearly black; the largest are larger, too.
+        smallest: radius of the smallest painted lesions, pixels.
     """
 
     def __init__(
@@ -58,8 +62,14 @@ class Samples:
         first_head: int = 70000,
         seed: int = 1,
         shares: Mapping[str, float] = SHARES,
+        pairs: Mapping[str, float] = {},
+        in_both: float = 0.0,
+        extreme: float = 0.0,
+        smallest: float = 1.5,
     ) -> None:
         self.random = np.random.default_rng(seed)
+        self.in_both, self.extreme = in_both, extreme
+        self.radii = (smallest, 20.0 if extreme else 12.0)
         self.shares = dict(shares)
         self.pictures = {name: _pictures(harvard / f"datalist_{name}-MRI.json") for name in ("CT", "SPECT", "PET")}
         self.pictures["MR"] = self.pictures["SPECT"]
@@ -68,7 +78,8 @@ class Samples:
             torch.save(_phantom_slices(first_head, heads), cache)
         slices = torch.load(cache, weights_only=True)
         self.slices = {pair: [item for item in slices if item[0] == pair] for pair in sorted({s[0] for s in slices})}
-        weights = np.array([1.0 if "PET" in pair or "SPECT" in pair else 2.0 for pair in self.slices])
+        usual = {pair: 1.0 if "PET" in pair or "SPECT" in pair else 2.0 for pair in self.slices}
+        weights = np.array([(pairs or usual).get(pair, 0.0) for pair in self.slices])
         self._pair_shares = weights / weights.sum()
 
     def batch(self, size: int) -> tuple[Tensor, list[Sample]]:
@@ -96,6 +107,8 @@ class Samples:
         if len(lesions) and self.random.random() < 0.8:
             near = lesions[self.random.integers(len(lesions))].tolist()
         sources, labels = self._crop(image, labels, near)
+        if self.in_both and self.random.random() < 0.4:
+            sources, labels = self._with_lesions(sources)
         if "PET" in pair or "SPECT" in pair:
             return sources, labels, "coloured uptake"
         return sources, labels, "ct" if pair.endswith("CT") else "other"
@@ -144,7 +157,7 @@ class Samples:
         return torch.lerp(tones[below], tones[below + 1], 5 * image - below) * (image > 0.03)
 
     def _with_lesions(self, sources: Tensor) -> tuple[Tensor, Tensor]:
-        """Up to four soft ellipses of either sign, each painted into one source, with a contrast of 1.2 to 6 there."""
+        """Up to four soft ellipses of either sign, in one source or in both, with a contrast of 1.2 to 6 there."""
         sources, random = sources.clone(), self.random
         brightest = sources.amax(0)
         tissue = ((sources.amin(0) > 0.02) | (brightest > 0.08)) & (brightest <= 0.97)
@@ -156,7 +169,10 @@ class Samples:
             if not len(places):
                 break
             row, column = places[random.integers(len(places))]
-            radius, shape = np.exp(random.uniform(np.log(1.5), np.log(12))), random.uniform(0.7, 1, 2)
+            radius, shape = (
+                np.exp(random.uniform(np.log(1.5), np.log(20 if self.extreme else 12))),
+                random.uniform(0.7, 1, 2),
+            )
             distance = (((rows - row) / shape[0]) ** 2 + ((columns - column) / shape[1]) ** 2).sqrt() - radius
             lesion, ring = distance <= 0, (distance > 1) & (distance < 5) & tissue
             is_in_tissue = (lesion & tissue).sum() >= 0.85 * lesion.sum() and (
@@ -164,14 +180,24 @@ class Samples:
             ).sum() <= 0.2 * lesion.sum()
             if not is_in_tissue or ring.sum() < 25:
                 continue
-            values = sources[random.integers(2)]
-            inside, outside = values[lesion], values[ring]
-            spread = ((inside.var(correction=0) + outside.var(correction=0)) / 2).sqrt().clamp(min=0.015)
-            step = random.choice([-1, 1]) * random.uniform(1.2, 6) * spread - (inside.mean() - outside.mean())
-            values.copy_((values + step * (0.5 - distance).clamp(0, 1)).clamp(0, 1))
+            first, sign = int(random.integers(2)), random.choice([-1, 1])
+            self._paint(sources[first], sign, lesion, ring, distance)
+            if self.in_both and random.random() < self.in_both:
+                opposed = sign if random.random() < 0.25 else -sign
+                self._paint(sources[1 - first], opposed, lesion, ring, distance)
             labels[lesion] = number
             free &= distance > 8
         return sources, labels
+
+    def _paint(self, values: Tensor, sign: int, lesion: Tensor, ring: Tensor, distance: Tensor) -> None:
+        """A lesion into one source, in place."""
+        inside, outside = values[lesion], values[ring]
+        spread = ((inside.var(correction=0) + outside.var(correction=0)) / 2).sqrt().clamp(min=0.015)
+        if self.extreme and self.random.random() < self.extreme:
+            step = (0.97 if sign > 0 else 0.1) - inside.mean()
+        else:
+            step = sign * self.random.uniform(1.2, 6) * spread - (inside.mean() - outside.mean())
+        values.copy_((values + step * (0.5 - distance).clamp(0, 1)).clamp(0, 1))
 
 
 def _pictures(datalist: Path) -> list[Tensor]:
