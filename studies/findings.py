@@ -9,7 +9,8 @@ Result:   model.pt, a state dict for ``s3im fuse --weights``, and log.txt. What 
           model_spect_mri.pt 0.55 of 6 and 0.45 of 11, model_infrared.pt 0.6 of 9 and 0.4 of 10.
 
 Part 1 was made before a lesion could have the other source's sign, with uptake at full weight, and with the nine pairs
-of the phantom alike. Parts 8 to 10 left 0.007 of a gradient free in "calm", where the others leave 0.01.
+of the phantom alike. Parts 8 to 10 left 0.007 of a gradient free in "calm", where the others leave 0.01. Up to part 18
+lesions of fewer than 5 pixels did not count.
 
 The terms: contrast of every square to its ring over the pooled spread (the measure of ``s3im benchmark lesions``, at
 all places and four sizes), kept contrast of the lesions whose places are known, flat bone, edges (Qabf), information

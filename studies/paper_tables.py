@@ -1,7 +1,8 @@
 """The tables of the paper: CT-MRI (1), SPECT-MRI (2), the ablation (3) and infrared-visible (4), ours and others'.
 
 Command:  python studies/paper_tables.py --harvard DIR --roadscene DIR --peers DIR --run runs/tables --out studies
-          [--medical NAME=FILE,FILE,...] [--infrared NAME=FILE,...] [--curves TITLE=LOG,LOG,...]
+          [--medical NAME=FILE,FILE,...] [--infrared NAME=FILE,...] [--ablation LOSS=FILE,FILE,...]
+          [--curves TITLE=LOG,LOG,...]
 Duration: about 8 minutes on two CPU cores; 3 more for each further file of weights.
 Result:   studies/paper_tables.md, .tex and .csv, with --curves studies/gallery/paper_tables.png too. In runs/tables,
           never to be published where the data may not be, the fused validation pictures.
@@ -9,14 +10,17 @@ Result:   studies/paper_tables.md, .tex and .csv, with --curves studies/gallery/
 A NAME with several files is one recipe trained with several seeds: its row has means and standard deviations over them.
 The packaged weights are included by default; another NAME is added to them, the same NAME replaces them. The peers'
 folder holds METHOD/MRI_CT, METHOD/MRI_SPECT and METHOD/RoadScene with fused pictures, which are measured by the same
-code. The logs of --curves are what the trainings with the seeds 0, 1, 2 printed. Table 3 is made of
-studies/data/ablations.json where there is one, by studies/ablations.py.
+code. The logs of --curves are what the trainings with the seeds 0, 1, 2 printed. A seed is trained by
+
+    s3im train --seed SEED --patch_size 64 --dataset_dir DATA
+        --network_def '{"_target_": "monai_s3im.networks.PyramidFusion", "in_channels": 2}'
+
+and L_ab with --loss '{"_target_": "monai_s3im.losses.AblationLoss"}' too.
 """
 
 import argparse
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,14 +82,15 @@ def fuse_split(split: Split, weights: Path, folder: Path) -> Path:
     return folder
 
 
-def rows_of(split: Split, recipes: Mapping[str, Sequence[Path]], peers: Path, run: Path) -> dict[str, Row]:
+def rows_of(split: Split, recipes: Mapping[str, Sequence[Path]], peers: Path | None, run: Path) -> dict[str, Row]:
     """Rows of a table by method, ours first; of several seeds means and standard deviations."""
     ours = {
         f"{recipe} {seed}": fuse_split(split, weights, run / split.task / f"{recipe}-{seed}")
         for recipe, files in recipes.items()
         for seed, weights in enumerate(files)
     }
-    comparison = compare({**ours, **peers_of(peers, split.task)}, *split.folders, modality_b=split.modalities[1])
+    others = peers_of(peers, split.task) if peers is not None else {}
+    comparison = compare({**ours, **others}, *split.folders, modality_b=split.modalities[1])
     names = [name for name in comparison.names if name not in {"SD", "VIF"}]
     names = [*PAPER_METRICS, *[name for name in names if name not in PAPER_METRICS]]
     rows: dict[str, Row] = {}
@@ -108,18 +113,10 @@ def row_of(names: Sequence[str], seeds: Sequence[Sequence[float]]) -> Row:
     }
 
 
-def ablation_rows(file: Path) -> dict[str, dict[str, Row]]:
-    """Table 3 by modality: L_ab and L_total, of the seeds that did not end in a negative image (SCD below 0)."""
-    runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
-    found: dict[str, dict[str, Row]] = {}
-    for variant in ("L_ab", "L_total"):
-        of_variant = [run["validation"] for run in runs if run["variant"] == variant]
-        sound = [tasks for tasks in of_variant if any(values["SCD"] >= 0 for values in tasks.values())]
-        for modality in sound[0] if sound else []:
-            seeds = [[tasks[modality][name] for name in PAPER_METRICS] for tasks in sound]
-            title = f"{variant}, {len(sound)} of {len(of_variant)} seeds"
-            found.setdefault(modality, {})[title] = row_of(PAPER_METRICS, seeds)
-    return found
+def ablation_rows(split: Split, recipes: Mapping[str, Sequence[Path]], run: Path) -> dict[str, Row]:
+    """The paper's metrics of each loss on one split of Table 3."""
+    rows = rows_of(split, recipes, None, run)
+    return {name: {metric: rows[f"S3IMFusion, {name}"][metric] for metric in PAPER_METRICS} for name in recipes}
 
 
 def cells(row: Row, rows: Mapping[str, Row], bold: tuple[str, str], plus_minus: str) -> list[str]:
@@ -176,7 +173,9 @@ def recipes_of(texts: Sequence[str]) -> dict[str, list[Path]]:
 def of_the_package(modalities: tuple[str, str]) -> dict[str, list[Path]]:
     """The packaged weights for a pair, and those by the recipe of the paper if they apply."""
     models, task = bundle_root() / "models", TASKS[task_of(*modalities) or ""]
-    by_paper = {} if "infrared" in modalities else {"recipe of the paper": [models / "model_paper.pt"]}
+    by_paper = (
+        {} if "infrared" in modalities else {"recipe of the paper, network of Fig. 2": [models / "model_paper.pt"]}
+    )
     return {**by_paper, "weights of the task": [models / task.weights]}
 
 
@@ -187,6 +186,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--medical", action="append", help="NAME=FILE,FILE,... of weights, any number")
     parser.add_argument("--infrared", action="append", help="the same for infrared and visible light")
+    parser.add_argument("--ablation", action="append", help="LOSS=FILE,FILE,... of weights: makes Table 3")
     parser.add_argument("--curves", action="append", help="TITLE=LOG,LOG,... of a recipe's seeds: draws their losses")
     arguments = parser.parse_args()
     (arguments.out / "data").mkdir(parents=True, exist_ok=True)
@@ -199,9 +199,10 @@ def main() -> None:
         ours = [name for name in rows if name.startswith("S3IMFusion")]
         order = [*ours, *sorted((name for name in rows if name not in ours), key=lambda m: mean_rank(m, rows))]
         tables[f"Table {split.number}: {split.title}"] = {name: rows[name] for name in order}
-    if (arguments.out / "data" / "ablations.json").is_file():
-        for modality, rows in ablation_rows(arguments.out / "data" / "ablations.json").items():
-            tables[f"Table 3: ablation, MR and {modality.upper()}"] = rows
+        if arguments.ablation and split.modalities[1] != "infrared":
+            losses = recipes_of(arguments.ablation)
+            chosen[f"ablation, {split.title}"] = losses
+            tables[f"Table 3: ablation, {split.title}"] = ablation_rows(split, losses, arguments.run)
     if arguments.curves:
         (arguments.out / "gallery").mkdir(exist_ok=True)
         logs = recipes_of(arguments.curves)
