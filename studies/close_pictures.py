@@ -3,7 +3,7 @@
 Command:  python studies/close_pictures.py --stroke DIR --roadscene DIR --harvard DIR --peers DIR --run runs/close
           --out studies/gallery
 Duration: about four minutes on one CPU core.
-Result:   OUT/lesions_close.png, of the phantom and of the stroke volumes in DIR (T1, T2, FLAIR and
+Result:   OUT/lesions_close.jpg, of the phantom and of the stroke volumes in DIR (T1, T2, FLAIR and
           FLAIR_lesion_mask.nii.gz). In runs/close, not to be published where the data may not be: infrared.png, with
           four scenes, and ct.png, with four pairs, beside the three learned peers with the best mean rank.
 """
@@ -106,7 +106,7 @@ def draw_lesions_close(views: Sequence[LesionView], path: Path) -> None:
             kept = "" if name in ("A", "B") else f", kept {view.value.kept(name):.2f}"
             row.append((picture, [f"{name}: contrast {contrasts[name]:.1f}{kept}", of]))
         rows.append(row)
-    in_grid(rows).save(path)
+    in_grid(rows).save(path, quality=85)
 
 
 def draw_beside_peers(
@@ -148,7 +148,7 @@ def main() -> None:
     given = parser.parse_args()
     for folder in (given.run, given.out):
         folder.mkdir(parents=True, exist_ok=True)
-    draw_lesions_close(lesion_views(given.seed, given.stroke), given.out / "lesions_close.png")
+    draw_lesions_close(lesion_views(given.seed, given.stroke), given.out / "lesions_close.jpg")
     scenes, heads = given.roadscene / "val", given.harvard / "CT-MRI" / "val"
     light = (scenes / "vi", scenes / "ir", ("visible", "infrared"))
     draw_beside_peers(*light, given.peers, "RoadScene", SCENE_CROPS, given.run).save(given.run / "infrared.png")
