@@ -91,7 +91,7 @@ def rows_of(split: Split, recipes: Mapping[str, Sequence[Path]], peers: Path | N
     }
     others = peers_of(peers, split.task) if peers is not None else {}
     comparison = compare({**ours, **others}, *split.folders, modality_b=split.modalities[1])
-    names = [name for name in comparison.names if name not in {"SD", "VIF"}]
+    names = [name for name in comparison.names if name not in {"SD", "VIF"} and not name.endswith("on content")]
     names = [*PAPER_METRICS, *[name for name in names if name not in PAPER_METRICS]]
     rows: dict[str, Row] = {}
     for recipe, files in recipes.items():
@@ -227,7 +227,9 @@ def write_tables(
     ]
     for pairs, group in recipes.items():
         for recipe, files in group.items():
-            lines += [f"| {pairs} | {recipe} | {file.name} | `{sha256_of(file)[:16]}` |" for file in files]
+            lines += [
+                f"| {pairs} | {recipe} | {file.parent.name}/{file.name} | `{sha256_of(file)[:16]}` |" for file in files
+            ]
     if (out / "gallery" / "paper_tables.png").is_file():
         lines += ["", "![Training loss by epoch of the recipe of the paper](gallery/paper_tables.png)"]
     text, stream = [], io.StringIO()
