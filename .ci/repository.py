@@ -34,7 +34,7 @@ def owner_of(root: Path) -> str:
 
 
 def set_owner(root: Path, owner: str) -> None:
-    """Writes the owner instead of the former one."""
+    """Writes the owner instead of the previous one."""
     former = owner_of(root)
     for name in FILES:
         file = root / name

@@ -22,7 +22,7 @@ INSTEAD = {
     r"go(es|ing|ne)? on (from|with)|went on (from|with)": "resume, continue with",
     r"(?<!there )is no (?!longer|more|less|better|worse|way|need|matter|reason|such)[a-z]+ ?(file|picture|volume|image|"
     r"series|map|name|number|folder|list|archive)?": "is not a",
-    r"in the place of": "instead of",
+    r"in (the )?place of": "instead of",
     r"for want of": "for lack of",
     r"and the like": "and similar",
     r"t(ake|akes|aken|ook) \w+ away": "remove",
@@ -54,6 +54,10 @@ INSTEAD = {
     r"said (to|of) by": "a plain clause",
     r"anew|once more": "again",
     r"some \d+ (seconds|minutes|hours)": "about",
+    r"another \w+ than": "a ... other than, different",
+    r"the own \w+": "your own, its own",
+    r"(?<!the )most (memory|bytes) (that|for|in|of)": "maximum",
+    r"before it was done": "before it finished",
 }
 ALLOWED = {"monai_s3im/report/page.html.jinja": "none else"}
 """A file's path as git names it, and a pattern of the phrases that may stay there."""

@@ -3,12 +3,12 @@
 Command:  nice -n 3 python benchmarks/web_load.py --sessions 20 --tabs 1 --minutes 60   (in the environment of the page)
 Duration: the minutes given, and up to five more, until the sessions that were left have expired.
 Result:   lines of memory (MB, the server and its processes), files and sessions; then answer times of the page's state
-          and of a volume (ms), the largest place in the line, and memory, files and sessions at the beginning and at
+          and of a volume (ms), the largest place in the queue, and memory, files and sessions at the beginning and at
           the end, which must be equal. studies/web_page.md has the numbers of a run.
 
 Each session uploads a pair, then fuses it, cancels a fusion, breaks an upload off, or is left without *New session*, at
 random, and starts again. These need no browser. With ``--tabs`` there are real ones as well: tabs of Chromium that open
-the page, upload the pair, start a fusion, and are closed without warning, in the line, while it computes or after it.
+the page, upload the pair, start a fusion, and are closed without warning, in the queue, while it computes or after it.
 """
 
 import argparse
@@ -271,7 +271,7 @@ async def measure(
         "seconds until the last session had expired": round(expired),
         "state ms, median and 95 %, requests": [*quantiles(load.state_ms), len(load.state_ms)],
         "volume ms, median and 95 %, requests": [*quantiles(load.volume_ms), len(load.volume_ms)],
-        "place in the line of those that wait, median and most": [
+        "place in the queue of those that wait, median and maximum": [
             statistics.median([place for place in load.places if place] or [0]),
             max(load.places),
         ],

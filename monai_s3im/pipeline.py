@@ -121,7 +121,7 @@ class Fuser:
 
     @property
     def max_gib(self) -> float:
-        """Most memory in GiB for one image."""
+        """Maximum memory in GiB for one image."""
         return self.settings.max_gib
 
     @property

@@ -33,7 +33,7 @@ COLORED = ("auto", "b")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 MAX_GIB = 4.0
-"""Most memory for one image, as float32 or as stored; the header is checked before reading."""
+"""Maximum memory for one image, as float32 or as stored; the header is checked before reading."""
 
 
 def _option(
@@ -109,7 +109,7 @@ class FusionSettings:
             help on a GPU.
         deterministic: the same bytes on every run of one machine, for any number of threads and ``slice_batch``;
             slower.
-        max_gib: most memory in GiB for one image, by its header; larger images are refused before reading.
+        max_gib: maximum memory in GiB for one image, by its header; larger images are refused before reading.
 
     Raises:
         InputError: if ``max_gib`` is not more than 0, or a range is not two ascending numbers.
@@ -198,7 +198,7 @@ class FusionSettings:
 
     def __post_init__(self) -> None:
         if not self.max_gib > 0:
-            raise InputError(f"max_gib is {self.max_gib:g}: give the most memory for one image, more than 0")
+            raise InputError(f"max_gib is {self.max_gib:g}: give the maximum memory for one image, more than 0")
         for range_ in (self.range_a, self.range_b):
             parse_range(range_)
 

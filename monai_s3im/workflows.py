@@ -38,7 +38,7 @@ class _BundleWorkflow(ConfigWorkflow):
             super().__init__(config_file=files, **override)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{config_file or files} cannot be read as config ({reason}): fix it") from error
+            raise InputError(f"{config_file or files} cannot be read as a config ({reason}): fix it") from error
         self._foreign = [path for path in paths if Path(path).resolve().parent != bundle_root().resolve() / "configs"]
 
     @contextmanager

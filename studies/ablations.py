@@ -110,9 +110,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "no salient branch": ("the two detail branches alone", _network("salient")),
     "no detail branches": ("the salient branch alone", _network("detail")),
     "no transformer": ("branches joined as they are", _network("transformer")),
-    "M = 1": ("one draw in place of 10", _loss(draws=1)),
+    "M = 1": ("one draw instead of 10", _loss(draws=1)),
     "M = 30": ("30 draws", _loss(draws=30)),
-    "k = 2": ("windows of 2 x 2 in place of 4 x 4", _loss(kernel_size=2)),
+    "k = 2": ("windows of 2 x 2 instead of 4 x 4", _loss(kernel_size=2)),
     "k = 8": ("windows of 8 x 8", _loss(kernel_size=8)),
 }
 """Name -> description, and overrides of the ids of configs/train.json."""

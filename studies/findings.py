@@ -474,7 +474,7 @@ def main() -> None:
     parser.add_argument("--roadscene", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoints, the logs and the results")
     parser.add_argument("--part", type=int, choices=PARTS, default=1)
-    parser.add_argument("--seed", type=int, help="in place of the part's; the run's folder gets its name")
+    parser.add_argument("--seed", type=int, help="overrides the seed of the part, and names the folder of the run")
     parser.add_argument("--init", type=Path, help="weights to begin with: those of the part that PARTS names")
     arguments = parser.parse_args()
     part = PARTS[arguments.part]

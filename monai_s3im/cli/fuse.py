@@ -102,7 +102,7 @@ def _fuse(
     if is_single and (is_batch_asked or report or (batch["workers"] or 1) > 1):
         fail(
             "--resume, --workers, --engine, --metrics and --report are for folders, lists and patterns: "
-            "leave them out for one pair"
+            "leave them out for one pair, or name it in a list with --pairs"
         )
     if not is_single:
         refuse_settings_of_one(output, settings.transform)

@@ -37,8 +37,8 @@ class Comparison:
     """Values of several methods on the same cases.
 
     Attributes:
-        values: method -> case -> name of a metric, a guard or a metric on the content -> value, nan if it has none; the
-            own method first.
+        values: method -> case -> name of a metric, a guard or a metric on the content -> value, nan if it has none;
+            your method first.
         patients: case -> patient.
     """
 
@@ -146,7 +146,7 @@ def compare(
     ``Average`` and ``Max`` of the sources are also measured, as the two trivial methods.
 
     Args:
-        methods: name -> folder of fused pictures, named like the sources; the own method first.
+        methods: name -> folder of fused pictures, named like the sources; your method first.
         source_a: folder of the first sources: MR or visible.
         source_b: folder of the second sources.
         modality_b: modality of the second sources, for the guards: ``"ct"``, ``"spect"``, ``"pet"`` or another.

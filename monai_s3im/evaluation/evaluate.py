@@ -92,7 +92,7 @@ def evaluate(fused: str | Path, source_a: str | Path, source_b: str | Path, *, m
             there are ignored.
         source_b: the other source, in the same form. For a volume with a record the order of the two does not matter:
             they are identified by their SHA256, with a warning if one is not in the record.
-        max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
+        max_gib: maximum memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Returns:
         The values by case; a case is named after the stem of its fused file.

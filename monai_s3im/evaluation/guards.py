@@ -92,15 +92,15 @@ def _shares(volume: Tensor, dim: int) -> Tensor:
 
 
 GUARDS: dict[str, Guard] = {
-    "background": Guard("background, mean of 255", 2.0, True, background),
+    "background": Guard("background, mean (0 to 255)", 2.0, True, background),
     "bone": Guard("saturated bone kept", 0.85, False, bone_kept),
     "uptake": Guard("uptake kept", 0.9, False, uptake_kept),
     "targets": Guard("hot targets kept", 0.85, False, uptake_kept),
     "invented": Guard("invented pixels, %", 1.0, True, invented),
 }
 VOLUME_GUARDS: dict[str, Guard] = {
-    "calm": Guard("steps between slices, of the sources'", 1.1, True, through_plane),
-    "grid": Guard("steps at one phase of the patches, of the sources'", 1.05, True, patch_grid),
+    "calm": Guard("steps between slices, relative to the sources", 1.1, True, through_plane),
+    "grid": Guard("steps at one patch phase, relative to the sources", 1.05, True, patch_grid),
 }
 _SALIENT = {"ct": "bone", "pet": "uptake", "spect": "uptake", "infrared": "targets"}
 

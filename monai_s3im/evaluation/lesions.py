@@ -27,7 +27,7 @@ class LesionValue:
         kind: such as ``"haemorrhage"``.
         case: the case it belongs to.
         contrasts: of sources A and B.
-        fused: method -> its contrast in the fused volume, the own method first.
+        fused: method -> its contrast in the fused volume, your method first.
     """
 
     pair: str

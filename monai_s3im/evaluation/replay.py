@@ -74,7 +74,7 @@ def read_case_images(
         record: its record.
         pair: its sources; None: not known.
         color_map: the file of a colour map; the record has only its name and SHA256.
-        max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
+        max_gib: maximum memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
 
     Raises:
         InputError: if the fused image cannot be read, or does not match the record.

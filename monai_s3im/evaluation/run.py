@@ -43,7 +43,7 @@ def run_quality(
             and, where this network fuses, its fused pictures.
         modality_b: modality of the second sources.
         modality_a: modality of the first sources; both select the weights. None: visible light for infrared, else MR.
-        methods: name -> folder of fused pictures, the own method first; empty: this network fuses.
+        methods: name -> folder of fused pictures, your method first; empty: this network fuses.
         peers: folder with the other methods' folders, ``METHOD`` or ``METHOD/TASK``; those without fused pictures are
             skipped.
         task: the TASK in that path; needed if the peers' folders are divided by task.
@@ -117,7 +117,7 @@ def peers_of(folder: Path | None, task: str | None) -> dict[str, Path]:
 def _shown(
     comparison: Comparison, folders: Mapping[str, Path], source_a: Path, source_b: Path, cases: int
 ) -> dict[str, dict[str, Tensor]]:
-    """The pictures of the montage: evenly spread cases, the own method first, then the others by mean rank."""
+    """The pictures of the montage: evenly spread cases, your method first, then the others by mean rank."""
     names = list(comparison.patients)
     chosen = [names[round(i)] for i in torch.linspace(0, len(names) - 1, min(cases, len(names)) + 2)[1:-1].tolist()]
     order = [name for name in sorted(comparison.values, key=comparison.mean_rank) if name not in TRIVIAL]

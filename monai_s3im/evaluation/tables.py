@@ -21,7 +21,7 @@ def write_tables(comparison: Comparison, output_dir: str | Path, title: str) -> 
     """Write ``quality.md``, ``quality.tex``, ``quality.csv`` (a row for each method and case) and ``quality.json``.
 
     Args:
-        comparison: the measured values; the first method is the own one.
+        comparison: the measured values; the first method is yours.
         output_dir: an existing folder.
         title: heading, such as the name of the data.
 
@@ -95,7 +95,7 @@ def _is_tabled(name: str) -> bool:
 
 
 def _means(comparison: Comparison, metrics: Sequence[str]) -> list[str]:
-    """A row for each method, by mean rank, with its means and the metrics on which the own method is ahead."""
+    """A row for each method, by mean rank, with its means and the metrics on which your method is ahead."""
     own = next(iter(comparison.values))
     titles = " | ".join(name.removesuffix(SUFFIX) for name in metrics)
     lines = [f"| method | {titles} | mean rank | {own} ahead on |", "|---" * (len(metrics) + 3) + "|"]
@@ -121,7 +121,7 @@ def _bounds(comparison: Comparison, table: Mapping[str, Guard | ReadingGuard], f
 
 
 def _differences(comparison: Comparison) -> list[str]:
-    """A row for each other method: the difference from the own one."""
+    """A row for each other method: the difference from yours."""
     own, *others = comparison.values
     what = "patients" if comparison.has_several_patients else "images of the one patient, so too narrow,"
     lines = [

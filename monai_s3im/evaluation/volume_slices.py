@@ -32,7 +32,7 @@ def slices_with_content(paths: tuple[Path, ...], max_gib: float) -> Tensor:
 
     Args:
         paths: paths of the fused volume and of its sources in either order.
-        max_gib: most memory that one image may take.
+        max_gib: maximum memory that one image may take.
 
     Returns:
         (S, 3, H, W), float64, in [0, 1]: fused, source A, source B.

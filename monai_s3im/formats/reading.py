@@ -54,7 +54,7 @@ def read_image(path: str | Path, max_gib: float = MAX_GIB) -> MetaTensor:
         path: PNG, JPEG, TIFF or BMP for a 2D image; NIfTI, Analyze, NRRD, MetaImage, MGZ, MINC or a TIFF of several
             pages for a volume, of one slice too; ``FILE#FRAME`` for one frame of a 4D one or one page of a TIFF as a
             picture, counted from 1; or a DICOM series (see :func:`.dicom.series.read_series`).
-        max_gib: most memory that the image may take, see `MAX_GIB`.
+        max_gib: maximum memory that the image may take, see `MAX_GIB`.
 
     Returns:
         float32, (1, H, W) or RGB (3, H, W) for a picture, (1, X, Y, Z) or RGB (3, X, Y, Z) in the file's own array

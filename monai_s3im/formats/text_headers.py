@@ -67,7 +67,7 @@ def as_itk_reads(file: Path, max_gib: float) -> Iterator[Path]:
 
     Args:
         file: NRRD or MetaImage.
-        max_gib: most memory for its voxels.
+        max_gib: maximum memory for its voxels.
 
     Raises:
         InputError: it is damaged, or needs more than that.

@@ -23,7 +23,7 @@ def read_voxels(
 
     Args:
         path: a file, or ``FILE#FRAME``, as for :func:`monai_s3im.formats.reading.read_image`.
-        max_gib: most memory that the image may take, see `MAX_GIB`.
+        max_gib: maximum memory that the image may take, see `MAX_GIB`.
 
     Returns:
         The voxels, (1 or 3, ...); the affine, voxel index -> RAS mm; and the largest value that the bits of a picture

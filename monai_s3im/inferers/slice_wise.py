@@ -41,7 +41,7 @@ class SliceWiseInferer(Inferer):
     are large. If the device runs out of memory, the batch is halved for the rest of the volume, with a log message.
 
     Args:
-        slice_batch: most slices per call of the network; on the CPU at most 2^19 pixels, or one slice.
+        slice_batch: maximum slices per call of the network; on the CPU at most 2^19 pixels, or one slice.
         progress: called after each batch with the number of slices done and of all slices.
         device: device of the network, if different from that of the inputs; it holds only the current slices. Transfers
             between CPU and CUDA overlap with the computation.
@@ -195,7 +195,7 @@ class _Travel:
 
 
 def _most_pixels(device: torch.device) -> int:
-    """Most pixels per call of the network: the useful limit on a CPU, or what fits into the free memory of a GPU."""
+    """Maximum pixels per call of the network: the useful limit on a CPU, or what fits into the free memory of a GPU."""
     if device.type == "cpu":
         return _PIXELS_AT_ONCE
     if device.type == "cuda":

@@ -44,7 +44,7 @@ def problems_of(
 
     Args:
         pairs: pairs to fuse.
-        max_gib: most memory that one image may take.
+        max_gib: maximum memory that one image may take.
         deep: also read the voxels; slower, but finds files that are truncated or empty.
         progress: called after each pair with the number of pairs checked.
 

@@ -70,7 +70,7 @@ def inference_items(
         modality_a: see :func:`fusion_pairs`.
         modality_b: see :func:`fusion_pairs`.
         phantom_dir: folder for the phantom.
-        max_gib: most memory that one image may take.
+        max_gib: maximum memory that one image may take.
 
     Raises:
         InputError: as :func:`fusion_pairs`, and if any pair cannot be used.

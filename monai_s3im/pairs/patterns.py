@@ -68,7 +68,7 @@ def match_patterns(
         raise InputError(f"{root} is not a folder: give the folder to search with --root")
     found_a, found_b = find(root, pattern_a), find(root, pattern_b)
     if both := sorted({image.path for image in found_a} & {image.path for image in found_b}):
-        raise InputError(f"both patterns match {both[0]}: make them differ, for example by the suffix _T1w and _ct")
+        raise InputError(f"both patterns match {both[0]}: make them differ, for example by the suffixes _T1w and _ct")
     are_sessions_given = "ses-" in pattern_a and "ses-" in pattern_b
     best_a, best_b = _best_partners(found_a, found_b, are_sessions_given)
     couples = [(a, best[0]) for a, best in best_a.items() if len(best) == 1 and best_b[best[0]] == [a]]

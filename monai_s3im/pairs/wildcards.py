@@ -73,7 +73,7 @@ def find(root: Path, pattern: str) -> list[Found]:
             found[image] = _described(image, root, matches, path, is_slice)
     if not found:
         raise InputError(
-            f"{pattern!r} matches no image under {root}, only others such as {paths[0].name}: "
+            f"{pattern!r} matches no image under {root}, only other files such as {paths[0].name}: "
             "end it with the suffix of the images, or name the folders of DICOM series"
         )
     return list(found.values())

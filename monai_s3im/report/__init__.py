@@ -36,13 +36,13 @@ from .strips import Strip
 logger = logging.getLogger(__name__)
 
 FUSED_BYTES = 3_000_000
-"""Most bytes that the fused volume of a case adds to a page."""
+"""Maximum bytes that the fused volume of a case adds to a page."""
 
 SOURCE_BYTES = 1_000_000
-"""Most bytes that each of its sources adds."""
+"""Maximum bytes that each of its sources adds."""
 
 TOTAL_BYTES = 100_000_000
-"""Most bytes that all volumes add to a page; further cases have no viewer."""
+"""Maximum bytes that all volumes add to a page; further cases have no viewer."""
 
 _HERE = Path(__file__).parent
 
@@ -112,7 +112,7 @@ def write_report(
         output_dir: the folder.
         pairs: the sources; for a case without a pair only the fused image is shown.
         color_map: the file of the batch's colour map; a record has only its name and SHA256.
-        max_gib: most memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
+        max_gib: maximum memory that one image may take, see :data:`monai_s3im.settings.MAX_GIB`.
         progress: called with the numbers of cases done and of all cases.
 
     Returns:

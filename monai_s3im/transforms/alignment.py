@@ -145,7 +145,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
             as ``"1x1x2"``: the result keeps the reference's axes and field of view.
         plane: see :class:`ToSlices`; ``"in-plane"`` is that of the reference.
         device: device for resampling, see :func:`resample_onto`.
-        max_gib: most memory for a volume of that voxel size.
+        max_gib: maximum memory for a volume of that voxel size.
 
     Raises:
         InputError: if an argument is unusable, a picture is paired with a volume, pictures differ in size, or volumes
@@ -203,7 +203,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
         grid = to_slices.grid(reference)
         fields = [_everywhere(grid)] * len(volumes)
         is_there = [on_same_grid(to_slices.grid(volume), grid) for volume in volumes]
-        for index in sorted(range(len(volumes)), key=is_there.__getitem__):  # resampling first, which needs most memory
+        for index in sorted(range(len(volumes)), key=is_there.__getitem__):  # resampling first: most memory
             key, volume = self.keys[index], volumes[index]
             if is_there[index]:
                 moved, field = to_slices(volume), fields[index]

@@ -196,7 +196,7 @@ def colors_by(name: str, color_model: str) -> Colors:
         f"hues, so uptake cannot be read from the fused colours; {_REMEDY}"
     )
     mixed = (
-        "by the colour model ycbcr uptake and anatomy share the brightness, so uptake cannot be read from the "
+        "with the colour model ycbcr, uptake and anatomy share the brightness, so uptake cannot be read from the "
         "fused colours: leave --color-model out, or compare with the PET or SPECT itself"
     )
     return Colors(table.clamp(0, 1), table, remark if color_model == "lab" else mixed)

@@ -61,7 +61,7 @@ def grid_with_spacing(volume: MetaTensor, spacing: tuple[float, float, float], m
     Args:
         volume: (C, X, Y, Z) with affine, RAS mm.
         spacing: voxel size in mm along each array axis.
-        max_gib: most memory for a volume of this grid, as float32.
+        max_gib: maximum memory for a volume of this grid, as float32.
 
     Returns:
         (1, X', Y', Z') without content (its voxels share one memory cell), with affine.

@@ -35,7 +35,7 @@ class LoadSourcesd(MapTransform):
 
     Args:
         keys: sources, paths or tensors.
-        max_gib: most memory for one image, by its header; larger images are refused before reading.
+        max_gib: maximum memory for one image, by its header; larger images are refused before reading.
         unit: ``"file"``, or ``"suv"``: a PET is multiplied by its ``meta["suv_factor"]``, and ``meta["unit"]`` is
             updated.
 

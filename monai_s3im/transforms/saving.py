@@ -186,7 +186,7 @@ class SaveFusedd(MapTransform):
     def _refuse_a_second(self, path: Path, sources: list[str | None]) -> None:
         """Refuse two pairs of the same name, which would write one file."""
         if self._written.setdefault(path, sources) != sources:
-            raise OutputError(f"{path} has been written for another pair: give each pair a unique name")
+            raise OutputError(f"{path} was already written for another pair: give each pair a unique name")
 
     def _settings_of(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
         """The settings with the weights of this pair's task."""

@@ -146,7 +146,7 @@ def test_two_pairs_with_the_same_name_are_refused(workflow, files, tmp_path):
     made = workflow(output_dir=str(tmp_path / "out"))
     made.dataset_data = [{"image": [files[0], files[1]]}, {"image": [other, files[1]]}]
     made.initialize()
-    assert "has been written for another pair: give each pair a unique name" in refusal_of(made, OutputError)
+    assert "was already written for another pair: give each pair a unique name" in refusal_of(made, OutputError)
 
 
 def test_training_takes_such_items_too(bundle, elsewhere, files):

@@ -112,7 +112,7 @@ def test_unit_is_that_of_the_header(tmp_path, units, unit):
         ({"drug": {"RadionuclideTotalDose": None}}, "lacks RadionuclideTotalDose"),
         ({"drug": {"RadiopharmaceuticalStartTime": None}}, "lacks RadiopharmaceuticalStartTime"),
         ({"drug": {"RadiopharmaceuticalStartDateTime": "20200103000000"}}, "has an injection time after the scan"),
-        ({"Units": "GML", "SUVType": "PLANTED"}, "has SUV by another measure than body weight (other)"),
+        ({"Units": "GML", "SUVType": "PLANTED"}, "has SUV normalised by something other than body weight (other)"),
     ],
 )
 def test_what_the_header_lacks_is_named(tmp_path, tags, lacks):

@@ -143,7 +143,7 @@ def test_damaged_record_of_a_fused_volume_is_named(tmp_path, record):
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "3"])
 def test_a_file_that_is_not_a_config_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(InputError, match=r"x.json cannot be read as config"):
+    with pytest.raises(InputError, match=r"x.json cannot be read as a config"):
         Training(config_file=str(tmp_path / "x.json"))
 
 

@@ -245,7 +245,7 @@ def test_files_that_are_not_images_are_ignored(tmp_path):
     pairs, ambiguous, unpaired = match(a_tree(tmp_path, *names), "**/*_T1w*", "**/*_pet*")
     assert list(pairs.values()) == [("sub-1/T1w/sub-1_T1w.nii.gz", "sub-1/pet/sub-1_pet.nii.gz")]
     assert (ambiguous, unpaired) == ({}, [])
-    with pytest.raises(InputError, match=r"matches no image under .*, only others such as sub-1_T1w\.json"):
+    with pytest.raises(InputError, match=r"matches no image under .*, only other files such as sub-1_T1w\.json"):
         match_patterns(tmp_path, "**/*_T1w.json", "**/*_pet.nii.gz")
 
 

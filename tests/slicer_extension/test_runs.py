@@ -118,7 +118,7 @@ def test_a_killed_process_fails_the_run_and_the_next_fusion_works(logic, scene, 
     os.kill(logic.worker.pid, signal.SIGKILL)
     to_the_end(run)
     assert run.state == "failed"
-    assert run.error.startswith("the fusion process was killed, possibly for lack of memory, before it was done")
+    assert run.error.startswith("the fusion process was killed, possibly for lack of memory, before it finished")
     assert state_of(scene) == before
     assert logic.process(*pair).GetName() == "MR + MR 2 fused"
 

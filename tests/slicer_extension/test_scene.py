@@ -47,7 +47,7 @@ def test_an_empty_volume_is_refused(scene):
 
 def test_a_label_map_is_refused(add_volume):
     node = add_volume("Labels", VOXELS, class_name="vtkMRMLLabelMapVolumeNode")
-    assert problems_of(node, "B") == ["Volume B, 'Labels', is a label map, whose numbers are names: choose an image."]
+    assert problems_of(node, "B") == ["Volume B, 'Labels', is a label map, not an image: choose an image."]
 
 
 def test_a_diffusion_volume_is_refused_as_4d(add_volume):
@@ -58,7 +58,7 @@ def test_a_diffusion_volume_is_refused_as_4d(add_volume):
 def test_a_sequence_is_not_a_volume(scene):
     node = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "PET 4D")
     (problem,) = problems_of(node, "A")
-    assert problem == "Volume A, 'PET 4D', is a sequence: fuse sequences, or choose the volume of one time point."
+    assert problem == "Volume A, 'PET 4D', is a sequence: choose the volume of one time point."
 
 
 def test_vectors_that_are_not_colours_are_refused(add_volume):

@@ -76,7 +76,7 @@ def compare(new, name, folder):
     """Equal except for rounding."""
     new.save(folder / name, optimize=True)
     old = np.asarray(Image.open(PICTURES / name).convert("RGB")).astype(int)
-    assert old.shape == np.asarray(new).shape, f"{folder / name} has another size than Screenshots/{name}"
+    assert old.shape == np.asarray(new).shape, f"{folder / name} and Screenshots/{name} differ in size"
     share = (np.abs(old - np.asarray(new)).max(axis=-1) > 3).mean()
     assert share < 2e-3, f"{share:.1%} of the pixels of {folder / name} are not those of Screenshots/{name}"
 

@@ -88,7 +88,7 @@ def test_a_killed_process_is_reported_and_started_again(own_worker):
     os.kill(first, signal.SIGKILL)
     assert ends_within(2, first)
     with pytest.raises(
-        FusionError, match="the fusion process was killed, possibly for lack of memory, before it was done"
+        FusionError, match="the fusion process was killed, possibly for lack of memory, before it finished"
     ):
         worker.replies()
     worker.start()

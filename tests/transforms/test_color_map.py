@@ -188,7 +188,7 @@ def test_the_bar_of_ycbcr_has_the_colours_of_the_map():
     bar, warnings = noted_bar(color_map="jet", color_model="ycbcr")
     np.testing.assert_allclose(np.array(bar["colors"]) / 255, colors_of("jet").clip(0, 1), rtol=0, atol=0.002)
     assert len(warnings) == 1
-    assert warnings[0].startswith("by the colour model ycbcr uptake and anatomy share the brightness")
+    assert warnings[0].startswith("with the colour model ycbcr, uptake and anatomy share the brightness")
 
 
 def test_a_map_that_is_not_fit_is_drawn_by_its_chrominance_with_a_warning(caplog):

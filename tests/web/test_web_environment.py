@@ -9,7 +9,7 @@ import pytest
 
 def test_the_web_front_is_tested_in_a_separate_environment() -> None:
     if importlib.util.find_spec("aiohttp") is None:
-        pytest.skip("aiohttp is not installed: docs/guides/web.md shows how to test the page")
+        pytest.skip("aiohttp is not installed: run make test-web")
     import s3im_web
 
     assert s3im_web.__doc__

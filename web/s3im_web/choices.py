@@ -55,7 +55,7 @@ def chosen_settings(choices: object) -> dict[str, Any]:
         ChoiceError: if one is not.
     """
     if not isinstance(choices, Mapping):
-        raise ChoiceError("These are not settings: open the page again")
+        raise ChoiceError("The settings are not valid: open the page again")
     values: dict[str, Any] = {}
     for name, (_, items) in CHOICES.items():
         values[name] = choices.get(name, default_of(name))

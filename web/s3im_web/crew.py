@@ -69,7 +69,7 @@ class Worker:
         except ConnectionError:
             pass
         await process.wait()
-        raise JobError("The process that computes ended before it was done, possibly for lack of memory: try again")
+        raise JobError("The worker process ended before it finished its job, possibly for lack of memory: try again")
 
     async def end(self) -> None:
         """End the process and its children."""
@@ -105,7 +105,7 @@ class Crew:
         return len(self._line)
 
     def place(self, turn: "asyncio.Future[Worker]") -> int:
-        """The place of a job in the line: 1 for the next."""
+        """The place of a job in the queue: 1 for the next."""
         return self._line.index(turn) + 1 if turn in self._line else 0
 
     async def warm(self) -> None:
@@ -127,7 +127,7 @@ class Crew:
             command: of :mod:`s3im_web.worker`.
             arguments: its arguments.
             progress: called with each intermediate reply.
-            on_place: called with the place in the line, and with 0 when the job begins.
+            on_place: called with the place in the queue, and with 0 when the job begins.
             seconds: time limit from then on; None: no limit.
 
         Raises:

@@ -205,7 +205,7 @@ class Gateway:
         if side not in {None, *SIDES}:
             raise web.HTTPNotFound
         if not request.content_type.startswith("multipart/"):
-            raise FileError("These are not files: choose some on the page")
+            raise FileError("The request has no files: choose some on the page")
         folder = session.new_folder()
         session.is_receiving = True
         try:
@@ -226,10 +226,10 @@ class Gateway:
         count = 0
         async for part in await request.multipart():
             if getattr(part, "filename", None) is None:
-                raise FileError("These are not files: choose some on the page")
+                raise FileError("The request has no files: choose some on the page")
             count += 1
             if count > MAX_FILES:
-                raise FileError(f"These are more than {MAX_FILES} files: choose one study")
+                raise FileError(f"More than {MAX_FILES} files were chosen: choose one study")
             path = folder / inner_path(part.filename)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,7 +243,7 @@ class Gateway:
             except OSError as error:
                 raise FileError("The files cannot be stored on the server: give each a different name") from error
         if not count:
-            raise FileError("There is no file in this upload: choose some")
+            raise FileError("The upload has no files: choose some on the page")
 
     async def _choose(self, request: web.Request) -> web.StreamResponse:
         session, asked = self._session(request), await _asked(request)

@@ -23,7 +23,7 @@ _PIXEL_TAGS = """
     ExtendedOffsetTableLengths
 """.split()  # noqa: SIM905 (as a list it fills a page)
 
-_MOST_PIXELS = 2**32  # most bytes to unpack from a deflated file
+_MOST_PIXELS = 2**32  # maximum bytes to unpack from a deflated file
 
 
 def stored_values(file: Path, header: Dataset) -> NDArray[Any]:

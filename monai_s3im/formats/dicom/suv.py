@@ -108,7 +108,7 @@ def _factor(units: str, headers: Sequence[Dataset], scanned: Sequence[Dataset]) 
     if units == "GML":
         if (kind := str(first.get("SUVType") or "BW").upper()) != "BW":
             raise _LacksError(
-                f"has SUV by another measure than body weight ({kind if kind in _OTHER_SUV else 'other'})"
+                f"has SUV normalised by something other than body weight ({kind if kind in _OTHER_SUV else 'other'})"
             )
         return 1.0
     if units == "CNTS" and str(_private(first, _PHILIPS_CREATOR) or "").upper().startswith("PHILIPS"):
@@ -118,7 +118,7 @@ def _factor(units: str, headers: Sequence[Dataset], scanned: Sequence[Dataset]) 
     else:
         to_activity = 1.0 if units == "BQML" else None
     if to_activity is None:
-        raise _LacksError("has another unit than Bq/ml or SUV")
+        raise _LacksError("has a unit other than Bq/ml or SUV")
     weight = _positive(first.get("PatientWeight"))
     if weight is None:
         raise _LacksError("lacks PatientWeight")

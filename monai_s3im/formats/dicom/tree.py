@@ -201,7 +201,7 @@ def _named(path: Path, folder: Path, chosen: str, found: Scan, series: dict[str,
     if chosen.isdigit() and len(series) == 1:  # with one 4D series, it is the volume
         return Series(folder, next(iter(series.values())), int(chosen), is_guess=bool(matching))
     if not matching:
-        raise InputError(f"{path} has no series {chosen}, but: {listing(series)}")
+        raise InputError(f"{path} has no series {chosen}, only {listing(series)}")
     return Series(folder, next(iter(matching.values())), volume)
 
 

@@ -31,7 +31,7 @@ def problems_of_pair(source_a: Source, source_b: Source, settings: FusionSetting
 
 
 def remarks_on(pair: Pair, settings: FusionSettings) -> list[str]:
-    """Cautions about the result of a pair, as far as known before the fusion."""
+    """Cautions about the result of a pair, as far as they are known before the fusion."""
     told = [
         _("The modality of '{name}' is unknown and will be guessed from its values: choose it if you can.").format(
             name=source.name

@@ -215,10 +215,10 @@ class Worker:
         code = self._process.returncode
         if code == -9:
             return _(
-                "the fusion process was killed, possibly for lack of memory, before it was done: "
+                "the fusion process was killed, possibly for lack of memory, before it finished: "
                 "look at its log, and try again"
             )
-        return _("the fusion process ended with code {code} before it was done: look at its log, and try again").format(
+        return _("the fusion process ended with code {code} before it finished: look at its log, and try again").format(
             code=code
         )
 

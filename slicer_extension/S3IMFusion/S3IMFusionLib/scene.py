@@ -59,11 +59,11 @@ def problems_of(node: Any, letter: str) -> list[str]:
         return [_("Choose volume {letter}.").format(letter=letter)]
     name = _("Volume {letter}, '{name}',").format(letter=letter, name=node.GetName())
     if node.IsA("vtkMRMLSequenceNode"):
-        return [_("{name} is a sequence: fuse sequences, or choose the volume of one time point.").format(name=name)]
+        return [_("{name} is a sequence: choose the volume of one time point.").format(name=name)]
     if not node.IsA("vtkMRMLScalarVolumeNode"):
         return [_("{name} is not a volume: choose a scalar or colour volume.").format(name=name)]
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        return [_("{name} is a label map, whose numbers are names: choose an image.").format(name=name)]
+        return [_("{name} is a label map, not an image: choose an image.").format(name=name)]
     image = node.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
         return [_("{name} is empty: load or choose another volume.").format(name=name)]
