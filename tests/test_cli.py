@@ -1,6 +1,9 @@
 """The commands beside `fuse`: train, evaluate, data."""
 
 import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +51,13 @@ def test_train_writes_weights_that_fuse_takes(data_set, tmp_path):
     s3im("fuse", *pair, "-o", tmp_path / "fused.png", "--weights", weights)
     with Image.open(tmp_path / "fused.png") as fused:
         assert fused.size == (72, 72)
+
+
+def test_train_prints_the_loss(data_set, tmp_path):
+    settings = ["--output_dir", tmp_path / "run", "--patch_size", 64, "--device", "cpu", "--epochs", 1]
+    command = [sys.executable, "-m", "monai_s3im", "train", "--dataset_dir", data_set, *settings]
+    said = subprocess.run(list(map(str, command)), capture_output=True, check=True, text=True, encoding="utf-8")
+    assert re.search(r"Epoch: 1/1, Iter: 1/1 -- train_loss: \d+\.\d+", said.stdout)
 
 
 def test_the_second_recipe_starts_from_the_weights_of_the_first(data_set, tmp_path):

@@ -57,7 +57,9 @@ def train(
     _refuse_unknown(overrides, defaults)
     _refuse_none(overrides)
     workflow = None
-    logging.getLogger("monai.handlers.StatsHandler").addFilter(_without_traceback)
+    losses, printing = logging.getLogger("monai.handlers.StatsHandler"), _Printing()
+    losses.addHandler(printing)  # MONAI adds its own only to a logger that it makes itself
+    losses.addFilter(_without_traceback)
     try:
         workflow = Training(config_file=files, **overrides)
         workflow.initialize()
@@ -71,7 +73,8 @@ def train(
         logger.debug("the config failed", exc_info=True)
         fail(f"the settings {' '.join(context.args)} cannot be used: {_innermost(error)}")
     finally:
-        logging.getLogger("monai.handlers.StatsHandler").removeFilter(_without_traceback)
+        losses.removeFilter(_without_traceback)
+        losses.removeHandler(printing)
 
 
 def _config_files(config: str, is_trusted: bool) -> list[str]:
@@ -194,6 +197,13 @@ def _refuse_none(overrides: dict[str, Any]) -> None:
         is_code = isinstance(value, str) and value.startswith(("$", "@", "%"))
         if not is_code and not (isinstance(value, int) and value >= 1):
             fail(f"--{name} {value} cannot be used: give a whole number, 1 or more")
+
+
+class _Printing(logging.Handler):
+    """Print records on the standard output."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"{record.levelname} - {self.format(record)}")
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
