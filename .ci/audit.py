@@ -82,7 +82,7 @@ def verdict(report: dict[str, Any] | None, accepted_ids: set[str]) -> tuple[str,
     dependencies = report["dependencies"] if report else []
     asked = [item for item in dependencies if "vulns" in item]
     if not asked:
-        return "AUDIT NOT DONE: the service of PyPI answers for no package; do it where it can be reached", True
+        return "AUDIT NOT DONE: the service of PyPI answered for no package; run it where PyPI can be reached", True
     found = [
         f"{item['name']} {item['version']}: {vulnerability['id']}, fixed in {vulnerability['fix_versions'] or 'none'}"
         for item in asked

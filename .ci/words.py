@@ -58,6 +58,9 @@ INSTEAD = {
     r"the own \w+": "your own, its own",
     r"(?<!the )most (memory|bytes) (that|for|in|of)": "maximum",
     r"before it was done": "before it finished",
+    r"(does|do|did) not count": "is ignored, is left out",
+    r"in the mean(?! rank)": "on average",
+    r"differences? to the": "difference from the",
 }
 ALLOWED = {"monai_s3im/report/page.html.jinja": "none else"}
 """A file's path as git names it, and a pattern of the phrases that may stay there."""

@@ -106,7 +106,7 @@ def studies(figures: Figures) -> list[str]:
         ["reading, aligning, writing, a slice on one core", f"{one['rest']:.3f} s", "measured"],
         ["a study on one core", f"{seconds:.0f} s", f"{SLICES} x ({one['network']:.3f} + {one['rest']:.3f}) s"],
         ["all studies", f"{hours:,.0f} core hours", f"{STUDIES:,} x {seconds:.0f} s / 3600"],
-        ["efficiency of a full node", f"{best:.2f}", "measured on two cores, assumed of more"],
+        ["efficiency of a full node", f"{best:.2f}", "measured on two cores, assumed for more"],
         ["cluster", f"{nodes} nodes of {cores} cores", "assumed"],
         ["time", f"{days:.1f} days", f"{hours:,.0f} h / ({nodes} x {cores} x {best:.2f}) / 24"],
         ["read", f"{read:.1f} TB", each_read],

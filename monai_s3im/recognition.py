@@ -47,7 +47,7 @@ class Recognised:
 def recognise(path: str | Path | None, partner: str | Path | None = None, name: str | None = None) -> Recognised | None:
     """Recognise the modality of an image; None if nothing names it, or words contradict each other.
 
-    The first of these that names it counts:
+    The first of these that names it is used:
         1. the suffix of a BIDS name: ``sub-01_ses-pet_T1w`` is MR;
         2. the JSON file next to it, as dcm2niix and BIDS write it; for a channel number of nnU-Net (``case_0001``) the
            ``channel_names`` of ``dataset.json``;
@@ -57,7 +57,7 @@ def recognise(path: str | Path | None, partner: str | Path | None = None, name: 
 
     Args:
         path: a file, ``FILE#FRAME``, or the folder of a DICOM series; it need not exist. None: only a name is known.
-        partner: the other image of the pair; None: only the immediate folder counts.
+        partner: the other image of the pair; None: only the immediate folder is used.
         name: the current name of the image, such as that of a node in 3D Slicer; None: that of the path.
     """
     file = frame_of(path)[0] if path is not None else None

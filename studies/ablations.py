@@ -206,7 +206,7 @@ def is_inverted(result: Mapping[str, Any]) -> bool:
 
 
 def table(results: Sequence[Mapping[str, Any]], modality: str) -> list[str]:
-    """A row for each run; its difference to the mean of L_total, bold where it is more than twice L_total's spread."""
+    """A row for each run: its difference from the mean of L_total, bold if more than twice L_total's spread."""
     first = results[0]["validation"][modality]
     names = [*PAPER_METRICS, *[name for name in first if name in {"bone", "uptake"}]]
     sound = [r["validation"][modality] for r in results if r["variant"] == REFERENCE and not is_inverted(r)]
@@ -235,9 +235,9 @@ def page(results: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str
         "pairs, the weights after the last step, no choice among epochs."
     )
     values = (
-        "Values are means over the validation pairs, fused images rounded to 8 bits; in brackets the difference to the "
-        "mean of L_total over its seeds, bold where it is more than twice their standard deviation. A run is called "
-        "inverted where the network learned a negative image (SCD below 0 on both); it does not count in that mean."
+        "Values are means over the validation pairs, fused images rounded to 8 bits; in brackets the difference from "
+        "the mean of L_total over its seeds, bold where it is more than twice their standard deviation. A run is "
+        "called inverted where the network learned a negative image (SCD below 0 on both); it is left out of that mean."
     )
     lines = ["# Ablations", "", how, "", values, "", "| run | what is changed | parameters |", "|---|---|---|"]
     parameters = {result["variant"]: result["parameters"] for result in results}

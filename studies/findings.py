@@ -10,7 +10,7 @@ Result:   model.pt, a state dict for ``s3im fuse --weights``, and log.txt. What 
 
 Part 1 was made before a lesion could have the other source's sign, with uptake at full weight, and with the nine pairs
 of the phantom alike. Parts 8 to 10 left 0.007 of a gradient free in "calm", where the others leave 0.01. Up to part 18
-lesions of fewer than 5 pixels did not count.
+lesions of fewer than 5 pixels were ignored.
 
 The terms: contrast of every square to its ring over the pooled spread (the measure of ``s3im benchmark lesions``, at
 all places and four sizes), kept contrast of the lesions whose places are known, flat bone, edges (Qabf), information

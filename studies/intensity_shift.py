@@ -7,7 +7,7 @@ Result:   a table on the standard output, and the values as JSON.
 Slices of the validation pairs are stacked to volumes: CT in HU (air -1000, the brain window of 0 to 80 on what is not
 black), MR and SPECT in units of their own. One thing is changed at a time, and the pair goes through the whole
 pipeline, which scales each volume by its modality again. Metrics and guards are of the fused slices and the sources as
-the pipeline scaled them; "change" is the mean absolute difference to the fused slices of the unchanged volumes, on
+the pipeline scaled them; "change" is the mean absolute difference from the fused slices of the unchanged volumes, on
 the 0..255 scale.
 """
 

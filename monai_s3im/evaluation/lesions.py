@@ -38,7 +38,7 @@ class LesionValue:
 
     @property
     def is_seen(self) -> bool:
-        """Whether a source has a contrast of 1 or more; other lesions do not count."""
+        """Whether a source has a contrast of 1 or more; other lesions are ignored."""
         return max(self.contrasts) >= LEAST_CONTRAST
 
     def kept(self, method: str) -> float:

@@ -34,7 +34,7 @@ def guess_modality(volume: Tensor) -> Modality:
 def is_hounsfield(volume: Tensor) -> bool:
     """Whether a CT volume is in HU: it has a peak of air around -1000 HU, or a good part below -500 HU, like lung.
 
-    Padding and NaN do not count.
+    Padding and NaN are ignored.
 
     Args:
         volume: (1, ...) in the file's unit.
@@ -130,8 +130,8 @@ def intensity_range(volume: Tensor, modality: Modality) -> tuple[float, float]:
 
     The foreground is everything above half-way between the darkest and the mean value, both without outliers. This
     excludes air, even with bias and noise (Otsu's threshold would also exclude the dark half of a head). A CT that is
-    not in HU is scaled by percentiles. NaN and padding (:func:`padding_of`) do not count. For more than 10 million
-    voxels, every n-th counts.
+    not in HU is scaled by percentiles. NaN and padding (:func:`padding_of`) are ignored. For more than 10 million
+    voxels, every n-th is used.
 
     Args:
         volume: (1, ...) in the file's unit, not constant.

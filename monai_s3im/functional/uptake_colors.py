@@ -34,7 +34,7 @@ _HUES_APART = 5  # the 255 entries after the first make 51 such steps
 def hue_arc(colors: Tensor) -> tuple[float, float] | None:
     """The hues of a colour map from low to high, if they are monotonic and can show uptake without brightness.
 
-    Entries of low chroma, such as the black and white ends of ``hot``, do not count.
+    Entries of low chroma, such as the black and white ends of ``hot``, are ignored.
 
     Args:
         colors: RGB in [0, 1], (3, entries), from no to full uptake.

@@ -19,7 +19,7 @@ class ContrastLoss(FusionLoss):
     counts as much as the edge of bone. Extra contrast costs nothing, nor does brightness: low frequencies may shift to
     fit the contrasts of both sources.
 
-    Where a source is saturated (250 of 255 and above), the others' contrast does not count: a white solid should be
+    Where a source is saturated (250 of 255 and above), the others' contrast is ignored: a white solid should be
     seen there.
 
     Args:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 def dataset_pairs(dataset_dir: str | Path, section: str, datalist: str | None = None) -> list[Pair]:
     """The pairs of one section of a data set, with image_a the MR or visible image.
 
-    The first of these that exists counts:
+    The first of these that exists is used:
         1. the given `datalist`,
         2. `datalist.json`,
         3. the Harvard collection: `datalist_CT+SPECT-MRI.json`, or the folders CT-MRI and SPECT-MRI, the two that the

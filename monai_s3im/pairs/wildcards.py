@@ -32,7 +32,7 @@ class Found:
             ``p1/PET/PET_1``.
         folders: the non-empty parts of ``alike`` in folder names.
         entities: ``key-value`` pairs of the file name, and subject and session of its folders; a session named after a
-            modality (``ses-mri``) does not count.
+            modality (``ses-mri``) is ignored.
     """
 
     path: Path

@@ -44,7 +44,7 @@ def resample_onto(
 
     Args:
         image: (C, X, Y, Z) with affine, RAS mm.
-        reference: (C', X', Y', Z') with affine; only its grid counts.
+        reference: (C', X', Y', Z') with affine; only its grid is used.
         device: a CUDA device uses torch, the CPU uses ITK; the values differ by rounding.
         mode: ``"bilinear"`` (MONAI's word for linear, also in 3D) or ``"nearest"``.
 
@@ -253,7 +253,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
         return like(reorder(image.as_tensor(), axes), image, affine)
 
     def _resampled_mask(self, mask: MetaTensor, grid: MetaTensor, to_slices: ToSlices) -> torch.Tensor:
-        """A bool mask (1, X, Y, Z) on the grid of the slices; voxels at least half inside count."""
+        """A bool mask (1, X, Y, Z) on the grid of the slices; voxels at least half inside belong to it."""
         if on_same_grid(to_slices.grid(mask), grid):
             return to_slices(mask).as_tensor()
         values = MetaTensor(mask.as_tensor().float(), affine=mask.affine)

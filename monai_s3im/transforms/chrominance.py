@@ -23,7 +23,7 @@ class SplitChrominanced(MapTransform):
 
     A source has colour by its three channels (RGB), or by a table (:class:`ColorMapd`). If one source has a table and
     no other has colour, the data are ``uptake`` (1, ...), its values, and ``color_table``; otherwise ``chrominance``
-    (2, ...), combined from all sources. A source does not count at voxels it does not cover (``covered``, one mask for
+    (2, ...), combined from all sources. A source is ignored at voxels it does not cover (``covered``, one mask for
     each key).
     """
 

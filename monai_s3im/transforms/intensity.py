@@ -52,7 +52,7 @@ class NormalizeModality(Transform):
     Args:
         modality: name of the modality; if None, the first known of: ``meta["modality_tag"]`` (DICOM's CT, MR, PT, NM or
             US), sidecar, name and folders of the file (:func:`monai_s3im.recognition.recognise`), and the values
-            (:func:`monai_s3im.functional.guess_modality`). A name that the values contradict does not count. The origin
+            (:func:`monai_s3im.functional.guess_modality`). A name that the values contradict is ignored. The origin
             is logged; a warning says if no modality is known, or the values contradict the given one.
         window: range in HU of a CT, see :func:`monai_s3im.modalities.ct_window`: applied to every CT, with a warning if
             it is not in HU. ``"auto"``, or None: by content, the brain window for a head and the soft-tissue window for

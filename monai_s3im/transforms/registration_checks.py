@@ -19,7 +19,7 @@ def overlap_of_views(reference: MetaTensor, image: MetaTensor) -> float:
     """The overlap of two fields of view, as a share of the smaller one, 0 to 1.
 
     Args:
-        reference: (C, X, Y, Z) with affine, RAS mm; only its grid counts.
+        reference: (C, X, Y, Z) with affine, RAS mm; only its grid is used.
         image: in the same form.
     """
     extents = [np.array(volume.shape[1:]) for volume in (reference, image)]

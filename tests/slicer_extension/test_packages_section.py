@@ -17,7 +17,7 @@ from S3IMFusionLib.pip_errors import DependencyError
 
 @pytest.fixture
 def installing(monkeypatch):
-    """Puts an installation instead of both that there are."""
+    """Replaces both installations by a fake one."""
 
     def put(install):
         monkeypatch.setattr(packages_section, "ensure_packages", install)

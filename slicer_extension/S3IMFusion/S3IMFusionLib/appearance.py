@@ -27,7 +27,7 @@ def modality_said(node: Any, partner: Any = None) -> tuple[str | None, str]:
 
     Args:
         node: the node.
-        partner: the other node of the pair; a folder with the files of both does not count.
+        partner: the other node of the pair; a folder with the files of both is ignored.
 
     Returns:
         The modality and its origin, ``"dicom"``, ``"name"``, ..., as in a record; None and ``"values"`` if unknown.
