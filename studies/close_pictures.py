@@ -19,7 +19,7 @@ from monai_s3im.evaluation import PAPER_METRICS, compare
 from monai_s3im.evaluation.comparison import pictures_of
 from monai_s3im.evaluation.lesion_cases import LesionCase, phantom_cases, volume_cases
 from monai_s3im.evaluation.lesion_pictures import LesionView, view_of
-from monai_s3im.evaluation.lesion_run import _measured, _Methods
+from monai_s3im.evaluation.lesion_run import Methods, measured
 from monai_s3im.evaluation.run import OWN, peers_of
 from monai_s3im.pairs.lists import Pair
 from monai_s3im.pipeline import Fuser
@@ -40,7 +40,7 @@ BRAIN_CROPS = (0.5, 0.5)
 
 def lesion_views(seed: int, stroke: Path) -> list[LesionView]:
     """The built-in lesions of the first phantom heads that have them, and the stroke with FLAIR and with T2."""
-    methods = _Methods(None, DEFAULTS.task, DEFAULTS.color, "cpu")
+    methods = Methods(None, DEFAULTS.task, DEFAULTS.color, "cpu")
     views = []
     for pair, kinds in LESIONS:
         wanted = list(kinds)
@@ -56,13 +56,13 @@ def lesion_views(seed: int, stroke: Path) -> list[LesionView]:
     return views
 
 
-def _views(methods: _Methods, case: LesionCase, kinds: Sequence[str]) -> list[LesionView]:
+def _views(methods: Methods, case: LesionCase, kinds: Sequence[str]) -> list[LesionView]:
     if not kinds:
         return []
     shown = methods(case)
     views = []
     for kind in kinds:
-        value = _measured(case, kind, case.lesions[kind][0], shown)
+        value = measured(case, kind, case.lesions[kind][0], shown)
         if value is not None and value.is_seen:
             views.append(view_of(shown, case.lesions[kind][0], case.images[0].affine, value))
     return views

@@ -56,7 +56,7 @@ def run_lesions(
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{output_dir} cannot be created ({error.strerror}): choose another folder") from error
-    fuse = _Methods(weights, task, color, choose_device(device))
+    fuse = Methods(weights, task, color, choose_device(device))
     values: list[LesionValue] = []
     views: dict[str, tuple[float, LesionView]] = {}
     for case in cases:
@@ -65,7 +65,7 @@ def run_lesions(
         shown = fuse(case)
         for kind, masks in case.lesions.items():
             for mask in masks:
-                value = _measured(case, kind, mask, shown)
+                value = measured(case, kind, mask, shown)
                 if value is None:
                     continue
                 values.append(value)
@@ -80,7 +80,7 @@ def run_lesions(
     return output_dir / "lesions.md"
 
 
-class _Methods:
+class Methods:
     """The pipeline of the bundle's inference config, with the network and with each baseline instead of it."""
 
     def __init__(self, weights: Path | None, task: str, color: str, device: str) -> None:
@@ -121,7 +121,7 @@ def _by_rule(rule: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, 
     return rule(image)
 
 
-def _measured(case: LesionCase, kind: str, mask: torch.Tensor, shown: Mapping[str, torch.Tensor]) -> LesionValue | None:
+def measured(case: LesionCase, kind: str, mask: torch.Tensor, shown: Mapping[str, torch.Tensor]) -> LesionValue | None:
     """Measure a lesion in all images; None if there is too little tissue around it."""
     found = {name: lesion_contrast(image, mask, case.tissue) for name, image in shown.items()}
     if not all(math.isfinite(contrast) for contrast in found.values()):
