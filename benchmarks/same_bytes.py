@@ -2,13 +2,14 @@
 
 Command:   python benchmarks/same_bytes.py OLD NEW --data ../shared/data/volumes    (NEW may be `.`, the working tree)
 Duration:  about an hour on one CPU core for all pairs and rounds; --spacing 4 takes a tenth of it
-Result:    for each round and door the number of equal files; exit 1, and the names of files that differ
+Result:    for each round and entry point the number of equal files; exit 1, and the names of files that differ
 
-Each door fuses all pairs in a process that imports one commit's code and bundle: `s3im fuse` with a list, `Fuser`,
-`python -m monai.bundle run`, and the process that computes for 3D Slicer, which gets the voxels of NIfTI files from
-nibabel. The phantom is written once, by the old commit. Each pair is fused with its modalities named and without. With
---work, what the old commit fused is kept there and used again. In a record, only the keys of --gained may be new; with
---images, records are not compared. At the end the doors of the new commit are compared with each other, voxel by voxel.
+Each entry point fuses all pairs in a process that imports one commit's code and bundle: `s3im fuse` with a list,
+`Fuser`, `python -m monai.bundle run`, and the process that computes for 3D Slicer, which gets the voxels from nibabel.
+The phantom is written once, by the old commit. Each pair is fused with its modalities named and without. With --work,
+what the old commit fused is kept there and used again. In a record, only the keys of --gained may be new; with
+--images, records are not compared. At the end the entry points of the new commit are compared with each other, voxel by
+voxel.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from fusion_doors import DOORS, arguments_of
+from fusion_entry_points import ENTRY_POINTS, arguments_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS: dict[str, dict[str, str]] = {
@@ -47,7 +48,7 @@ def main() -> None:
         "--data", type=Path, help="folder with a pairs.json of image_a and image_b; else the phantom only"
     )
     parser.add_argument("--rounds", nargs="+", choices=ROUNDS, default=[*ROUNDS])
-    parser.add_argument("--doors", nargs="+", choices=DOORS, default=[*DOORS])
+    parser.add_argument("--entry-points", nargs="+", choices=ENTRY_POINTS, default=[*ENTRY_POINTS])
     parser.add_argument("--only", nargs="+", default=[""], help="pairs whose name has one of these texts")
     parser.add_argument("--no-phantom", action="store_true", help="only the pairs of the data")
     parser.add_argument("--spacing", help="voxel size in mm of every result: quicker")
@@ -63,18 +64,19 @@ def main() -> None:
         pairs = _write_pairs(trees["old"], options.data, not options.no_phantom, options.only, work)
         for title in options.rounds:
             settings = ROUNDS[title] | ({"spacing": options.spacing} if options.spacing else {})
-            for door in options.doors:
-                folders = {side: work / side / title / door for side in trees}
+            for entry_point in options.entry_points:
+                folders = {side: work / side / title / entry_point for side in trees}
                 codes = {
-                    side: _fuse(door, trees[side], pairs, folders[side], settings, side == "old") for side in trees
+                    side: _fuse(entry_point, trees[side], pairs, folders[side], settings, side == "old")
+                    for side in trees
                 }
                 count, found = _compare(folders["old"], folders["new"], set(options.gained), options.images)
                 if codes["old"] != codes["new"] or not count:
                     found.append(f"the exit codes are {codes['old']} and {codes['new']}")
-                print(f"{title}, {door}: {count} files, {len(found)} differ", flush=True)
+                print(f"{title}, {entry_point}: {count} files, {len(found)} differ", flush=True)
                 print(*[f"  {line}" for line in found], sep="\n", end="\n" if found else "")
                 differing += len(found)
-            differing += _compare_doors(title, work / "new" / title, options.doors)
+            differing += _compare_entry_points(title, work / "new" / title, options.entry_points)
     sys.exit(1 if differing else 0)
 
 
@@ -136,16 +138,16 @@ def _modality(image: str) -> str:
     return next((modality for modality in ("spect", "pet", "ct") if modality in name), "mr")
 
 
-def _fuse(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str], is_kept: bool) -> int:
+def _fuse(entry_point: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str], is_kept: bool) -> int:
     """Fuse all pairs through one interface; return the exit code."""
-    ended = out.with_name(f"{door} ended")
+    ended = out.with_name(f"{entry_point} ended")
     if is_kept and ended.exists():
         return int(ended.read_text(encoding="utf-8"))
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    if door == "bundle":  # one pair that cannot be fused would stop it
+    if entry_point == "bundle":  # one pair that cannot be fused would stop it
         pairs = _fusable(pairs, out.with_name("command"))
-    code = _run(tree, out.parent, *arguments_of(door, tree, pairs, out, settings))
+    code = _run(tree, out.parent, *arguments_of(entry_point, tree, pairs, out, settings))
     ended.write_text(str(code), encoding="utf-8")
     return code
 
@@ -219,21 +221,23 @@ def _values(image: nib.Nifti1Image) -> np.ndarray:
     return (np.stack([array[name] for name in array.dtype.names], -1) if array.dtype.names else array).astype(float)
 
 
-def _compare_doors(title: str, folder: Path, doors: list[str]) -> int:
-    """Compare what the doors of one commit fused; how many differ from the first."""
+def _compare_entry_points(title: str, folder: Path, entry_points: list[str]) -> int:
+    """Compare what the entry points of one commit fused; how many differ from the first."""
     differing = 0
-    for door in doors[1:]:
-        names = sorted({path.name.partition(".nii")[0] for path in (folder / door).glob("*.nii*")})
+    for entry_point in entry_points[1:]:
+        names = sorted({path.name.partition(".nii")[0] for path in (folder / entry_point).glob("*.nii*")})
         found = []
         for name in names:
-            images = [next((folder / each).glob(f"{name}.nii*"), None) for each in (doors[0], door)]
+            images = [next((folder / each).glob(f"{name}.nii*"), None) for each in (entry_points[0], entry_point)]
             if images[0] is None:
-                found.append(f"{name}: {doors[0]} did not fuse it")
+                found.append(f"{name}: {entry_points[0]} did not fuse it")
                 continue
             first, other = (nib.load(image) for image in images)
             if not (np.array_equal(_values(first), _values(other)) and np.array_equal(first.affine, other.affine)):
                 found.append(f"{name}: {_difference(*images)}")
-        print(f"{title}, {door} against {doors[0]}: {len(names)} volumes, {len(found)} differ", flush=True)
+        print(
+            f"{title}, {entry_point} against {entry_points[0]}: {len(names)} volumes, {len(found)} differ", flush=True
+        )
         print(*[f"  {line}" for line in found], sep="\n", end="\n" if found else "")
         differing += len(found)
     return differing

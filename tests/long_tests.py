@@ -25,7 +25,7 @@ LONG = {
     "test_docs_code.py::test_the_notebook": "the same, in Jupyter",
     "networks/test_exported_network.py": "exports the whole network in three formats",
     "bundle/test_model.py::test_onnx_export": "the same, by a process of MONAI",
-    "fuzz/test_fuzz_quick.py::test_no_damaged_input": "a process for each door, and hundreds of files",
+    "fuzz/test_fuzz_quick.py::test_no_damaged_input": "a process for each entry point, and hundreds of files",
     "report/test_report_browser.py": "Chromium",
     "slicer_extension/test_worker.py": "processes that are killed and waited for",
     "slicer_extension/test_runs.py::test_cancel": "the same",

@@ -1,4 +1,4 @@
-"""DICOM output through every door: fuse(), the command for one pair and for many, and the bundle's config."""
+"""DICOM output through every entry point: fuse(), the command for one pair and for many, and the bundle's config."""
 
 import json
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_patient_s_data_is_in_the_series_and_nowhere_else(sources, tmp_path, cap
     assert told["fused_sha256"] == sha256_of(tmp_path / "out")
 
 
-def test_the_three_doors_write_the_same_bytes(sources, tmp_path):
+def test_the_three_entry_points_write_the_same_bytes(sources, tmp_path):
     Fuser(device="cpu", dicom=True)(sources / "mr", sources / "pt", tmp_path / "function" / "mr")
     assert run(sources / "mr", sources / "pt", "-o", tmp_path / "command" / "mr", "--dicom").exit_code == 0
     options = {"image_a": str(sources / "mr"), "image_b": str(sources / "pt"), "dicom": True, "device": "cpu"}

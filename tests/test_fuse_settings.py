@@ -185,7 +185,7 @@ def test_only_the_name_of_a_lut_file_is_recorded(volumes, tmp_path):
 OPTIONS = {"reference": "b", "spacing": "1x2x1.5", "window": "bone", "color_map": "viridis"}
 
 
-def test_the_settings_are_the_same_by_all_three_doors(volumes, tmp_path):
+def test_the_settings_are_the_same_through_all_three_entry_points(volumes, tmp_path):
     modalities = {"modality_a": "mr", "modality_b": "pet"}
     fuse(*volumes, tmp_path / "function" / "a.nii.gz", **OPTIONS, **modalities, device="cpu")
     given = [text for key, value in {**OPTIONS, **modalities}.items() for text in (f"--{key.replace('_', '-')}", value)]

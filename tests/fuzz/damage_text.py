@@ -232,7 +232,7 @@ def color_maps() -> Iterator[Case]:
 
 
 def batch_folders() -> Iterator[Case]:
-    """Output folders of a batch: summary, record or fused image damaged. The door makes the sound rest."""
+    """Output folders of a batch: summary, record or fused image damaged. The entry point adds the intact files."""
     summary = "name,status,error,warnings,seconds,output,fused_sha256\none,fused,,,0.1,one.png,00\n"
     for text in (
         *ODD_TEXTS,

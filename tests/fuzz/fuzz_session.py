@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from fuzz import damage_dicom, damage_pictures, damage_text, damage_volumes
 from fuzz.fuzz_cases import Case, random_damage
-from fuzz.fuzz_doors import DOORS
+from fuzz.fuzz_entry_points import ENTRY_POINTS
 
 TIME_LIMIT_S = 60.0
 STATES = ("refused", "fused", "crashed", "hung")
@@ -31,41 +31,43 @@ Task = tuple[Case, str]
 
 
 def quick_tasks() -> Iterator[Task]:
-    """A few cases of every kind, at doors in turn; the same at every run."""
+    """A few cases of every kind, sent to the entry points in turn; the same in every run."""
     for make in SYSTEMATIC:
         cases = list(islice(make(), 0, 90, 22))
         for number, case in enumerate(cases):
-            doors = list(DOORS[case.format])
-            yield case, doors[number % len(doors)]
+            entry_points = list(ENTRY_POINTS[case.format])
+            yield case, entry_points[number % len(entry_points)]
 
 
 def systematic_tasks(seed: int) -> Iterator[Task]:
-    """Every systematic case at one of its doors, then every one at the next of its doors, until each was at all.
+    """Send every systematic case to one of its entry points, then to the next, until each has been to all.
 
-    The seed gives the order of the cases, and the door that each begins with.
+    The seed determines the order of the cases, and the entry point that each begins with.
     """
     cases = [case for make in SYSTEMATIC for case in make()]
     order = np.random.default_rng(seed).permutation(len(cases))
-    for turn in range(max(len(doors) for doors in DOORS.values())):
+    for turn in range(max(len(entry_points) for entry_points in ENTRY_POINTS.values())):
         for place, index in enumerate(order):
-            doors = list(DOORS[cases[index].format])
-            if turn < len(doors):
-                yield cases[index], doors[(place + turn) % len(doors)]
+            entry_points = list(ENTRY_POINTS[cases[index].format])
+            if turn < len(entry_points):
+                yield cases[index], entry_points[(place + turn) % len(entry_points)]
 
 
 def random_tasks(seed: int) -> Iterator[Task]:
     """An endless series of random damage at a random interface."""
     random = np.random.default_rng(seed)
     for case in random_damage(random):
-        doors = list(DOORS[case.format])
-        yield case, doors[random.integers(len(doors))]
+        entry_points = list(ENTRY_POINTS[case.format])
+        yield case, entry_points[random.integers(len(entry_points))]
 
 
-def all_tasks(seed: int, format_: str | None = None, door: str | None = None, damage: str = "") -> Iterator[Task]:
+def all_tasks(
+    seed: int, format_: str | None = None, entry_point: str | None = None, damage: str = ""
+) -> Iterator[Task]:
     """Four systematic tasks and a random one in turn, then random ones; or those that are asked for."""
-    if format_ or door or damage:
+    if format_ or entry_point or damage:
         for case, name in systematic_tasks(seed):
-            if format_ in {None, case.format} and door in {None, name} and damage in case.damage:
+            if format_ in {None, case.format} and entry_point in {None, name} and damage in case.damage:
                 yield case, name
         return
     random = random_tasks(seed)
@@ -99,24 +101,24 @@ class Session:
         """Try tasks until they or the time are used up.
 
         Returns:
-            The counts: all, by format, by door; the failures; seconds; the most that memory grew.
+            The counts: all, by format, by entry point; the failures; seconds; the largest growth of memory.
         """
         total: Counter[str] = Counter()
         cells: dict[str, Counter[str]] = {}
         failures: list[dict[str, Any]] = []
         self._start()
         growth, slowest, begin = 0, 0.0, time.monotonic()
-        for number, (case, door) in enumerate(tasks):
+        for number, (case, entry_point) in enumerate(tasks):
             if time.monotonic() - begin > seconds:
                 break
             start = time.monotonic()
-            outcome = self.attempt(case, door, number)
+            outcome = self.attempt(case, entry_point, number)
             slowest = max(slowest, time.monotonic() - start)
             growth = max(growth, int(outcome.get("grown_mib", 0)))
             total[outcome["state"]] += 1
-            cells.setdefault(f"{case.format} / {door}", Counter())[outcome["state"]] += 1
+            cells.setdefault(f"{case.format} / {entry_point}", Counter())[outcome["state"]] += 1
             if outcome["state"] in {"crashed", "hung"}:
-                told = {"format": case.format, "door": door, "damage": case.damage}
+                told = {"format": case.format, "entry_point": entry_point, "damage": case.damage}
                 failures.append({**told, **outcome})
                 case.write(self.keep / f"{number:05}_{case.format.replace(' ', '_')}")
         return {
@@ -129,7 +131,7 @@ class Session:
             "failures": failures,
         }
 
-    def attempt(self, case: Case, door: str, number: int = 0) -> dict[str, Any]:
+    def attempt(self, case: Case, entry_point: str, number: int = 0) -> dict[str, Any]:
         """Try one task in its own folders."""
         folder = self._folder / f"case{number}"
         (folder / "work").mkdir(parents=True)
@@ -138,7 +140,9 @@ class Session:
         try:
             if self._victim is None:
                 self._start()
-            return self._ask({"format": case.format, "door": door, "path": str(path), "work": str(work)}, TIME_LIMIT_S)
+            return self._ask(
+                {"format": case.format, "entry_point": entry_point, "path": str(path), "work": str(work)}, TIME_LIMIT_S
+            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(work, ignore_errors=True)
@@ -188,7 +192,7 @@ def write_tables(counts: dict[str, Any], page: Path) -> None:
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     lines = [f"`{counts['command']}`: {counts['tried']:,} inputs in {counts['seconds'] / 60:.0f} minutes.", ""]
-    for title, part in (("format", 0), ("door", 1)):
+    for title, part in (("format", 0), ("entry point", 1)):
         rows: dict[str, Counter[str]] = {}
         for name, count in counts["cells"].items():
             rows.setdefault(name.split(" / ")[part], Counter()).update(count)

@@ -1,6 +1,6 @@
 """The process that tries inputs, with a memory limit to reveal excessive use.
 
-It reads lines of JSON (format, door, path, work) from stdin and answers each by a line: what became of it.
+It reads lines of JSON (format, entry point, path, work) from stdin and answers each with a line, the outcome.
 """
 
 import contextlib
@@ -21,34 +21,36 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
-    from fuzz import fuzz_doors
+    from fuzz import fuzz_entry_points
 
-    sys.path.append(str(fuzz_doors.EXTENSION.parent / "web"))
-    _warm_up(fuzz_doors, Path(sys.argv[1]))
+    sys.path.append(str(fuzz_entry_points.EXTENSION.parent / "web"))
+    _warm_up(fuzz_entry_points, Path(sys.argv[1]))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + int(HEADROOM_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    doors = {format_: dict(doors) for format_, doors in fuzz_doors.DOORS.items()}
-    for of_format in doors.values():
-        of_format.update({name: door() for name, door in of_format.items() if isinstance(door, type)})
+    entry_points = {format_: dict(entry_points) for format_, entry_points in fuzz_entry_points.ENTRY_POINTS.items()}
+    for of_format in entry_points.values():
+        of_format.update(
+            {name: entry_point() for name, entry_point in of_format.items() if isinstance(entry_point, type)}
+        )
     answers.write(json.dumps({"state": "ready"}) + "\n")
     answers.flush()
     for line in sys.stdin:
         task = json.loads(line)
-        door = doors[task["format"]][task["door"]]
-        answers.write(json.dumps(_tried(fuzz_doors, door, task)) + "\n")
+        entry_point = entry_points[task["format"]][task["entry_point"]]
+        answers.write(json.dumps(_tried(fuzz_entry_points, entry_point, task)) + "\n")
         answers.flush()
 
 
-def _tried(fuzz_doors: object, door: object, task: dict[str, str]) -> dict[str, object]:
+def _tried(fuzz_entry_points: object, entry_point: object, task: dict[str, str]) -> dict[str, object]:
     logging.getLogger().handlers.clear()
     resting = _resting_mib()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     try:
-        door(Path(task["path"]), Path(task["work"]))
+        entry_point(Path(task["path"]), Path(task["work"]))
         outcome = {"state": "fused"}
-    except fuzz_doors.Refused as refusal:
+    except fuzz_entry_points.Refused as refusal:
         outcome = {"state": "refused", "said": str(refusal)[:400]}
     except BaseException:  # noqa: BLE001 (that is what is looked for)
         outcome = {"state": "crashed", "said": traceback.format_exc()[-3000:]}
@@ -64,14 +66,19 @@ def _peak_mib() -> float:
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
-def _warm_up(fuzz_doors: object, work: Path) -> None:
+def _warm_up(fuzz_entry_points: object, work: Path) -> None:
     """Fuse a sound pair of each kind, so that all libraries are loaded before memory is limited."""
-    found = fuzz_doors.partners(work / "partners")
-    for name, door in (("picture", "fuse_a"), ("volume", "fuse_a"), ("picture", "bundle"), ("volume", "evaluate")):
-        folder = work / f"warm_{name}_{door}"
+    found = fuzz_entry_points.partners(work / "partners")
+    for name, entry_point in (
+        ("picture", "fuse_a"),
+        ("volume", "fuse_a"),
+        ("picture", "bundle"),
+        ("volume", "evaluate"),
+    ):
+        folder = work / f"warm_{name}_{entry_point}"
         folder.mkdir(exist_ok=True)
-        with contextlib.suppress(fuzz_doors.Refused):
-            getattr(fuzz_doors, door)(found[name], folder)
+        with contextlib.suppress(fuzz_entry_points.Refused):
+            getattr(fuzz_entry_points, entry_point)(found[name], folder)
 
 
 if __name__ == "__main__":

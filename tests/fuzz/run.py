@@ -1,8 +1,8 @@
-r"""Fuzz every interface of the program with damaged inputs, and count the results.
+r"""Fuzz every entry point of the program with damaged inputs, and count the results.
 
 Command: python tests/fuzz/run.py --minutes 30 --seed 0 --json studies/data/reliability.json \
              --markdown studies/reliability.md
-Duration: as asked for; one round of all systematic inputs at all interfaces takes about 25 minutes on one core.
+Duration: as asked for; one round of all systematic inputs through all entry points takes about 25 minutes on one core.
 Expected: 0 crashed, 0 hung; exit code 1 if not, with the inputs in --keep.
 """
 
@@ -23,19 +23,20 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=10)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--format", help="only this format")
-    arguments.add_argument("--door", help="only this door")
+    arguments.add_argument("--entry-point", help="only this entry point")
     arguments.add_argument("--damage", default="", help="only damage with this text")
     arguments.add_argument("--json", type=Path)
     arguments.add_argument("--markdown", type=Path, help="a page whose tables are updated")
     arguments.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "s3im_fuzz_failures")
     asked = arguments.parse_args()
-    tasks = all_tasks(asked.seed, asked.format, asked.door, asked.damage)
+    tasks = all_tasks(asked.seed, asked.format, asked.entry_point, asked.damage)
     with Session(asked.keep) as session:
         counts = session.run(tasks, 60 * asked.minutes)
     counts["command"] = f"python tests/fuzz/run.py --minutes {asked.minutes:g} --seed {asked.seed}"
     for failure in counts["failures"]:
         sys.stdout.write(
-            f"{failure['state']}: {failure['format']}, {failure['door']}, {failure['damage']}\n{failure['said']}\n"
+            f"{failure['state']}: {failure['format']}, {failure['entry_point']}, {failure['damage']}\n"
+            f"{failure['said']}\n"
         )
     if asked.json:
         asked.json.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from monai_s3im.errors import InputError
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
-def test_no_damaged_input_crashes_a_door_hangs_it_or_fills_the_memory(tmp_path):
+def test_no_damaged_input_crashes_or_hangs_an_entry_point_or_fills_the_memory(tmp_path):
     tasks = list(quick_tasks())[::3]
     with Session(tmp_path / "failures") as session:
         counts = session.run(tasks, seconds=500)

@@ -114,7 +114,7 @@ def test_the_middle_view_fades_from_a_through_the_fused_volume_to_b(scene, views
     np.testing.assert_allclose(centre, gray, atol=1.0)
 
 
-def test_leaving_restores_the_former_layout_and_crosshair(scene, views, triple):
+def test_leaving_restores_the_previous_layout_and_crosshair(scene, views, triple):
     views.crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowHashmarks)
     view = FusionView(scene)
     view.show(*triple)

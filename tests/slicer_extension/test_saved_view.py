@@ -77,7 +77,7 @@ def test_a_reload_takes_the_view_over_and_leaves_nothing_behind(panel, scene, re
         assert volumes_of(scene) == 4
         shown = scene.GetNodeByID(new.view._composite_node(VIEWS[2]).GetBackgroundVolumeID())
         np.testing.assert_allclose(to_world(shown), np.linalg.inv(MOVED) @ matrix_of(ct), atol=1e-9)
-        assert (new.ui.viewButton.text, new.parameters.fused) == ("Former view", fused)
+        assert (new.ui.viewButton.text, new.parameters.fused) == ("Previous view", fused)
         new.ui.viewButton.click()
         assert volumes_of(scene) == 3
         new.cleanup()

@@ -217,7 +217,7 @@ def open_the_scene_before_the_module(session, folder, faded, voxels, pictures):
     panel = session.open_panel()
     assert session.module.grab().save(str(pictures / "7 opened after the scene, panel.png"))
     np.testing.assert_array_equal(voxels_of(panel.parameters.fused), voxels)
-    assert (panel.view.is_shown, panel.ui.viewButton.text, panel.ui.fade.value) == (True, "Former view", 40)
+    assert (panel.view.is_shown, panel.ui.viewButton.text, panel.ui.fade.value) == (True, "Previous view", 40)
     panel.ui.fade.value = -100
     mr, middle, _ct = views_of(session, pictures / "8 faded to A in the next session.png")
     np.testing.assert_array_equal(middle, mr)

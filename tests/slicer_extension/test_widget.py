@@ -252,7 +252,7 @@ def test_apply_fuses_and_shows_the_result(panel, pair, scene):
     panel.ui.fade.value = -100
     assert (middle.GetBackgroundVolumeID(), middle.GetForegroundVolumeID()) == (fused.GetID(), pair[0].GetID())
     assert middle.GetForegroundOpacity() == 1.0
-    assert panel.ui.viewButton.text == "Former view"
+    assert panel.ui.viewButton.text == "Previous view"
     panel.ui.viewButton.click()
     assert not panel.view.is_shown
     assert (panel.ui.viewButton.text, panel.ui.fade.enabled) == ("Fusion view", False)

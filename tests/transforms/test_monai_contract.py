@@ -83,10 +83,10 @@ def inferers(volume):
     return {"ours": SliceWiseInferer(), "MONAI's": SliceInferer(spatial_dim=2, roi_size=volume.shape[1:3])}
 
 
-def fuse(preprocessing, files, door, orig_key, network, folder, **invert):
+def fuse(preprocessing, files, inferer, orig_key, network, folder, **invert):
     """The voxels and the affine of the file that a script writes."""
     batch = list_data_collate([preprocessing(files)])
-    batch["pred"] = inferers(batch["image"][0])[door](batch["image"], network)
+    batch["pred"] = inferers(batch["image"][0])[inferer](batch["image"], network)
     back = Invertd("pred", preprocessing, orig_keys=orig_key, **invert)
     save = SaveImaged("pred", output_dir=folder, output_postfix="fused", separate_folder=False, print_log=False)
     save(back(decollate_batch(batch)[0]))
@@ -95,21 +95,21 @@ def fuse(preprocessing, files, door, orig_key, network, folder, **invert):
     return image.get_fdata(), image.affine
 
 
-@pytest.mark.parametrize("door", ["ours", "MONAI's"])
+@pytest.mark.parametrize("inferer", ["ours", "MONAI's"])
 @pytest.mark.parametrize("join", [JoinSourcesd(KEYS), ConcatItemsd(KEYS, "image")])
-def test_a_script_gets_the_grid_and_the_order_of_its_first_source_back(files, tmp_path, door, join):
+def test_a_script_gets_the_grid_and_the_order_of_its_first_source_back(files, tmp_path, inferer, join):
     steps = [*loading(), NormalizeModalityd(KEYS, ["modality_a", "modality_b"]), AlignSourcesd(KEYS), join]
-    values, affine = fuse(Compose(steps), files, door, "image_a", of_source(0), tmp_path / "out")
+    values, affine = fuse(Compose(steps), files, inferer, "image_a", of_source(0), tmp_path / "out")
     np.testing.assert_allclose(affine, AFFINES["image_a"], atol=1e-4)
     loaded = Compose([*loading(), NormalizeModalityd(KEYS, ["modality_a", "modality_b"])])(files)["image_a"]
     np.testing.assert_allclose(values, loaded[0].clamp(0, 1).numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("door", ["ours", "MONAI's"])
-def test_invertd_also_inverts_an_earlier_spacing(files, tmp_path, door):
+@pytest.mark.parametrize("inferer", ["ours", "MONAI's"])
+def test_invertd_also_inverts_an_earlier_spacing(files, tmp_path, inferer):
     steps = [*loading(1.5, 1.5, 4.0), NormalizeModalityd(KEYS, ["modality_a", "modality_b"]), AlignSourcesd(KEYS)]
     values, affine = fuse(
-        Compose([*steps, JoinSourcesd(KEYS)]), files, door, "image_a", of_source(0), tmp_path / "out",
+        Compose([*steps, JoinSourcesd(KEYS)]), files, inferer, "image_a", of_source(0), tmp_path / "out",
         nearest_interp=False,
     )  # fmt: skip
     assert values.shape == SHAPES["image_a"]

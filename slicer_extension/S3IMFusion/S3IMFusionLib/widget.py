@@ -273,7 +273,7 @@ class FusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         is_shown = self.view.is_shown
         self.ui.viewButton.enabled = is_shown or None not in (chosen.source_a, chosen.source_b, chosen.fused)
         self.ui.viewButton.checked = is_shown
-        self.ui.viewButton.text = _("Former view") if is_shown else _("Fusion view")
+        self.ui.viewButton.text = _("Previous view") if is_shown else _("Fusion view")
         self.ui.fade.enabled = is_shown and not chosen.checkerboard
         self.ui.checkerboard.enabled = is_shown
         self.view.set_fade(chosen.fade, chosen.checkerboard)

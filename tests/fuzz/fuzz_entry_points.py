@@ -1,6 +1,6 @@
-"""The interfaces of the program: each processes a damaged input and reports the outcome.
+"""The entry points of the program: each processes a damaged input and reports the outcome.
 
-A door answers with the file that it wrote (or None, where it writes none), or raises ``Refused``. Whatever else is
+An entry point returns the file that it wrote, or None if it writes none, or raises ``Refused``. Anything else that is
 raised is a crash.
 """
 
@@ -31,9 +31,9 @@ from monai_s3im.workflows import Inference
 
 EXTENSION = Path(__file__).resolve().parents[2] / "slicer_extension"
 MAX_GIB = 0.5
-"""The limit of memory that the doors with such an option are given."""
+"""The memory limit of the entry points that have such an option."""
 
-Door = Callable[[Path, Path], Path | None]
+EntryPoint = Callable[[Path, Path], Path | None]
 
 
 class Refused(Exception):  # noqa: N818 (no error: the right answer)
@@ -453,7 +453,7 @@ class SlicerWorker:
         return request
 
 
-IMAGE_DOORS: dict[str, Door] = {
+IMAGE_ENTRY_POINTS: dict[str, EntryPoint] = {
     "s3im fuse, image A": fuse_a,
     "s3im fuse, image B": fuse_b,
     "fuse()": fuse_function,
@@ -463,11 +463,11 @@ IMAGE_DOORS: dict[str, Door] = {
     "s3im data check": check_data,
     "s3im train": train_data,
 }
-PICTURE_DOORS = {"s3im benchmark quality": benchmark, "s3im report": report_of_image}
-DOORS: dict[str, dict[str, Door]] = {
-    **{format_: {**IMAGE_DOORS, **PICTURE_DOORS} for format_ in PICTURE_FORMATS},
-    **dict.fromkeys(VOLUME_FORMATS, IMAGE_DOORS),
-    "dicom": {**IMAGE_DOORS, "s3im fuse --dicom": fuse_dicom},
+PICTURE_ENTRY_POINTS = {"s3im benchmark quality": benchmark, "s3im report": report_of_image}
+ENTRY_POINTS: dict[str, dict[str, EntryPoint]] = {
+    **{format_: {**IMAGE_ENTRY_POINTS, **PICTURE_ENTRY_POINTS} for format_ in PICTURE_FORMATS},
+    **dict.fromkeys(VOLUME_FORMATS, IMAGE_ENTRY_POINTS),
+    "dicom": {**IMAGE_ENTRY_POINTS, "s3im fuse --dicom": fuse_dicom},
     "transform": {"s3im fuse --transform": transform},
     "weights": {"s3im fuse --weights": weights},
     "color map": {"s3im fuse --color-map": color_map},
@@ -478,4 +478,4 @@ DOORS: dict[str, dict[str, Door]] = {
     "worker request": {"Slicer worker": SlicerWorker},  # set up once in the process that runs it
 }
 for _format in ("nifti", "nifti_gz", "nrrd"):
-    DOORS[_format] = {**DOORS[_format], "web upload": web_upload}
+    ENTRY_POINTS[_format] = {**ENTRY_POINTS[_format], "web upload": web_upload}

@@ -1,9 +1,9 @@
-"""How each interface of a commit fuses a list of pairs; for same_bytes.py."""
+"""How each entry point of a commit fuses a list of pairs; for same_bytes.py."""
 
 import json
 from pathlib import Path
 
-DOORS = ("command", "function", "bundle", "slicer")
+ENTRY_POINTS = ("command", "function", "bundle", "slicer")
 FUNCTION = """
 import csv, json, sys
 from pathlib import Path
@@ -55,12 +55,12 @@ worker.close()
 """
 
 
-def arguments_of(door: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str]) -> list[str]:
-    """What Python is run with to fuse a list of pairs into a folder by a door of a commit's files."""
-    if door in {"function", "slicer"}:
-        return ["-c", FUNCTION if door == "function" else SLICER, str(pairs), str(out), json.dumps(settings)]
+def arguments_of(entry_point: str, tree: Path, pairs: Path, out: Path, settings: dict[str, str]) -> list[str]:
+    """The arguments of Python that fuse a list of pairs into a folder through an entry point of a commit."""
+    if entry_point in {"function", "slicer"}:
+        return ["-c", FUNCTION if entry_point == "function" else SLICER, str(pairs), str(out), json.dumps(settings)]
     options = {"device": "cpu", "pairs": str(pairs), **settings}
-    if door == "command":
+    if entry_point == "command":
         named = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", value)]
         return ["-m", "monai_s3im", "fuse", "-o", str(out), *named]
     options |= {"bundle_root": str(tree / "bundle"), "output_dir": str(out)}

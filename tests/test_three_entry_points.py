@@ -134,7 +134,7 @@ def test_single_pairs_by_the_bundle_s_workflow_give_the_same_voxels(pairs, expec
         assert (tmp_path / pair.name / f"{stem}{suffix}").read_bytes() == expected[OUTPUTS[pair.name]]
 
 
-def test_a_registered_pair_gives_the_same_bytes_by_all_three_doors(pairs, tmp_path):
+def test_a_registered_pair_gives_the_same_bytes_through_all_three_entry_points(pairs, tmp_path):
     image_a, image_b = pairs.parent / "a.nii.gz", pairs.parent / "pet.nii.gz"
     Fuser(device="cpu", register="rigid")(image_a, image_b, tmp_path / "function" / "a.nii.gz")
     options = ["--device", "cpu", "--register", "rigid"]
@@ -153,8 +153,8 @@ def test_a_registered_pair_gives_the_same_bytes_by_all_three_doors(pairs, tmp_pa
     workflow.run()
     workflow.finalize()
     function, command, bundle = (
-        {path.name: path.read_bytes() for path in (tmp_path / door).iterdir()}
-        for door in ("function", "command", "bundle")
+        {path.name: path.read_bytes() for path in (tmp_path / entry_point).iterdir()}
+        for entry_point in ("function", "command", "bundle")
     )
     assert sorted(function) == ["a.json", "a.nii.gz", "a.tfm"]
     assert function == command == bundle
