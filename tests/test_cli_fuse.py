@@ -91,8 +91,11 @@ MISTAKES = {
         ["--root", ".", "--pattern-a", "*", "-o", "out"],
         "--root, --pattern-a and --pattern-b go together",
     ),
-    "resume of one": (["a.png", "b.png", "-o", "out.png", "--resume"], "are for folders, lists and patterns"),
-    "workers of one": (["a.png", "b.png", "-o", "out.png", "--workers", "2"], "are for folders, lists and patterns"),
+    "resume of one": (
+        ["a.png", "b.png", "-o", "out.png", "--resume"],
+        "out.png is the name of one image, but several pairs, --report",
+    ),
+    "workers of one": (["a.png", "b.png", "-o", "out.png", "--workers", "2"], "need a folder: name a folder with -o"),
     "nothing": ([], "give two images, two folders, a list"),
 }
 

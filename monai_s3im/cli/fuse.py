@@ -93,21 +93,20 @@ def _fuse(
     """Find the pairs and fuse them; return the closing message, to print after the progress line is gone."""
     from monai_s3im.formats.reading import is_image_folder
 
-    from .fusion import fuse_many, fuse_one, refuse_settings_of_one
+    from .fusion import fuse_many, fuse_one, refuse_name_of_image
 
     image_a, image_b, pairs, root, *more = named
     image_a, image_b = lone_images(image_a, image_b)
     is_single = pairs is None and root is None and not is_image_folder(str(image_a))
-    is_batch_asked = batch["resume"] or batch["metrics"] or batch["engine"] != "local"
-    if is_single and (is_batch_asked or report or (batch["workers"] or 1) > 1):
-        fail(
-            "--resume, --workers, --engine, --metrics and --report are for folders, lists and patterns: "
-            "leave them out for one pair, or name it in a list with --pairs"
-        )
-    if not is_single:
-        refuse_settings_of_one(output, settings.transform)
+    is_batch = (
+        report or batch["resume"] or batch["metrics"] or batch["engine"] != "local" or (batch["workers"] or 1) > 1
+    )
+    if not is_single or is_batch:
+        refuse_name_of_image(output)
+    if not is_single and settings.transform is not None:
+        fail("--transform belongs to one pair: leave it out for folders, lists and patterns")
     found, refused = find_pairs(image_a, image_b, pairs, root, *more)
-    if is_single:
+    if is_single and not is_batch:
         return fuse_one(found[0], output, settings, step)
     fuse_many(found, output, settings, {**batch, "refused": refused}, report, step)
     return ""

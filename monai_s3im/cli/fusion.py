@@ -21,14 +21,15 @@ from .progress import Steps
 from .report import is_report, remove_report_of, report_batch
 
 
-def refuse_settings_of_one(output: Path, transform: str | Path | None) -> None:
-    """A batch needs a folder as output, and has no common transform for all pairs."""
+def refuse_name_of_image(output: Path) -> None:
+    """Several pairs, a report and metrics need a folder as output."""
     from monai_s3im.formats.paths import IMAGE_SUFFIXES, suffix_of
 
-    if transform is not None:
-        fail("--transform belongs to one pair: leave it out for folders, lists and patterns")
     if suffix_of(output) in IMAGE_SUFFIXES and not isdir(output):
-        fail(f"{output} is the name of one image, but several pairs need a folder: name a folder with -o")
+        fail(
+            f"{output} is the name of one image, but several pairs, --report, --metrics, --resume, --workers and "
+            "--engine need a folder: name a folder with -o"
+        )
 
 
 def fuse_one(pair: Any, output: Path, settings: FusionSettings, step: Steps) -> str:

@@ -9,6 +9,7 @@ from monai.utils import MetricReduction
 from torch import Tensor
 
 GRAY_LEVELS = 256
+_LEAST_SPAN = 0.5
 
 _OF_EACH_IMAGE = {MetricReduction.NONE, MetricReduction.MEAN_CHANNEL, MetricReduction.SUM_CHANNEL}
 
@@ -74,6 +75,14 @@ def _to_gray_levels(image: Tensor, data_range: float, dtype: torch.dtype) -> Ten
         raise ValueError(f"data_range must be positive, got {data_range}")
     working_dtype = torch.float64 if dtype == torch.float64 else torch.float32
     return image.as_subclass(Tensor).to(working_dtype) * (255.0 / data_range)
+
+
+def is_constant(image: Tensor) -> Tensor:
+    """Whether each channel on the 0..255 scale spans less than half a gray level, (B, C, H, W) -> (B, C).
+
+    Resampling leaves such residue in empty slices, and a ratio to it has no meaning.
+    """
+    return image.amax((2, 3)) - image.amin((2, 3)) < _LEAST_SPAN
 
 
 def histogram_levels(image: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .base import FusionMetric, prepare_pair
+from .base import FusionMetric, is_constant, prepare_pair
 
 
 def sum_of_correlations_of_differences(fused: Tensor, sources: Tensor, data_range: float = 1.0) -> Tensor:
@@ -19,8 +19,8 @@ def sum_of_correlations_of_differences(fused: Tensor, sources: Tensor, data_rang
         data_range: the value that stands for white.
 
     Returns:
-        (B,), -N to N. nan where a source or a difference is constant, including a fused image that equals one of two
-        sources: Pearson's correlation is undefined there.
+        (B,), -N to N. nan where a source spans less than half a gray level or a difference is constant, including a
+        fused image that equals one of two sources: Pearson's correlation is undefined there.
 
     Raises:
         ValueError: if the shapes do not fit, or ``data_range`` is not positive.
@@ -35,8 +35,8 @@ def sum_of_correlations_of_differences(fused: Tensor, sources: Tensor, data_rang
     deviation_x, deviation_y = (z.square().mean((2, 3)).sqrt() for z in (x, y))  # (B, N)
     correlation = (x * y).mean((2, 3)) / (deviation_x * deviation_y)
     rounding_error = 255 * 8 * torch.finfo(x.dtype).eps
-    is_constant = torch.minimum(deviation_x, deviation_y) <= rounding_error
-    return correlation.masked_fill(is_constant, torch.nan).sum(1)
+    is_undefined = is_constant(sources) | (deviation_y <= rounding_error)
+    return correlation.masked_fill(is_undefined, torch.nan).sum(1)
 
 
 class SCDMetric(FusionMetric):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from .base import FusionMetric, prepare_pair
+from .base import FusionMetric, is_constant, prepare_pair
 
 WINDOWS = (17, 9, 5, 3)
 NOISE_VARIANCE = 2.0
@@ -32,9 +32,9 @@ def visual_information_fidelity(fused: Tensor, sources: Tensor, data_range: floa
         data_range: the value that stands for white.
 
     Returns:
-        (B,), at least 0; N if the fused image equals every source, more if it has more contrast. nan where a source is
-        constant (it has no information to keep) and where a side is shorter than 41 pixels (the fourth scale would be
-        empty).
+        (B,), at least 0; N if the fused image equals every source, more if it has more contrast. nan where a source
+        spans less than half a gray level (it has no information to keep) and where a side is shorter than 41 pixels
+        (the fourth scale would be empty).
 
     Raises:
         ValueError: if the shapes do not fit, or ``data_range`` is not positive.
@@ -47,6 +47,7 @@ def visual_information_fidelity(fused: Tensor, sources: Tensor, data_range: floa
         return fused.new_full((fused.shape[0],), torch.nan)
     kept = sources.new_zeros(sources.shape[:2])
     available = torch.zeros_like(kept)
+    is_empty = is_constant(sources)
     if fused.device.type != "mps":
         fused, sources = fused.double(), sources.double()
     for size in WINDOWS:
@@ -56,7 +57,7 @@ def visual_information_fidelity(fused: Tensor, sources: Tensor, data_range: floa
         snr_kept, snr_available = _signal_to_noise(fused, sources, window)
         kept += snr_kept.to(kept.dtype).log1p_().sum((2, 3))
         available += snr_available.to(kept.dtype).log1p_().sum((2, 3))
-    return (kept / available).sum(1)
+    return (kept / available).masked_fill(is_empty, torch.nan).sum(1)
 
 
 def _signal_to_noise(fused: Tensor, sources: Tensor, window: list[float]) -> tuple[Tensor, Tensor]:

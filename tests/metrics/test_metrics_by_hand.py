@@ -180,3 +180,13 @@ def test_vif_of_a_copy_with_twice_the_contrast_exceeds_one_a_source():
 def test_vif_of_a_constant_fused_image_is_zero():
     values = visual_information_fidelity(torch.full((1, 1, 64, 64), 9.0), noise(1, 2, 64, 64).float(), 255.0)
     assert values.item() == pytest.approx(0.0, abs=1e-20)
+
+
+@pytest.mark.parametrize("metric", [visual_information_fidelity, sum_of_correlations_of_differences])
+@pytest.mark.parametrize(("span", "has_value"), [(1e-4, False), (0.4, False), (1.0, True), (20.0, True)])
+def test_a_source_that_spans_less_than_half_a_gray_level_is_constant(metric, span, has_value):
+    full = noise(1, 1, 64, 64)
+    faint = noise(1, 1, 64, 64, seed=1) / 255 * span
+    value = metric(full, torch.cat([full / 2, faint], 1), 255.0).item()
+    assert math.isfinite(value) == has_value
+    assert not value > 100  # a ratio to almost nothing

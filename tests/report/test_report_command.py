@@ -158,8 +158,23 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     ]
 
 
-def test_one_pair_has_no_report(folders, tmp_path):
+def test_one_pair_has_a_report_in_a_folder(folders, tmp_path):
+    files = [folder / "one.png" for folder in folders]
+    out = tmp_path / "out"
+    result = run("fuse", *files, "-o", out, "--metrics", "--report", "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
+    assert shown_by_case(out) == {"one": f"one: {BOTH}"}
+    (case,) = read_batch(out).cases
+    assert case.result.metrics["Qabf"] > 0
+    alone = tmp_path / "alone.png"
+    assert run("fuse", *files, "-o", alone, "--device", "cpu").exit_code == 0
+    assert (out / "one.png").read_bytes() == alone.read_bytes()
+
+
+def test_a_report_of_one_pair_needs_a_folder(folders, tmp_path):
     files = [folder / "one.png" for folder in folders]
     result = run("fuse", *files, "-o", tmp_path / "one.png", "--report")
     assert result.exit_code == 2
-    assert "--report are for folders, lists and patterns" in result.stderr
+    assert "one.png is the name of one image, but several pairs, --report" in result.stderr
+    assert not (tmp_path / "one.png").exists()
