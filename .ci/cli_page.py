@@ -17,10 +17,10 @@ INTRODUCTION = """# The command
 <!-- written by .ci/cli_page.py: change the help of the command, and run it again -->
 
 Every command has `--help`. `s3im --install-completion` makes bash, zsh, fish or PowerShell complete commands, options,
-their values and files, from the next terminal on. `s3im --show-completion` prints the script instead.
+their values and files, in every new terminal. `s3im --show-completion` prints the script instead.
 
 On a terminal, a command shows what it is doing on standard error; elsewhere it shows nothing but warnings. Standard
-output holds the result alone: the path of the fused image, a table, a list. The exit code is 0 if all went well, 1 if
+output holds only the result: the path of the fused image, a table, a list. The exit code is 0 if all went well, 1 if
 some pairs of a batch failed, and 2 if the input or the options cannot be used.
 
 """

@@ -3,8 +3,8 @@
 Command:  python .ci/words.py [FILE ...]   (every text file of the repository without arguments)
 Result:   a line for each phrase, and exit code 1 where there is one.
 
-Comments and strings of Python files are read, and all of other files. A name in a program, a quotation or test data
-can be left out by a line in `ALLOWED`.
+Comments, strings and names of tests are read in Python files, and everything in other files. A name in a program, a
+quotation or test data can be left out by a line in `ALLOWED`.
 """
 
 import io
@@ -61,6 +61,17 @@ INSTEAD = {
     r"(does|do|did) not count": "is ignored, is left out",
     r"in the mean(?! rank)": "on average",
     r"differences? to the": "difference from the",
+    r"doors?": "entry points, ways",
+    r"formerly|former (view|layout|general|weights|`)": "previous, earlier",
+    r"(in|out of) register": "registered, aligned, not aligned",
+    r"br(eaks?|oke|oken) off": "interrupt, stop",
+    r"further (ones?|pairs?|cases?|columns?|settings?|sources?|images?)": "other, more, another",
+    r"further (arguments|warnings?|grid|metric|loggers|runs?|file)": "other, more, another",
+    r"from ((part|ct) \d+|a quarter( of the range)?|\d[\d.]*) on(?!\w)": "X and later, from X upwards",
+    r"(an?|with|without a) sound|sound (files?|pairs?|images?|archives?|ones?|rest)": "intact, silently",
+    r"all well": "passed, success",
+    r"(do|does|did) not go with": "is not compatible with",
+    r"some (minutes|seconds|hours)": "a few",
 }
 ALLOWED = {"monai_s3im/report/page.html.jinja": "none else"}
 """A file's path as git names it, and a pattern of the phrases that may stay there."""
@@ -93,6 +104,8 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
         return
     kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     for token in tokenize.generate_tokens(io.StringIO(content).readline):
+        if token.type == tokenize.NAME and token.string.startswith("test_"):
+            yield token.start[0], token.string.replace("_", " ")
         if token.type in kinds:
             for offset, line in enumerate(token.string.splitlines()):
                 yield token.start[0] + offset, line

@@ -100,7 +100,7 @@ def main() -> None:
         times = [{what: seconds_of(code, folder) for what, code in PYTHON.items()} for _ in range(options.repeats)]
         second = [float(run(SECOND, folder).stdout) for _ in range(options.repeats)]
     medians = {what: statistics.median(row[what] for row in times) for what in PYTHON}
-    medians["a further pair with the same Fuser"] = statistics.median(second)
+    medians["another pair with the same Fuser"] = statistics.median(second)
     figures = {
         "command": "python benchmarks/startup.py",
         "date": datetime.now(UTC).date().isoformat(),

@@ -144,7 +144,7 @@ async def one_session(
                 timeout=aiohttp.ClientTimeout(total=1),
             )
         except TimeoutError:
-            load.done["upload broken off"] += 1
+            load.done["upload interrupted"] += 1
     if kind != "closed":
         await client.post("/api/end")
 

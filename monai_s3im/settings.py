@@ -162,7 +162,7 @@ class FusionSettings:
         recorded=True,
     )
     color_map: str | None = _option(
-        None, "Colour of uptake: magenta-gold, a map of matplotlib, or a text file of rows of R G B."
+        None, "Colour of uptake: magenta-gold, a matplotlib map, or a text file with rows of R G B."
     )
     color_model: str = _option(
         "lab",
@@ -192,9 +192,7 @@ class FusionSettings:
         recorded=True,
     )
     deterministic: bool = _option(False, "Write the same bytes on every run of one machine; slower.", recorded=True)
-    max_gib: float = _option(
-        MAX_GIB, "Largest memory in GiB that one image may take; larger images are refused.", minimum=0
-    )
+    max_gib: float = _option(MAX_GIB, "Maximum memory in GiB for one image; larger images are refused.", minimum=0)
 
     def __post_init__(self) -> None:
         if not self.max_gib > 0:

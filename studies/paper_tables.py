@@ -3,7 +3,7 @@
 Command:  python studies/paper_tables.py --harvard DIR --roadscene DIR --peers DIR --run runs/tables --out studies
           [--medical NAME=FILE,FILE,...] [--infrared NAME=FILE,...] [--ablation LOSS=FILE,FILE,...]
           [--curves TITLE=LOG,LOG,...]
-Duration: about 8 minutes on two CPU cores; 3 more for each further file of weights.
+Duration: about 8 minutes on two CPU cores; 3 more for each additional file of weights.
 Result:   studies/paper_tables.md, .tex and .csv, with --curves studies/gallery/paper_tables.png too. In runs/tables,
           never to be published where the data may not be, the fused validation pictures.
 

@@ -84,7 +84,7 @@ def killed_after(seconds: float, work: Callable[..., None], *arguments: Any) -> 
     return was_at_work
 
 
-def is_sound_json(path: Path) -> bool:
+def is_intact_json(path: Path) -> bool:
     return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
 
 

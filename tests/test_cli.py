@@ -87,7 +87,7 @@ def test_train_names_what_it_cannot_resume_from(data_set, tmp_path):
 
 @pytest.mark.parametrize("arguments", [["--epochs"], ["epochs", "3"]])
 def test_train_refuses_what_is_not_an_override(arguments):
-    assert "is no --ID VALUE" in s3im("train", *arguments, code=2).stderr
+    assert "is not an option with a value: write --ID VALUE" in s3im("train", *arguments, code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_second_run_reports_that_nothing_changed_and_names_the_same_files(show
     before = changed_at(folder)
     again = s3im("demo", folder)
     assert "3 volumes fused; " in first.stdout
-    assert "0 volumes fused, 3 found finished; " in again.stdout
+    assert "0 volumes fused, 3 already finished; " in again.stdout
     assert changed_at(folder) == before
     files = [line for line in first.stdout.splitlines() if line.startswith("  ")]
     assert [line for line in again.stdout.splitlines() if line.startswith("  ")] == files
@@ -99,7 +99,7 @@ def test_a_fused_volume_that_is_damaged_is_made_again_and_the_others_stay(shown)
     damaged = folder / "fused" / "t1_pet.nii.gz"
     content, before = damaged.read_bytes(), changed_at(folder)
     damaged.write_bytes(content[:100])
-    assert "1 volumes fused, 2 found finished; " in s3im("demo", folder).stdout
+    assert "1 volumes fused, 2 already finished; " in s3im("demo", folder).stdout
     assert damaged.read_bytes() == content
     assert changed_at(folder)[folder / "fused" / "t1_ct.nii.gz"] == before[folder / "fused" / "t1_ct.nii.gz"]
 

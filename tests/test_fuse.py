@@ -348,8 +348,8 @@ def test_pictures_of_no_named_modality_are_reported(fuser, pictures, caplog):
     fuser(*pictures)
     assert caplog.messages == [
         (
-            "a.png and b.png: no modality in header or name, so the weights are those of the task medical: name the "
-            "modalities (--modality-a, --modality-b)"
+            "a.png and b.png have no modality in header or name, so the weights are those of the task medical: name "
+            "the modalities (--modality-a, --modality-b)"
         )
     ]
     caplog.clear()

@@ -30,7 +30,7 @@ def test_existence_is_tested_with_the_functions_of_formats_paths(tmp_path):
     assert wrong == []
 
 
-def test_a_sibling_is_imported_by_its_own_name_and_another_room_by_its_full_one():
+def test_a_sibling_is_imported_by_its_own_name_and_another_package_by_its_full_one():
     wrong = []
     for path in (ROOT / "monai_s3im").rglob("*.py"):
         room = ".".join(path.relative_to(ROOT).parent.parts)

@@ -176,7 +176,7 @@ def test_padding_stays_out_of_the_range(name, padding):
 
 
 @pytest.mark.parametrize("padding", [None, -2000.0, 63536.0])
-def test_padding_is_no_evidence_of_hu(padding):
+def test_padding_is_not_evidence_of_hu(padding):
     for air, tissue, bone, expected in ((24, 1064, 1924, False), (-1000, 40, 900, True)):
         volume = a_head(air, tissue, bone)
         if padding is not None:

@@ -46,7 +46,7 @@ def test_a_negative_is_reported_and_a_positive_is_not(caplog, level):
 
 
 @pytest.mark.parametrize("fused", ["flat", "black", "noise"])
-def test_a_network_that_gives_next_to_nothing_yet_raises_no_alarm(caplog, fused):
+def test_a_network_whose_output_is_still_almost_empty_gives_no_warning(caplog, fused):
     """SCD is -0.9 and worse for all of these, as after the first epoch of most trainings."""
     sources = 0.3 * noise(3) + 0.7 * blobs((3, 1), 32)  # that are much alike
     images = {"flat": torch.full((3, 1, 32, 32), 0.2), "black": torch.full((3, 1, 32, 32), -0.1)}

@@ -8,7 +8,7 @@ Command:  python docs/draw/colors.py docs/gallery [FOLDER]
           FOLDER has T1.nii and PET.nii of SPM's templates; they are measured, too
 Duration: three minutes on one CPU core.
 Result:   colors.jpg, T1 with PET and with SPECT of the head phantom by several colours; registered.jpg, T1 with CT out
-          of register and in register; and on the standard output the tables of the page.
+          not registered, and registered; and on the standard output the tables of the page.
 """
 
 import sys
@@ -104,7 +104,7 @@ def reading_rows(pair: Pair) -> list[str]:
 
 
 def vision_rows() -> list[str]:
-    """Every uptake at every luma, by colour map and sight, as Markdown."""
+    """Every uptake at every luma, by colour map and kind of vision, as Markdown."""
     steps = torch.meshgrid(torch.linspace(0.08, 1, 93), torch.linspace(0, 1, 52), indexing="ij")
     uptake, luma = (step.reshape(1, -1) for step in steps)
     rows = [f"| colour map | {' | '.join(SIGHT)} |", f"|{'---|' * (1 + len(SIGHT))}"]

@@ -136,7 +136,7 @@ class _Crew:
                     yield item, outcome
         if waiting and self._refusals:
             raise InputError(self._refusals[0])
-        yield from ((item, LostWorkerError("no worker of the cluster stays alive")) for item, _ in waiting)
+        yield from ((item, LostWorkerError("no worker on the cluster stays alive")) for item, _ in waiting)
 
     def end(self) -> None:
         for worker in self._workers[:]:
@@ -164,7 +164,7 @@ class _Crew:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > _TELL_AFTER_S:
             self._idle_since = time.monotonic()
-            logger.warning("no GPU or CPU of the cluster is free; waiting for one (Ctrl-C ends)")
+            logger.warning("no GPU or CPU of the cluster is free; waiting for one (Ctrl-C stops)")
         futures = [*self._running, *self._starting]
         if not futures:
             time.sleep(_LOOK_EVERY_S)
@@ -242,7 +242,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         ray.init(address, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"no Ray cluster can be used at {address!r} ({cause}): check that it runs") from error
+        raise InputError(f"no usable Ray cluster at {address!r} ({cause}): check that it is running") from error
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """The command ``s3im``: fuse, report, evaluate, train, data.
 
-Exit codes: 0 all well, 1 some cases of a batch failed, 2 bad usage or input. Heavy imports happen inside the commands,
+Exit codes: 0 success, 1 some cases of a batch failed, 2 bad usage or input. Heavy imports happen inside the commands,
 so that ``s3im --help`` is quick.
 """
 

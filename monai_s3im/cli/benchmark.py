@@ -91,7 +91,7 @@ def benchmark_volumes(
     fused: Annotated[Path, typer.Argument(help="Folder of fused volumes, as s3im fuse --pairs wrote them.")],
     pairs: Annotated[Path, typer.Option(help="The list of pairs they were made from, CSV or datalist JSON.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the table and pictures in three planes.")],
-    color_map: Annotated[Path | None, typer.Option(help="The file of a colour map, if the batch had one.")] = None,
+    color_map: Annotated[Path | None, typer.Option(help="Colour map file, if the batch used one.")] = None,
 ) -> None:
     """Check fused volumes: guards slice by slice, steps between slices, readable colours; with pictures."""
     show_log()

@@ -38,7 +38,7 @@ def demo(
     except (InputError, OutputError) as error:
         fail(error)
     seconds = time.monotonic() - start
-    there = "" if made == len(fused) else f", {len(fused) - made} found finished"
+    there = "" if made == len(fused) else f", {len(fused) - made} already finished"
     say(f"\n{made} volumes fused{there}; {seconds:.0f} s")
     _say_what_is_where(fused, report)
     if open_report and not webbrowser.open(report.absolute().as_uri()):

@@ -35,7 +35,7 @@ def doctor(
         typer.echo(json.dumps(record, indent=2))
     else:
         system = f"monai-s3im {record['version']}, Python {record['python']}, {record['system']}"
-        typer.echo(f"{system}, {record['seconds']} s: {f'{failed} failed' if failed else 'all well'}")
+        typer.echo(f"{system}, {record['seconds']} s: {f'{failed} failed' if failed else 'all passed'}")
         typer.echo("Send all of this with a bug report.", err=True)
     if failed:
         raise typer.Exit(1)

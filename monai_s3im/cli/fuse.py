@@ -52,7 +52,7 @@ def fuse(
         bool, typer.Option("--resume", help="Skip pairs whose results are complete and unchanged.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes for many pairs; with ray, the most workers.")
+        int | None, typer.Option(min=1, help="Number of processes for many pairs; with ray, the maximum.")
     ] = None,
     engine: Annotated[str, choice("engine", help="Where a batch runs: local, or ray, a Ray cluster.")] = "local",
     ray_address: Annotated[

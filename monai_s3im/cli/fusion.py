@@ -132,7 +132,7 @@ def fuse_many(
     counts, total = {"fused": 0, "skipped": 0, "failed": 0}, len(pairs) + len(batch["refused"])
     step("Loading the networks")
     fuser = Fuser(settings)
-    step("Looking at the images")
+    step("Checking the images")
     try:
         with closing(fuse_batch(pairs, output, fuser, **batch)) as results:
             for result in results:

@@ -25,7 +25,7 @@ CHOICES = {
 }
 """The values that the help lists for an option; the library checks them and may accept more (LOWER,UPPER)."""
 
-MAX_GIB = Annotated[float, typer.Option(min=0, help="Maximum memory for one image; larger images are refused.")]
+MAX_GIB = Annotated[float, typer.Option(min=0, help="Maximum memory in GiB for one image; larger images are refused.")]
 
 
 def choice(kind: str, *names: str, help: str) -> Any:  # noqa: A002 (as typer names it)

@@ -31,11 +31,11 @@ def report(
     root: Annotated[Path | None, typer.Option(help="The folder for two patterns, instead of the sources.")] = None,
     pattern_a: Annotated[str | None, typer.Option(help="With --root.")] = None,
     pattern_b: Annotated[str | None, typer.Option(help="With --root.")] = None,
-    color_map: Annotated[str | None, typer.Option(help="The file of a colour map, if the batch had one.")] = None,
+    color_map: Annotated[str | None, typer.Option(help="Colour map file, if the batch used one.")] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Show the existing report in the browser, and save ratings next to it.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve: the port; 0: a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve; 0 picks a free one.")] = 0,
     max_gib: MAX_GIB = 4,
 ) -> None:
     """Write report.html into the output folder of a batch; without sources, it shows the fused images only."""

@@ -42,7 +42,7 @@ def train(
         bool, typer.Option("--trust-config", help="Allow a JSON file as config: it can run any code, so read it first.")
     ] = False,
 ) -> None:
-    """Train the network by a config of the bundle; every further --ID VALUE overrides an id of the config.
+    """Train the network with a config of the bundle; any other --ID VALUE overrides an id of the config.
 
     Without --dataset_dir it trains on the embedded head phantom.
     """
@@ -107,7 +107,7 @@ def _overrides(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]
     values: dict[str, Any] = {}
     for name, text in zip(arguments[::2], [*arguments[1::2], None], strict=False):
         if not name.startswith("--") or text is None:
-            fail(f"{name} is no --ID VALUE")
+            fail(f"{name} is not an option with a value: write --ID VALUE")
         default = defaults.get(name[2:])
         is_text = name[2:] in _PATHS or (isinstance(default, str) and not default.startswith(("$", "@", "%")))
         value = _value(text)

@@ -135,7 +135,7 @@ def markdown(values: Sequence[LesionValue]) -> str:
     seen = [value for value in values if value.is_seen]
     note = (
         f"{len(seen)} of {len(values)} lesions have a contrast of {LEAST_CONTRAST:g} or more in a source. Kept: the "
-        "contrast in the fused volume as a part of the larger one of the sources, counted as 1 at most; means."
+        "contrast in the fused volume divided by the larger one in the sources, at most 1; means."
     )
     lines = ["# Lesions", "", note, ""]
     if not seen:

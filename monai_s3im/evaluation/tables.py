@@ -70,8 +70,8 @@ def markdown(comparison: Comparison, title: str) -> str:
     own = next(iter(comparison.values))
     drawn = "patients" if comparison.has_several_patients else "images of the one patient"
     note = (
-        "The best value of a column is bold. Rank 1 is the best of all methods. In brackets: in how many of the "
-        f"bootstrap's resamples over {drawn} {own} is ahead on at least as many."
+        "The best value of a column is bold. Rank 1 is the best of all methods. In brackets: the share of the "
+        f"bootstrap resamples over {drawn} in which {own} is ahead on at least as many."
     )
     lines += ["", note, "", "## Guards", ""]
     further = [name for name in comparison.names if not _is_tabled(name)]
@@ -126,7 +126,7 @@ def _differences(comparison: Comparison) -> list[str]:
     what = "patients" if comparison.has_several_patients else "images of the one patient, so too narrow,"
     lines = [
         "",
-        f"## {own} less each method",
+        f"## {own} minus each method",
         "",
         f"Mean difference, with a 95 % bootstrap interval over {what} below.",
         "",

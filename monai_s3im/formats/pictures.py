@@ -150,7 +150,7 @@ def _range_of(array: NDArray[Any], path: Path) -> float:
     if array.dtype.kind == "f":
         ends = (1.0, *(2.0**depth - 1 for depth in _DEPTHS))
         largest = next(end for end in ends if highest <= _OVERSHOOT * end)
-        warn(logger, f"{path.name} has pixels of floating point, up to {highest:g}: {largest:g} is taken as white")
+        warn(logger, f"{path.name} has floating-point pixels, up to {highest:g}: {largest:g} is taken as white")
         return largest
     bits = next(depth for depth in _DEPTHS if highest < 2**depth)
     if bits < 16:

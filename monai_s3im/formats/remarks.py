@@ -38,7 +38,7 @@ def remarks(*loggers: str) -> Iterator[list[str]]:
     """Collect the warnings of :func:`warn` while the block runs, in the list returned.
 
     Args:
-        loggers: names of further loggers whose warnings are collected.
+        loggers: names of other loggers whose warnings are collected.
     """
     kept: list[str] = []
     token, keeper = _remarks.set(kept), _Keeper(kept)

@@ -29,7 +29,7 @@ FUSION_METRICS: dict[str, Callable[..., Tensor]] = {
     "SD": standard_deviation,
     "VIF": visual_information_fidelity,
 }
-"""The paper's eight metrics in its order, then SD and VIF; more is better for each."""
+"""The paper's eight metrics in its order, then SD and VIF; higher is better for each."""
 
 METRIC_MEANINGS: dict[str, str] = {
     "EN": "Entropy of the gray levels, in bits: how much the fused image contains. Noise also raises it.",

@@ -43,7 +43,7 @@ class RemoteDataset:
     layout: str
 
 
-_RESEARCH_ONLY = "No licence is stated. Use it for research, cite its authors, and do not pass it on."
+_RESEARCH_ONLY = "No licence is stated. Use it for research, cite its authors, and do not redistribute it."
 
 # GitHub should accept abbreviated commit ids in archive addresses; this could not be tried where this was
 # written. No SHA256 of the archives is known either: GitHub does not promise that their bytes stay the same.
@@ -99,8 +99,8 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
         ) from error
     except ValueError as error:
         raise InputError(
-            f"{path} from {url} does not have the SHA256 {sha256}: the file there has changed or was damaged on the "
-            "way, so try again or check the expected value"
+            f"{path} from {url} does not have the SHA256 {sha256}: the file there has changed or was damaged in "
+            "transit, so try again or check the expected value"
         ) from error
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -145,7 +145,7 @@ def _highest(scores: dict[Found, Score]) -> list[Found]:
 def _shared(
     couples: Sequence[tuple[Found, Found]], best_a: dict[Found, list[Found]], best_b: dict[Found, list[Found]]
 ) -> list[tuple[Found, Found]]:
-    """Further pairs: one image A with images B that match no other, and are other measurements of the subject."""
+    """More pairs: one image A with images B that match no other, and are other measurements of the subject."""
     taken, further = dict(couples), []
     paired = {b for _, b in couples}
     takers: dict[Found, list[Found]] = {}

@@ -42,7 +42,7 @@ SOURCE_BYTES = 1_000_000
 """Maximum bytes that each of its sources adds."""
 
 TOTAL_BYTES = 100_000_000
-"""Maximum bytes that all volumes add to a page; further cases have no viewer."""
+"""Maximum bytes that all volumes add to a page; after that, cases have no viewer."""
 
 _HERE = Path(__file__).parent
 
@@ -153,7 +153,7 @@ def _card(case: Case, pair: Pair | None, color_map: str | None, max_gib: float, 
     """Draw a case, or give the reason why it cannot be drawn."""
     output = case.result.output
     if output is None or case.record is None:
-        return Card(case, note="Its record is gone or damaged: fuse it again.")
+        return Card(case, note="Its record is missing or damaged: fuse it again.")
     try:
         images = read_case_images(output, case.record, pair, color_map, max_gib)
         titles = (f"A: {case.modality('image_a')}", f"B: {case.modality('image_b')}")

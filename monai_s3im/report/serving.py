@@ -39,7 +39,7 @@ def serve_report(folder: Path, started: Callable[[str], None], port: int = 0) ->
     try:
         server = report_server(folder, port)
     except OSError as error:
-        raise InputError(f"cannot listen at port {port} ({error.strerror}): choose another with --port") from error
+        raise InputError(f"cannot listen on port {port} ({error.strerror}): choose another with --port") from error
     with server:
         started(f"http://127.0.0.1:{server.server_address[1]}/")
         server.serve_forever()

@@ -139,7 +139,7 @@ class AlignSourcesd(MapTransform, InvertibleTransform):
     reference by reordering, without interpolation; for another source by resampling.
 
     Args:
-        keys: sources, normalised; A, B and further ones.
+        keys: sources, normalised; A, B and any others.
         reference: grid of the result: ``"a"``, ``"b"``, or ``"finer"``, that of the smaller voxels.
         spacing: voxel size in mm, one or three along the reference's array axes, as a number, a sequence or text such
             as ``"1x1x2"``: the result keeps the reference's axes and field of view.

@@ -32,7 +32,7 @@ class CautionSourcesd(MapTransform):
         keys: two sources, normalised, each with ``meta["modality"]``.
         reference: grid of the result, as for :class:`monai_s3im.transforms.AlignSourcesd`.
         spacing: the requested voxel size of the result; if given, its grid is intended.
-        of_volumes: further settings that only affect volumes, by name; see :class:`monai_s3im.settings.FusionSettings`.
+        of_volumes: other settings that only affect volumes, by name; see :class:`monai_s3im.settings.FusionSettings`.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class ColorMap(Transform):
       Otherwise (viridis, jet, hot, which is dark red at 0, a file) it is the uptake itself, and the map gives only the
       hue.
     - Chrominance is that of the map, weighted by the smooth step ``3 t^2 - 2 t^3``, ``t = uptake / 0.25`` up to 1: zero
-      at 0, full from a quarter of the range on. So zero uptake has no colour, whatever the map has at 0.
+      at 0, full at a quarter of the range and above. So zero uptake has no colour, whatever the map has at 0.
 
     Args:
         name: a colour map of :data:`ARCS` or of matplotlib, or a text file of 256 or more rows of R G B, from no to

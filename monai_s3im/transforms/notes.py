@@ -23,5 +23,5 @@ def with_note(data: Mapping[Hashable, Any], name: str, content: Any) -> dict[Has
 
 
 def with_warnings(data: Mapping[Hashable, Any], sentences: Iterable[str]) -> dict[Hashable, Any]:
-    """The data with further warnings, each once."""
+    """The data with more warnings, each once."""
     return with_note(data, WARNINGS, list(dict.fromkeys([*noted(data, WARNINGS), *sentences])))

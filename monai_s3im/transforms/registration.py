@@ -80,9 +80,9 @@ class Register(Transform):
 
 
 class RegisterSourcesd(MapTransform, InvertibleTransform):
-    """Register each further source to the first, and warn of a pair that does not match.
+    """Register each other source to the first, and warn of a pair that does not match.
 
-    ``registration`` is added, a list with the result of :class:`Register` for each further source and the ``file`` of a
+    ``registration`` is added, a list with the result of :class:`Register` for each other source and the ``file`` of a
     given transform; and ``warnings``, a list of sentences; see :mod:`.notes`. Pictures are assumed to be registered.
     ``Invertd`` moves images on a moved source's grid back to its original position.
 

@@ -38,7 +38,7 @@ def overlap_faults(reference: MetaTensor, image: MetaTensor) -> list[str]:
     overlap = overlap_of_views(reference, image)
     if overlap >= _LEAST_OVERLAP:
         return []
-    return [f"barely overlap in space: they share {100 * overlap:.0f} % of the smaller field of view"]
+    return [f"barely overlap in space (they share {100 * overlap:.0f} % of the smaller field of view)"]
 
 
 def shift_of(extent_mm: float, *images: MetaTensor) -> float:
@@ -74,7 +74,7 @@ def sharpness_faults(
     if here > 0 and float(np.mean(beside)) <= _MOST_KEPT * here:
         return []
     than = f"when shifted by {shift_mm:.2g} mm"
-    return [f"match barely better than {than}: they may show different people, or have little in common"]
+    return [f"match barely better than {than}, so they may show different people or have little in common"]
 
 
 def plausibility_faults(movement: NDArray[np.float64], centre: NDArray[np.float64], extent_mm: float) -> list[str]:
@@ -91,14 +91,14 @@ def plausibility_faults(movement: NDArray[np.float64], centre: NDArray[np.float6
     left, stretch, right = np.linalg.svd(movement[:3, :3])
     rotation = left @ right
     if np.linalg.det(rotation) < 0:
-        return ["need a movement that mirrors, left and right may be mixed up"]
+        return ["need a movement that mirrors, so left and right may be mixed up"]
     degrees = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
     way = float(np.linalg.norm(movement[:3, :3] @ centre + movement[:3, 3] - centre))
     faults = []
     if degrees > _MOST_DEGREES:
-        faults.append(f"need a rotation by {degrees:.0f} degrees")
+        faults.append(f"need a rotation of {degrees:.0f} degrees")
     if way > _MOST_WAY * extent_mm:
-        faults.append(f"need a translation by {way:.3g} mm")
+        faults.append(f"need a translation of {way:.3g} mm")
     if max(stretch.max(), 1 / stretch.min()) > _MOST_STRETCH:
-        faults.append(f"need a stretch by {stretch.min():.2f} to {stretch.max():.2f}")
+        faults.append(f"need a scaling of {stretch.min():.2f} to {stretch.max():.2f}")
     return faults

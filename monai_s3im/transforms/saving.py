@@ -49,7 +49,7 @@ def pipeline_settings(
         weights: task -> weights file; its name and SHA256 are recorded.
         color_map: name, or file whose name and SHA256 are recorded.
         transform: file whose name and SHA256 are recorded.
-        **settings: further settings, recorded unchanged.
+        **settings: other settings, recorded unchanged.
     """
     return {
         "software": {"monai-s3im": __version__, "monai": monai.__version__, "torch": torch.__version__},

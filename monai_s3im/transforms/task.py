@@ -46,9 +46,10 @@ class ChooseTaskd(Transform):
             if unknown and task is not None:
                 files = " and ".join(Path(str(file)).name for file in unknown)
                 logger.warning(
-                    "%s: no modality in header or name, so the weights are those of the task %s: name the modalities "
+                    "%s %s no modality in header or name, so the weights are those of the task %s: name the modalities "
                     "(--modality-a, --modality-b)",
                     files,
+                    "have" if len(unknown) > 1 else "has",
                     task,
                 )
             if task is None:

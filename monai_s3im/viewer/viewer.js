@@ -77,7 +77,7 @@ class FusionViewer {
         <dt>Point</dt><dd>values here</dd><dt>Click</dt><dd>crosshair here, in all planes; with Shift it follows the drag</dd>
         <dt>Double click, Enter</dt><dd>this plane large; again, or Escape: back</dd>
         <dt>Wheel, Page up and down</dt><dd>next slice</dd><dt>Ctrl and wheel, + and −</dt><dd>zoom</dd>
-        <dt>Right drag, middle drag</dt><dd>zoom, move</dd><dt>Arrows</dt><dd>crosshair by a voxel</dd>
+        <dt>Right drag, middle drag</dt><dd>zoom, move</dd><dt>Arrows</dt><dd>crosshair by one voxel</dd>
         <dt>1 2 3 0</dt><dd>axial, coronal, sagittal, all planes</dd>
         <dt>S F O K V</dt><dd>side by side, fade, B over A, checkerboard, reveal</dd>
         <dt>[ and ]</dt><dd>less and more of B</dd><dt>W C M</dt><dd>drag: window, crosshair, move</dd><dt>R</dt><dd>reset</dd></dl>
@@ -204,7 +204,7 @@ class FusionViewer {
     fill(element.querySelector(".map"), [...(image.colors ? [["own", "as fused"]] : []), ...FUSION_MAPS.map((name) => [name, name])], image.map);
     const presets = [["start", "as fused"], ...(image.presets ?? []).map(([name], index) => [String(index), name])];
     if (image.startName) presets[0][1] = image.startName;
-    fill(element.querySelector(".preset"), [...presets, ["own", "by hand"]], "start");
+    fill(element.querySelector(".preset"), [...presets, ["own", "custom"]], "start");
     this.setMap(side, image.map);
     this.setWindow(side, image.low, image.high);
   }

@@ -220,7 +220,7 @@ def many_pictures(tmp_path):
     return tmp_path / "pairs.csv"
 
 
-def test_a_batch_that_is_killed_and_resumed_is_that_of_an_undisturbed_one(many_pictures, tmp_path, out):
+def test_a_batch_that_is_killed_and_resumed_equals_an_uninterrupted_one(many_pictures, tmp_path, out):
     random = np.random.default_rng(3)
     assert run("--pairs", many_pictures, "-o", tmp_path / "undisturbed").exit_code == 0
     for kill in range(3):

@@ -254,7 +254,7 @@ def test_a_node_reads_one_frame_of_a_file_and_one_series_of_a_folder(tmp_path):
         ([{}], None, True, {}),
     ],
 )
-def test_workers_share_out_the_gpus_or_else_the_cpus(nodes, workers, use_gpus, share):
+def test_workers_divide_the_gpus_or_without_any_the_cpus(nodes, workers, use_gpus, share):
     assert _share_of(nodes, workers, use_gpus)[0] == share
 
 
@@ -264,7 +264,7 @@ def test_threads_are_those_of_the_share():
 
 
 def test_a_cluster_that_does_not_answer_is_reported(cluster):
-    with pytest.raises(InputError, match=r"no Ray cluster can be used at '127.0.0.1:1' \(.*refused\): check that it"):
+    with pytest.raises(InputError, match=r"no usable Ray cluster at '127.0.0.1:1' \(.*refused\): check that it"):
         list(run_on_ray(work, ".", ["one"], address="127.0.0.1:1"))
 
 

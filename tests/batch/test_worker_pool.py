@@ -23,7 +23,7 @@ def wait_until(condition, seconds=60):
 
 
 @pytest.mark.parametrize("fragile", ["deadly", "frail"])
-def test_an_item_whose_worker_dies_is_tried_once_more_and_the_rest_is_done(tmp_path, fragile):
+def test_an_item_whose_worker_dies_gets_a_second_try_and_the_rest_is_done(tmp_path, fragile):
     results = dict(run_in_workers(work, tmp_path, ["one", fragile, "two"], workers=1))
     assert (results["one"], results["two"]) == ("ONE", "TWO")
     assert tries(tmp_path, fragile) == 2

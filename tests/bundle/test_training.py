@@ -64,7 +64,7 @@ def mean_absolute_error():
     return {"MAE": handler}
 
 
-def test_another_key_metric_where_less_is_better_and_no_further_metric(tiny_dataset, tmp_path):
+def test_another_key_metric_where_less_is_better_and_no_other_metric(tiny_dataset, tmp_path):
     settings = {"validate#key_metric": mean_absolute_error(), "validate#additional_metrics": {}}
     settings["validate#evaluator#metric_cmp_fn"] = "$lambda value, best: value < best"
     first = {"_target_": "Lambdad", "keys": "image", "func": "$lambda image: image[:1]", "overwrite": "first"}
@@ -225,7 +225,7 @@ def test_a_resumed_training_keeps_to_its_batches_and_reports_its_learning_rate(t
 
 def test_a_longer_training_continues_with_the_learning_rates_of_its_length(tmp_path):
     def rates(epochs, lengths):
-        """Of each epoch, the training begun with the first length and resumed with the further ones."""
+        """Of each epoch, the training begun with the first length and resumed with more."""
         found = []
         for part, length in enumerate(lengths):
             parameter = torch.nn.Parameter(torch.zeros(1))

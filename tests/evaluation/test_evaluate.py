@@ -203,7 +203,7 @@ def test_a_volume_among_pictures_is_refused(three_files, tmp_path):
         evaluate(tmp_path / "x.nii.gz", *three_files[1:])
 
 
-def test_further_sources_are_left_alone(three_folders):
+def test_other_sources_are_left_alone(three_folders):
     (three_folders[0] / "case2.png").unlink()
     assert list(evaluate(*three_folders).cases) == ["case1", "case3"]
 

@@ -91,7 +91,7 @@ def value(kind, contrast, fused, pair="T1 + CT"):
     return LesionValue(pair, kind, "head 0", (0.1, contrast), {"own": fused})
 
 
-def test_each_lesion_counts_at_most_as_one_and_faint_ones_do_not_count():
+def test_each_lesion_counts_at_most_as_one_and_faint_ones_are_left_out():
     found = summarize([value("tumour", 2.0, 4.0), value("tumour", 2.0, 1.0), value("tumour", 0.9, 0.0)], "own")
     assert found.mean == pytest.approx(0.75)
     assert found.of_kinds == {("T1 + CT", "tumour"): pytest.approx(0.75)}

@@ -12,9 +12,9 @@ from monai_s3im.settings import FusionSettings
 OF_FUSING_ALONE = {
     "check": "nothing is written beside the weights or the values",
     "describe": "for the record",
-    "compare": "for the record: a training pair is in register, and evaluation repeats no warning",
+    "compare": "for the record: a training pair is registered, and evaluation repeats no warning",
     "caution": "as compare",
-    "register": "training takes pairs in register; evaluation moves B as the record says",
+    "register": "training takes registered pairs; evaluation moves B as the record says",
     "choose": "training is for one task; evaluation needs no weights",
     "forget": "MONAI's collation is given no modalities; training keeps only what select names",
 }

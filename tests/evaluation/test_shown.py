@@ -31,7 +31,7 @@ def test_unevenness_is_the_deviation_within_eroded_bone():
     assert values["uneven bone"].item() == pytest.approx(fused[inside].std())
 
 
-def test_a_white_rim_is_the_difference_to_the_core_and_thin_bone_has_none():
+def test_a_white_rim_is_the_difference_from_the_core_and_thin_bone_has_none():
     ct = bone_of(8)
     fused = np.where(ct > 0, 200.0, 0.0)
     fused[ndimage.binary_erosion(ct > 250, np.ones((5, 5)))] = 149.0

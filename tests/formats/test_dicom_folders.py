@@ -54,7 +54,7 @@ def test_a_slice_that_is_cut_short_within_its_uid_is_refused(tmp_path, volume, k
     assert "i003.dcm is damaged" in refusal_of(folder)
 
 
-def test_another_series_in_a_subfolder_does_not_count(tmp_path, volume):
+def test_another_series_in_a_subfolder_is_ignored(tmp_path, volume):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     write_slices(folder / "other", series_of(volume + 1, SeriesNumber=4), uid="1.2.9")
     np.testing.assert_array_equal(planes_in(folder), volume)
@@ -81,7 +81,7 @@ def test_files_without_a_preamble_are_read(tmp_path, volume, is_implicit):
     np.testing.assert_array_equal(planes_in(folder), volume)
 
 
-def test_text_with_the_name_of_a_slice_is_left_out_with_a_word(tmp_path, volume, caplog):
+def test_text_with_the_name_of_a_slice_is_left_out_with_a_warning(tmp_path, volume, caplog):
     folder = write_slices(tmp_path / "ct", series_of(volume))
     (folder / "notes.dcm").write_text("this is not a DICOM file")
     for path in (folder, f"{folder}#3", folder / "i000.dcm"):
@@ -143,7 +143,7 @@ def test_images_with_one_uid_at_different_places_are_all_slices(tmp_path, volume
 
 
 @pytest.mark.parametrize("kind", ["localizer", "size"])
-def test_a_localizer_in_the_series_is_left_out_with_a_word(tmp_path, volume, kind, caplog):
+def test_a_localizer_in_the_series_is_left_out_with_a_warning(tmp_path, volume, kind, caplog):
     beside = new_slice(volume[0], (0, 0, 0), (1.0, 0, 0, 0, 0, -1.0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     if kind == "size":
         beside = new_slice(volume[0, :3], (10, -20, 60))

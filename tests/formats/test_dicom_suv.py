@@ -173,7 +173,7 @@ def test_in_suv_a_pet_is_fused_as_in_its_own_unit_and_the_record_says_so(tmp_pat
     assert values[0] == pytest.approx(values[1], rel=1e-3, nan_ok=True)
 
 
-def test_one_range_in_suv_makes_patients_of_another_dose_and_weight_comparable(tmp_path):
+def test_one_range_in_suv_makes_patients_with_different_dose_and_weight_comparable(tmp_path):
     """Twice the weight at half the activity in the image is the same uptake."""
     other = {"PatientWeight": 2 * WEIGHT, "RescaleSlope": 0.5, "RescaleIntercept": 0}
     found = []

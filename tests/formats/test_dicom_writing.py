@@ -336,7 +336,7 @@ REFUSED = {
     "no study": (
         "out",
         "loose",
-        "lacks the tag StudyInstanceUID, which a series made of it refers to: export it again",
+        "lacks the tag StudyInstanceUID, which a series made from it refers to: export it again",
     ),
 }
 

@@ -242,7 +242,7 @@ def test_unknown_suffix_is_refused_with_those_that_are_known(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
-def test_text_named_as_an_image_is_refused_without_a_sound(tmp_path, suffix, capfd):
+def test_text_named_as_an_image_is_refused_and_nothing_is_printed(tmp_path, suffix, capfd):
     write_text(tmp_path / f"a{suffix}")
     assert_refused(tmp_path / f"a{suffix}", "damaged", capfd=capfd)
 

@@ -239,7 +239,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, nam
 
 @pytest.mark.parametrize("name", ["fused.nrrd", "fused.mha"])
 @pytest.mark.parametrize(("free", "words"), [(0, "no space left on the device"), (10**12, "check the folder")])
-def test_failure_inside_itk_is_reported_without_a_sound(tmp_path, monkeypatch, capfd, name, free, words):
+def test_failure_inside_itk_is_reported_and_nothing_is_printed(tmp_path, monkeypatch, capfd, name, free, words):
     monkeypatch.setattr(sitk, "WriteImage", lambda *args, **kwargs: sitk.ReadImage("/nowhere.mha"))
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free}))
     with pytest.raises(OutputError, match=words):

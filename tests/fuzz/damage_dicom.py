@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 
 import pydicom
-from fuzz.fuzz_cases import Case, sound, zeros_deflated
+from fuzz.fuzz_cases import Case, intact, zeros_deflated
 from pydicom.uid import ExplicitVRLittleEndian
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -48,7 +48,7 @@ RAW = {
 
 def dicom() -> Iterator[Case]:  # noqa: C901 (a list)
     """All."""
-    files = sound("dicom")
+    files = intact("dicom")
     names = sorted(files)
     target = names[1]
 
@@ -109,10 +109,10 @@ def dicom() -> Iterator[Case]:  # noqa: C901 (a list)
             else _with_syntax(content, syntax),
         )
     yield case("deflated, a bomb of 4 GiB", _with_syntax(content, DEFLATED, zeros_deflated(4096)))
-    yield case("deflated, sound", _with_syntax(content, DEFLATED))
+    yield case("deflated, intact", _with_syntax(content, DEFLATED))
     yield case("no preamble", content[132:])
     yield case("text", b"a list of patients")
-    yield case("a picture", next(iter(sound("png").values())))
+    yield case("a picture", next(iter(intact("png").values())))
     yield case("the same slice twice", None, {"series/again.dcm": content})
     yield case("another series beside it", None, {"series/other.dcm": content.replace(b"1.2.3.4\0", b"1.2.3.9\0")})
     for size in (0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF):

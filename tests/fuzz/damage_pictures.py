@@ -6,13 +6,13 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from fuzz.fuzz_cases import Case, edited, picture_of, sound, truncated, zeros_deflated
+from fuzz.fuzz_cases import Case, edited, intact, picture_of, truncated, zeros_deflated
 from PIL import Image
 
 
 def png() -> Iterator[Case]:
     """Chunks cut, edited (with the check sum that fits), and bombs."""
-    (content,) = sound("png").values()
+    (content,) = intact("png").values()
     chunks = list(_chunks(content))
     borders = [("signature", 8), *((f"chunk {name.decode()}", start) for name, start, _ in chunks)]
     yield from truncated("png", "x.png", {"x.png": content}, iter([*borders, ("last byte", len(content) - 1)]))
@@ -45,14 +45,14 @@ def png() -> Iterator[Case]:
     for mode in ("1", "P", "LA", "RGBA", "I;16"):
         image = Image.fromarray(picture_of("ct"))
         image = Image.fromarray(picture_of("ct").astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
-        yield edited("png", "x.png", f"sound, mode {mode}", _saved(image, "PNG"))
+        yield edited("png", "x.png", f"intact, mode {mode}", _saved(image, "PNG"))
     frames = [Image.fromarray(picture_of(name)) for name in ("ct", "t1")]
     yield edited("png", "x.png", "two frames", _saved(frames[0], "PNG", save_all=True, append_images=frames[1:]))
 
 
 def jpeg() -> Iterator[Case]:
     """Cut at each marker, sizes edited."""
-    (content,) = sound("jpeg").values()
+    (content,) = intact("jpeg").values()
     markers = [at for at in range(len(content) - 1) if content[at] == 0xFF and content[at + 1] not in {0, 0xFF}]
     borders = [(f"marker {content[at + 1]:02X}", at) for at in markers] + [("last byte", len(content) - 1)]
     yield from truncated("jpeg", "x.jpg", {"x.jpg": content}, iter(borders))
@@ -68,7 +68,7 @@ def jpeg() -> Iterator[Case]:
 
 def tiff() -> Iterator[Case]:
     """Every entry of the directory made absurd, cut, and directories that go round."""
-    (content,) = sound("tiff").values()
+    (content,) = intact("tiff").values()
     start = struct.unpack_from("<I", content, 4)[0]
     count = struct.unpack_from("<H", content, start)[0]
     entries = [start + 2 + 12 * i for i in range(count)]
@@ -100,16 +100,16 @@ def tiff() -> Iterator[Case]:
     image = Image.fromarray(picture_of("ct"))
     for packing in ("tiff_deflate", "tiff_lzw", "packbits"):
         packed = _saved(image, "TIFF", compression=packing)
-        yield edited("tiff", "x.tif", f"sound, {packing}", packed)
+        yield edited("tiff", "x.tif", f"intact, {packing}", packed)
         for part in (0.3, 0.6, 0.9):
             yield edited("tiff", "x.tif", f"{packing}, cut at {part}", packed[: int(part * len(packed))])
-    yield edited("tiff", "x.tif", "sound, float", _saved(Image.fromarray(picture_of("ct").astype(np.float32)), "TIFF"))
+    yield edited("tiff", "x.tif", "intact, float", _saved(Image.fromarray(picture_of("ct").astype(np.float32)), "TIFF"))
     yield edited("tiff", "x.tif", "two frames", _saved(image, "TIFF", save_all=True, append_images=[image]))
 
 
 def bmp() -> Iterator[Case]:
     """The header's numbers made absurd."""
-    (content,) = sound("bmp").values()
+    (content,) = intact("bmp").values()
     yield from truncated("bmp", "x.bmp", {"x.bmp": content}, iter([(f"byte {n}", n) for n in (2, 10, 14, 18, 54, 500)]))
     for at, name in (
         (10, "offset"),

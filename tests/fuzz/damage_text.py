@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from fuzz.fuzz_cases import Case, edited, sound, with_bits_flipped
+from fuzz.fuzz_cases import Case, edited, intact, with_bits_flipped
 
 from monai_s3im.bundle_config import bundle_root
 from monai_s3im.networks import S3IMFusion
@@ -44,7 +44,7 @@ def _json(value: object) -> bytes:
 
 
 def _good_list() -> dict[str, bytes]:
-    return {"a.png": next(iter(sound("png", "t1").values())), "b.png": next(iter(sound("png", "ct").values()))}
+    return {"a.png": next(iter(intact("png", "t1").values())), "b.png": next(iter(intact("png", "ct").values()))}
 
 
 def lists() -> Iterator[Case]:
@@ -107,7 +107,7 @@ def transforms() -> Iterator[Case]:
         "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
         "Parameters: 1 0 0 0 1 0 0 0 1 2 3 4\nFixedParameters: 0 0 0\n"
     )
-    yield edited("transform", "x.tfm", "sound", good.encode())
+    yield edited("transform", "x.tfm", "intact", good.encode())
     lines = good.splitlines(keepends=True)
     for index in range(len(lines)):
         yield edited("transform", "x.tfm", f"cut after line {index}", "".join(lines[:index]).encode())
@@ -153,7 +153,7 @@ def transforms() -> Iterator[Case]:
 def weights() -> Iterator[Case]:
     """Files of weights."""
     good = (bundle_root() / "models" / "model.pt").read_bytes()
-    yield edited("weights", "x.pt", "sound", good)
+    yield edited("weights", "x.pt", "intact", good)
     random = np.random.default_rng(0)
     for part in (0, 1, 100, len(good) // 2, len(good) - 23, len(good) - 1):
         yield edited("weights", "x.pt", f"cut at {part}", good[:part])
@@ -270,7 +270,7 @@ def batch_folders() -> Iterator[Case]:
                 "batch folder", "one.json", f"record of A: {name} = {str(value)[:20]!r}", _json({"+A": {name: value}})
             )
     random = np.random.default_rng(1)
-    (png,) = sound("png").values()
+    (png,) = intact("png").values()
     for trial in range(6):
         yield edited("batch folder", "one.png", f"fused image: bits ({trial})", with_bits_flipped(png, random, 9))
         yield edited("batch folder", "one.png", f"fused image: cut ({trial})", png[: 40 + 50 * trial])

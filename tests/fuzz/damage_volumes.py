@@ -4,7 +4,7 @@ import gzip
 import struct
 from collections.abc import Iterator
 
-from fuzz.fuzz_cases import Case, edited, gzip_bomb, gzipped, sound, truncated
+from fuzz.fuzz_cases import Case, edited, gzip_bomb, gzipped, intact, truncated
 
 # offset, type and name of the fields of NIfTI-1 (nifti1.h)
 NIFTI_FIELDS = (
@@ -33,8 +33,8 @@ DATATYPES = (0, 1, 2, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536, 1792,
 
 
 def nifti_fields() -> Iterator[tuple[str, bytes]]:
-    """The header of a sound file with one field made absurd."""
-    (content,) = sound("nifti").values()
+    """The header of an intact file with one field made absurd."""
+    (content,) = intact("nifti").values()
     for offset, kind, name in NIFTI_FIELDS:
         values = DATATYPES if name == "datatype" else ABSURD.get(kind, ())
         for value in values:
@@ -59,12 +59,12 @@ def nifti_fields() -> Iterator[tuple[str, bytes]]:
         yield f"NIfTI-2 of shape {shape}", _nifti_2(shape, 544)
     yield "NIfTI-2 with an absurd offset", _nifti_2((22, 26, 9), 2**62)
     yield "text", b"patient list\n" * 60
-    yield "a picture", next(iter(sound("png").values()))
+    yield "a picture", next(iter(intact("png").values()))
 
 
 def nifti() -> Iterator[Case]:
     """Plain files."""
-    (content,) = sound("nifti").values()
+    (content,) = intact("nifti").values()
     borders = [(name, offset) for offset, _, name in NIFTI_FIELDS]
     borders += [("start of data", 352), ("the middle", len(content) // 2), ("last byte", len(content) - 1)]
     yield from truncated("nifti", "x.nii", {"x.nii": content}, iter(borders))
@@ -76,7 +76,7 @@ def nifti() -> Iterator[Case]:
 
 def nifti_gz() -> Iterator[Case]:
     """Compressed files."""
-    (plain,) = sound("nifti").values()
+    (plain,) = intact("nifti").values()
     content = gzipped(plain)
     borders = [*((f"byte {n}", n) for n in (0, 2, 3, 4, 8, 10, 11)), ("the middle", len(content) // 2)]
     borders += [("the check sum", len(content) - 8), ("the length", len(content) - 4), ("last byte", len(content) - 1)]
@@ -87,7 +87,7 @@ def nifti_gz() -> Iterator[Case]:
     def made(damage: str, damaged: bytes) -> Case:
         return edited("nifti_gz", "x.nii.gz", damage, damaged)
 
-    yield made("two members, sound", gzipped(plain[:5000]) + gzipped(plain[5000:]))
+    yield made("two members, intact", gzipped(plain[:5000]) + gzipped(plain[5000:]))
     yield made("two members, the second cut", gzipped(plain[:5000]) + gzipped(plain[5000:])[:-20])
     yield made("compressed twice", gzipped(content))
     yield made("compressed four times", gzipped(gzipped(gzipped(content))))
@@ -112,7 +112,7 @@ def nifti_gz() -> Iterator[Case]:
 
 def nrrd() -> Iterator[Case]:
     """NRRD, voxels in the file, raw and compressed, and detached."""
-    (content,) = sound("nrrd").values()
+    (content,) = intact("nrrd").values()
     head, _, data = content.partition(b"\n\n")
     lines = head.decode().split("\n")
     borders = [("start of data", len(head) + 2), ("last byte", len(content) - 1), ("the middle", len(content) // 2)]
@@ -130,12 +130,12 @@ def nrrd() -> Iterator[Case]:
     small = "\n".join(packed).encode() + b"\n\n"
     yield edited("nrrd", "x.nrrd", "bomb: 4 GiB behind a small volume", small + gzip_bomb(4096, data))
     yield edited("nrrd", "x.nrrd", "compressed, cut", small + gzipped(data)[:-500])
-    yield edited("nrrd", "x.nrrd", "compressed, sound", small + gzipped(data))
+    yield edited("nrrd", "x.nrrd", "compressed, intact", small + gzipped(data))
 
 
 def nrrd_detached() -> Iterator[Case]:
     """NRRD headers that name another file."""
-    (content,) = sound("nrrd").values()
+    (content,) = intact("nrrd").values()
     head, _, data = content.partition(b"\n\n")
     lines = head.decode().split("\n")
     for name in DATA_FILES:
@@ -220,7 +220,7 @@ META_VALUES = {
 
 def metaimage() -> Iterator[Case]:
     """MetaImage, voxels in the file, and detached."""
-    (content,) = sound("metaimage").values()
+    (content,) = intact("metaimage").values()
     mark = content.index(b"ElementDataFile = LOCAL\n")
     head, data = content[:mark].decode(), content[mark + 24 :]
     lines = head.strip().split("\n")

@@ -1,4 +1,4 @@
-"""The cases, the sound files to damage, and the damage that applies to every format."""
+"""The cases, the intact files to damage, and the damage that applies to every format."""
 
 import functools
 import gzip
@@ -67,8 +67,8 @@ def picture_of(name: str) -> np.ndarray:
 
 
 @functools.cache
-def sound(format_: str, name: str = "ct") -> dict[str, bytes]:
-    """The files of a sound image, by path."""
+def intact(format_: str, name: str = "ct") -> dict[str, bytes]:
+    """The files of an intact image, by path."""
     arrays, affine = phantom()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -129,7 +129,7 @@ def random_damage(random: np.random.Generator) -> Iterator[Case]:
     formats = [*VOLUME_FORMATS, *PICTURE_FORMATS, "dicom"]
     while True:
         format_ = formats[random.integers(len(formats))]
-        files = dict(sound(format_, "t1" if random.integers(2) else "ct"))
+        files = dict(intact(format_, "t1" if random.integers(2) else "ct"))
         names = sorted(files)
         target = names[random.integers(len(names))]
         main = {**VOLUME_FORMATS, **PICTURE_FORMATS, "dicom": "series"}[format_]

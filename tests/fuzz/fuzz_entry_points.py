@@ -45,7 +45,7 @@ class WrongError(Exception):
 
 
 def partners(folder: Path) -> dict[str, Path]:
-    """Sound images to go with the damaged one; written once into a folder."""
+    """Intact images to go with the damaged one; written once into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays, affine = phantom()
     files = {"volume": folder / "t1.nii.gz", "picture": folder / "t1.png", "picture_b": folder / "ct.png"}
@@ -99,7 +99,7 @@ def refusing(action: Callable[[], object]) -> object:
 
 
 def fuse_a(path: Path, work: Path) -> Path:
-    """``s3im fuse DAMAGED SOUND``: the damaged image gives the grid."""
+    """``s3im fuse DAMAGED INTACT``: the damaged image gives the grid."""
     output = work / ("fused.nii.gz" if is_volume_case(path) else "fused.png")
     try:
         command(
@@ -121,7 +121,7 @@ def fuse_a(path: Path, work: Path) -> Path:
 
 
 def fuse_b(path: Path, work: Path) -> Path:
-    """``s3im fuse SOUND DAMAGED``: the damaged image is brought onto the grid of the sound one."""
+    """``s3im fuse INTACT DAMAGED``: the damaged image is brought onto the grid of the intact one."""
     partner = partner_of(path, work.parent / "partners")
     output = work / ("fused.nii.gz" if is_volume_case(path) else "fused.png")
     command("fuse", partner, path, "-o", output, "--device", "cpu", "--max-gib", MAX_GIB, names=(path.name,))
@@ -138,7 +138,7 @@ def fuse_function(path: Path, work: Path) -> None:
 
 
 def fuse_list(path: Path, work: Path) -> None:
-    """``s3im fuse --pairs``: the damaged pair stands between two sound ones, which must be fused in any case."""
+    """``s3im fuse --pairs``: the damaged pair stands between two intact ones, which must be fused in any case."""
     found = partners(work.parent / "partners")
     good = found["volume"] if is_volume_case(path) else found["picture"]
     with (work / "pairs.csv").open("w", newline="", encoding="utf-8") as stream:
@@ -154,7 +154,7 @@ def fuse_list(path: Path, work: Path) -> None:
         with (work / "out" / "summary.csv").open(newline="", encoding="utf-8") as stream:
             status = {row["name"]: row["status"] for row in csv.DictReader(stream)}
         if not status["one"] == status["two"] == "fused":
-            raise WrongError(f"a sound pair failed: {status}")
+            raise WrongError(f"an intact pair failed: {status}")
 
 
 def fuse_dicom(path: Path, work: Path) -> None:
@@ -222,7 +222,7 @@ def benchmark(path: Path, work: Path) -> None:
 def report_of_image(path: Path, work: Path) -> None:
     """``s3im report``, with the damaged image as a source of a batch."""
     folder = work / "out"
-    _sound_batch(folder, work.parent / "partners")
+    _intact_batch(folder, work.parent / "partners")
     (work / "pairs.csv").write_text(
         f"name,image_a,image_b\none,{path},{partners(work.parent / 'partners')['picture']}\n"
     )
@@ -320,7 +320,7 @@ def resume(path: Path, work: Path) -> None:
         raise WrongError("the record is not that of the image")
 
 
-def _sound_batch(folder: Path, partner_folder: Path) -> None:
+def _intact_batch(folder: Path, partner_folder: Path) -> None:
     found, made = partners(partner_folder), partner_folder / "batch"
     if not made.exists():
         listing = partner_folder / "pairs.csv"
@@ -330,9 +330,9 @@ def _sound_batch(folder: Path, partner_folder: Path) -> None:
 
 
 def _damaged_batch(path: Path, work: Path) -> Path:
-    """A sound output folder with the damaged file instead of its own; of a record perhaps one entry only."""
+    """An intact output folder with the damaged file instead of its own; of a record perhaps one entry only."""
     folder = work / "out"
-    _sound_batch(folder, work.parent / "partners")
+    _intact_batch(folder, work.parent / "partners")
     content = path.read_bytes()
     if path.suffix == ".json" and content.startswith(b'{"+'):
         record = json.loads((folder / "one.json").read_text(encoding="utf-8"))
@@ -420,7 +420,7 @@ class SlicerWorker:
         self.worker.call("devices", timeout_s=600)
 
     def __call__(self, path: Path, work: Path) -> None:
-        """Send the damaged request, then a sound one, which must be answered."""
+        """Send the damaged request, then an intact one, which must be answered."""
         from S3IMFusionLib.errors import FusionError
 
         request = self._request(work)

@@ -67,7 +67,7 @@ def _peak_mib() -> float:
 
 
 def _warm_up(fuzz_entry_points: object, work: Path) -> None:
-    """Fuse a sound pair of each kind, so that all libraries are loaded before memory is limited."""
+    """Fuse an intact pair of each kind, so that all libraries are loaded before memory is limited."""
     found = fuzz_entry_points.partners(work / "partners")
     for name, entry_point in (
         ("picture", "fuse_a"),

@@ -125,7 +125,7 @@ def test_metadata_does_not_reach_the_network():
     assert torch.equal(SliceWiseInferer()(MetaTensor(pictures), network), network(pictures))
 
 
-def test_further_arguments_reach_the_network():
+def test_other_arguments_reach_the_network():
     result = SliceWiseInferer()(a_volume(), lambda image, factor, plus: factor * image + plus, 2.0, plus=1.0)
     torch.testing.assert_close(result, 2 * a_volume() + 1)
 

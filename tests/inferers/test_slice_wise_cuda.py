@@ -38,7 +38,7 @@ def test_a_volume_of_the_cpu_is_fused_on_the_gpu_as_slice_by_slice(network, slic
 @pytest.mark.gpu
 @on_a_gpu
 @torch.no_grad()
-def test_want_of_memory_in_between_loses_no_slice(network):
+def test_lack_of_memory_in_between_loses_no_slice(network):
     volume, calls = a_volume(9), []
 
     def small(image):

@@ -50,7 +50,7 @@ def test_contrast_lost_only_at_coarse_levels_counts_only_there():
     assert ContrastLoss(levels=5)(edges, sources).item() > 0.4
 
 
-def test_the_texture_of_mr_does_not_count_where_ct_is_saturated():
+def test_the_texture_of_mr_is_ignored_where_ct_is_saturated():
     torch.manual_seed(0)
     white = flat(1.0)
     texture = torch.rand(1, 1, 32, 32, dtype=torch.float64) * 0.8

@@ -103,7 +103,7 @@ def test_weights_that_their_manifest_names_are_loaded(tmp_path):
     load_weights(small_network(), write_with_manifest(tmp_path))
 
 
-def test_weights_of_another_sha256_than_their_manifest_names_are_refused(tmp_path):
+def test_weights_whose_sha256_differs_from_their_manifest_are_refused(tmp_path):
     path = write_with_manifest(tmp_path, sha256="0" * 64)
     with pytest.raises(InputError, match=r"model\.pt is not the file that manifest\.json lists"):
         load_weights(small_network(), path)

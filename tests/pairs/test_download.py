@@ -267,7 +267,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "content", [b"<html>Sign in</html>", zipped({}), zipped(GOOD_ZIP).replace(b"hello", b"hellO", 1)[:-30]]
 )
-def test_what_is_not_a_sound_archive_is_reported(site, dataset, tmp_path, content):
+def test_what_is_not_an_intact_archive_is_reported(site, dataset, tmp_path, content):
     site.content = content
     with pytest.raises(InputError, match=r"not a valid ZIP|holds no file"):
         fetch_dataset(dataset, tmp_path / "tiny", progress=False)
@@ -278,4 +278,4 @@ def test_what_is_not_a_sound_archive_is_reported(site, dataset, tmp_path, conten
 def test_a_public_data_set_reports_its_terms_and_names_a_commit(name):
     assert re.fullmatch(r"https://github\.com/[\w-]+/[\w-]+/archive/[0-9a-f]{12,40}\.zip", DATASETS[name].url)
     assert "research" in DATASETS[name].terms
-    assert "do not pass it on" in DATASETS[name].terms
+    assert "do not redistribute it" in DATASETS[name].terms

@@ -90,7 +90,7 @@ def test_csv_that_lacks_something_is_refused(tmp_path, text, words):
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_trailing_separators_and_further_columns_are_left_alone(tmp_path, text, encoding):
+def test_trailing_separators_and_other_columns_are_left_alone(tmp_path, text, encoding):
     path = write_csv(tmp_path, text, encoding)
     assert read_pairs(path) == [Pair("x", tmp_path / "p1/T1.nii", tmp_path / "p1/PET.nii")]
 

@@ -76,7 +76,7 @@ def visit(browser, reported):
 
 def opened_viewer(page, name):
     place = page.locator("article", has=page.get_by_role("heading", name=name, exact=True))
-    place.get_by_role("button", name="Look at the fused volume in three planes").click()
+    place.get_by_role("button", name="View the fused volume in three planes").click()
     page.wait_for_selector(".stage[data-ready]")
     return place.locator(".panes")
 

@@ -77,7 +77,7 @@ def test_a_recorded_movement_brings_image_b_back(fused_pair):
     assert moved.covered is None
 
 
-def test_another_source_than_that_of_the_record_is_not_shown(fused_pair):
+def test_a_source_other_than_that_of_the_record_is_not_shown(fused_pair):
     pair, fused, record = fused_pair()
     write_volume(pair.image_b, 6, *SMALLER)
     images = read_case_images(fused, record, pair)

@@ -182,8 +182,8 @@ def test_a_case_that_cannot_be_shown_is_reported_and_the_others_are_shown(report
     (folder / "picture 3.json").write_text('{"sources": {"image_a": 5}}')
     page = read_page(write_report(folder, reported.pairs))
     assert "has changed since it was written: fuse it again" in article_of(page, "picture 1").one(class_="note").text
-    assert article_of(page, "picture 2").one(class_="note").text == "Its record is gone or damaged: fuse it again."
-    assert article_of(page, "picture 3").one(class_="note").text == "Its record is gone or damaged: fuse it again."
+    assert article_of(page, "picture 2").one(class_="note").text == "Its record is missing or damaged: fuse it again."
+    assert article_of(page, "picture 3").one(class_="note").text == "Its record is missing or damaged: fuse it again."
     assert not article_of(page, "picture 4").all(class_="note")
 
 

@@ -102,7 +102,7 @@ def test_on_the_grid_of_a_registered_b_the_result_has_the_position_of_the_comman
     np.testing.assert_allclose(to_world(fused), affine, atol=1e-4)
 
 
-def test_a_second_run_into_the_same_output_renews_its_transform(scene, registered):
+def test_a_second_run_into_the_same_output_updates_its_transform(scene, registered):
     mr, ct, _fused, transform = registered
     sources = source_of(mr), source_of(ct)
     again = put_transform(scene, movement_of(record_with(rotation(0, 5))), sources, 0, transform)
@@ -193,7 +193,7 @@ def test_a_warning_is_shown_in_the_status_line_and_in_one_box(panel, add_volume,
     assert panel.ui.statusLabel.text == f"Fused: MR + MR later fused. Warning: {text}"
 
 
-def test_the_checkerboard_shows_a_and_b_by_turns_where_b_was_registered(scene, layout_logic, add_volume):
+def test_the_checkerboard_alternates_a_and_b_where_b_was_registered(scene, layout_logic, add_volume):
     """Each field against the displayed grey of a source at the same point; the grids are equal, B is 8 mm off."""
     shape, grid, off = (40, 40, 40), np.diag([2.5, 2.5, 2.5, 1.0]), np.eye(4)
     off[0, 3] = 5.0

@@ -38,13 +38,13 @@ def write_lut(path, rgb, separator=" "):
 
 
 @pytest.mark.parametrize("name", BRIGHTENING)
-def test_a_map_that_brightens_from_black_is_matplotlib_s_from_a_quarter_on(name):
+def test_a_map_that_brightens_from_black_is_matplotlib_s_above_a_quarter(name):
     np.testing.assert_allclose(colors_of(name)[64:], matplotlib_s(name)[64:], rtol=0, atol=1e-6)
     np.testing.assert_allclose(colors_of(name) @ LUMA, matplotlib_s(name) @ LUMA, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", HUE_ONLY)
-def test_other_maps_have_the_uptake_as_luma_and_their_own_chrominance_from_a_quarter_on(name):
+def test_other_maps_have_the_uptake_as_luma_and_their_own_chrominance_above_a_quarter(name):
     np.testing.assert_allclose(colors_of(name) @ LUMA, UPTAKE, rtol=0, atol=1e-6)
     np.testing.assert_allclose(chroma(colors_of(name))[64:], chroma(matplotlib_s(name))[64:], rtol=0, atol=1e-6)
 

@@ -217,13 +217,13 @@ def test_a_quarter_of_the_smaller_view_must_be_shared():
 def test_implausible_movements_are_reported():
     centre = np.array([10.0, 20.0, 30.0])
     assert plausibility_faults(an_affine((0, 0, 40), origin=(50, 0, 0)), centre, 170) == []
-    assert plausibility_faults(an_affine((0, 0, 50)), np.zeros(3), 170) == ["need a rotation by 50 degrees"]
-    assert plausibility_faults(an_affine(origin=(0, 120, 0)), centre, 170) == ["need a translation by 120 mm"]
+    assert plausibility_faults(an_affine((0, 0, 50)), np.zeros(3), 170) == ["need a rotation of 50 degrees"]
+    assert plausibility_faults(an_affine(origin=(0, 120, 0)), centre, 170) == ["need a translation of 120 mm"]
     assert plausibility_faults(an_affine(origin=(0, 120, 0)), centre, 400) == []
-    assert plausibility_faults(an_affine(origin=(0, 9, 0)), centre, 14) == ["need a translation by 9 mm"]
-    assert plausibility_faults(np.diag([1, 1.3, 1, 1]), np.zeros(3), 170) == ["need a stretch by 1.00 to 1.30"]
+    assert plausibility_faults(an_affine(origin=(0, 9, 0)), centre, 14) == ["need a translation of 9 mm"]
+    assert plausibility_faults(np.diag([1, 1.3, 1, 1]), np.zeros(3), 170) == ["need a scaling of 1.00 to 1.30"]
     assert plausibility_faults(np.diag([-1.0, 1, 1, 1]), np.zeros(3), 170) == [
-        "need a movement that mirrors, left and right may be mixed up"
+        "need a movement that mirrors, so left and right may be mixed up"
     ]
 
 

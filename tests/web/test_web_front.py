@@ -92,7 +92,9 @@ def test_an_empty_page_says_what_to_do(page: Any, film: Callable[[], None]) -> N
     film()
 
 
-def test_a_file_that_is_no_volume_is_refused_on_the_page(page: Any, tmp_path: Path, film: Callable[[], None]) -> None:
+def test_a_file_that_is_not_a_volume_is_refused_on_the_page(
+    page: Any, tmp_path: Path, film: Callable[[], None]
+) -> None:
     (tmp_path / "DOE_JOHN.nii.gz").write_text("no volume")
     drop(page, tmp_path / "DOE_JOHN.nii.gz")
     page.get_by_role("alert").filter(has_text="DOE_JOHN.nii.gz is damaged, cut short or not a .nii.gz file").wait_for()
@@ -104,7 +106,7 @@ def test_a_file_that_is_too_large_is_refused_on_the_page(page: Any, tmp_path: Pa
     wait_idle(page)
     (tmp_path / "large.nrrd").write_bytes(b"NRRD0004\n" + bytes(18 * 2**20))
     drop(page, tmp_path / "large.nrrd")
-    page.get_by_role("alert").filter(has_text=re.compile("larger than the 16 MB|broken off")).wait_for()
+    page.get_by_role("alert").filter(has_text=re.compile("larger than the 16 MB|interrupted")).wait_for()
     assert name_of(page, "a") == "no volume yet"
 
 

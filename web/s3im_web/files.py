@@ -213,7 +213,7 @@ def _check_size(path: Path, max_bytes: int) -> None:
         is_nrrd = volume_suffix(path.name) == ".nrrd"
         size = 0 if is_empty else _nrrd_bytes(path) if is_nrrd else declared_bytes(path)
     except OSError as error:
-        raise FileError(f"{path.name} cannot be opened on the server: may the server read it?") from error
+        raise FileError(f"{path.name} cannot be opened on the server: check that the server may read it") from error
     if size > max_bytes:
         raise FileError(
             f"{path.name} unpacks to {size / 2**20:.0f} MB, and {max_bytes / 2**20:.0f} are allowed here: crop or "

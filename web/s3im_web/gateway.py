@@ -193,7 +193,7 @@ class Gateway:
     async def _volume(self, request: web.Request) -> web.StreamResponse:
         path = self._session(request).shown_file(request.match_info["side"], request.match_info["key"])
         if path is None:
-            raise web.HTTPNotFound(text="This volume is gone")
+            raise web.HTTPNotFound(text="This volume no longer exists")
         return web.FileResponse(path, headers={**HEADERS, "Content-Type": "application/octet-stream"})
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:

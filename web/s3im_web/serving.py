@@ -41,7 +41,7 @@ def serve() -> None:
             shutdown_timeout=1,
         )
     except OSError as error:
-        sys.stderr.write(f"s3im-web: cannot listen at {options.host}, port {options.port}: {error.strerror or error}\n")
+        sys.stderr.write(f"s3im-web: cannot listen on {options.host}, port {options.port}: {error.strerror or error}\n")
         sys.exit(2)
 
 
@@ -78,17 +78,17 @@ def _options() -> argparse.Namespace:
         epilog=f"Beyond loopback a token is needed: that of the variable {TOKEN_VARIABLE}, or a new one, printed once.",
     )
     add, count, minutes = parser.add_argument, _positive(int), _positive(float)
-    add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s, this machine alone)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine alone)")
     add("--port", type=_port, default=8642, help="port (default: %(default)s)")
     add("--data", type=Path, metavar="DIR", help="folder of this machine whose volumes may be loaded")
     add("--device", default="auto", help="where to compute: auto, cpu, cuda:1 (default: %(default)s)")
-    add("--jobs", type=count, default=1, help="fusions at a time, over all users (default: %(default)s)")
+    add("--jobs", type=count, default=1, help="fusions at a time, across all users (default: %(default)s)")
     add("--max-sessions", type=count, default=20, help="users at a time (default: %(default)s)")
     add(
         "--max-megabytes",
         type=count,
         default=2048,
-        help="of an upload and of what it unpacks to (default: %(default)s)",
+        help="size limit of an upload, packed and unpacked (default: %(default)s)",
     )
-    add("--idle-minutes", type=minutes, default=30, help="an unused session ends after them (default: %(default)s)")
+    add("--idle-minutes", type=minutes, default=30, help="an idle session ends after this time (default: %(default)s)")
     return parser.parse_args()

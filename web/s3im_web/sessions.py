@@ -382,7 +382,7 @@ class Session:
     async def _open(self, job: Job, side: str, identifier: str, modality: str | None) -> None:
         offer = self._offers.get(identifier)
         if offer is None:
-            raise FileError("This volume is gone: choose another")
+            raise FileError("This volume no longer exists: choose another")
         job.stage = f"Reading {offer['name']}"
         shown = self.folder / f"{secrets.token_hex(8)}.shown"
         other = next((source for each, source in self._sources.items() if each != side), None)
@@ -487,7 +487,7 @@ class Sessions:
         """
         await self.end_idle()
         if len(self._sessions) >= self._max_sessions:
-            raise FullError("All places on this server are taken: try again later, or ask its operator for more")
+            raise FullError("This server is full: try again later, or ask its operator for more sessions")
 
     async def open(self, identifier: str) -> None:
         """Open the session of a cookie unless it is open already.

@@ -189,7 +189,7 @@ def _slice_index(file: Path, header: Dataset, frame: int) -> int:
     if index is not None:
         return index - 1
     if any(_varies(header.get(name)) for name in NM_VECTORS.values()):
-        raise InputError(f"{file} lacks the tag SliceVector: export the series again, one volume a file")
+        raise InputError(f"{file} lacks the tag SliceVector: export the series again, one volume per file")
     return frame
 
 

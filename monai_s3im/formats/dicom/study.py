@@ -67,7 +67,7 @@ def read_source_series(path: Path) -> SourceSeries:
         header = read_header(file, tags)
         for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
             if name in tags and not header.get(name):
-                raise InputError(f"{file} lacks the tag {name}, which a series made of it refers to: export it again")
+                raise InputError(f"{file} lacks the tag {name}, which a series made from it refers to: export it again")
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
         headers.append(header)

@@ -63,7 +63,7 @@ def volumes_of(planes: Iterable[Plane], name: str) -> list[list[Volume]]:
 
 
 def _volumes_beside(planes: list[Plane], name: str) -> list[Volume]:
-    """The volumes of a further grid; one volume if nothing separates the planes, as with localizers."""
+    """The volumes of another grid; one volume if nothing separates the planes, as with localizers."""
     try:
         return _volumes_on(planes, name)
     except InputError:

@@ -35,7 +35,7 @@ from .pip_run import Show, pip_install, torch_install
 __all__ = ["TORCH", "DependencyError", "ensure_packages", "missing_packages", "upgrade_packages"]
 
 TORCH = "torch>=2.8,<3"  # as monai 1.6 requires it; a new major version may break it
-OLD_RUNTIME = 1940  # Microsoft's compiler of runtime 14.40; the Windows builds of torch from 2.9 on need that runtime
+OLD_RUNTIME = 1940  # Microsoft's compiler of runtime 14.40; the Windows builds of torch 2.9 and later need that runtime
 MOST_QUESTIONS = 5
 
 
@@ -174,7 +174,7 @@ def _question(missing: list[str]) -> str:
         ),
     ]
     if TORCH in missing:
-        parts.append(_("PyTorch is large (200 MB to 3 GB); this can take some minutes. "))
+        parts.append(_("PyTorch is large (200 MB to 3 GB); this can take a few minutes. "))
     if replaced:
         parts.append(
             _("The replacement also affects the named packages and extensions: restart Slicer before you use them. ")
@@ -238,7 +238,7 @@ def _until_it_fits(free: Iterable[str], install: Callable[[set[str]], None]) -> 
 def _question_of_conflict(names: list[str]) -> str:
     entries = [f"  • {name} {version_of(name)}{_users(name)}" for name in names]
     return _(
-        "The packages that S3IMFusion needs do not go with these versions of installed packages, which have to be "
+        "The packages that S3IMFusion needs are not compatible with these installed versions, which must be "
         "replaced:\n\n{packages}\n\nNothing else is changed. Restart Slicer before you use the packages named here. "
         "Replace them now?"
     ).format(packages="\n".join(entries))

@@ -70,7 +70,7 @@ class Registration(Enum):
 
     def label(self) -> str:
         """The label for the user."""
-        return {"none": _("No: they are in register"), "rigid": _("Rigid"), "affine": _("Affine")}[self.value]
+        return {"none": _("No: already registered"), "rigid": _("Rigid"), "affine": _("Affine")}[self.value]
 
 
 class Window(Enum):
@@ -112,7 +112,7 @@ class ColorMap(Enum):
 
     def label(self) -> str:
         """The label for the user."""
-        return self.value or _("As displayed, or of the modality")
+        return self.value or _("As displayed, or by modality")
 
 
 class Color(Enum):
@@ -150,7 +150,7 @@ class Task(Enum):
     def label(self) -> str:
         """The label for the user."""
         names = {
-            "auto": _("By the modalities"),
+            "auto": _("By modality"),
             "ct-mri": _("CT and MR"),
             "spect-pet-mri": _("SPECT or PET and MR"),
             "medical": _("Any medical images"),

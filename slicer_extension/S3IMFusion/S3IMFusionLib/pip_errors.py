@@ -42,7 +42,7 @@ def explained(lines: list[str], error: BaseException) -> DependencyError:
     text = "\n".join([*lines, str(error)])
     if "ResolutionImpossible" in text:
         names = list(dict.fromkeys(re.findall(r"\(constraint\) ([\w.-]+)==", text)))
-        message = _("The packages do not go with what is installed: {packages}.")
+        message = _("The packages are not compatible with installed ones: {packages}.")
         return ConflictError(message.format(packages=", ".join(names) or _("see the details")), details, names)
     for pattern, message in _kinds():
         if re.search(pattern, text):

@@ -1,6 +1,6 @@
 """Run pip in Slicer's Python with a wait cursor and status line, and with installed packages pinned.
 
-Every Slicer from 5.8 on runs pip in a process and prints each of its lines (``slicer.util.logProcessOutput``), whether
+Slicer 5.8 and later runs pip in a process and prints each of its lines (``slicer.util.logProcessOutput``), whether
 by ``slicer.util.pip_install``, by ``slicer.packaging`` or for the PyTorch extension. So the lines are read from there.
 """
 

@@ -40,14 +40,14 @@ def find_python() -> str:
     inside = shutil.which("PythonSlicer", path=str(Path(home) / "bin")) if home else None
     python = inside or shutil.which("PythonSlicer") or sys.executable
     if not python:
-        raise FusionError(_("no Python interpreter found: reinstall Slicer, it comes with PythonSlicer"))
+        raise FusionError(_("no Python interpreter found: reinstall Slicer, which includes PythonSlicer"))
     return python
 
 
 class Worker:
     """A process that stays alive between fusions.
 
-    It starts at first use, and again after it has ended. It ends when idle for some minutes, which frees its memory and
+    It starts at first use, and again after it has ended. It ends when idle for minutes, which frees its memory and
     the GPU; with :meth:`close`; with this object; and with the process that owns this object, even if that is killed.
     Volumes are passed as files in :attr:`folder`, which only this user can read and which is removed with the process;
     while it contains any, the process does not end on its own.

@@ -82,7 +82,7 @@ function send(files, side = "") {
     if (status === 401) close();
     else if (status < 400) await draw(JSON.parse(responseText));
   });
-  upload.addEventListener("error", () => end("The upload was broken off: try again, with files of the allowed size."));
+  upload.addEventListener("error", () => end("The upload was interrupted: try again, with files of the allowed size."));
   upload.addEventListener("abort", () => end("The upload was cancelled; nothing was changed."));
   tellJob({ title: "Uploading", stage: "", done: 0, total: sizeOf(files), left: null, place: 0 });
   upload.send(form);
@@ -150,7 +150,7 @@ function tellJob(job) {
   if (job.total) Object.assign(bar, { max: job.total, value: job.done });
   else bar.removeAttribute("value");
   const isSlices = job.stage === "Fusing" && job.total;
-  const stage = job.place ? `place ${job.place} in the waiting line` : isSlices ? `slice ${job.done} of ${job.total}` : job.stage;
+  const stage = job.place ? `place ${job.place} in the queue` : isSlices ? `slice ${job.done} of ${job.total}` : job.stage;
   const parts = new Set([job.title, stage, timeOf(job.left)].filter(Boolean));
   find("#stage").textContent = [...parts].join(" · ");
   const isOpen = "elapsed" in job && !timeOf(job.left);
