@@ -8,7 +8,6 @@ let state = { revision: -1, sources: {}, offers: [] };
 let shownKeys = "";
 let movement = null; // by hand, from A's points to B's
 let upload = null;
-let isClosed = false;
 let pressed = ""; // the id of a control that lost the focus when it was disabled or replaced
 
 /* Talk with the server. */
@@ -21,34 +20,36 @@ function show(id, text) {
 
 async function ask(path, content) {
   const options = content === undefined ? {} : { method: "POST", body: JSON.stringify(content), headers: { "Content-Type": "application/json" } };
-  let answer;
+  let answer, text;
   try {
     answer = await fetch(path, options);
+    text = await answer.text();
   } catch {
-    return close();
+    return interrupt("#silent");
   }
-  if (answer.status === 401 || answer.status === 403) return close();
+  find("#silent").close();
+  if (answer.status === 401 || answer.status === 403) return interrupt("#closed");
   if (!answer.ok) {
-    show("#message", await answer.text());
+    show("#message", text);
     return null;
   }
-  const said = await answer.json();
+  const said = JSON.parse(text);
   if ("revision" in said) await draw(said);
   return said;
 }
 
-function close() {
-  isClosed = true;
-  find("#closed").hidden = false;
-  find("#closed a").focus();
+function interrupt(id) {
+  if (!find(id).open) find(id).showModal();
   return null;
 }
+for (const id of ["#silent", "#closed"]) find(id).addEventListener("cancel", (event) => event.preventDefault());
 
 async function watch() {
   for (let round = 1; ; round += 1) {
     await new Promise((resolve) => setTimeout(resolve, 300));
-    if (isClosed) return;
-    if (!upload && (state.job || (round % 8 === 0 && !document.hidden))) await ask("/api/state");
+    if (find("#closed").open) return;
+    const isDue = find("#silent").open ? round % 8 === 0 : state.job || (round % 8 === 0 && !document.hidden);
+    if (isDue && !upload) await ask("/api/state");
   }
 }
 
@@ -59,7 +60,8 @@ function sizeOf(files) {
 }
 
 function send(files, side = "") {
-  if (!files.length || upload || state.job) return;
+  if (!files.length) return show("#message", "There are no files in what was dropped: drop volumes, a DICOM folder or a ZIP archive");
+  if (upload || state.job) return show("#message", "Another job is running: wait for it to end, or cancel it");
   show("#message", "");
   const form = new FormData();
   for (const { file, path } of files) form.append("file", file, path);
@@ -70,7 +72,7 @@ function send(files, side = "") {
     const left = ((performance.now() - started) / 1000) * (event.total / Math.max(event.loaded, 1) - 1);
     tellJob({ title: `Uploading ${files.length === 1 ? files[0].file.name : `${files.length} files`}`, stage: "", done: event.loaded, total: event.total, left, place: 0 });
   });
-  const end = async (text) => {
+  const finish = (text) => {
     upload = null;
     tellJob(state.job);
     if (text) show("#message", text);
@@ -78,12 +80,12 @@ function send(files, side = "") {
   };
   upload.addEventListener("load", async () => {
     const { status, responseText } = upload;
-    await end(status >= 400 && status !== 401 ? responseText : "");
-    if (status === 401) close();
+    finish(status >= 400 && status !== 401 ? responseText : "");
+    if (status === 401) interrupt("#closed");
     else if (status < 400) await draw(JSON.parse(responseText));
   });
-  upload.addEventListener("error", () => end("The upload was interrupted: try again, with files of the allowed size."));
-  upload.addEventListener("abort", () => end("The upload was cancelled; nothing was changed."));
+  upload.addEventListener("error", () => finish("The upload was interrupted: try again, with files of the allowed size"));
+  upload.addEventListener("abort", () => finish("The upload was cancelled; nothing was changed"));
   tellJob({ title: "Uploading", stage: "", done: 0, total: sizeOf(files), left: null, place: 0 });
   upload.send(form);
   enable();
@@ -167,7 +169,7 @@ async function draw(said) {
   state = said;
   if (!upload) tellJob(said.job);
   if (said.message || former.revision !== said.revision) show("#message", said.message);
-  fill(find("#notes"), said.notes);
+  fill(find("#notes"), [...said.notes, ...(said.estimate?.faults ?? [])]);
   for (const side of SIDES) drawSource(side);
   if (former.revision !== said.revision) drawOffers();
   find("#swap").hidden = !(said.sources.a && said.sources.b);
@@ -240,9 +242,14 @@ function giveFocusBack(focused) {
 
 async function volumeOf(side, key) {
   if (!volumes.has(key)) {
-    const answer = await fetch(`/api/volume/${side}/${key}`);
-    if (!answer.ok) return null;
-    volumes.set(key, await answer.arrayBuffer());
+    try {
+      const answer = await fetch(`/api/volume/${side}/${key}`);
+      if (!answer.ok) return null;
+      volumes.set(key, await answer.arrayBuffer());
+    } catch {
+      shownKeys = ""; // drawn when the server responds again
+      return interrupt("#silent");
+    }
   }
   return volumes.get(key);
 }
@@ -319,12 +326,11 @@ function drawRegistration(former) {
       find("#registration").open = true;
       const length = Math.hypot(...estimate.matrix.slice(0, 3).map((row) => row[3]));
       find("#information").textContent = `${estimate.kind}, moved by ${length.toFixed(1)} mm, mutual information ${estimate.information.toFixed(3)} nats`;
-      fill(find("#notes"), [...state.notes, ...estimate.faults]);
     }
     place();
   }
   find("#nudge").hidden = !estimate;
-  show("#accepted", state.movement ? "Accepted: B is fused as it is shown." : "");
+  show("#accepted", state.movement ? "Accepted: B is fused as it is shown" : "");
 }
 
 /* Put B where it is to be shown. */
@@ -414,8 +420,7 @@ find("#server-form").addEventListener("submit", (event) => {
 });
 find("#cancel").addEventListener("click", () => (upload ? upload.abort() : ask("/api/cancel", {})));
 find("#end").addEventListener("click", async () => {
-  await fetch("/api/end", { method: "POST" });
-  window.location.href = "/";
+  if (await ask("/api/end", {})) window.location.href = "/";
 });
 
 offer().then(() => ask("/api/state")).then(watch);
