@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .choices import ChoiceError, chosen_movement, chosen_settings
 from .crew import Crew, JobError
 from .files import FileError, list_volumes, plain_name, upload_folder, volume_inside, without_upload
@@ -154,7 +156,7 @@ class Session:
     def shown_file(self, side: str, key: str) -> Path | None:
         """The volume that the page shows; None if that key is unknown."""
         if side == "fused":
-            return self.folder / "result" / "shown.nii.gz" if self._result and self._result["key"] == key else None
+            return self._folder_of(key) / "shown.nii.gz" if self._result and self._result["key"] == key else None
         source = self._sources.get(side)
         return source.shown if source is not None and source.shown.name == key else None
 
@@ -239,8 +241,10 @@ class Session:
         self._start("Making the sample pair", work)
 
     def swap(self) -> None:
-        """Swap A and B."""
+        """Swap A and B; an accepted movement is kept, from the other side."""
         self._refuse_while_busy()
+        self._movement = None if self._movement is None else np.linalg.inv(self._movement).tolist()
+        self._estimate = None
         self._sources = {{"a": "b", "b": "a"}[side]: source for side, source in self._sources.items()}
         self._forget_result()
 
@@ -266,11 +270,13 @@ class Session:
     def fuse(self, choices: object) -> None:
         """Fuse A and B."""
         settings = {**chosen_settings(choices), "device": self._settings.device}
-        output = self.folder / "result"
+        if self._estimate is not None:
+            raise ChoiceError("The registration is still open: accept or discard it, then fuse")
+        key = secrets.token_hex(8)
+        output = self._folder_of(key)
         request = {**self._pair(), "settings": settings}
 
         async def work(job: Job) -> None:
-            self._forget_result()
             arguments = {**request, "movement": self._movement, "output": str(output)}
             try:
                 found = await self._compute("fuse", arguments, job)
@@ -278,8 +284,9 @@ class Session:
                 await asyncio.to_thread(shutil.rmtree, output, ignore_errors=True)
                 raise
             name = f"{'_'.join(self._sources[side].plain for side in SIDES)}_fused"
-            self._result = {**found, "name": name, "key": secrets.token_hex(8), "request": request}
             self._name_sources(output / "fused.json")
+            self._forget_result()
+            self._result = {**found, "name": name, "key": key, "request": request}
 
         self._start("Fusing", work)
 
@@ -297,7 +304,7 @@ class Session:
         result = self._result
         if result is None:
             raise FileError("There is no fused volume to save: fuse first")
-        folder = self.folder / "result"
+        folder = self._folder_of(result["key"])
         if kind in {"nii.gz", "nrrd"}:
             return folder / f"fused.{kind}", f"{result['name']}.{kind}"
         if kind == "json":
@@ -315,6 +322,7 @@ class Session:
             try:
                 await job.task
             except JobError as error:
+                self._message = str(error)  # the browser shows only that the download failed
                 raise FileError(str(error)) from error
             except asyncio.CancelledError as error:
                 raise FileError("Cancelled; nothing was saved") from error
@@ -345,7 +353,7 @@ class Session:
             try:
                 await work(job)
             except asyncio.CancelledError:
-                self._notes = ["Cancelled; nothing was changed."]
+                self._notes = ["Cancelled; nothing was changed"]
             except (JobError, FileError) as error:
                 self._message = str(error)
             finally:
@@ -434,9 +442,13 @@ class Session:
             "root": str(self.folder),
         }
 
+    def _folder_of(self, result: str) -> Path:
+        return self.folder / f"result-{result}"
+
     def _forget_result(self) -> None:
+        if self._result is not None:
+            shutil.rmtree(self._folder_of(self._result["key"]), ignore_errors=True)
         self._result = None
-        shutil.rmtree(self.folder / "result", ignore_errors=True)
         self._revision += 1
 
     def _name_sources(self, path: Path) -> None:
@@ -487,7 +499,11 @@ class Sessions:
         """
         await self.end_idle()
         if len(self._sessions) >= self._max_sessions:
-            raise FullError("This server is full: try again later, or ask its operator for more sessions")
+            minutes = self._idle_seconds / 60
+            raise FullError(
+                "This server is full: try again later, since a session ends when it is idle for "
+                f"{minutes:g} min, or ask its operator for more sessions"
+            )
 
     async def open(self, identifier: str) -> None:
         """Open the session of a cookie unless it is open already.

@@ -200,7 +200,7 @@ def fuse(
     bar = record.color_bar
     sources = [record.sources[key] for key in ("image_a", "image_b")]
     return {
-        "warnings": [_sentence(without_upload(text)) for text in record.warnings],
+        "warnings": [without_upload(text) for text in record.warnings],
         "ranges": [source.intensity_range for source in sources],
         "units": [source.unit for source in sources],
         "isColor": image.shape[0] == 3,
@@ -220,7 +220,7 @@ def register(
     return {
         "matrix": ras_to_lps(np.array(found["matrix_lps"])).tolist(),
         "information": found["mutual_information"],
-        "faults": [_sentence(f"A and B {fault}: look at them before you accept") for fault in found["faults"]],
+        "faults": [f"A and B {fault}: look at them before you accept" for fault in found["faults"]],
     }
 
 
@@ -243,9 +243,11 @@ def export(
             options["transform"] = transform
         series = target.with_suffix("")
         Fuser(_settings({**options, "dicom": True}), progress=_steps(send))(*paths, series, *modalities)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    unfinished = target.with_suffix(".part")  # left by a job that is cancelled here
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(series.iterdir()):
             archive.write(file, f"fused/{file.name}")
+    unfinished.replace(target)
     shutil.rmtree(series)
     return {}
 
@@ -285,10 +287,6 @@ def _settings(options: dict[str, Any]) -> FusionSettings:
 
 def _steps(send: Send) -> Callable[[str, int, int], None]:
     return lambda stage, done, total: send("progress", stage=stage, done=done, total=total)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 @contextlib.contextmanager
