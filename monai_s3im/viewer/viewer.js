@@ -156,7 +156,7 @@ class FusionViewer {
     for (const side of this.sides()) {
       const { volume } = this.images[side];
       const isApart = FusionViewer.isBeside(volume, this.frame) || FusionViewer.isBeside(this.frame, volume);
-      const text = `${letters[side]} lies outside ${letters[frameSide]} in space: register the two, or check that they show one patient.`;
+      const text = `${letters[side]} lies outside ${letters[frameSide]} in space: register the two, or check that they show one patient`;
       const notice = this.panes[side].element.querySelector(".apart");
       notice.hidden = !isApart;
       notice.textContent = isApart ? text : "";
@@ -207,6 +207,13 @@ class FusionViewer {
     fill(element.querySelector(".preset"), [...presets, ["own", "custom"]], "start");
     this.setMap(side, image.map);
     this.setWindow(side, image.low, image.high);
+    this.setOpacity(side, image.opacity);
+  }
+
+  setOpacity(side, part) {
+    this.images[side].opacity = part;
+    this.panes[side].element.querySelector(".opacity").value = part;
+    this.apply();
   }
 
   setMap(side, name) {
@@ -313,6 +320,7 @@ class FusionViewer {
       this.panes[side].element.querySelector(".map").value = start.map;
       this.setMap(side, start.map);
       this.setWindow(side, start.low, start.high, "start");
+      this.setOpacity(side, 1);
     }
   }
 
@@ -543,7 +551,7 @@ class FusionViewer {
       on(end, "change", () => this.setWindow(side, Number(element.querySelector(".low-end").value), Number(element.querySelector(".high-end").value), "own"));
     }
     on(".map", "change", (event) => this.setMap(side, event.target.value));
-    on(".opacity", "input", (event) => { this.images[side].opacity = Number(event.target.value); this.apply(); });
+    on(".opacity", "input", (event) => this.setOpacity(side, Number(event.target.value)));
   }
 
   dragWindow(drag, dx, dy) {

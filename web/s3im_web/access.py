@@ -12,7 +12,7 @@ COOKIE = "s3im_session"
 TOKEN_VARIABLE = "S3IM_WEB_TOKEN"  # noqa: S105 - the variable's name
 MIN_TOKEN_LENGTH = 16
 TICKET_SECONDS = 120
-ELSEWHERE = "This request comes from another site: open the page itself."
+ELSEWHERE = "This request comes from another site: open the page itself"
 HEADERS = {
     # No connection to another host, and no inline code.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -98,9 +98,9 @@ class Access:
             host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
             site = None if origin is None else urlsplit(origin).netloc
         except ValueError:
-            return "This request names no address that can be read: open the page itself."
+            return "This request names no address that can be read: open the page itself"
         if self._token is None and not is_loopback(host):
-            return f"This server answers on loopback only: to reach it by another name, start it with {TOKEN_VARIABLE}."
+            return f"This server answers on loopback only: to reach it by another name, start it with {TOKEN_VARIABLE}"
         if origin is not None and site != request.headers.get("Host"):
             return ELSEWHERE
         if is_from_elsewhere(request) and request.method != "GET":

@@ -38,8 +38,8 @@ MESSAGE_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><ti
 ASK_FORM = """<form method="post" action="/login"><label>Token <input name="token" type="password" required autofocus
 autocomplete="off"></label> <button>Open</button></form>"""
 ASK = "Enter the token that the server printed when it was started."
-NO_COOKIE = "This browser did not keep the cookie of its session: allow cookies for this server, then open it again."
-ENDED = "This session has ended: open the page again."
+NO_COOKIE = "This browser did not keep the cookie of its session: allow cookies for this server, then open it again"
+ENDED = "This session has ended: open the page again"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -144,7 +144,7 @@ class Gateway:
     async def _open(self, request: web.Request, token: str) -> web.StreamResponse:
         if not self._access.accepts(token):
             await asyncio.sleep(WRONG_TOKEN_SECONDS)
-            return _page(401, "This is not the token of this server.", ASK_FORM)
+            return _page(401, "This is not the token of this server", ASK_FORM)
         identifier = request.cookies.get(COOKIE, "")
         if self._sessions.find(identifier) is None:
             try:
