@@ -290,7 +290,7 @@ def test_a_full_server_says_so_and_an_idle_session_ends_with_its_files() -> None
             await asyncio.gather(sessions.open("one"), sessions.open("one"))  # two tabs at once
             session = sessions.find("one")
             assert session.folder.stat().st_mode & 0o077 == 0
-            with pytest.raises(FullError, match="places.*unused for 1 min"):
+            with pytest.raises(FullError, match=r"full.*idle for 1 min"):
                 await sessions.open("another")
             (session.new_folder() / "a.nii").touch()
             await sessions.end_idle()
