@@ -60,7 +60,7 @@ MISTAKES = {
     "missing file": (["a.png", "none.png", "-o", "out.png"], "none.png does not exist"),
     "text as volume": (["a.nii.gz", "text.nii.gz", "-o", "out.nii.gz"], "text.nii.gz is damaged"),
     "truncated": (["a.nii.gz", "cut.nii.gz", "-o", "out.nii.gz"], "cut.nii.gz is damaged, cut short"),
-    "infinite": (["a.nii.gz", "infinite.nii.gz", "-o", "out.nii.gz"], "infinite.nii.gz has 1 infinite voxels"),
+    "infinite": (["a.nii.gz", "infinite.nii.gz", "-o", "out.nii.gz"], "infinite.nii.gz has 1 infinite voxel out of"),
     "all zero": (["zero.nii.gz", "b.nii.gz", "-o", "out.nii.gz"], "zero.nii.gz has no content"),
     "black": (["black.png", "b.png", "-o", "out.png"], "black.png has no content"),
     "4d": (["a.nii.gz", "4d.nii.gz", "-o", "out.nii.gz"], "4d.nii.gz is 4D and has 2 frames"),

@@ -68,7 +68,8 @@ def check_affine(affine: NDArray[np.float64], path: Path) -> None:
 def check_content(array: NDArray[Any], path: Path) -> None:
     """Refuse infinite voxels and constant images; NaN means no value."""
     if bad := int(np.count_nonzero(np.isinf(array))):
-        raise InputError(f"{path} has {bad} infinite voxels out of {array.size}: replace them, for example with 0")
+        voxels = "voxel" if bad == 1 else "voxels"
+        raise InputError(f"{path} has {bad} infinite {voxels} out of {array.size}: replace them, for example with 0")
     present = ~np.isnan(array)
     if not present.any():
         raise InputError(f"{path} has no content (every voxel is NaN): check that it is the right file")

@@ -280,7 +280,7 @@ def bad_volumes(folder):
     write_volume(folder / "unreadable.nii.gz", 5)
     return {
         "truncated": "truncated.nii.gz is damaged, cut short",
-        "infinite": "infinite.nii.gz has 1 infinite voxels",
+        "infinite": "infinite.nii.gz has 1 infinite voxel out of",
         "text": "text.nii.gz is damaged",
         "4d": "4d.nii.gz is 4D and has 2 frames",
         "empty": "empty.nii.gz has no content",

@@ -55,7 +55,7 @@ def test_a_port_in_use_is_reported_in_one_sentence() -> None:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"s3im-web: cannot listen at 127.0.0.1, port {port}:")
+    assert line.startswith(f"s3im-web: cannot listen on 127.0.0.1, port {port}:")
 
 
 def test_the_nginx_settings_match_the_defaults_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ class ColorModel(Enum):
 
     def label(self) -> str:
         """The label for the user."""
-        return {"lab": _("By hue, brightness by anatomy"), "ycbcr": _("YCbCr, as published")}[self.value]
+        return {"lab": _("Hue for uptake, brightness for anatomy"), "ycbcr": _("YCbCr, as published")}[self.value]
 
 
 class Task(Enum):
