@@ -120,6 +120,7 @@ def test_it_fuses_volumes_on_the_grid_of_the_first(bundle, scripts, tmp_path):
 
 @pytest.mark.slow
 def test_its_unit_test_passes_where_the_zoo_runs_it(bundle):
+    pytest.importorskip("parameterized", reason="needs parameterized, of the extra test")
     folder = bundle.parents[1]
     (folder / "ci" / "unit_tests" / "utils.py").write_text(
         "def check_workflow(workflow, check_properties):\n"
