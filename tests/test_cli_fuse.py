@@ -289,7 +289,7 @@ def test_a_folder_that_is_fused_with_itself_is_warned_about(tmp_path):
 
 def test_one_image_twice_is_warned_about_by_name(images, tmp_path, caplog):
     a, b = images / "a.png", images / "b.png"
-    run(a, a, "-o", tmp_path / "one.png")
+    run(a, a, "-o", tmp_path / "one.png", "--modality-a", "mr", "--modality-b", "mr")
     warning = "a.png is both image A and image B: name two images"
     assert warning in caplog.messages
     assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))["warnings"] == [warning]

@@ -92,8 +92,13 @@ def test_a_pair_is_fused_by_the_weights_of_its_task(fuser, pictures, tmp_path, m
     np.testing.assert_allclose(fused, by_hand(MODELS / weights, *pictures), rtol=0, atol=1)
     record = record_of(tmp_path / "out.png")
     told = {name: record[name] for name in ("task", "weights_file", "weights_sha256", "warnings")}
-    expected = {"task": task, "weights_file": weights, "weights_sha256": sha256(MODELS / weights), "warnings": []}
-    assert told == expected
+    unknown = [name for name, modality in zip(("a.png", "b.png"), modalities, strict=True) if modality is None]
+    warning = (
+        f"{' and '.join(unknown)} {'have' if len(unknown) > 1 else 'has'} no modality in header or name, so the "
+        f"weights are those of the task {task}: name the modalities (--modality-a, --modality-b)"
+    )
+    expected = {"task": task, "weights_file": weights, "weights_sha256": sha256(MODELS / weights)}
+    assert told == {**expected, "warnings": [warning] if unknown else []}
     assert "weights" not in record  # those of the other task
     other = by_hand(MODELS / ({"model_paper.pt", "model_infrared.pt"} - {weights}).pop(), *pictures)
     assert np.abs(fused - other).max() > 3

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class ChooseTaskd(Transform):
     """Add ``task``, the name of the task whose weights the pair gets.
 
-    With several tasks, it follows from the pair's modalities in ``provenance``; with only one, that one is used, with
-    one of ``warnings`` (see :mod:`.notes`) if it does not match the modalities.
+    With several tasks, it follows from the pair's modalities in ``provenance``; with only one, that one is used. One of
+    ``warnings`` (see :mod:`.notes`) says if nothing gave a modality, or if the one task does not match them.
 
     Args:
         tasks: names to choose from, see :func:`monai_s3im.modalities.task_weights`.
@@ -40,17 +40,16 @@ class ChooseTaskd(Transform):
         labels = " and ".join(MODALITIES[name].label for name in names)
         if len(self.tasks) > 1:
             task = task_of(names[0], names[1])
-            unknown = [
-                source["file"] for source in sources if source.get("modality_from") == "nothing" and source["file"]
-            ]
+            unknown = dict.fromkeys(
+                Path(str(source["file"])).name
+                for source in sources
+                if source.get("modality_from") == "nothing" and source["file"]
+            )
             if unknown and task is not None:
-                files = " and ".join(Path(str(file)).name for file in unknown)
-                logger.warning(
-                    "%s %s no modality in header or name, so the weights are those of the task %s: name the modalities "
-                    "(--modality-a, --modality-b)",
-                    files,
-                    "have" if len(unknown) > 1 else "has",
-                    task,
+                result = _warned(
+                    result,
+                    f"{' and '.join(unknown)} {'have' if len(unknown) > 1 else 'has'} no modality in header or name, so the "
+                    f"weights are those of the task {task}: name the modalities (--modality-a, --modality-b)",
                 )
             if task is None:
                 raise InputError(
@@ -59,10 +58,14 @@ class ChooseTaskd(Transform):
             return {**result, "task": task}
         task = self.tasks[0]
         if task != OWN_WEIGHTS and "generic" not in names and not TASKS[task].fits(names[0], names[1]):
-            warning = (
+            result = _warned(
+                result,
                 f"the pair is {labels}, and the weights are those of the task {task}: look at the result before you "
-                "use it"
+                "use it",
             )
-            logger.warning("%s", warning)
-            result = with_warnings(result, [warning])
         return {**result, "task": task}
+
+
+def _warned(result: dict[Hashable, Any], warning: str) -> dict[Hashable, Any]:
+    logger.warning("%s", warning)
+    return with_warnings(result, [warning])

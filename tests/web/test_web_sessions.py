@@ -145,3 +145,27 @@ def test_an_incomplete_archive_is_never_saved(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         export(print, str(tmp_path / "fused.nii.gz"), str(target), str(tmp_path), ["a", "b"], [None, None], {})
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("complete", "note"),
+    [(0, "Cancelled; nothing was changed"), (1, "Cancelled; sample_t1.nii.gz stays loaded")],
+)
+def test_a_cancelled_reading_says_what_stays_loaded(tmp_path: Path, complete: int, note: str) -> None:
+    async def run() -> None:
+        opened = 0
+
+        def read(_: dict[str, Any]) -> Any:
+            nonlocal opened
+            opened += 1
+            return {**ABOUT, "remarks": []} if opened <= complete else asyncio.sleep(60)
+
+        session = session_of(tmp_path, sample=lambda _: {}, open=read)
+        session.take_sample()
+        while opened <= complete:
+            await asyncio.sleep(0)
+        session.cancel()
+        await done(session)
+        assert session.state()["notes"] == [note]
+
+    asyncio.run(run())

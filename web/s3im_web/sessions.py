@@ -348,12 +348,15 @@ class Session:
         self._refuse_while_busy()
         job = self._job = Job(title)
         self._message, self._notes = "", []
+        before = dict(self._sources)
 
         async def run() -> None:
             try:
                 await work(job)
             except asyncio.CancelledError:
-                self._notes = ["Cancelled; nothing was changed"]
+                loaded = [source.name for side, source in self._sources.items() if source is not before.get(side)]
+                kept = f"{' and '.join(loaded)} stays loaded" if loaded else "nothing was changed"
+                self._notes = [f"Cancelled; {kept}"]
             except (JobError, FileError) as error:
                 self._message = str(error)
             finally:
