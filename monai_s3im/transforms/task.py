@@ -46,10 +46,11 @@ class ChooseTaskd(Transform):
                 if source.get("modality_from") == "nothing" and source["file"]
             )
             if unknown and task is not None:
+                verb = "have" if len(unknown) > 1 else "has"
                 result = _warned(
                     result,
-                    f"{' and '.join(unknown)} {'have' if len(unknown) > 1 else 'has'} no modality in header or name, so the "
-                    f"weights are those of the task {task}: name the modalities (--modality-a, --modality-b)",
+                    f"{' and '.join(unknown)} {verb} no modality in header or name, so the weights are those of "
+                    f"the task {task}: name the modalities (--modality-a, --modality-b)",
                 )
             if task is None:
                 raise InputError(
