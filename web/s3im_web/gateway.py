@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gzip
 import html
 import json
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +176,13 @@ class Gateway:
             raise web.HTTPNotFound
         path, kind = found
         headers = {**HEADERS, "Content-Type": kind}
-        if path == LIBRARY:
-            headers["Cache-Control"] = "private, max-age=86400"  # two megabytes without patient data
-        return web.FileResponse(path, headers=headers)
+        if path != LIBRARY:
+            return web.FileResponse(path, headers=headers)
+        headers |= {"Cache-Control": "private, max-age=86400", "Vary": "Accept-Encoding"}  # without patient data
+        if "gzip" not in request.headers.get("Accept-Encoding", ""):
+            return web.FileResponse(path, headers=headers)
+        body = await asyncio.to_thread(_compressed_library)
+        return web.Response(body=body, headers={**headers, "Content-Encoding": "gzip"})
 
     async def _main_page(self, request: web.Request) -> web.StreamResponse:
         self._session(request)
@@ -309,6 +315,12 @@ async def _asked(request: web.Request) -> dict[str, Any]:
 
 def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _compressed_library() -> bytes:
+    """NiiVue in 0.8 instead of 2.3 MB."""
+    return gzip.compress(LIBRARY.read_bytes(), mtime=0)
 
 
 def _json(content: dict[str, Any]) -> web.Response:

@@ -1,7 +1,13 @@
 "use strict";
 
 const find = (selector) => document.querySelector(selector);
-const viewer = new FusionViewer(find("#viewer"), globalThis.niivue);
+/* NiiVue is large: the page works while it is being loaded. Undefined if it cannot be loaded. */
+const library = new Promise((resolve) => {
+  const script = Object.assign(document.createElement("script"), { src: "/static/niivue.js" });
+  for (const event of ["load", "error"]) script.addEventListener(event, () => resolve(globalThis.niivue));
+  document.head.append(script);
+});
+const viewer = new FusionViewer(find("#viewer"), null);
 const SIDES = ["a", "b"];
 const volumes = new Map(); // key -> ArrayBuffer
 let state = { revision: -1, sources: {}, offers: [] };
@@ -91,13 +97,12 @@ function send(files, side = "") {
   enable();
 }
 
-const chosen = (input) => [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
-for (const id of ["#files", "#folder"]) {
-  find(id).addEventListener("change", (event) => {
-    send(chosen(event.target));
-    event.target.value = "";
-  });
+function sendChosen(input) {
+  send([...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+  input.value = "";
 }
+const inputs = [find("#files"), find("#folder")];
+for (const input of inputs) input.addEventListener("change", () => sendChosen(input));
 
 async function filesOf(entry, path = "") {
   if (entry.isFile) {
@@ -282,6 +287,8 @@ async function drawViewerNow() {
   find("#empty").hidden = !isEmpty;
   find("#viewer").hidden = isEmpty;
   if (isEmpty) return;
+  viewer.niivue = await library;
+  if (!viewer.niivue) return show("#message", "The viewer could not be loaded: reload the page");
   await viewer.show(images);
   place();
   if (result) showFusedRanges(result);
@@ -423,4 +430,11 @@ find("#end").addEventListener("click", async () => {
   if (await ask("/api/end", {})) window.location.href = "/";
 });
 
-offer().then(() => ask("/api/state")).then(watch);
+/* Files may have been chosen before this script was loaded. */
+async function begin() {
+  await offer();
+  await ask("/api/state");
+  for (const input of inputs) if (input.files.length) sendChosen(input);
+  await watch();
+}
+begin();
