@@ -50,11 +50,14 @@ def test_files_chosen_before_the_script_arrives_are_loaded(page: Any, server: An
 
 
 @pytest.mark.browser
-def test_the_page_works_while_the_viewer_is_being_loaded(page: Any, server: Any) -> None:
+def test_the_page_works_while_the_viewer_is_being_loaded(page: Any, server: Any, pair: Path) -> None:
     held = []
     page.route("**/static/niivue.js", hold(held))
     page.goto(server.url, wait_until="commit")
-    page.get_by_role("button", name="Sample pair", exact=True).click()
+    for name in ("t1.nii.gz", "ct.nii.gz"):  # one after the other: the first waits to be drawn
+        page.get_by_label("Choose files").set_input_files(pair / name)
+        page.get_by_role("button", name=f"{name} as A").wait_for()
+        wait_idle(page)
     page.locator("#fuse:enabled").wait_for()
     assert held
     assert page.locator("#viewer").get_attribute("data-ready") is None

@@ -1,12 +1,6 @@
 "use strict";
 
 const find = (selector) => document.querySelector(selector);
-/* NiiVue is large: the page works while it is being loaded. Undefined if it cannot be loaded. */
-const library = new Promise((resolve) => {
-  const script = Object.assign(document.createElement("script"), { src: "/static/niivue.js" });
-  for (const event of ["load", "error"]) script.addEventListener(event, () => resolve(globalThis.niivue));
-  document.head.append(script);
-});
 const viewer = new FusionViewer(find("#viewer"), null);
 const SIDES = ["a", "b"];
 const volumes = new Map(); // key -> ArrayBuffer
@@ -259,6 +253,18 @@ async function volumeOf(side, key) {
   return volumes.get(key);
 }
 
+/* NiiVue is large: the page works while it is being loaded. */
+let isViewerLost = false;
+const library = Object.assign(document.createElement("script"), { src: "/static/niivue.js" });
+for (const event of ["load", "error"]) {
+  library.addEventListener(event, () => {
+    viewer.niivue = globalThis.niivue;
+    isViewerLost = !viewer.niivue;
+    drawViewer();
+  });
+}
+document.head.append(library);
+
 let drawing = Promise.resolve();
 function drawViewer() {
   drawing = drawing.then(drawViewerNow);
@@ -287,8 +293,11 @@ async function drawViewerNow() {
   find("#empty").hidden = !isEmpty;
   find("#viewer").hidden = isEmpty;
   if (isEmpty) return;
-  viewer.niivue = await library;
-  if (!viewer.niivue) return show("#message", "The viewer could not be loaded: reload the page");
+  if (!viewer.niivue) {
+    if (isViewerLost) show("#message", "The viewer could not be loaded: reload the page");
+    else shownKeys = ""; // drawn when NiiVue has arrived
+    return;
+  }
   await viewer.show(images);
   place();
   if (result) showFusedRanges(result);
