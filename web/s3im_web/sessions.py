@@ -355,7 +355,8 @@ class Session:
                 await work(job)
             except asyncio.CancelledError:
                 loaded = [source.name for side, source in self._sources.items() if source is not before.get(side)]
-                kept = f"{' and '.join(loaded)} stays loaded" if loaded else "nothing was changed"
+                stay = "stay" if len(loaded) > 1 else "stays"
+                kept = f"{' and '.join(loaded)} {stay} loaded" if loaded else "nothing was changed"
                 self._notes = [f"Cancelled; {kept}"]
             except (JobError, FileError) as error:
                 self._message = str(error)
